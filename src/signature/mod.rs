@@ -1,1 +1,12 @@
-//! signature
+//! Gate 3: is the delivery signed by whom the certificate names?
+//!
+//! A profile is data ([`ProfileDescriptor`]), checked and compiled once ([`Profile`]).
+
+mod descriptor;
+
+pub use descriptor::{
+    Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
+    BodyFormat, ChallengeDescriptor, ChallengeText, Coverage, Encoding, EventDescriptor, KeyForm,
+    MacKind, OneOrMany, PlaceDescriptor, ProfileDescriptor, SignatureDescriptor, TimeUnit,
+    TimestampDescriptor, WhenDescriptor,
+};
