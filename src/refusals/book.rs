@@ -80,7 +80,14 @@ struct Entry {
 
 impl Entry {
     fn place(&self) -> (Kind, u64) {
-        (if self.group.producer.is_some() { Kind::Claimed } else { Kind::Stranger }, self.touched)
+        (
+            if self.group.producer.is_some() {
+                Kind::Claimed
+            } else {
+                Kind::Stranger
+            },
+            self.touched,
+        )
     }
 }
 
@@ -96,13 +103,21 @@ impl Book {
 
     /// An empty book of at most `groups_max` groups.
     pub fn new(groups_max: usize) -> Self {
-        Self { pages: Mutex::new(Pages::default()), groups_max: groups_max.max(1) }
+        Self {
+            pages: Mutex::new(Pages::default()),
+            groups_max: groups_max.max(1),
+        }
     }
 
     /// Notes a refusal, and returns how many its group has now.
     pub fn record(&self, refusal: Refusal) -> u64 {
         let subject = refusal.subject.as_deref().map(printable);
-        let key = key(refusal.gate, refusal.reason, subject.as_deref(), refusal.address);
+        let key = key(
+            refusal.gate,
+            refusal.reason,
+            subject.as_deref(),
+            refusal.address,
+        );
         let mut pages = self.lock();
         let (before, mut entry) = match pages.take(&key) {
             Some(entry) => (entry.added, entry),
@@ -123,7 +138,14 @@ impl Book {
                     last_seen: refusal.at,
                     count: 0,
                 };
-                (0, Entry { group, added: 0, touched: 0 })
+                (
+                    0,
+                    Entry {
+                        group,
+                        added: 0,
+                        touched: 0,
+                    },
+                )
             }
         };
         let group = &mut entry.group;
@@ -149,7 +171,11 @@ impl Book {
         let mut pages = self.lock();
         for group in groups {
             if pages.groups.len() < self.groups_max && !pages.groups.contains_key(&group.key) {
-                pages.put(Entry { group, added: 0, touched: 0 });
+                pages.put(Entry {
+                    group,
+                    added: 0,
+                    touched: 0,
+                });
             }
         }
     }
@@ -172,7 +198,10 @@ impl Book {
         let mut changes = Vec::with_capacity(keys.len());
         for key in keys {
             if let Some(entry) = pages.groups.get_mut(&key) {
-                changes.push(Change { group: entry.group.clone(), added: std::mem::take(&mut entry.added) });
+                changes.push(Change {
+                    group: entry.group.clone(),
+                    added: std::mem::take(&mut entry.added),
+                });
             }
         }
         pages.dirty = pages.dirty.saturating_sub(changes.len());
@@ -196,8 +225,17 @@ impl Book {
 
     /// Every group, the latest first.
     pub fn snapshot(&self) -> Vec<Group> {
-        let mut groups: Vec<Group> = self.lock().groups.values().map(|entry| entry.group.clone()).collect();
-        groups.sort_by(|a, b| b.last_seen.cmp(&a.last_seen).then_with(|| b.key.cmp(&a.key)));
+        let mut groups: Vec<Group> = self
+            .lock()
+            .groups
+            .values()
+            .map(|entry| entry.group.clone())
+            .collect();
+        groups.sort_by(|a, b| {
+            b.last_seen
+                .cmp(&a.last_seen)
+                .then_with(|| b.key.cmp(&a.key))
+        });
         groups
     }
 
@@ -228,8 +266,14 @@ impl Pages {
 
     fn make_room(&mut self, groups_max: usize) {
         while self.groups.len() >= groups_max {
-            let Some((_, key)) = self.silence.pop_first() else { return };
-            if self.groups.remove(&key).is_some_and(|entry| entry.added > 0) {
+            let Some((_, key)) = self.silence.pop_first() else {
+                return;
+            };
+            if self
+                .groups
+                .remove(&key)
+                .is_some_and(|entry| entry.added > 0)
+            {
                 self.dirty = self.dirty.saturating_sub(1);
             }
         }
@@ -239,7 +283,13 @@ impl Pages {
 fn key(gate: Gate, reason: &str, subject: Option<&str>, address: IpAddr) -> [u8; 16] {
     let mut hash = Sha256::new();
     let address = address.to_canonical().to_string();
-    for part in [gate.as_str(), reason, if subject.is_some() { "s" } else { "" }, subject.unwrap_or(""), &address] {
+    for part in [
+        gate.as_str(),
+        reason,
+        if subject.is_some() { "s" } else { "" },
+        subject.unwrap_or(""),
+        &address,
+    ] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -270,8 +320,14 @@ mod tests {
     }
 
     fn claimed(subject: &str, second: i64) -> Refusal {
-        let producer = ClaimedProducer { tenant_id: "tenant-42".into(), name: "payments-provider".into() };
-        Refusal { producer: Some(producer), ..refusal(subject, 1, second) }
+        let producer = ClaimedProducer {
+            tenant_id: "tenant-42".into(),
+            name: "payments-provider".into(),
+        };
+        Refusal {
+            producer: Some(producer),
+            ..refusal(subject, 1, second)
+        }
     }
 
     #[test]
@@ -282,7 +338,10 @@ mod tests {
         book.record(refusal("CN=a", 2, 9));
         book.record(refusal("CN=b", 1, 1));
         let groups = book.snapshot();
-        assert_eq!(groups.iter().map(|group| group.count).collect::<Vec<_>>(), [1, 2, 1]);
+        assert_eq!(
+            groups.iter().map(|group| group.count).collect::<Vec<_>>(),
+            [1, 2, 1]
+        );
         assert_eq!(groups[1].first_seen.as_second(), 3);
         assert_eq!(groups[1].last_seen.as_second(), 5);
     }
@@ -296,9 +355,21 @@ mod tests {
         }
         assert_eq!(book.groups(), 100);
         let groups = book.snapshot();
-        assert!(groups.iter().any(|group| group.subject.as_deref() == Some("CN=payments-provider")));
-        assert!(groups.iter().any(|group| group.subject.as_deref() == Some("CN=9999")));
-        assert!(!groups.iter().any(|group| group.subject.as_deref() == Some("CN=1")));
+        assert!(
+            groups
+                .iter()
+                .any(|group| group.subject.as_deref() == Some("CN=payments-provider"))
+        );
+        assert!(
+            groups
+                .iter()
+                .any(|group| group.subject.as_deref() == Some("CN=9999"))
+        );
+        assert!(
+            !groups
+                .iter()
+                .any(|group| group.subject.as_deref() == Some("CN=1"))
+        );
         assert_eq!(book.drain_dirty(1000).len(), 100);
     }
 
@@ -309,14 +380,24 @@ mod tests {
         book.record(refusal("CN=a", 1, 2));
         book.record(refusal("CN=b", 1, 3));
         let first = book.drain_dirty(1);
-        assert_eq!((first.len(), first[0].group.subject.as_deref(), first[0].added), (1, Some("CN=b"), 1));
+        assert_eq!(
+            (
+                first.len(),
+                first[0].group.subject.as_deref(),
+                first[0].added
+            ),
+            (1, Some("CN=b"), 1)
+        );
         let second = book.drain_dirty(10);
         assert_eq!((second.len(), second[0].added), (1, 2));
         assert!(book.drain_dirty(10).is_empty());
         book.restore(second);
         book.record(refusal("CN=a", 1, 4));
         let again = book.drain_dirty(10);
-        assert_eq!((again.len(), again[0].added, again[0].group.count), (1, 3, 3));
+        assert_eq!(
+            (again.len(), again[0].added, again[0].group.count),
+            (1, 3, 3)
+        );
     }
 
     #[test]
