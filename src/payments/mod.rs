@@ -1,1 +1,23 @@
-//! payments
+//! Gate 5: what a payment's state is, given the set of events that speak of it.
+//!
+//! The state of a [`Payment`] is a pure function of the *set* of its accepted events: whatever the order of
+//! arrival, the ledger ends the same. Each field is a register that the greatest event wins which states it,
+//! by [`Recency`]; [`Payment::apply`] takes one event, [`Payment::merge`] two halves of a set.
+//!
+//! A [`Claim`] is an event as far as the ledger understands it; an event that makes none is [`Unmapped`].
+//! Amounts are integers of the currency's smallest unit (ISO 4217), converted from the text in the body.
+//!
+//! Promises: pure, no clock, no input and output, no float. Never: guesses an amount that it cannot convert
+//! exactly.
+
+mod amount;
+mod claim;
+mod currency;
+mod payment;
+mod status;
+
+pub use amount::{Amount, AmountFault};
+pub use claim::{Claim, Recency, Unmapped, Unreadable};
+pub use currency::{Currency, UnknownCurrency};
+pub use payment::{Effect, Payment, UnreadablePayment};
+pub use status::{Status, UnknownStatus};
