@@ -43,7 +43,11 @@ impl Amount {
     ///
     /// # Errors
     /// When the text is not such an integer, or the conversion is not exact.
-    pub fn minor(text: &str, digits: Option<u8>, currency: Option<Currency>) -> Result<i64, AmountFault> {
+    pub fn minor(
+        text: &str,
+        digits: Option<u8>,
+        currency: Option<Currency>,
+    ) -> Result<i64, AmountFault> {
         let number = Decimal::parse(text)?;
         if number.fraction.is_some() || number.exponent != 0 {
             return Err(AmountFault::NotAnInteger);
@@ -95,7 +99,11 @@ impl<'a> Decimal<'a> {
             None => (number, None),
         };
         if digits(whole) && fraction.is_none_or(digits) {
-            Ok(Self { whole, fraction, exponent })
+            Ok(Self {
+                whole,
+                fraction,
+                exponent,
+            })
         } else {
             Err(AmountFault::NotANumber)
         }
@@ -156,7 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use AmountFault::{NotANumber, NotAnInteger, Negative, NoCurrency, TooFine, TooLarge};
+    use AmountFault::{Negative, NoCurrency, NotANumber, NotAnInteger, TooFine, TooLarge};
 
     fn currency(code: &str) -> Currency {
         code.parse().unwrap()
@@ -169,7 +177,11 @@ mod tests {
 
     #[track_caller]
     fn check_major(text: &str, code: &str, expected: Result<i64, AmountFault>) {
-        assert_eq!(Amount::major(text, currency(code)), expected, "{text} {code}");
+        assert_eq!(
+            Amount::major(text, currency(code)),
+            expected,
+            "{text} {code}"
+        );
     }
 
     #[test]
@@ -185,7 +197,9 @@ mod tests {
         check_minor("1e3", Err(NotAnInteger));
         check_minor("-1", Err(Negative));
         check_minor("-0", Err(Negative));
-        for text in ["", " 1", "1 ", "+1", "1,000", "0x10", "null", "true", "½", "-", "--1"] {
+        for text in [
+            "", " 1", "1 ", "+1", "1,000", "0x10", "null", "true", "½", "-", "--1",
+        ] {
             check_minor(text, Err(NotANumber));
         }
     }
@@ -195,7 +209,10 @@ mod tests {
         let isk = Some(currency("ISK"));
         assert_eq!(Amount::minor("50000", Some(2), isk), Ok(500));
         assert_eq!(Amount::minor("50050", Some(2), isk), Err(TooFine));
-        assert_eq!(Amount::minor("500", Some(0), Some(currency("IDR"))), Ok(50_000));
+        assert_eq!(
+            Amount::minor("500", Some(0), Some(currency("IDR"))),
+            Ok(50_000)
+        );
         assert_eq!(Amount::minor("500", Some(2), None), Err(NoCurrency));
     }
 
@@ -217,7 +234,9 @@ mod tests {
         check_major("92233720368547758.07", "EUR", Ok(i64::MAX));
         check_major("92233720368547758.08", "EUR", Err(TooLarge));
         check_major("-19.99", "EUR", Err(Negative));
-        for text in [".5", "5.", "1.2.3", "1,5", "", "1e", "e1", "1e1.5", "NaN", "Infinity", "1_0"] {
+        for text in [
+            ".5", "5.", "1.2.3", "1,5", "", "1e", "e1", "1e1.5", "NaN", "Infinity", "1_0",
+        ] {
             check_major(text, "EUR", Err(NotANumber));
         }
     }

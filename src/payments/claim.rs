@@ -22,7 +22,12 @@ pub struct Recency {
 impl Recency {
     /// The key of an event that occurred then. `status` is what it states, if it states one.
     #[must_use]
-    pub fn new(occurred_at: Timestamp, status: Option<Status>, event_id: &str, producer: &Arc<str>) -> Self {
+    pub fn new(
+        occurred_at: Timestamp,
+        status: Option<Status>,
+        event_id: &str,
+        producer: &Arc<str>,
+    ) -> Self {
         Self {
             occurred_at_us: occurred_at.as_microsecond(),
             rank: status.map_or(0, Status::rank),
@@ -57,11 +62,21 @@ impl Recency {
     }
 
     pub(super) fn to_parts(&self) -> RecencyParts {
-        (self.occurred_at_us, self.rank, self.event_id.clone(), (&*self.producer).into())
+        (
+            self.occurred_at_us,
+            self.rank,
+            self.event_id.clone(),
+            (&*self.producer).into(),
+        )
     }
 
     pub(super) fn from_parts((occurred_at_us, rank, event_id, producer): RecencyParts) -> Self {
-        Self { occurred_at_us, rank, event_id, producer: producer.into() }
+        Self {
+            occurred_at_us,
+            rank,
+            event_id,
+            producer: producer.into(),
+        }
     }
 }
 
@@ -147,20 +162,24 @@ impl Claim {
                 AmountUnit::Major => Amount::major(text, currency.ok_or(AmountFault::NoCurrency)?),
             }
         };
-        let mut amount = |text: Option<&str>, name: fn(AmountFault) -> Unreadable| {
-            match text.map(convert) {
+        let mut amount =
+            |text: Option<&str>, name: fn(AmountFault) -> Unreadable| match text.map(convert) {
                 None => None,
                 Some(Ok(amount)) => Some(amount),
                 Some(Err(fault)) => {
                     unreadable.push(name(fault));
                     None
                 }
-            }
-        };
+            };
         let amount_minor = amount(facts.amount.as_deref(), Unreadable::Amount);
-        let amount_refunded_minor = amount(facts.amount_refunded.as_deref(), Unreadable::AmountRefunded);
+        let amount_refunded_minor =
+            amount(facts.amount_refunded.as_deref(), Unreadable::AmountRefunded);
         let currency = currency.unwrap_or_default();
-        if status.is_none() && amount_minor.is_none() && amount_refunded_minor.is_none() && currency.is_none() {
+        if status.is_none()
+            && amount_minor.is_none()
+            && amount_refunded_minor.is_none()
+            && currency.is_none()
+        {
             return Err(if unreadable.is_empty() {
                 Unmapped::StatesNothing
             } else {
@@ -254,7 +273,11 @@ mod tests {
 
     #[test]
     fn an_amount_of_an_unreadable_currency_is_unreadable_too() {
-        let claim = read(&PaymentFacts { currency: Some("BTC".into()), ..facts() }).unwrap();
+        let claim = read(&PaymentFacts {
+            currency: Some("BTC".into()),
+            ..facts()
+        })
+        .unwrap();
         assert_eq!(claim.amount_minor(), None);
         assert_eq!(claim.currency(), None);
         assert_eq!(claim.status(), Some(Status::Succeeded));
@@ -263,19 +286,38 @@ mod tests {
 
     #[test]
     fn a_major_amount_needs_a_currency() {
-        let major = PaymentFacts { unit: AmountUnit::Major, amount: Some("19.99".into()), ..facts() };
+        let major = PaymentFacts {
+            unit: AmountUnit::Major,
+            amount: Some("19.99".into()),
+            ..facts()
+        };
         assert_eq!(read(&major).unwrap().amount_minor(), Some(1999));
-        let claim = read(&PaymentFacts { currency: None, ..major }).unwrap();
+        let claim = read(&PaymentFacts {
+            currency: None,
+            ..major
+        })
+        .unwrap();
         assert_eq!(claim.amount_minor(), None);
-        assert_eq!(claim.unreadable()[0], Unreadable::Amount(AmountFault::NoCurrency));
+        assert_eq!(
+            claim.unreadable()[0],
+            Unreadable::Amount(AmountFault::NoCurrency)
+        );
     }
 
     #[test]
     fn one_unreadable_field_does_not_hide_the_others() {
-        let claim = read(&PaymentFacts { amount: Some("a lot".into()), ..facts() }).unwrap();
+        let claim = read(&PaymentFacts {
+            amount: Some("a lot".into()),
+            ..facts()
+        })
+        .unwrap();
         assert_eq!(claim.amount_minor(), None);
         assert_eq!(claim.amount_refunded_minor(), Some(0));
-        let claim = read(&PaymentFacts { status: Some("paid".into()), ..facts() }).unwrap();
+        let claim = read(&PaymentFacts {
+            status: Some("paid".into()),
+            ..facts()
+        })
+        .unwrap();
         assert_eq!(claim.status(), None);
         assert_eq!(claim.amount_minor(), Some(1999));
     }
@@ -290,8 +332,13 @@ mod tests {
             ..facts()
         };
         assert_eq!(read(&nothing), Err(Unmapped::StatesNothing));
-        let unreadable = PaymentFacts { status: Some("paid".into()), ..nothing };
-        assert!(matches!(read(&unreadable), Err(Unmapped::NothingReadable(fields)) if fields.len() == 1));
+        let unreadable = PaymentFacts {
+            status: Some("paid".into()),
+            ..nothing
+        };
+        assert!(
+            matches!(read(&unreadable), Err(Unmapped::NothingReadable(fields)) if fields.len() == 1)
+        );
     }
 
     #[test]

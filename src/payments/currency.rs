@@ -73,7 +73,10 @@ impl FromStr for Currency {
 
     /// Accepts either case: Stripe, for one, writes lower case.
     fn from_str(text: &str) -> Result<Self, UnknownCurrency> {
-        let mut code: [u8; 3] = text.as_bytes().try_into().map_err(|_not_three| UnknownCurrency)?;
+        let mut code: [u8; 3] = text
+            .as_bytes()
+            .try_into()
+            .map_err(|_not_three| UnknownCurrency)?;
         code.make_ascii_uppercase();
         let found = TABLE
             .binary_search_by_key(&code, |(code, _)| *code)
@@ -140,7 +143,9 @@ mod tests {
 
     #[test]
     fn what_has_no_minor_unit_is_no_currency() {
-        for code in ["XAU", "XDR", "XXX", "XTS", "BTC", "EU", "EURO", "", "E R", "ÄÖ"] {
+        for code in [
+            "XAU", "XDR", "XXX", "XTS", "BTC", "EU", "EURO", "", "E R", "ÄÖ",
+        ] {
             check(code, None);
         }
     }

@@ -98,9 +98,15 @@ impl Payment {
         // Each is taken: `|` does not stop at the first.
         let applied = self.status.take(&other.status)
             | self.amount_minor.take(&other.amount_minor)
-            | self.amount_refunded_minor.take(&other.amount_refunded_minor)
+            | self
+                .amount_refunded_minor
+                .take(&other.amount_refunded_minor)
             | self.currency.take(&other.currency);
-        if applied { Effect::Applied } else { Effect::Superseded }
+        if applied {
+            Effect::Applied
+        } else {
+            Effect::Superseded
+        }
     }
 
     /// Its id, in the provider's words.
@@ -136,7 +142,10 @@ impl Payment {
     /// Its amount, once both number and currency are known.
     #[must_use]
     pub fn amount(&self) -> Option<Amount> {
-        Some(Amount { minor_units: self.amount_minor()?, currency: self.currency()? })
+        Some(Amount {
+            minor_units: self.amount_minor()?,
+            currency: self.currency()?,
+        })
     }
 
     /// When the greatest event occurred.
@@ -185,7 +194,8 @@ impl Payment {
     /// When the text is none of this version.
     pub fn decode(payment_id: &str, text: &str) -> Result<Self, UnreadablePayment> {
         let kept = serde_json::from_str::<Kept>(text).map_err(UnreadablePayment::Form)?;
-        let (VERSION, events, last, status, amount_minor, amount_refunded_minor, currency) = kept else {
+        let (VERSION, events, last, status, amount_minor, amount_refunded_minor, currency) = kept
+        else {
             return Err(UnreadablePayment::Version(kept.0));
         };
         let last = Arc::new(Recency::from_parts(last));
@@ -236,7 +246,10 @@ impl<T: Copy> Register<T> {
 
     fn restore(kept: KeptRegister<T>, last: &Arc<Recency>) -> Self {
         Self(kept.map(|(value, key)| {
-            let key = key.map_or_else(|| Arc::clone(last), |key| Arc::new(Recency::from_parts(key)));
+            let key = key.map_or_else(
+                || Arc::clone(last),
+                |key| Arc::new(Recency::from_parts(key)),
+            );
             (key, value)
         }))
     }
@@ -288,18 +301,36 @@ mod tests {
         }
     }
 
-    type Row = (Option<Status>, Option<i64>, Option<i64>, Option<String>, i64, String, u64);
+    type Row = (
+        Option<Status>,
+        Option<i64>,
+        Option<i64>,
+        Option<String>,
+        i64,
+        String,
+        u64,
+    );
 
     /// Sort and fold: what the contract says, in the plainest way.
     fn model(events: &[Told]) -> Row {
         let mut sorted = events.to_vec();
-        sorted.sort_by_key(|e| (e.at, e.status.map_or(0, |s| s as u8 + 1), e.id(), e.producer()));
+        sorted.sort_by_key(|e| {
+            (
+                e.at,
+                e.status.map_or(0, |s| s as u8 + 1),
+                e.id(),
+                e.producer(),
+            )
+        });
         let last = sorted.last().unwrap();
         (
             sorted.iter().rev().find_map(|e| e.status),
             sorted.iter().rev().find_map(|e| e.amount),
             sorted.iter().rev().find_map(|e| e.refunded),
-            sorted.iter().rev().find_map(|e| e.currency.map(str::to_owned)),
+            sorted
+                .iter()
+                .rev()
+                .find_map(|e| e.currency.map(str::to_owned)),
             last.at,
             last.id(),
             events.len() as u64,
@@ -330,19 +361,41 @@ mod tests {
         let status = proptest::option::of(proptest::sample::select(Status::ALL.to_vec()));
         let amount = || proptest::option::of(0..5_i64);
         let currency = proptest::option::of(proptest::sample::select(vec!["EUR", "JPY"]));
-        (0..4_i64, 0..20_u8, 0..2_u8, status, amount(), amount(), currency)
-            .prop_map(|(at, id, producer, status, amount, refunded, currency)| Told {
-                at, id, producer, status, amount, refunded, currency,
-            })
+        (
+            0..4_i64,
+            0..20_u8,
+            0..2_u8,
+            status,
+            amount(),
+            amount(),
+            currency,
+        )
+            .prop_map(
+                |(at, id, producer, status, amount, refunded, currency)| Told {
+                    at,
+                    id,
+                    producer,
+                    status,
+                    amount,
+                    refunded,
+                    currency,
+                },
+            )
             .prop_filter("states something", |told| {
-                told.status.is_some() || told.amount.is_some() || told.refunded.is_some() || told.currency.is_some()
+                told.status.is_some()
+                    || told.amount.is_some()
+                    || told.refunded.is_some()
+                    || told.currency.is_some()
             })
     }
 
     /// Events of distinct ids, as the inbox lets them through.
     fn set() -> impl Strategy<Value = Vec<Told>> {
         proptest::collection::vec(told(), 1..12).prop_map(|events| {
-            let distinct: BTreeMap<_, _> = events.into_iter().map(|e| ((e.id, e.producer), e)).collect();
+            let distinct: BTreeMap<_, _> = events
+                .into_iter()
+                .map(|e| ((e.id, e.producer), e))
+                .collect();
             distinct.into_values().collect()
         })
     }
@@ -426,8 +479,14 @@ mod tests {
 
     #[test]
     fn a_damaged_row_is_told_from_a_newer_one() {
-        assert!(matches!(Payment::decode("pay_1", "[]"), Err(UnreadablePayment::Form(_))));
+        assert!(matches!(
+            Payment::decode("pay_1", "[]"),
+            Err(UnreadablePayment::Form(_))
+        ));
         let newer = r#"[2,1,[0,0,"",""],null,null,null,null]"#;
-        assert!(matches!(Payment::decode("pay_1", newer), Err(UnreadablePayment::Version(2))));
+        assert!(matches!(
+            Payment::decode("pay_1", newer),
+            Err(UnreadablePayment::Version(2))
+        ));
     }
 }

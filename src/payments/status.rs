@@ -124,7 +124,10 @@ mod tests {
             let status: Status = name.parse().unwrap();
             assert_eq!(status.as_str(), name);
             assert_eq!(usize::from(status.rank()), index + 1);
-            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{name}\""));
+            assert_eq!(
+                serde_json::to_string(&status).unwrap(),
+                format!("\"{name}\"")
+            );
         }
         assert!(Status::ALL.is_sorted());
         assert_eq!("cancelled".parse::<Status>(), Err(UnknownStatus));

@@ -3,6 +3,7 @@
 //! A profile is data ([`ProfileDescriptor`]), checked and compiled once ([`Profile`]).
 
 mod descriptor;
+mod facts;
 
 pub use descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
@@ -10,3 +11,4 @@ pub use descriptor::{
     MacKind, OneOrMany, PlaceDescriptor, ProfileDescriptor, SignatureDescriptor, TimeUnit,
     TimestampDescriptor, WhenDescriptor,
 };
+pub use facts::{Facts, NoPayment, NotAnObject, PaymentFacts};
