@@ -88,9 +88,7 @@ impl FromStr for Network {
             Some(prefix) => prefix
                 .parse()
                 .ok()
-                .filter(|bits| {
-                    *bits <= max && prefix.bytes().all(|digit| digit.is_ascii_digit())
-                })
+                .filter(|bits| *bits <= max && prefix.bytes().all(|digit| digit.is_ascii_digit()))
                 .ok_or_else(|| NetworkFault::Prefix {
                     prefix: prefix.to_owned(),
                     max,
@@ -306,9 +304,7 @@ fn socket(address: IpAddr, high: u8, low: u8) -> Header {
 fn check_values(mut values: &[u8]) -> Result<(), HeaderRefusal> {
     while !values.is_empty() {
         values = match values {
-            [_, high, low, rest @ ..] => {
-                rest.get(usize::from(u16::from_be_bytes([*high, *low]))..)
-            }
+            [_, high, low, rest @ ..] => rest.get(usize::from(u16::from_be_bytes([*high, *low]))..),
             _ => None,
         }
         .ok_or(HeaderRefusal::Malformed(
@@ -378,7 +374,10 @@ mod tests {
             check(&v2_of(source), Ok(Header::Proxied(source)));
         }
         check(b"PROXY UNKNOWN\r\n", Ok(Header::Unknown));
-        check(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", Ok(Header::Unknown));
+        check(
+            b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
+            Ok(Header::Unknown),
+        );
         check(&v2(0x20, 0x00, b""), Ok(Header::Local));
         check(&v2(0x20, 0x11, &[0; 12]), Ok(Header::Local));
         check(&v2(0x21, 0x00, b"whatever"), Ok(Header::Unknown));
