@@ -1,79 +1,361 @@
 //! A certificate's own words, decoded once.
 
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::time::ASN1Time;
 
-use super::DistinguishedName;
+use super::der::{DerFault, tag};
+use super::extensions::{BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName};
+use super::signed::{Envelope, SignedData, SubjectPublicKey, range_in, slice};
+use super::{DistinguishedName, NameFault, Serial, Sha256Fingerprint, SpkiPin, Validity};
+
+/// A certificate that is larger than this is refused unread, in bytes of DER.
+pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
 
 /// A decoded certificate (X.509 version 1 to 3), cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Leaf(Arc<Decoded>);
 
-#[derive(Debug)]
 struct Decoded {
+    der: Box<[u8]>,
+    envelope: Envelope,
     subject: DistinguishedName,
+    subject_der: Range<usize>,
     issuer: DistinguishedName,
+    issuer_der: Range<usize>,
+    spki_der: Range<usize>,
     serial: Serial,
     validity: Validity,
     sha256: Sha256Fingerprint,
     spki: SpkiPin,
+    key_kind: KeyKind,
     version: u8,
+    extensions: Extensions,
 }
 
 impl Leaf {
+    /// Decodes one certificate: strict DER, nothing after it, at most 64 KiB, version 1, 2 or 3.
+    ///
+    /// That it decodes says nothing about whether it can be trusted.
+    pub fn decode(der: &[u8]) -> Result<Self, X509Fault> {
+        if der.len() > CERTIFICATE_BYTES_MAX {
+            return Err(X509Fault::TooLarge);
+        }
+        let der: Box<[u8]> = der.into();
+        let (envelope, tbs) = Envelope::read(&der)?;
+
+        let mut fields = tbs.reader();
+        let version = match fields.optional(tag::context_constructed(0))? {
+            None => 1,
+            Some(explicit) => match explicit.contents {
+                [tag::INTEGER, 1, 1] => 2,
+                [tag::INTEGER, 1, 2] => 3,
+                _ => return Err(X509Fault::Version),
+            },
+        };
+        let serial = fields.expect(tag::INTEGER)?;
+        let algorithm = fields.expect(tag::SEQUENCE)?;
+        let issuer = fields.expect(tag::SEQUENCE)?;
+        fields.expect(tag::SEQUENCE)?;
+        let subject = fields.expect(tag::SEQUENCE)?;
+        let spki = fields.expect(tag::SEQUENCE)?;
+        let issuer_id = fields.optional(tag::context(1))?;
+        let subject_id = fields.optional(tag::context(2))?;
+        let extensions = fields.optional(tag::context_constructed(3))?;
+        fields.finish()?;
+        if (version < 3 && extensions.is_some()) || (version < 2 && (issuer_id.is_some() || subject_id.is_some())) {
+            return Err(X509Fault::Version);
+        }
+        // What is signed must say how: otherwise the algorithm could be replaced by a weaker one.
+        if algorithm.whole != envelope.parts(&der).algorithm {
+            return Err(X509Fault::AlgorithmsDiffer);
+        }
+        SubjectPublicKey::read(spki.whole)?;
+
+        let (_, certificate) = X509Certificate::from_der(&der).map_err(X509Fault::structure)?;
+        let validity = certificate.validity();
+        let decoded = Decoded {
+            subject: DistinguishedName::decode(subject.whole)?,
+            subject_der: range_in(&der, subject.whole),
+            issuer: DistinguishedName::decode(issuer.whole)?,
+            issuer_der: range_in(&der, issuer.whole),
+            spki_der: range_in(&der, spki.whole),
+            serial: Serial::decode(serial.contents).ok_or(X509Fault::Serial)?,
+            validity: Validity {
+                not_before: timestamp(&validity.not_before),
+                not_after: timestamp(&validity.not_after),
+            },
+            sha256: Sha256Fingerprint::of(&der),
+            spki: SpkiPin::of(spki.whole),
+            key_kind: KeyKind::of(&certificate),
+            version,
+            extensions: Extensions::read(certificate.extensions())?,
+            envelope,
+            der: der.clone(),
+        };
+        Ok(Self(Arc::new(decoded)))
+    }
+
     /// The subject's name.
     pub fn subject(&self) -> &DistinguishedName {
         &self.0.subject
     }
+
     /// The issuer's name, as claimed.
     pub fn issuer(&self) -> &DistinguishedName {
         &self.0.issuer
     }
+
     /// The serial number.
     pub fn serial(&self) -> &Serial {
         &self.0.serial
     }
+
     /// When it is valid.
     pub fn validity(&self) -> Validity {
         self.0.validity
     }
+
     /// SHA-256 of the whole DER.
     pub fn sha256(&self) -> Sha256Fingerprint {
         self.0.sha256
     }
+
     /// SHA-256 of the SubjectPublicKeyInfo.
     pub fn spki(&self) -> SpkiPin {
         self.0.spki
     }
+
     /// 1, 2 or 3.
     pub fn version(&self) -> u8 {
         self.0.version
     }
+
+    /// What kind of key it certifies.
+    pub fn key_kind(&self) -> KeyKind {
+        self.0.key_kind
+    }
+
+    /// Whether its basic constraints say that it may issue certificates. Of version 1, none does.
+    pub fn is_ca(&self) -> bool {
+        self.basic_constraints().is_some_and(|constraints| constraints.is_ca)
+    }
+
+    /// Whether subject and issuer are the same bytes, as a root's are.
+    pub fn is_self_issued(&self) -> bool {
+        self.subject_der() == self.issuer_der()
+    }
+
+    /// What its key may be used for; `None` is anything.
+    pub fn key_usage(&self) -> Option<KeyUsage> {
+        self.0.extensions.key_usage
+    }
+
+    /// Whether it is a CA, and for how long a path.
+    pub fn basic_constraints(&self) -> Option<BasicConstraints> {
+        self.0.extensions.basic_constraints
+    }
+
+    /// What it may be shown for; `None` is anything.
+    pub fn extended_key_usage(&self) -> Option<&ExtendedKeyUsage> {
+        self.0.extensions.extended_key_usage.as_ref()
+    }
+
+    /// The subject's other names.
+    pub fn subject_alt_names(&self) -> &[SubjectAltName] {
+        &self.0.extensions.subject_alt_names
+    }
+
+    /// The identifier of its own key.
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.0.extensions.subject_key_id.as_deref()
+    }
+
+    /// The identifier of its issuer's key, as claimed.
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.0.extensions.authority_key_id.as_deref()
+    }
+
+    /// Whether a critical extension is one that nobody here heeds: RFC 5280 §4.2 has such a certificate refused.
+    pub fn has_unknown_critical_extension(&self) -> bool {
+        self.0.extensions.has_unknown_critical
+    }
+
+    /// The whole certificate.
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// The subject's DER `Name`, as it is encoded.
+    pub fn subject_der(&self) -> &[u8] {
+        slice(&self.0.der, &self.0.subject_der)
+    }
+
+    /// The issuer's DER `Name`, as it is encoded.
+    pub fn issuer_der(&self) -> &[u8] {
+        slice(&self.0.der, &self.0.issuer_der)
+    }
+
+    /// The SubjectPublicKeyInfo's whole DER.
+    pub fn raw_spki(&self) -> &[u8] {
+        slice(&self.0.der, &self.0.spki_der)
+    }
+
+    /// The key, as signature algorithms take it.
+    pub fn public_key(&self) -> SubjectPublicKey<'_> {
+        // `decode` has read it once.
+        SubjectPublicKey::read(self.raw_spki()).unwrap_or(SubjectPublicKey {
+            algorithm_contents: &[],
+            bits: &[],
+        })
+    }
+
+    /// What its issuer signed, how, and the signature.
+    pub fn signed_data(&self) -> SignedData<'_> {
+        self.0.envelope.parts(&self.0.der)
+    }
+
+    /// Whether `issuer` bears the name that it claims for its issuer, and the key that signed it. It is no path validation:
+    /// no validity, no usage, no revocation is looked at.
+    pub fn is_issued_by(&self, issuer: &Self) -> bool {
+        self.issuer_der() == issuer.subject_der() && self.signed_data().is_signed_by(issuer.raw_spki())
+    }
 }
 
-/// A serial number; `Display` is lower-case hex without separators, as `openssl x509 -serial` less its case.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Serial(Box<[u8]>);
+/// The same certificate, byte for byte.
+impl PartialEq for Leaf {
+    fn eq(&self, other: &Self) -> bool {
+        self.der() == other.der()
+    }
+}
 
-/// From when to when a certificate is valid, both ends included, whole seconds.
+impl Eq for Leaf {}
+
+impl fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Leaf({}, serial {}, sha256 {})", self.subject(), self.serial(), self.sha256())
+    }
+}
+
+/// What kind of key a certificate has. `Display` says it in a word or two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Validity {
-    /// The first second of validity.
-    pub not_before: Timestamp,
-    /// The last second of validity.
-    pub not_after: Timestamp,
+pub enum KeyKind {
+    /// RSA, and the length of its modulus.
+    Rsa {
+        /// In bits.
+        bits: usize,
+    },
+    /// ECDSA on NIST's P-256.
+    EcP256,
+    /// ECDSA on NIST's P-384.
+    EcP384,
+    /// ECDSA on NIST's P-521.
+    EcP521,
+    /// Ed25519.
+    Ed25519,
+    /// An algorithm that does not occur in TLS as it is spoken here.
+    Unsupported,
 }
 
-/// SHA-256 of a certificate's DER. `Display` is lower-case hex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Sha256Fingerprint(pub [u8; 32]);
+impl KeyKind {
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        let spki = certificate.public_key();
+        if let Ok(PublicKey::RSA(key)) = spki.parsed() {
+            return Self::Rsa { bits: key.key_size() };
+        }
+        let curve = spki.algorithm.parameters().and_then(|parameters| parameters.as_oid().ok());
+        let curve = curve.map(|oid| oid.to_id_string());
+        match (spki.algorithm.algorithm.to_id_string().as_str(), curve.as_deref()) {
+            ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7")) => Self::EcP256,
+            ("1.2.840.10045.2.1", Some("1.3.132.0.34")) => Self::EcP384,
+            ("1.2.840.10045.2.1", Some("1.3.132.0.35")) => Self::EcP521,
+            ("1.3.101.112", None) => Self::Ed25519,
+            _ => Self::Unsupported,
+        }
+    }
+}
 
-/// SHA-256 of a SubjectPublicKeyInfo, written `sha256:HEX` (`FromStr`, `Display`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SpkiPin(pub [u8; 32]);
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rsa { bits } => write!(f, "RSA {bits}"),
+            Self::EcP256 => f.write_str("ECDSA P-256"),
+            Self::EcP384 => f.write_str("ECDSA P-384"),
+            Self::EcP521 => f.write_str("ECDSA P-521"),
+            Self::Ed25519 => f.write_str("Ed25519"),
+            Self::Unsupported => f.write_str("unsupported"),
+        }
+    }
+}
 
-/// DER or PEM that is no certificate.
+/// The end of year 9999, which RFC 5280 has for "no end", lies beyond what a timestamp holds.
+pub(super) fn timestamp(time: &ASN1Time) -> Timestamp {
+    Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX)
+}
+
+/// DER or PEM that is no certificate, request or revocation list.
 #[derive(Debug, thiserror::Error)]
-#[error("not an X.509 certificate")]
-pub struct X509Fault;
+pub enum X509Fault {
+    /// More bytes than are read.
+    #[error("larger than {CERTIFICATE_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Not DER, or DER of something else.
+    #[error("not in DER")]
+    Der(#[from] DerFault),
+    /// DER, but not the structure that it should be.
+    #[error("not the structure that X.509 prescribes: {what}")]
+    Structure {
+        /// What the decoder says.
+        what: String,
+    },
+    /// A version that does not exist, or fields that its version does not have.
+    #[error("of an unknown version, or with fields that its version does not have")]
+    Version,
+    /// The algorithm outside is not the one inside.
+    #[error("its two statements of the signature's algorithm differ")]
+    AlgorithmsDiffer,
+    /// A serial number that is longer than any issuer's.
+    #[error("its serial number is too long")]
+    Serial,
+    /// Subject or issuer is no name.
+    #[error("one of its names cannot be read")]
+    Name(#[from] NameFault),
+    /// An extension that says something else than its type.
+    #[error("its extension {oid} cannot be read")]
+    Extension {
+        /// Which one, in dotted notation.
+        oid: String,
+    },
+    /// Two extensions of one type.
+    #[error("its extension {oid} occurs twice")]
+    DuplicateExtension {
+        /// Which one, in dotted notation.
+        oid: String,
+    },
+    /// A request that the key in it did not sign.
+    #[error("its signature was not made by the key that it asks a certificate for")]
+    NoProofOfPossession,
+    /// PEM that breaks off, or is no base64.
+    #[error("not in PEM")]
+    Pem,
+    /// PEM, but nothing of the wanted kind in it.
+    #[error("no {label} in it")]
+    Absent {
+        /// What PEM calls it.
+        label: &'static str,
+    },
+}
+
+impl X509Fault {
+    pub(super) fn structure(error: impl fmt::Display) -> Self {
+        Self::Structure {
+            what: error.to_string(),
+        }
+    }
+}

@@ -1,7 +1,34 @@
-//! What a certificate says: names, validity, keys. It trusts nothing and checks no signature.
+//! What a certificate says: names, validity, keys.
+//!
+//! It promises that what it decodes is strict DER, bounded and whole, that names compare attribute by attribute, and that
+//! nothing that it prints can break a log line. It never decides whom to trust: the signatures that it can check are a
+//! request's own and that of a given issuer. Source: RFC 5280, RFC 4514, X.690.
 
+mod attribute;
 mod certificate;
+pub(crate) mod der;
+mod extensions;
+mod fingerprint;
 mod name;
+mod name_text;
+mod pem;
+mod report;
+mod request;
+mod revocation;
+mod serial;
+mod signed;
+mod validity;
 
-pub use certificate::{Leaf, Serial, Sha256Fingerprint, SpkiPin, Validity, X509Fault};
-pub use name::{DistinguishedName, NameFault, NameKey};
+pub use attribute::{AttributeType, AttributeValue};
+pub use certificate::{CERTIFICATE_BYTES_MAX, KeyKind, Leaf, X509Fault};
+pub use der::DerFault;
+pub use extensions::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
+pub use fingerprint::{NotAPin, Sha256Fingerprint, SpkiPin};
+pub use name::{AttributeTypeAndValue, DistinguishedName, NameFault, NameKey, RelativeDistinguishedName};
+pub use pem::{decode_certificates, decode_pem_certificates, decode_revocation_lists, decode_signing_request};
+pub use report::{CertificateReport, CertificateRole};
+pub use request::SigningRequest;
+pub use revocation::{REVOCATION_LIST_BYTES_MAX, RevocationList};
+pub use serial::{NotASerial, Serial};
+pub use signed::{SignedData, SubjectPublicKey};
+pub use validity::Validity;

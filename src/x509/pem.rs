@@ -1,0 +1,54 @@
+//! Files that hold certificates, requests or revocation lists, in PEM or in DER.
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, CertificateSigningRequestDer};
+
+use super::certificate::X509Fault;
+
+/// Every certificate of a PEM text, in order; anything between them, and any other PEM, is passed over.
+pub fn decode_pem_certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, X509Fault> {
+    sections::<CertificateDer<'static>>(pem, "CERTIFICATE")
+}
+
+/// The certificates of a file in PEM, or the one of a file in DER.
+pub fn decode_certificates(file: &[u8]) -> Result<Vec<Vec<u8>>, X509Fault> {
+    if is_der(file) { Ok(vec![file.to_vec()]) } else { decode_pem_certificates(file) }
+}
+
+/// The revocation lists of a file in PEM, or the one of a file in DER.
+pub fn decode_revocation_lists(file: &[u8]) -> Result<Vec<Vec<u8>>, X509Fault> {
+    if is_der(file) {
+        Ok(vec![file.to_vec()])
+    } else {
+        sections::<CertificateRevocationListDer<'static>>(file, "X509 CRL")
+    }
+}
+
+/// The certificate request of a file in PEM or DER: the first, if there are several.
+pub fn decode_signing_request(file: &[u8]) -> Result<Vec<u8>, X509Fault> {
+    if is_der(file) {
+        return Ok(file.to_vec());
+    }
+    let label = "CERTIFICATE REQUEST";
+    let requests = sections::<CertificateSigningRequestDer<'static>>(file, label)?;
+    requests.into_iter().next().ok_or(X509Fault::Absent { label })
+}
+
+/// Every structure here is a SEQUENCE, and no PEM text begins with its tag, the digit 0.
+fn is_der(file: &[u8]) -> bool {
+    matches!(file, [0x30, length, ..] if *length >= 0x80)
+}
+
+fn sections<T: PemObject + AsRef<[u8]>>(pem: &[u8], label: &'static str) -> Result<Vec<Vec<u8>>, X509Fault> {
+    let mut found = Vec::new();
+    for section in T::pem_slice_iter(pem) {
+        match section {
+            Ok(der) => found.push(der.as_ref().to_vec()),
+            Err(_not_pem) => return Err(X509Fault::Pem),
+        }
+    }
+    if found.is_empty() {
+        return Err(X509Fault::Absent { label });
+    }
+    Ok(found)
+}
