@@ -85,7 +85,9 @@ impl AttributeType {
         &self.0
     }
 
-    fn named(&self) -> Option<&'static (&'static str, &'static str, &'static [&'static str], Written)> {
+    fn named(
+        &self,
+    ) -> Option<&'static (&'static str, &'static str, &'static [&'static str], Written)> {
         let dotted = decode_oid(&self.0)?;
         NAMED.iter().find(|(known, ..)| *known == dotted)
     }
@@ -241,7 +243,10 @@ mod tests {
             let kind = AttributeType::parse(dotted).unwrap();
             assert_eq!(kind.name(), Some(*name));
             for other in others.iter().chain([name]) {
-                assert_eq!(AttributeType::parse(&other.to_lowercase()), Some(kind.clone()));
+                assert_eq!(
+                    AttributeType::parse(&other.to_lowercase()),
+                    Some(kind.clone())
+                );
             }
             assert_eq!(AttributeType::parse(&format!("OID.{dotted}")), Some(kind));
         }
@@ -249,7 +254,18 @@ mod tests {
 
     #[test]
     fn what_is_no_object_identifier_is_refused() {
-        for text in ["", "1", "3.1", "1.40", "1.2.", "1..2", "1.02", "1.+2", "1.2.x", "2.340282366920938463463374607431768211455"] {
+        for text in [
+            "",
+            "1",
+            "3.1",
+            "1.40",
+            "1.2.",
+            "1..2",
+            "1.02",
+            "1.+2",
+            "1.2.x",
+            "2.340282366920938463463374607431768211455",
+        ] {
             assert_eq!(AttributeType::parse(text), None, "{text}");
         }
     }

@@ -69,7 +69,9 @@ impl Leaf {
         let subject_id = fields.optional(tag::context(2))?;
         let extensions = fields.optional(tag::context_constructed(3))?;
         fields.finish()?;
-        if (version < 3 && extensions.is_some()) || (version < 2 && (issuer_id.is_some() || subject_id.is_some())) {
+        if (version < 3 && extensions.is_some())
+            || (version < 2 && (issuer_id.is_some() || subject_id.is_some()))
+        {
             return Err(X509Fault::Version);
         }
         // What is signed must say how: otherwise the algorithm could be replaced by a weaker one.
@@ -144,7 +146,8 @@ impl Leaf {
 
     /// Whether its basic constraints say that it may issue certificates. Of version 1, none does.
     pub fn is_ca(&self) -> bool {
-        self.basic_constraints().is_some_and(|constraints| constraints.is_ca)
+        self.basic_constraints()
+            .is_some_and(|constraints| constraints.is_ca)
     }
 
     /// Whether subject and issuer are the same bytes, as a root's are.
@@ -224,7 +227,8 @@ impl Leaf {
     /// Whether `issuer` bears the name that it claims for its issuer, and the key that signed it. It is no path validation:
     /// no validity, no usage, no revocation is looked at.
     pub fn is_issued_by(&self, issuer: &Self) -> bool {
-        self.issuer_der() == issuer.subject_der() && self.signed_data().is_signed_by(issuer.raw_spki())
+        self.issuer_der() == issuer.subject_der()
+            && self.signed_data().is_signed_by(issuer.raw_spki())
     }
 }
 
@@ -239,7 +243,13 @@ impl Eq for Leaf {}
 
 impl fmt::Debug for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Leaf({}, serial {}, sha256 {})", self.subject(), self.serial(), self.sha256())
+        write!(
+            f,
+            "Leaf({}, serial {}, sha256 {})",
+            self.subject(),
+            self.serial(),
+            self.sha256()
+        )
     }
 }
 
@@ -267,11 +277,19 @@ impl KeyKind {
     fn of(certificate: &X509Certificate<'_>) -> Self {
         let spki = certificate.public_key();
         if let Ok(PublicKey::RSA(key)) = spki.parsed() {
-            return Self::Rsa { bits: key.key_size() };
+            return Self::Rsa {
+                bits: key.key_size(),
+            };
         }
-        let curve = spki.algorithm.parameters().and_then(|parameters| parameters.as_oid().ok());
+        let curve = spki
+            .algorithm
+            .parameters()
+            .and_then(|parameters| parameters.as_oid().ok());
         let curve = curve.map(|oid| oid.to_id_string());
-        match (spki.algorithm.algorithm.to_id_string().as_str(), curve.as_deref()) {
+        match (
+            spki.algorithm.algorithm.to_id_string().as_str(),
+            curve.as_deref(),
+        ) {
             ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7")) => Self::EcP256,
             ("1.2.840.10045.2.1", Some("1.3.132.0.34")) => Self::EcP384,
             ("1.2.840.10045.2.1", Some("1.3.132.0.35")) => Self::EcP521,

@@ -35,7 +35,10 @@ impl Extensions {
             if !known {
                 read.has_unknown_critical |= extension.critical;
             }
-            let failed = matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. });
+            let failed = matches!(
+                extension.parsed_extension(),
+                ParsedExtension::ParseError { .. }
+            );
             if failed || (known && der::check(extension.value).is_err()) {
                 return Err(X509Fault::Extension { oid: oid() });
             }
@@ -44,7 +47,10 @@ impl Extensions {
     }
 
     /// Takes what an extension says; whether it is one that is heeded, here or by the path validation.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, which grows with every extension")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum, which grows with every extension"
+    )]
     fn take(&mut self, extension: &X509Extension<'_>) -> bool {
         match extension.parsed_extension() {
             ParsedExtension::KeyUsage(usage) => self.key_usage = Some(KeyUsage(usage.flags)),
@@ -64,13 +70,22 @@ impl Extensions {
                     (usage.time_stamping, "timeStamping"),
                     (usage.ocsp_signing, "OCSPSigning"),
                 ];
-                let named = named.iter().filter(|(set, _)| *set).map(|(_, name)| (*name).to_owned());
+                let named = named
+                    .iter()
+                    .filter(|(set, _)| *set)
+                    .map(|(_, name)| (*name).to_owned());
                 self.extended_key_usage = Some(ExtendedKeyUsage {
-                    purposes: named.chain(usage.other.iter().map(|oid| oid.to_id_string())).collect(),
+                    purposes: named
+                        .chain(usage.other.iter().map(|oid| oid.to_id_string()))
+                        .collect(),
                 });
             }
             ParsedExtension::SubjectAlternativeName(names) => {
-                self.subject_alt_names = names.general_names.iter().map(SubjectAltName::read).collect();
+                self.subject_alt_names = names
+                    .general_names
+                    .iter()
+                    .map(SubjectAltName::read)
+                    .collect();
             }
             ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.into()),
             ParsedExtension::AuthorityKeyIdentifier(id) => {
@@ -179,7 +194,10 @@ pub enum SubjectAltName {
 }
 
 impl SubjectAltName {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, of which these forms say something here")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum, of which these forms say something here"
+    )]
     fn read(name: &GeneralName<'_>) -> Self {
         match name {
             GeneralName::DNSName(name) => Self::Dns((*name).to_owned()),

@@ -70,8 +70,18 @@ mod tests {
     fn a_pin_is_read_as_it_is_printed() {
         let pin = SpkiPin::of(b"key");
         assert_eq!(pin.to_string().parse(), Ok(pin));
-        assert_eq!(format!("sha256:{}", pin.hex().to_uppercase()).parse(), Ok(pin));
-        for text in ["", "sha256:", &pin.hex(), "sha256:00", "sha512:00", &format!("{pin}00")] {
+        assert_eq!(
+            format!("sha256:{}", pin.hex().to_uppercase()).parse(),
+            Ok(pin)
+        );
+        for text in [
+            "",
+            "sha256:",
+            &pin.hex(),
+            "sha256:00",
+            "sha512:00",
+            &format!("{pin}00"),
+        ] {
             assert_eq!(text.parse::<SpkiPin>(), Err(NotAPin), "{text}");
         }
     }

@@ -24,8 +24,12 @@ pub use certificate::{CERTIFICATE_BYTES_MAX, KeyKind, Leaf, X509Fault};
 pub use der::DerFault;
 pub use extensions::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 pub use fingerprint::{NotAPin, Sha256Fingerprint, SpkiPin};
-pub use name::{AttributeTypeAndValue, DistinguishedName, NameFault, NameKey, RelativeDistinguishedName};
-pub use pem::{decode_certificates, decode_pem_certificates, decode_revocation_lists, decode_signing_request};
+pub use name::{
+    AttributeTypeAndValue, DistinguishedName, NameFault, NameKey, RelativeDistinguishedName,
+};
+pub use pem::{
+    decode_certificates, decode_pem_certificates, decode_revocation_lists, decode_signing_request,
+};
 pub use report::{CertificateReport, CertificateRole};
 pub use request::SigningRequest;
 pub use revocation::{REVOCATION_LIST_BYTES_MAX, RevocationList};

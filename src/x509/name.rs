@@ -59,7 +59,11 @@ impl DistinguishedName {
 
     /// As a DER `Name`, each text in the string type that RFC 5280 wants for its attribute.
     pub fn encode(&self) -> Vec<u8> {
-        let rdns: Vec<Vec<u8>> = self.rdns.iter().map(RelativeDistinguishedName::encode).collect();
+        let rdns: Vec<Vec<u8>> = self
+            .rdns
+            .iter()
+            .map(RelativeDistinguishedName::encode)
+            .collect();
         der::element(tag::SEQUENCE, &rdns.concat())
     }
 
@@ -240,7 +244,10 @@ fn canonical_attribute(attribute: &AttributeTypeAndValue) -> Vec<u8> {
         AttributeValue::Text(text) => with_length(1, fold(text).as_bytes()),
         AttributeValue::Der(whole) => with_length(2, whole),
     };
-    with_length(3, &[with_length(4, attribute.kind.contents()), value].concat())
+    with_length(
+        3,
+        &[with_length(4, attribute.kind.contents()), value].concat(),
+    )
 }
 
 fn with_length(kind: u8, contents: &[u8]) -> Vec<u8> {
@@ -396,4 +403,3 @@ impl NameFault {
         }
     }
 }
-

@@ -61,7 +61,9 @@ impl<'a> Parser<'a> {
             attributes.push(attribute);
             match end {
                 End::Attribute => {}
-                End::Rdn => rdns.push(RelativeDistinguishedName::new(std::mem::take(&mut attributes))),
+                End::Rdn => rdns.push(RelativeDistinguishedName::new(std::mem::take(
+                    &mut attributes,
+                ))),
                 End::Name => {
                     rdns.push(RelativeDistinguishedName::new(attributes));
                     return Ok(rdns);
@@ -78,7 +80,9 @@ impl<'a> Parser<'a> {
             Some(_) | None => {
                 let text = self.rest.get(..end).unwrap_or_default().trim();
                 return Err(match AttributeType::parse(text) {
-                    Some(_) => NameFault::NoValue { attribute: text.into() },
+                    Some(_) => NameFault::NoValue {
+                        attribute: text.into(),
+                    },
                     None => NameFault::NoType { text: text.into() },
                 });
             }
@@ -88,7 +92,9 @@ impl<'a> Parser<'a> {
                 text: self.rest.get(..end).unwrap_or_default().trim().into(),
             });
         }
-        let kind = AttributeType::parse(name).ok_or_else(|| NameFault::UnknownType { attribute: name.into() })?;
+        let kind = AttributeType::parse(name).ok_or_else(|| NameFault::UnknownType {
+            attribute: name.into(),
+        })?;
         self.rest = value.trim_start();
         let (value, end) = match (self.rest.chars().next(), separator) {
             (Some('#'), ',') => self.hex_value(name)?,
@@ -102,9 +108,14 @@ impl<'a> Parser<'a> {
     fn hex_value(&mut self, name: &str) -> Result<(AttributeValue, End), NameFault> {
         let length = self.rest.find([',', '+']).unwrap_or(self.rest.len());
         let (digits, rest) = self.rest.split_at_checked(length).unwrap_or_default();
-        let fault = || NameFault::Hex { attribute: name.into() };
+        let fault = || NameFault::Hex {
+            attribute: name.into(),
+        };
         let digits = digits.trim().strip_prefix('#').ok_or_else(fault)?;
-        let whole = hex::decode(digits).ok().filter(|whole| der::check(whole).is_ok()).ok_or_else(fault)?;
+        let whole = hex::decode(digits)
+            .ok()
+            .filter(|whole| der::check(whole).is_ok())
+            .ok_or_else(fault)?;
         let element = der::Reader::new(&whole).element()?;
         let value = AttributeValue::decode(element.tag, element.contents, element.whole);
         self.rest = rest;
@@ -125,7 +136,9 @@ impl<'a> Parser<'a> {
                 _ => push(&mut bytes, letter),
             }
         }
-        Err(NameFault::Quotation { attribute: name.into() })
+        Err(NameFault::Quotation {
+            attribute: name.into(),
+        })
     }
 
     fn plain_value(&mut self, name: &str) -> Result<(AttributeValue, End), NameFault> {
@@ -137,7 +150,8 @@ impl<'a> Parser<'a> {
         while let Some((index, letter)) = letters.next() {
             match letter {
                 '\\' => {
-                    if self.separator == '/' && letters.peek().is_some_and(|(_, next)| *next == 'x') {
+                    if self.separator == '/' && letters.peek().is_some_and(|(_, next)| *next == 'x')
+                    {
                         // `openssl x509 -nameopt compat` writes \xC3 where RFC 4514 has \C3.
                         letters.next();
                     }
@@ -163,7 +177,9 @@ impl<'a> Parser<'a> {
             }
         }
         if significant == 0 {
-            return Err(NameFault::NoValue { attribute: name.into() });
+            return Err(NameFault::NoValue {
+                attribute: name.into(),
+            });
         }
         bytes.truncate(significant);
         self.rest = self.rest.get(length..).unwrap_or_default();
@@ -177,7 +193,11 @@ impl<'a> Parser<'a> {
             None => End::Name,
             Some('+') => End::Attribute,
             Some(letter) if letter == self.separator => End::Rdn,
-            Some(_) => return Err(NameFault::Quotation { attribute: name.into() }),
+            Some(_) => {
+                return Err(NameFault::Quotation {
+                    attribute: name.into(),
+                });
+            }
         };
         self.rest = letters.as_str();
         Ok(end)
@@ -189,11 +209,16 @@ fn escaped(
     letters: &mut std::iter::Peekable<impl Iterator<Item = (usize, char)>>,
     name: &str,
 ) -> Result<Vec<u8>, NameFault> {
-    let fault = || NameFault::Escape { attribute: name.into() };
+    let fault = || NameFault::Escape {
+        attribute: name.into(),
+    };
     let (_, first) = letters.next().ok_or_else(fault)?;
     match first.to_digit(16) {
         Some(high) => {
-            let low = letters.next().and_then(|(_, second)| second.to_digit(16)).ok_or_else(fault)?;
+            let low = letters
+                .next()
+                .and_then(|(_, second)| second.to_digit(16))
+                .ok_or_else(fault)?;
             let byte = u8::try_from(high * 16 + low).ok().ok_or_else(fault)?;
             Ok(vec![byte])
         }
@@ -211,12 +236,17 @@ fn push(bytes: &mut Vec<u8>, letter: char) {
 }
 
 fn bare(name: &str, character: char) -> NameFault {
-    NameFault::BareCharacter { attribute: name.into(), character }
+    NameFault::BareCharacter {
+        attribute: name.into(),
+        character,
+    }
 }
 
 fn text(bytes: Vec<u8>, name: &str) -> Result<AttributeValue, NameFault> {
     match String::from_utf8(bytes) {
         Ok(text) => Ok(AttributeValue::Text(text.into_boxed_str())),
-        Err(_not_utf8) => Err(NameFault::NotUtf8 { attribute: name.into() }),
+        Err(_not_utf8) => Err(NameFault::NotUtf8 {
+            attribute: name.into(),
+        }),
     }
 }

@@ -1,7 +1,9 @@
 //! Files that hold certificates, requests or revocation lists, in PEM or in DER.
 
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, CertificateSigningRequestDer};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, CertificateSigningRequestDer,
+};
 
 use super::certificate::X509Fault;
 
@@ -12,7 +14,11 @@ pub fn decode_pem_certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, X509Fault> {
 
 /// The certificates of a file in PEM, or the one of a file in DER.
 pub fn decode_certificates(file: &[u8]) -> Result<Vec<Vec<u8>>, X509Fault> {
-    if is_der(file) { Ok(vec![file.to_vec()]) } else { decode_pem_certificates(file) }
+    if is_der(file) {
+        Ok(vec![file.to_vec()])
+    } else {
+        decode_pem_certificates(file)
+    }
 }
 
 /// The revocation lists of a file in PEM, or the one of a file in DER.
@@ -31,7 +37,10 @@ pub fn decode_signing_request(file: &[u8]) -> Result<Vec<u8>, X509Fault> {
     }
     let label = "CERTIFICATE REQUEST";
     let requests = sections::<CertificateSigningRequestDer<'static>>(file, label)?;
-    requests.into_iter().next().ok_or(X509Fault::Absent { label })
+    requests
+        .into_iter()
+        .next()
+        .ok_or(X509Fault::Absent { label })
 }
 
 /// Every structure here is a SEQUENCE, and no PEM text begins with its tag, the digit 0.
@@ -39,7 +48,10 @@ fn is_der(file: &[u8]) -> bool {
     matches!(file, [0x30, length, ..] if *length >= 0x80)
 }
 
-fn sections<T: PemObject + AsRef<[u8]>>(pem: &[u8], label: &'static str) -> Result<Vec<Vec<u8>>, X509Fault> {
+fn sections<T: PemObject + AsRef<[u8]>>(
+    pem: &[u8],
+    label: &'static str,
+) -> Result<Vec<Vec<u8>>, X509Fault> {
     let mut found = Vec::new();
     for section in T::pem_slice_iter(pem) {
         match section {

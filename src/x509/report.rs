@@ -107,7 +107,9 @@ impl CertificateReport {
             subject_alt_names: names.map(ToString::to_string).collect(),
             key_usage: certificate.key_usage().map(|usage| usage.names().collect()),
             extended_key_usage: purposes.map(|usage| usage.names().map(str::to_owned).collect()),
-            path_len_max: certificate.basic_constraints().and_then(|constraints| constraints.path_len_max),
+            path_len_max: certificate
+                .basic_constraints()
+                .and_then(|constraints| constraints.path_len_max),
         }
     }
 }
@@ -116,7 +118,10 @@ fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::E
     serializer.collect_str(&format_args!("{time:.3}"))
 }
 
-fn rfc3339_or_null<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+fn rfc3339_or_null<S: Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => rfc3339(time, serializer),
         None => serializer.serialize_none(),

@@ -58,7 +58,9 @@ impl RevocationList {
         fields.finish()?;
 
         let (_, list) = CertificateRevocationList::from_der(&der).map_err(X509Fault::structure)?;
-        let number = list.crl_number().map(|number| super::der::unsigned(&number.to_bytes_be()));
+        let number = list
+            .crl_number()
+            .map(|number| super::der::unsigned(&number.to_bytes_be()));
         let decoded = Decoded {
             issuer: DistinguishedName::decode(issuer.whole)?,
             issuer_der: range_in(&der, issuer.whole),
@@ -128,12 +130,18 @@ impl RevocationList {
 
     /// Whether `issuer` bears the name of its issuer, and the key that signed it.
     pub fn is_issued_by(&self, issuer: &Leaf) -> bool {
-        self.issuer_der() == issuer.subject_der() && self.signed_data().is_signed_by(issuer.raw_spki())
+        self.issuer_der() == issuer.subject_der()
+            && self.signed_data().is_signed_by(issuer.raw_spki())
     }
 }
 
 impl fmt::Debug for RevocationList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RevocationList({}, of {})", self.issuer(), self.this_update())
+        write!(
+            f,
+            "RevocationList({}, of {})",
+            self.issuer(),
+            self.this_update()
+        )
     }
 }

@@ -50,7 +50,13 @@ mod tests {
     #[test]
     fn both_ends_are_included_and_the_last_second_counts_whole() {
         let validity = validity(100, 200);
-        for (millis, within) in [(99_999, false), (100_000, true), (200_000, true), (200_999, true), (201_000, false)] {
+        for (millis, within) in [
+            (99_999, false),
+            (100_000, true),
+            (200_000, true),
+            (200_999, true),
+            (201_000, false),
+        ] {
             let now = Timestamp::from_millisecond(millis).unwrap();
             assert_eq!(validity.contains(now), within, "{millis}");
         }
