@@ -1,1 +1,73 @@
-//! telemetry
+//! What the operator sees from outside: log lines, and every metric's name, unit and meaning.
+//!
+//! Logs go to standard error, so that what a command prints stays clean. A value that came from the wire is logged with
+//! its control characters escaped; a secret never gets here. Label values are bounded: producers and tenants come from
+//! the configuration, reasons and outcomes from our own enums.
+
+mod meters;
+
+use std::io::IsTerminal;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+pub use meters::{Meters, ProducerMeters, Wait};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends log lines to standard error. `filter` has the form of `tracing`'s directives (`info`,
+/// `countersign=debug`); a second call changes nothing.
+pub fn log_to_stderr(filter: &str, format: LogFormat) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_invalid| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // A test may have set a subscriber already: the first one stays.
+    let _already_set = match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
+
+/// Where metrics are gathered, and how they are printed.
+#[derive(Clone)]
+pub struct Exporter(PrometheusHandle);
+
+/// The recorder could not be installed.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics can not be recorded")]
+pub struct ExporterFailure {
+    #[from]
+    source: metrics_exporter_prometheus::BuildError,
+}
+
+impl Exporter {
+    /// Installs the process-wide recorder and describes every metric.
+    pub fn install() -> Result<Self, ExporterFailure> {
+        let handle = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), meters::SECONDS)?
+            .set_buckets_for_metric(Matcher::Suffix("_batch_events".into()), meters::EVENTS)?
+            .install_recorder()?;
+        meters::describe();
+        Ok(Self(handle))
+    }
+
+    /// The exposition in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds what histograms have gathered since the last call; to be called every few seconds, or they grow.
+    pub fn fold(&self) {
+        self.0.run_upkeep();
+    }
+}

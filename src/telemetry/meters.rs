@@ -1,0 +1,260 @@
+//! Every metric, by name.
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+
+/// Upper bounds of the buckets of durations, seconds.
+pub(super) const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
+];
+/// Upper bounds of the buckets of batch sizes, events.
+pub(super) const EVENTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+const DELIVERIES: &str = "countersign_deliveries_total";
+const REFUSALS: &str = "countersign_refusals_total";
+const RESPONSES: &str = "countersign_responses_total";
+const REQUEST: &str = "countersign_request_seconds";
+const STORE_WAIT: &str = "countersign_store_wait_seconds";
+const BATCH: &str = "countersign_batch_events";
+const FAILURES: &str = "countersign_failures_total";
+const UNMAPPED: &str = "countersign_unmapped_events_total";
+const CLOSED_AT_LIMIT: &str = "countersign_connections_closed_total";
+const CONNECTIONS: &str = "countersign_connections";
+const SHADOW: &str = "countersign_shadow_verdicts_total";
+const READY: &str = "countersign_ready";
+const RELOADS: &str = "countersign_reloads_total";
+const RELOAD_FAILING_SINCE: &str = "countersign_reload_failing_since_seconds";
+const CERTIFICATE_NOT_AFTER: &str = "countersign_certificate_not_after_seconds";
+const CRL_NEXT_UPDATE: &str = "countersign_crl_next_update_seconds";
+const BUILD: &str = "countersign_build_info";
+
+pub(super) fn describe() {
+    describe_counter!(
+        DELIVERIES,
+        Unit::Count,
+        "Events that passed the signature, by tenant, producer and receipt (accepted, duplicate, conflict, quarantined)"
+    );
+    describe_counter!(
+        REFUSALS,
+        Unit::Count,
+        "What was turned away, by gate (handshake, identity, signature), reason and producer claimed (\"\" if none)"
+    );
+    describe_counter!(
+        RESPONSES,
+        Unit::Count,
+        "Answers on the providers' side, by status"
+    );
+    describe_histogram!(
+        REQUEST,
+        Unit::Seconds,
+        "From a request's head to its answer"
+    );
+    describe_histogram!(
+        STORE_WAIT,
+        Unit::Seconds,
+        "From the signature's check to the durable commit"
+    );
+    describe_histogram!(BATCH, Unit::Count, "Events in one transaction");
+    describe_counter!(FAILURES, Unit::Count, "Deliveries answered 503, by cause");
+    describe_counter!(
+        UNMAPPED,
+        Unit::Count,
+        "Kept events that changed no payment, by producer and the provider's event type"
+    );
+    describe_counter!(
+        CLOSED_AT_LIMIT,
+        Unit::Count,
+        "Connections closed before a handshake, by the limit they met"
+    );
+    describe_gauge!(
+        CONNECTIONS,
+        Unit::Count,
+        "Live connections that passed the handshake"
+    );
+    describe_counter!(
+        SHADOW,
+        Unit::Count,
+        "What marks with shadow = true would have decided otherwise, by mark, verdict and producer"
+    );
+    describe_gauge!(
+        READY,
+        Unit::Count,
+        "1 while deliveries can be made durable, else 0"
+    );
+    describe_counter!(RELOADS, Unit::Count, "Reloads, by outcome (done, refused)");
+    describe_gauge!(
+        RELOAD_FAILING_SINCE,
+        Unit::Seconds,
+        "Unix time since when reloads are refused; 0 while the last one held"
+    );
+    describe_gauge!(
+        CERTIFICATE_NOT_AFTER,
+        Unit::Seconds,
+        "Unix time at which a certificate ends, by role, subject, serial and producer"
+    );
+    describe_gauge!(
+        CRL_NEXT_UPDATE,
+        Unit::Seconds,
+        "Unix time at which a CRL ends, by issuer"
+    );
+    describe_gauge!(BUILD, Unit::Count, "1, with the version as a label");
+    gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+/// Whose waiting a histogram tells.
+#[derive(Clone, Copy, Debug)]
+pub enum Wait {
+    /// The whole request.
+    Request,
+    /// The store alone.
+    Store,
+}
+
+/// The metrics that no producer owns, with handles for the hot path.
+pub struct Meters {
+    request: Histogram,
+    store_wait: Histogram,
+    batch: Histogram,
+    connections: Gauge,
+    ready: Gauge,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            request: histogram!(REQUEST),
+            store_wait: histogram!(STORE_WAIT),
+            batch: histogram!(BATCH),
+            connections: gauge!(CONNECTIONS),
+            ready: gauge!(READY),
+        }
+    }
+}
+
+impl Meters {
+    /// Someone waited `seconds`.
+    pub fn waited(&self, who: Wait, seconds: f64) {
+        match who {
+            Wait::Request => self.request.record(seconds),
+            Wait::Store => self.store_wait.record(seconds),
+        }
+    }
+
+    /// One transaction held this many events.
+    pub fn batch(&self, events: usize) {
+        self.batch
+            .record(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
+    }
+
+    /// So many connections are live.
+    pub fn connections(&self, live: usize) {
+        self.connections
+            .set(f64::from(u32::try_from(live).unwrap_or(u32::MAX)));
+    }
+
+    /// Whether deliveries can be made durable.
+    pub fn ready(&self, ready: bool) {
+        self.ready.set(f64::from(u8::from(ready)));
+    }
+
+    /// An answer of this status was given.
+    pub fn responded(&self, status: u16) {
+        counter!(RESPONSES, "status" => status.to_string()).increment(1);
+    }
+
+    /// A delivery met a failure of ours.
+    pub fn failed(&self, cause: &'static str) {
+        counter!(FAILURES, "cause" => cause).increment(1);
+    }
+
+    /// Something was turned away.
+    pub fn refused(&self, gate: &'static str, reason: &'static str, producer: &str) {
+        counter!(REFUSALS, "gate" => gate, "reason" => reason, "producer" => producer.to_owned())
+            .increment(1);
+    }
+
+    /// A connection was closed before its handshake.
+    pub fn closed_at_limit(&self, limit: &'static str) {
+        counter!(CLOSED_AT_LIMIT, "limit" => limit).increment(1);
+    }
+
+    /// A mark that only watches would have decided otherwise.
+    pub fn shadow(&self, mark: &'static str, would: &'static str, producer: &str) {
+        counter!(SHADOW, "mark" => mark, "would" => would, "producer" => producer.to_owned())
+            .increment(1);
+    }
+
+    /// A reload was done (`None`), or is refused since this Unix time.
+    pub fn reloaded(&self, failing_since: Option<i64>) {
+        let outcome = if failing_since.is_some() {
+            "refused"
+        } else {
+            "done"
+        };
+        counter!(RELOADS, "outcome" => outcome).increment(1);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "Unix seconds are far below 2^52"
+        )]
+        gauge!(RELOAD_FAILING_SINCE).set(failing_since.unwrap_or(0) as f64);
+    }
+
+    /// When a certificate ends.
+    pub fn certificate_ends(
+        &self,
+        role: &'static str,
+        subject: String,
+        serial: String,
+        producer: String,
+        at: i64,
+    ) {
+        #[expect(clippy::cast_precision_loss, reason = "Unix seconds are far below 2^52")]
+        gauge!(CERTIFICATE_NOT_AFTER, "role" => role, "subject" => subject, "serial" => serial, "producer" => producer)
+            .set(at as f64);
+    }
+
+    /// When a CRL ends.
+    pub fn crl_ends(&self, issuer: String, at: i64) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "Unix seconds are far below 2^52"
+        )]
+        gauge!(CRL_NEXT_UPDATE, "issuer" => issuer).set(at as f64);
+    }
+}
+
+/// What is counted for one producer, with its labels resolved once.
+#[derive(Clone)]
+pub struct ProducerMeters {
+    /// Events that were new.
+    pub accepted: Counter,
+    /// Events that had come before.
+    pub duplicate: Counter,
+    /// Events whose id had come with another body.
+    pub conflict: Counter,
+    /// Bodies that are no JSON object.
+    pub quarantined: Counter,
+    producer: String,
+}
+
+impl ProducerMeters {
+    /// The counters of `producer`, a producer of `tenant`.
+    pub fn new(tenant: &str, producer: &str) -> Self {
+        let of = |receipt: &'static str| counter!(DELIVERIES, "tenant" => tenant.to_owned(), "producer" => producer.to_owned(), "receipt" => receipt);
+        Self {
+            accepted: of("accepted"),
+            duplicate: of("duplicate"),
+            conflict: of("conflict"),
+            quarantined: of("quarantined"),
+            producer: producer.to_owned(),
+        }
+    }
+
+    /// A kept event of this type changed no payment. The caller bounds the number of types.
+    pub fn unmapped(&self, kind: &str) {
+        counter!(UNMAPPED, "producer" => self.producer.clone(), "type" => kind.to_owned())
+            .increment(1);
+    }
+}

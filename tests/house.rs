@@ -1,0 +1,192 @@
+//! The rules of the house, read from the tree: rooms import only rooms above them, files stay small and say what they are for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LINES_MAX: usize = 600;
+
+/// Crates that one room alone may name.
+const OWNED: &[(&str, &str)] = &[
+    ("zeroize", "secret"),
+    ("x509_parser", "x509"),
+    ("rustls", "tls"),
+    ("tokio_rustls", "tls"),
+    ("webpki", "tls"),
+    ("hmac", "signature"),
+    ("rusqlite", "store"),
+    ("tokio_postgres", "store"),
+    ("arc_swap", "config"),
+    ("tracing_subscriber", "telemetry"),
+    ("metrics_exporter_prometheus", "telemetry"),
+    ("rcgen", "ca"),
+    ("clap", "cli"),
+];
+
+struct SourceFile {
+    path: PathBuf,
+    room: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The rooms, in the order of `src/lib.rs`.
+fn rooms() -> Vec<String> {
+    let front = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let named = |line: &str| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
+    front.lines().filter_map(named).collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Every file that lies in a room.
+fn furnishings() -> Vec<SourceFile> {
+    let mut found = Vec::new();
+    for room in rooms() {
+        let files = rust_files(&root().join("src").join(&room));
+        assert!(!files.is_empty(), "room {room} is empty");
+        for path in files {
+            let text = fs::read_to_string(&path).unwrap();
+            found.push(SourceFile {
+                path,
+                room: room.clone(),
+                text,
+            });
+        }
+    }
+    found
+}
+
+/// The code of a file: comments cut away, so that prose may name what code may not.
+fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(number, line)| (number + 1, line.split("//").next().unwrap_or_default()))
+}
+
+fn assert_none(wrong: &[String], rule: &str) {
+    assert!(wrong.is_empty(), "{rule}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_room_imports_only_rooms_above_it() {
+    let rooms = rooms();
+    let place = |name: &str| rooms.iter().position(|room| room == name);
+    let mut wrong = Vec::new();
+    for SourceFile { path, room, text } in furnishings() {
+        for (number, line) in code_lines(&text) {
+            for rest in line.split("crate::").skip(1) {
+                let named: String = rest
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
+                if place(&named).is_some() && place(&named) > place(&room) {
+                    wrong.push(format!("{}:{number}: {room} names {named}", path.display()));
+                }
+            }
+        }
+    }
+    assert_none(&wrong, "a room names only rooms above it");
+}
+
+#[test]
+fn a_crate_that_one_room_owns_is_named_nowhere_else() {
+    let mut wrong = Vec::new();
+    for SourceFile { path, room, text } in furnishings() {
+        for (number, line) in code_lines(&text) {
+            for (owned, owner) in OWNED {
+                let starts: Vec<usize> = line
+                    .match_indices(&format!("{owned}::"))
+                    .map(|(at, _)| at)
+                    .collect();
+                let whole_word = starts.iter().any(|at| {
+                    let before = line[..*at].chars().next_back();
+                    !before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+                });
+                if whole_word && room != *owner {
+                    wrong.push(format!(
+                        "{}:{number}: {owned} belongs to {owner}",
+                        path.display()
+                    ));
+                }
+            }
+        }
+    }
+    assert_none(&wrong, "a crate has one room");
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_stays_small() {
+    let mut wrong = Vec::new();
+    for file in rust_files(&root().join("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            wrong.push(format!(
+                "{} has {lines} lines, more than {LINES_MAX}",
+                file.display()
+            ));
+        }
+        if !text.starts_with("//!") {
+            wrong.push(format!("{} does not begin with //!", file.display()));
+        }
+    }
+    assert_none(&wrong, "a file says what it is for, and is small");
+}
+
+#[test]
+fn nothing_is_left_open() {
+    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat()];
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests", "benches"].map(|folder| root().join(folder)) {
+        if !folder.exists() {
+            continue;
+        }
+        for file in rust_files(&folder) {
+            let text = fs::read_to_string(&file).unwrap();
+            for (number, line) in text.lines().enumerate() {
+                if marks.iter().any(|mark| line.contains(mark.as_str())) {
+                    wrong.push(format!(
+                        "{}:{}: {}",
+                        file.display(),
+                        number + 1,
+                        line.trim()
+                    ));
+                }
+            }
+        }
+    }
+    assert_none(&wrong, "what is begun is finished, or is an issue");
+}
+
+#[test]
+fn rooms_are_folders_and_nothing_else_lies_beside_them() {
+    let rooms = rooms();
+    for entry in fs::read_dir(root().join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            assert!(rooms.contains(&name), "src/{name} is no room of lib.rs");
+            assert!(path.join("mod.rs").exists(), "src/{name} has no mod.rs");
+        } else {
+            assert!(
+                ["lib.rs", "main.rs"].contains(&name.as_str()),
+                "src/{name} lies beside the rooms"
+            );
+        }
+    }
+}
