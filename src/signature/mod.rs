@@ -2,9 +2,19 @@
 //!
 //! A profile is data ([`ProfileDescriptor`]), checked and compiled once ([`Profile`]).
 
+mod challenge;
 mod descriptor;
+mod extend;
 mod facts;
+mod form;
+mod grammar;
+mod json;
+mod key;
+mod profile;
+mod scheme;
+mod template;
 
+pub use challenge::ChallengeAnswer;
 pub use descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
     BodyFormat, ChallengeDescriptor, ChallengeText, Coverage, Encoding, EventDescriptor, KeyForm,
@@ -12,3 +22,5 @@ pub use descriptor::{
     TimestampDescriptor, WhenDescriptor,
 };
 pub use facts::{Facts, NoPayment, NotAnObject, PaymentFacts};
+pub use key::KeyFault;
+pub use profile::{Answer, AnswerBody, Profile, ProfileFault, Profiles, builtin};

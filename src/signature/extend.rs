@@ -1,0 +1,68 @@
+//! `extends`: what a profile leaves out comes from another; tables are joined key by key, lists replaced whole.
+
+use super::descriptor::{
+    AnswerDescriptor, EventDescriptor, ProfileDescriptor, SignatureDescriptor, TimestampDescriptor,
+};
+
+/// Fills the named fields of `$own` from `$base` where they are absent.
+macro_rules! or_else {
+    ($own:expr, $base:expr; $($field:ident),+ $(,)?) => {
+        Self { $($field: $own.$field.or_else(|| $base.$field.clone()),)+ ..$own }
+    };
+}
+
+fn over<T: Clone>(own: Option<T>, base: &Option<T>, join: impl Fn(T, &T) -> T) -> Option<T> {
+    match (own, base) {
+        (Some(own), Some(base)) => Some(join(own, base)),
+        (Some(own), None) => Some(own),
+        (None, base) => base.clone(),
+    }
+}
+
+impl ProfileDescriptor {
+    /// This profile, with what it leaves out taken from `base`, which names what is to be filled in next.
+    pub(super) fn over(mut self, base: &Self) -> Self {
+        self.signature = over(self.signature.take(), &base.signature, SignatureDescriptor::over);
+        self.timestamp = over(self.timestamp.take(), &base.timestamp, TimestampDescriptor::over);
+        self.event = over(self.event.take(), &base.event, EventDescriptor::over);
+        self.answer = over(self.answer.take(), &base.answer, AnswerDescriptor::over);
+        self.samples = over(self.samples.take(), &base.samples, |own, base| joined(own, base));
+        or_else!(self, base; extends, title, source, note, weak, signed, challenge)
+    }
+}
+
+fn joined<V: Clone>(
+    own: std::collections::BTreeMap<String, V>,
+    base: &std::collections::BTreeMap<String, V>,
+) -> std::collections::BTreeMap<String, V> {
+    let mut whole = base.clone();
+    whole.extend(own);
+    whole
+}
+
+impl SignatureDescriptor {
+    fn over(self, base: &Self) -> Self {
+        or_else!(self, base; from, all, split, pair, pick, bare, mac, algorithm, encoding, key, strip_prefix,
+            content, id, each, also)
+    }
+}
+
+impl TimestampDescriptor {
+    fn over(self, base: &Self) -> Self {
+        or_else!(self, base; from, unit, past, future)
+    }
+}
+
+impl AnswerDescriptor {
+    fn over(self, base: &Self) -> Self {
+        or_else!(self, base; accepted, body, content_type, bad_signature, budget)
+    }
+}
+
+impl EventDescriptor {
+    fn over(mut self, base: &Self) -> Self {
+        self.status = over(self.status.take(), &base.status, |own, base| joined(own, base));
+        or_else!(self, base; format, field, each, id, kind, occurred_at, occurred_at_unit, account, payment_id, amount,
+            amount_unit, amount_refunded, currency, status_by, when)
+    }
+}

@@ -1,0 +1,236 @@
+//! How a signature header is written: items, keys, and which of them are signatures.
+//!
+//! What is not known is skipped, never accepted: a `v0` next to a `v1` is another version's business.
+
+use super::descriptor::Encoding;
+
+/// How many items a header (with all its repetitions) may list; one more makes it malformed.
+pub(super) const ITEMS_MAX: usize = 32;
+/// How long it may be altogether, in bytes.
+pub(super) const HEADER_BYTES_MAX: usize = 8192;
+
+/// How items stand in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grammar {
+    pub(super) split: Option<char>,
+    pub(super) pair: Option<char>,
+    /// An item without a key is a signature too.
+    pub(super) bare: bool,
+}
+
+/// Which items are signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// Each whole item.
+    Whole,
+    /// Each item from this position on.
+    From(usize),
+    /// The value of each item that bears one of these keys.
+    Keys(Box<[KeyPattern]>),
+}
+
+/// A key, part by part (the separator of `pair` may stand in it).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyPattern {
+    parts: Box<[KeyPart]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum KeyPart {
+    Literal(Box<str>),
+    KeyId,
+    Any,
+}
+
+impl KeyPattern {
+    /// Reads `v1`, `{key_id}`, `*` or, with `/` between keys and values, `{key_id}/SHA256`.
+    pub(super) fn parse(text: &str, pair: char) -> Result<Self, &'static str> {
+        let part = |part: &str| match part {
+            "" => Err("an empty key"),
+            "*" => Ok(KeyPart::Any),
+            "{key_id}" => Ok(KeyPart::KeyId),
+            other if other.contains(['{', '}', '*']) => Err("only {key_id} and * may stand for a key"),
+            other => Ok(KeyPart::Literal(other.into())),
+        };
+        let parts = text.split(pair).map(part).collect::<Result<_, _>>()?;
+        Ok(Self { parts })
+    }
+
+    /// The value of `item`, if its key is this one.
+    fn value<'a>(&self, item: &'a str, pair: char, key_id: Option<&str>) -> Option<&'a str> {
+        let mut rest = item;
+        for part in &self.parts {
+            let (key, after) = rest.split_once(pair)?;
+            let key = key.trim();
+            let fits = match part {
+                KeyPart::Literal(text) => key == &**text,
+                KeyPart::KeyId => key_id.is_none_or(|key_id| key == key_id),
+                KeyPart::Any => true,
+            };
+            if !fits {
+                return None;
+            }
+            rest = after;
+        }
+        Some(rest.trim())
+    }
+
+    /// The key as a sender writes it.
+    pub(super) fn written(&self, pair: char, key_id: Option<&str>) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            KeyPart::Literal(text) => text,
+            KeyPart::KeyId | KeyPart::Any => key_id.unwrap_or("key"),
+        });
+        parts.collect::<Vec<_>>().join(&pair.to_string())
+    }
+}
+
+/// A header holds more than anyone signs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMany;
+
+/// The items of a signature, in order.
+#[derive(Debug)]
+pub(super) struct Items<'a> {
+    grammar: Grammar,
+    items: Vec<&'a str>,
+}
+
+impl<'a> Items<'a> {
+    /// Takes apart all texts of a signature's place (a header may be repeated).
+    pub(super) fn read(grammar: Grammar, texts: &[&'a str]) -> Result<Self, TooMany> {
+        if texts.iter().map(|text| text.len()).sum::<usize>() > HEADER_BYTES_MAX {
+            return Err(TooMany);
+        }
+        let mut items = Vec::with_capacity(texts.len());
+        for text in texts {
+            let mut take = |item: &'a str| {
+                let item = item.trim();
+                if item.is_empty() {
+                    return Ok(());
+                }
+                items.push(item);
+                if items.len() > ITEMS_MAX { Err(TooMany) } else { Ok(()) }
+            };
+            match grammar.split {
+                None => take(text)?,
+                Some(' ') => text.split_ascii_whitespace().try_for_each(take)?,
+                Some(split) => text.split(split).try_for_each(take)?,
+            }
+        }
+        Ok(Self { grammar, items })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The texts that may be signatures, by `pick`.
+    pub(super) fn signatures(&self, pick: &Pick, encoding: Encoding, key_id: Option<&str>) -> Vec<&'a str> {
+        let keys = match pick {
+            Pick::Whole => return self.items.clone(),
+            Pick::From(first) => return self.items.iter().skip(*first).copied().collect(),
+            Pick::Keys(keys) => keys,
+        };
+        let Some(pair) = self.grammar.pair else { return Vec::new() };
+        let signature = |item: &&'a str| {
+            let keyed = keys.iter().find_map(|key| key.value(item, pair, key_id));
+            keyed.or_else(|| (self.grammar.bare && is_bare(item, pair, encoding)).then_some(*item))
+        };
+        self.items.iter().filter_map(signature).collect()
+    }
+
+    /// The item of this key (or at this position, `+0`): `Err` when there are several.
+    pub(super) fn named(&self, key: &str) -> Result<Option<&'a str>, TooMany> {
+        if let Some(position) = key.strip_prefix('+').and_then(|position| position.parse::<usize>().ok()) {
+            return Ok(self.items.get(position).copied());
+        }
+        let Some(pair) = self.grammar.pair else { return Ok(None) };
+        let of_this_key = |item: &&'a str| {
+            let (own, value) = item.split_once(pair)?;
+            (own.trim() == key).then(|| value.trim())
+        };
+        let mut found = self.items.iter().filter_map(of_this_key);
+        match (found.next(), found.next()) {
+            (one, None) => Ok(one),
+            (_, Some(_)) => Err(TooMany),
+        }
+    }
+}
+
+/// Whether an item has no key. In base64 the padding is no separator.
+fn is_bare(item: &str, pair: char, encoding: Encoding) -> bool {
+    let unpadded = match encoding {
+        Encoding::Hex => item,
+        Encoding::Base64 | Encoding::Base64url | Encoding::Base64OfHex => item.trim_end_matches('='),
+    };
+    !unpadded.contains(pair)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn keys(keys: &[&str], pair: char) -> Pick {
+        Pick::Keys(keys.iter().map(|key| KeyPattern::parse(key, pair).unwrap()).collect())
+    }
+
+    fn check(grammar: (Option<char>, Option<char>, bool), pick: &Pick, texts: &[&str], expected: &[&str]) {
+        let (split, pair, bare) = grammar;
+        let items = Items::read(Grammar { split, pair, bare }, texts).unwrap();
+        assert_eq!(items.signatures(pick, Encoding::Base64, Some("KEY")), expected, "{texts:?}");
+    }
+
+    #[test]
+    fn the_grammars_of_the_providers_are_taken_apart() {
+        let v1 = keys(&["v1"], '=');
+        check((Some(','), Some('='), false), &v1, &["t=1,v1=aa,v1=bb,v0=cc"], &["aa", "bb"]);
+        check((Some(','), Some('='), false), &v1, &["t=1, v1=aa", "v1=bb"], &["aa", "bb"]);
+        let v1 = keys(&["v1"], ',');
+        check((Some(' '), Some(','), false), &v1, &["v1,a= v1a,b= v2,c="], &["a="]);
+        let sha256 = keys(&["sha256"], '=');
+        check((None, Some('='), true), &sha256, &["sha256=aa"], &["aa"]);
+        check((None, Some('='), true), &sha256, &["aa"], &["aa"]);
+        check((None, Some('='), true), &sha256, &["aa=="], &["aa=="]);
+        check((None, Some('='), true), &sha256, &["sha512=aa"], &[]);
+        check((None, Some('='), false), &sha256, &["aa"], &[]);
+        check((None, Some('='), false), &sha256, &["sha256=YQ=="], &["YQ=="]);
+        check((Some(','), None, false), &Pick::From(1), &["1,aa,bb"], &["aa", "bb"]);
+        check((None, None, false), &Pick::Whole, &["aa", "bb", " "], &["aa", "bb"]);
+        check((Some(','), Some('/'), false), &keys(&["{key_id}/SHA256"], '/'), &["KEY/SHA256/aa,X/SHA256/bb"], &["aa"]);
+        check((Some('&'), Some('|'), false), &keys(&["{key_id}"], '|'), &["X|aa&KEY|bb"], &["bb"]);
+        check((None, Some(' '), false), &keys(&["IATAPAY-HMAC-SHA256"], ' '), &["IATAPAY-HMAC-SHA256 aa"], &["aa"]);
+    }
+
+    #[test]
+    fn an_item_that_stands_twice_is_not_chosen_between() {
+        let grammar = Grammar { split: Some(','), pair: Some('='), bare: false };
+        let items = Items::read(grammar, &["t=1,t=1,v1=aa"]).unwrap();
+        assert_eq!(items.named("t"), Err(TooMany));
+        assert_eq!(items.named("v1"), Ok(Some("aa")));
+        assert_eq!(items.named("x"), Ok(None));
+        assert_eq!(items.named("+2"), Ok(Some("v1=aa")));
+    }
+
+    #[test]
+    fn a_flood_of_items_is_malformed() {
+        let grammar = Grammar { split: Some(','), pair: None, bare: false };
+        assert!(Items::read(grammar, &["a,".repeat(ITEMS_MAX).as_str()]).is_ok());
+        assert!(Items::read(grammar, &["a,".repeat(ITEMS_MAX + 1).as_str()]).is_err());
+        assert!(Items::read(grammar, &["a".repeat(HEADER_BYTES_MAX + 1).as_str()]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(texts in prop::collection::vec("[a-z0-9=,|/ +v\u{e9}]{0,40}", 0..4), bare: bool) {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let grammar = Grammar { split: Some(','), pair: Some('='), bare };
+            if let Ok(items) = Items::read(grammar, &texts) {
+                let _ = items.signatures(&keys(&["v1", "*"], '='), Encoding::Hex, None);
+                let _ = items.named("v");
+            }
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! Templates: the texts that choose which bytes are signed. Parsed once, written out piece by piece, so that
+//! the body is passed on and never copied.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderName;
+use sha2::{Digest as _, Sha256};
+
+use super::json::Pointer;
+
+/// A parsed template.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Template {
+    parts: Box<[Part]>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Part {
+    Literal(Box<str>),
+    Value(Filtered),
+    Group(Box<[Part]>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Filtered {
+    value: Value,
+    /// In the order in which they are applied.
+    filters: Box<[Filter]>,
+}
+
+/// What may stand between braces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// The raw body (of the item, never: the item is JSON inside it).
+    Body,
+    /// The timestamp, as received.
+    Timestamp,
+    /// The delivery's id, as received.
+    Id,
+    /// The public URL that is registered with the provider.
+    Url,
+    /// The request's method.
+    Method,
+    /// The request's path and query.
+    PathAndQuery,
+    /// The displayed secret.
+    Secret,
+    /// The configured key id.
+    KeyId,
+    /// A header.
+    Header(HeaderName),
+    /// A parameter of the query string.
+    Query(Box<str>),
+    /// A field of the form body.
+    Form(Box<str>),
+    /// A scalar of the JSON body, or of the item.
+    Json(Pointer),
+    /// An item of the signature's list.
+    Item(Box<str>),
+    /// A value from the producer's configuration.
+    Config(Box<str>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Filter {
+    Base64,
+    Sha256Base64,
+    Sha256Hex,
+    Crc32,
+    Upper,
+    Lower,
+    Quoted,
+    Mac,
+    After(Box<str>),
+}
+
+impl Filter {
+    /// Whether two values never look the same behind the filter.
+    fn tells_apart(&self) -> bool {
+        match self {
+            Self::Base64 | Self::Sha256Base64 | Self::Sha256Hex | Self::Quoted | Self::Mac => true,
+            // Letters of another case are the same letters.
+            Self::Upper | Self::Lower => true,
+            Self::Crc32 | Self::After(_) => false,
+        }
+    }
+}
+
+/// What is wrong with a template, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TemplateFault {
+    pub(super) what: String,
+    pub(super) mend: String,
+}
+
+/// Where a template's values come from.
+pub(super) trait Values {
+    /// The bytes of a value; `None` when it is absent.
+    fn value(&self, value: &Value) -> Result<Option<Cow<'_, [u8]>>, Unwritable>;
+
+    /// The hexadecimal MAC of `bytes`, for a challenge.
+    fn mac(&self, bytes: &[u8]) -> Option<String>;
+}
+
+/// Why a template could not be written for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unwritable {
+    /// Something that the sender must send is not there.
+    Absent(Value),
+    /// Something is there twice, or in no readable form.
+    Ambiguous(Value),
+}
+
+impl Template {
+    /// Reads a template.
+    pub(super) fn parse(text: &str) -> Result<Self, TemplateFault> {
+        let mut parser = Parser { rest: text };
+        let parts = parser.parts(false)?;
+        Ok(Self { parts })
+    }
+
+    /// Writes the template's bytes into `sink`, piece by piece.
+    pub(super) fn write(&self, values: &dyn Values, sink: &mut dyn FnMut(&[u8])) -> Result<(), Unwritable> {
+        write_parts(&self.parts, values, sink)
+    }
+
+    /// Every value in it, those of groups too.
+    pub(super) fn values(&self) -> Vec<&Value> {
+        let mut found = Vec::new();
+        collect(&self.parts, &mut |filtered| found.push(&filtered.value));
+        found
+    }
+
+    /// Whether a signature over it covers this value, whatever else the request holds: not in a group that the
+    /// sender can make vanish, and not as a checksum, which is easily kept while the bytes change.
+    pub(super) fn covers(&self, value: &Value) -> bool {
+        let covers = |part: &Part| match part {
+            Part::Value(filtered) => filtered.value == *value && filtered.filters.iter().all(Filter::tells_apart),
+            Part::Literal(_) | Part::Group(_) => false,
+        };
+        self.parts.iter().any(covers)
+    }
+
+    /// Whether it asks for a MAC with the producer's key (challenges).
+    pub(super) fn asks_for_a_mac(&self) -> bool {
+        let mut asks = false;
+        collect(&self.parts, &mut |filtered| asks |= filtered.filters.contains(&Filter::Mac));
+        asks
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body => f.write_str("the body"),
+            Self::Timestamp => f.write_str("the timestamp"),
+            Self::Id => f.write_str("the delivery's id"),
+            Self::Url => f.write_str("the public URL"),
+            Self::Method => f.write_str("the method"),
+            Self::PathAndQuery => f.write_str("path and query"),
+            Self::Secret => f.write_str("the secret"),
+            Self::KeyId => f.write_str("the key id"),
+            Self::Header(name) => write!(f, "the header {name}"),
+            Self::Query(name) => write!(f, "the query parameter {name}"),
+            Self::Form(name) => write!(f, "the form field {name}"),
+            Self::Json(pointer) => write!(f, "the field {pointer} of the body"),
+            Self::Item(key) => write!(f, "the item {key} of the signature"),
+            Self::Config(name) => write!(f, "the configured value {name}"),
+        }
+    }
+}
+
+impl Value {
+    /// Providers leave out what is empty: such a value counts as the empty text instead of as an error.
+    fn may_be_absent(&self) -> bool {
+        match self {
+            Self::Json(_) | Self::Form(_) | Self::Query(_) => true,
+            Self::Body
+            | Self::Timestamp
+            | Self::Id
+            | Self::Url
+            | Self::Method
+            | Self::PathAndQuery
+            | Self::Secret
+            | Self::KeyId
+            | Self::Header(_)
+            | Self::Item(_)
+            | Self::Config(_) => false,
+        }
+    }
+}
+
+fn collect<'a>(parts: &'a [Part], each: &mut dyn FnMut(&'a Filtered)) {
+    for part in parts {
+        match part {
+            Part::Literal(_) => {}
+            Part::Value(filtered) => each(filtered),
+            Part::Group(inner) => collect(inner, each),
+        }
+    }
+}
+
+fn write_parts(parts: &[Part], values: &dyn Values, sink: &mut dyn FnMut(&[u8])) -> Result<(), Unwritable> {
+    for part in parts {
+        match part {
+            Part::Literal(text) => sink(text.as_bytes()),
+            Part::Value(filtered) => match values.value(&filtered.value)? {
+                Some(bytes) => sink(&filtered.apply(bytes, values)?),
+                None if filtered.value.may_be_absent() => {}
+                None => return Err(Unwritable::Absent(filtered.value.clone())),
+            },
+            Part::Group(inner) => {
+                if all_present(inner, values)? {
+                    write_parts(inner, values, sink)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn all_present(parts: &[Part], values: &dyn Values) -> Result<bool, Unwritable> {
+    for part in parts {
+        if let Part::Value(filtered) = part
+            && values.value(&filtered.value)?.is_none_or(|bytes| bytes.is_empty())
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Filtered {
+    fn apply<'a>(&self, bytes: Cow<'a, [u8]>, values: &dyn Values) -> Result<Cow<'a, [u8]>, Unwritable> {
+        let mut bytes = bytes;
+        for filter in &self.filters {
+            bytes = match filter {
+                Filter::Base64 => Cow::Owned(STANDARD.encode(&bytes).into_bytes()),
+                Filter::Sha256Base64 => Cow::Owned(STANDARD.encode(Sha256::digest(&bytes)).into_bytes()),
+                Filter::Sha256Hex => Cow::Owned(hex::encode(Sha256::digest(&bytes)).into_bytes()),
+                Filter::Crc32 => Cow::Owned(crc32(&bytes).to_string().into_bytes()),
+                Filter::Upper => Cow::Owned(bytes.to_ascii_uppercase()),
+                Filter::Lower => Cow::Owned(bytes.to_ascii_lowercase()),
+                Filter::After(mark) => Cow::Owned(after_last(&bytes, mark.as_bytes()).to_vec()),
+                Filter::Quoted => {
+                    let text = std::str::from_utf8(&bytes).ok().and_then(|text| serde_json::to_string(text).ok());
+                    Cow::Owned(text.ok_or_else(|| Unwritable::Ambiguous(self.value.clone()))?.into_bytes())
+                }
+                Filter::Mac => {
+                    let mac = values.mac(&bytes);
+                    Cow::Owned(mac.ok_or_else(|| Unwritable::Ambiguous(self.value.clone()))?.into_bytes())
+                }
+            };
+        }
+        Ok(bytes)
+    }
+}
+
+fn after_last<'a>(bytes: &'a [u8], mark: &[u8]) -> &'a [u8] {
+    let at = bytes.windows(mark.len().max(1)).rposition(|window| window == mark);
+    at.and_then(|at| bytes.get(at + mark.len()..)).unwrap_or(bytes)
+}
+
+/// CRC-32 as in zlib (PayPal signs it instead of the body); no proof of anything by itself.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, byte: &u8| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 })
+    };
+    !bytes.iter().fold(!0, step)
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+}
+
+impl Parser<'_> {
+    fn parts(&mut self, in_group: bool) -> Result<Box<[Part]>, TemplateFault> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        while let Some(first) = self.rest.chars().next() {
+            let doubled = self.rest.chars().nth(1) == Some(first);
+            if "{}[]".contains(first) && doubled {
+                self.skip(2);
+                literal.push(first);
+                continue;
+            }
+            self.skip(first.len_utf8());
+            match first {
+                '{' => {
+                    flush(&mut literal, &mut parts);
+                    parts.push(Part::Value(self.filtered()?));
+                }
+                '[' if in_group => return Err(fault("a group inside a group", "close the outer one first")),
+                '[' => {
+                    flush(&mut literal, &mut parts);
+                    parts.push(Part::Group(self.parts(true)?));
+                }
+                ']' if in_group => {
+                    flush(&mut literal, &mut parts);
+                    return if parts.iter().any(|part| matches!(part, Part::Value(_))) {
+                        Ok(parts.into())
+                    } else {
+                        Err(fault("a group without a value never vanishes", "put a value in it, or double the brackets"))
+                    };
+                }
+                '}' | ']' => {
+                    let what = format!("a {first:?} that closes nothing");
+                    return Err(fault(&what, "double it if it stands for itself"));
+                }
+                other => literal.push(other),
+            }
+        }
+        if in_group {
+            return Err(fault("a group that is not closed", "add \"]\", or write \"[[\" for a bracket"));
+        }
+        flush(&mut literal, &mut parts);
+        Ok(parts.into())
+    }
+
+    fn filtered(&mut self) -> Result<Filtered, TemplateFault> {
+        let Some((inner, rest)) = self.rest.split_once('}') else {
+            return Err(fault("a value that is not closed", "add \"}\", or write \"{{\" for a brace"));
+        };
+        self.rest = rest;
+        let (mut name, after) = match inner.split_once("|after:") {
+            Some((_, "")) => return Err(fault("\"|after:\" without a text", "write the text, as in {header:a|after:/}")),
+            Some((name, mark)) => (name, Some(Filter::After(mark.into()))),
+            None => (inner, None),
+        };
+        let mut filters = Vec::new();
+        while let Some((prefix, rest)) = name.split_once(':') {
+            let Some(filter) = filter(prefix) else { break };
+            filters.push(filter);
+            name = rest;
+        }
+        filters.extend(after);
+        filters.reverse();
+        Ok(Filtered { value: value(name)?, filters: filters.into() })
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+}
+
+fn flush(literal: &mut String, parts: &mut Vec<Part>) {
+    if !literal.is_empty() {
+        parts.push(Part::Literal(std::mem::take(literal).into()));
+    }
+}
+
+fn filter(name: &str) -> Option<Filter> {
+    Some(match name {
+        "base64" => Filter::Base64,
+        "sha256_base64" => Filter::Sha256Base64,
+        "sha256_hex" => Filter::Sha256Hex,
+        "crc32" => Filter::Crc32,
+        "upper" => Filter::Upper,
+        "lower" => Filter::Lower,
+        "quoted" => Filter::Quoted,
+        "mac" => Filter::Mac,
+        _ => return None,
+    })
+}
+
+fn value(name: &str) -> Result<Value, TemplateFault> {
+    let (kind, argument) = match name.split_once(':') {
+        Some((kind, argument)) => (kind, Some(argument)),
+        None => (name, None),
+    };
+    Ok(match (kind, argument) {
+        ("body", None) => Value::Body,
+        ("timestamp", None) => Value::Timestamp,
+        ("id", None) => Value::Id,
+        ("url", None) => Value::Url,
+        ("method", None) => Value::Method,
+        ("path_and_query", None) => Value::PathAndQuery,
+        ("secret", None) => Value::Secret,
+        ("key_id", None) => Value::KeyId,
+        ("header", Some(name)) => Value::Header(header_name(name)?),
+        ("query", Some(name)) if !name.is_empty() => Value::Query(name.into()),
+        ("form", Some(name)) if !name.is_empty() => Value::Form(name.into()),
+        ("item", Some(name)) if !name.is_empty() => Value::Item(name.into()),
+        ("config", Some(name)) if !name.is_empty() => Value::Config(name.into()),
+        ("json", Some(pointer)) => {
+            let mend = "write a JSON pointer, as {json:/data/id}";
+            Value::Json(Pointer::parse(pointer).map_err(|what| fault(&format!("{what}: \"{pointer}\""), mend))?)
+        }
+        (_, Some(_) | None) => {
+            let mend = "possible are body, timestamp, id, url, method, path_and_query, secret, key_id, header:NAME, \
+                        query:NAME, form:NAME, json:/POINTER, item:KEY, config:NAME";
+            return Err(fault(&format!("there is no value \"{name}\""), mend));
+        }
+    })
+}
+
+/// A header's name, in lower case.
+pub(super) fn header_name(name: &str) -> Result<HeaderName, TemplateFault> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| fault(&format!("\"{name}\" is no header name"), "write letters, digits and \"-\""))
+}
+
+fn fault(what: &str, mend: &str) -> TemplateFault {
+    TemplateFault { what: what.to_owned(), mend: mend.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Each value is its own name; what `absent` names is absent.
+    struct Named {
+        absent: &'static str,
+    }
+
+    impl Values for Named {
+        fn value(&self, value: &Value) -> Result<Option<Cow<'_, [u8]>>, Unwritable> {
+            let name = match value {
+                Value::Header(name) => name.to_string(),
+                Value::Query(name) | Value::Form(name) | Value::Item(name) | Value::Config(name) => name.to_string(),
+                Value::Json(pointer) => pointer.to_string(),
+                Value::Body => "body".to_owned(),
+                Value::Timestamp => "123".to_owned(),
+                Value::Id | Value::Url | Value::Method | Value::PathAndQuery | Value::Secret | Value::KeyId => {
+                    "other".to_owned()
+                }
+            };
+            Ok((name != self.absent).then(|| Cow::Owned(name.into_bytes())))
+        }
+
+        fn mac(&self, bytes: &[u8]) -> Option<String> {
+            Some(format!("mac({})", String::from_utf8_lossy(bytes)))
+        }
+    }
+
+    fn written(template: &str, absent: &'static str) -> Result<String, Unwritable> {
+        let mut out = Vec::new();
+        Template::parse(template).unwrap().write(&Named { absent }, &mut |bytes| out.extend_from_slice(bytes))?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn values_and_literals_stand_in_order() {
+        assert_eq!(written("{timestamp}.{body}", "").unwrap(), "123.body");
+        assert_eq!(written("v0:{timestamp}:{body}", "").unwrap(), "v0:123:body");
+        assert_eq!(written("{{{header:X-A}}}[[x]]", "").unwrap(), "{x-a}[x]");
+        assert_eq!(written("{json:/a/b}|{item:t}", "").unwrap(), "/a/b|t");
+    }
+
+    #[test]
+    fn filters_apply_from_the_inside_out() {
+        assert_eq!(written("{base64:body}", "").unwrap(), "Ym9keQ==");
+        assert_eq!(written("{upper:json:/status}", "").unwrap(), "/STATUS");
+        assert_eq!(written("{header:user-agent|after:-}", "").unwrap(), "agent");
+        assert_eq!(written("{upper:header:user-agent|after:-}", "").unwrap(), "AGENT");
+        assert_eq!(written("{quoted:body}{mac:body}", "").unwrap(), "\"body\"mac(body)");
+        assert_eq!(written("{crc32:body}", "").unwrap(), crc32(b"body").to_string());
+    }
+
+    #[test]
+    fn the_crc_is_that_of_zlib() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn a_group_vanishes_when_a_value_in_it_is_absent() {
+        let template = "[id:{query:data.id};][request-id:{header:x-request-id};]ts:{timestamp};";
+        assert_eq!(written(template, "").unwrap(), "id:data.id;request-id:x-request-id;ts:123;");
+        assert_eq!(written(template, "data.id").unwrap(), "request-id:x-request-id;ts:123;");
+        assert_eq!(written(template, "x-request-id").unwrap(), "id:data.id;ts:123;");
+    }
+
+    #[test]
+    fn an_absent_field_is_empty_and_an_absent_header_is_an_error() {
+        assert_eq!(written("{json:/a}:{json:/b}", "/a").unwrap(), ":/b");
+        assert!(matches!(written("{header:a}", "a"), Err(Unwritable::Absent(Value::Header(_)))));
+    }
+
+    #[test]
+    fn impossible_templates_are_told_why() {
+        for (template, expected) in [
+            ("{bdoy}", "no value \"bdoy\""),
+            ("{header}", "no value \"header\""),
+            ("{header:a b}", "no header name"),
+            ("{json:a}", "begins with \"/\""),
+            ("{body", "not closed"),
+            ("body}", "closes nothing"),
+            ("[{body}", "not closed"),
+            ("[a]", "without a value"),
+            ("[{body}[{body}]]", "inside a group"),
+            ("{header:a|after:}", "without a text"),
+        ] {
+            let what = Template::parse(template).unwrap_err().what;
+            assert!(what.contains(expected), "{template}: {what}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_template_makes_it_panic(text in "[a-z{}\\[\\]:|/.\u{e9}]{0,24}") {
+            if let Ok(template) = Template::parse(&text) {
+                let _ = template.write(&Named { absent: "" }, &mut |_| {});
+            }
+        }
+    }
+}
