@@ -38,13 +38,21 @@ pub(super) struct Challenge {
 }
 
 impl Challenge {
-    pub(super) fn compile(descriptor: &ChallengeDescriptor, at: usize, faults: &mut Faults) -> Option<Self> {
+    pub(super) fn compile(
+        descriptor: &ChallengeDescriptor,
+        at: usize,
+        faults: &mut Faults,
+    ) -> Option<Self> {
         let key = |name: &str| format!("challenge[{at}].{name}");
         let method = match descriptor.method.as_deref() {
             None | Some("POST") => Some(Method::POST),
             Some("GET") => Some(Method::GET),
             Some(other) => {
-                faults.add(&key("method"), format!("\"{other}\" is no method of a challenge"), "write GET or POST");
+                faults.add(
+                    &key("method"),
+                    format!("\"{other}\" is no method of a challenge"),
+                    "write GET or POST",
+                );
                 None
             }
         };
@@ -57,10 +65,22 @@ impl Challenge {
                 None
             }
         };
-        let status = status(descriptor.status.unwrap_or(200), 200..=299, &key("status"), faults);
-        let content_type = descriptor.content_type.as_deref().unwrap_or("text/plain; charset=utf-8");
+        let status = status(
+            descriptor.status.unwrap_or(200),
+            200..=299,
+            &key("status"),
+            faults,
+        );
+        let content_type = descriptor
+            .content_type
+            .as_deref()
+            .unwrap_or("text/plain; charset=utf-8");
         let content_type = HeaderValue::from_str(content_type).map_err(|_error| "is no media type");
-        let content_type = faults.keep(&key("content_type"), content_type, "write one, as \"application/json\"");
+        let content_type = faults.keep(
+            &key("content_type"),
+            content_type,
+            "write one, as \"application/json\"",
+        );
         let challenge = Self {
             method: method?,
             when: when?,
@@ -88,8 +108,14 @@ impl Challenge {
             return None;
         }
         let mut body = Vec::new();
-        self.body.write(values, &mut |bytes| body.extend_from_slice(bytes)).ok()?;
-        Some(ChallengeAnswer { status: self.status, content_type: self.content_type.clone(), body: body.into() })
+        self.body
+            .write(values, &mut |bytes| body.extend_from_slice(bytes))
+            .ok()?;
+        Some(ChallengeAnswer {
+            status: self.status,
+            content_type: self.content_type.clone(),
+            body: body.into(),
+        })
     }
 
     /// The values that a producer must configure for it.
@@ -100,10 +126,14 @@ impl Challenge {
     fn accepts(&self, asked: &[u8]) -> bool {
         match self.accept {
             ChallengeText::Hex => {
-                (20..=32).contains(&asked.len()) && asked.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+                (20..=32).contains(&asked.len())
+                    && asked
+                        .iter()
+                        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
             }
             ChallengeText::Text => {
-                (1..=CHALLENGE_BYTES_MAX).contains(&asked.len()) && asked.iter().all(u8::is_ascii_graphic)
+                (1..=CHALLENGE_BYTES_MAX).contains(&asked.len())
+                    && asked.iter().all(u8::is_ascii_graphic)
             }
         }
     }
@@ -111,11 +141,22 @@ impl Challenge {
     fn check(&self, key: &dyn Fn(&str) -> String, faults: &mut Faults) {
         let unsigned = self.method == Method::GET;
         if unsigned && !matches!(self.when, Value::Header(_) | Value::Query(_)) {
-            faults.add(&key("when"), "a GET has no body", "name a header or a query parameter");
+            faults.add(
+                &key("when"),
+                "a GET has no body",
+                "name a header or a query parameter",
+            );
         }
-        if unsigned && self.body.asks_for_a_mac() && (self.accept != ChallengeText::Hex || self.equals.is_some()) {
+        if unsigned
+            && self.body.asks_for_a_mac()
+            && (self.accept != ChallengeText::Hex || self.equals.is_some())
+        {
             let mend = "set accept = \"hex\": else anyone could have a delivery signed";
-            faults.add(&key("accept"), "is too wide for an answer that is a MAC", mend);
+            faults.add(
+                &key("accept"),
+                "is too wide for an answer that is a MAC",
+                mend,
+            );
         }
         for value in self.body.values() {
             let possible = match value {
@@ -152,7 +193,11 @@ fn only_value(place: Place, key: &str, faults: &mut Faults) -> Option<Value> {
         Place::Json(pointer) => Some(Value::Json(pointer)),
         Place::Query(name) => Some(Value::Query(name)),
         Place::Item(_) => {
-            faults.add(key, "a challenge has no items", "name json, header, query or form");
+            faults.add(
+                key,
+                "a challenge has no items",
+                "name json, header, query or form",
+            );
             None
         }
     }

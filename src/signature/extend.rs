@@ -22,11 +22,21 @@ fn over<T: Clone>(own: Option<T>, base: &Option<T>, join: impl Fn(T, &T) -> T) -
 impl ProfileDescriptor {
     /// This profile, with what it leaves out taken from `base`, which names what is to be filled in next.
     pub(super) fn over(mut self, base: &Self) -> Self {
-        self.signature = over(self.signature.take(), &base.signature, SignatureDescriptor::over);
-        self.timestamp = over(self.timestamp.take(), &base.timestamp, TimestampDescriptor::over);
+        self.signature = over(
+            self.signature.take(),
+            &base.signature,
+            SignatureDescriptor::over,
+        );
+        self.timestamp = over(
+            self.timestamp.take(),
+            &base.timestamp,
+            TimestampDescriptor::over,
+        );
         self.event = over(self.event.take(), &base.event, EventDescriptor::over);
         self.answer = over(self.answer.take(), &base.answer, AnswerDescriptor::over);
-        self.samples = over(self.samples.take(), &base.samples, |own, base| joined(own, base));
+        self.samples = over(self.samples.take(), &base.samples, |own, base| {
+            joined(own, base)
+        });
         or_else!(self, base; extends, title, source, note, weak, signed, challenge)
     }
 }
@@ -61,7 +71,9 @@ impl AnswerDescriptor {
 
 impl EventDescriptor {
     fn over(mut self, base: &Self) -> Self {
-        self.status = over(self.status.take(), &base.status, |own, base| joined(own, base));
+        self.status = over(self.status.take(), &base.status, |own, base| {
+            joined(own, base)
+        });
         or_else!(self, base; format, field, each, id, kind, occurred_at, occurred_at_unit, account, payment_id, amount,
             amount_unit, amount_refunded, currency, status_by, when)
     }

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 /// The value of the one pair of this name; `Err` when there are several.
-pub(super) fn value<'a>(form: &'a [u8], name: &str) -> Result<Option<Cow<'a, [u8]>>, RepeatedField> {
+pub(super) fn value<'a>(
+    form: &'a [u8],
+    name: &str,
+) -> Result<Option<Cow<'a, [u8]>>, RepeatedField> {
     let mut found = None;
     for (key, value) in pairs(form) {
         if *key == *name.as_bytes() {
@@ -22,10 +25,15 @@ pub(super) struct RepeatedField;
 
 /// All pairs, decoded, in order.
 pub(super) fn pairs(form: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        (decoded(halves.next().unwrap_or_default()), decoded(halves.next().unwrap_or_default()))
-    })
+    form.split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let mut halves = pair.splitn(2, |byte| *byte == b'=');
+            (
+                decoded(halves.next().unwrap_or_default()),
+                decoded(halves.next().unwrap_or_default()),
+            )
+        })
 }
 
 /// Appends `name=value`, encoded, to a form or a query string.
@@ -41,7 +49,9 @@ pub(super) fn append(form: &mut String, name: &str, value: &[u8]) {
 fn encode(form: &mut String, bytes: &[u8]) {
     for byte in bytes {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => form.push(char::from(*byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => {
+                form.push(char::from(*byte))
+            }
             other => form.push_str(&format!("%{other:02X}")),
         }
     }
@@ -71,7 +81,9 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
@@ -85,7 +97,10 @@ mod tests {
         let form = b"a=1+2%2B%zz&b&c=%e2%82%ac&b2=&c2=1&c2=2";
         assert_eq!(value(form, "a").unwrap().as_deref(), Some(&b"1 2+%zz"[..]));
         assert_eq!(value(form, "b").unwrap().as_deref(), Some(&b""[..]));
-        assert_eq!(value(form, "c").unwrap().as_deref(), Some("\u{20ac}".as_bytes()));
+        assert_eq!(
+            value(form, "c").unwrap().as_deref(),
+            Some("\u{20ac}".as_bytes())
+        );
         assert_eq!(value(form, "d"), Ok(None));
         assert_eq!(value(form, "c2"), Err(RepeatedField));
     }

@@ -49,7 +49,9 @@ impl KeyPattern {
             "" => Err("an empty key"),
             "*" => Ok(KeyPart::Any),
             "{key_id}" => Ok(KeyPart::KeyId),
-            other if other.contains(['{', '}', '*']) => Err("only {key_id} and * may stand for a key"),
+            other if other.contains(['{', '}', '*']) => {
+                Err("only {key_id} and * may stand for a key")
+            }
             other => Ok(KeyPart::Literal(other.into())),
         };
         let parts = text.split(pair).map(part).collect::<Result<_, _>>()?;
@@ -110,7 +112,11 @@ impl<'a> Items<'a> {
                     return Ok(());
                 }
                 items.push(item);
-                if items.len() > ITEMS_MAX { Err(TooMany) } else { Ok(()) }
+                if items.len() > ITEMS_MAX {
+                    Err(TooMany)
+                } else {
+                    Ok(())
+                }
             };
             match grammar.split {
                 None => take(text)?,
@@ -126,13 +132,20 @@ impl<'a> Items<'a> {
     }
 
     /// The texts that may be signatures, by `pick`.
-    pub(super) fn signatures(&self, pick: &Pick, encoding: Encoding, key_id: Option<&str>) -> Vec<&'a str> {
+    pub(super) fn signatures(
+        &self,
+        pick: &Pick,
+        encoding: Encoding,
+        key_id: Option<&str>,
+    ) -> Vec<&'a str> {
         let keys = match pick {
             Pick::Whole => return self.items.clone(),
             Pick::From(first) => return self.items.iter().skip(*first).copied().collect(),
             Pick::Keys(keys) => keys,
         };
-        let Some(pair) = self.grammar.pair else { return Vec::new() };
+        let Some(pair) = self.grammar.pair else {
+            return Vec::new();
+        };
         let signature = |item: &&'a str| {
             let keyed = keys.iter().find_map(|key| key.value(item, pair, key_id));
             keyed.or_else(|| (self.grammar.bare && is_bare(item, pair, encoding)).then_some(*item))
@@ -142,10 +155,15 @@ impl<'a> Items<'a> {
 
     /// The item of this key (or at this position, `+0`): `Err` when there are several.
     pub(super) fn named(&self, key: &str) -> Result<Option<&'a str>, TooMany> {
-        if let Some(position) = key.strip_prefix('+').and_then(|position| position.parse::<usize>().ok()) {
+        if let Some(position) = key
+            .strip_prefix('+')
+            .and_then(|position| position.parse::<usize>().ok())
+        {
             return Ok(self.items.get(position).copied());
         }
-        let Some(pair) = self.grammar.pair else { return Ok(None) };
+        let Some(pair) = self.grammar.pair else {
+            return Ok(None);
+        };
         let of_this_key = |item: &&'a str| {
             let (own, value) = item.split_once(pair)?;
             (own.trim() == key).then(|| value.trim())
@@ -162,7 +180,9 @@ impl<'a> Items<'a> {
 fn is_bare(item: &str, pair: char, encoding: Encoding) -> bool {
     let unpadded = match encoding {
         Encoding::Hex => item,
-        Encoding::Base64 | Encoding::Base64url | Encoding::Base64OfHex => item.trim_end_matches('='),
+        Encoding::Base64 | Encoding::Base64url | Encoding::Base64OfHex => {
+            item.trim_end_matches('=')
+        }
     };
     !unpadded.contains(pair)
 }
@@ -174,39 +194,101 @@ mod tests {
     use super::*;
 
     fn keys(keys: &[&str], pair: char) -> Pick {
-        Pick::Keys(keys.iter().map(|key| KeyPattern::parse(key, pair).unwrap()).collect())
+        Pick::Keys(
+            keys.iter()
+                .map(|key| KeyPattern::parse(key, pair).unwrap())
+                .collect(),
+        )
     }
 
-    fn check(grammar: (Option<char>, Option<char>, bool), pick: &Pick, texts: &[&str], expected: &[&str]) {
+    fn check(
+        grammar: (Option<char>, Option<char>, bool),
+        pick: &Pick,
+        texts: &[&str],
+        expected: &[&str],
+    ) {
         let (split, pair, bare) = grammar;
         let items = Items::read(Grammar { split, pair, bare }, texts).unwrap();
-        assert_eq!(items.signatures(pick, Encoding::Base64, Some("KEY")), expected, "{texts:?}");
+        assert_eq!(
+            items.signatures(pick, Encoding::Base64, Some("KEY")),
+            expected,
+            "{texts:?}"
+        );
     }
 
     #[test]
     fn the_grammars_of_the_providers_are_taken_apart() {
         let v1 = keys(&["v1"], '=');
-        check((Some(','), Some('='), false), &v1, &["t=1,v1=aa,v1=bb,v0=cc"], &["aa", "bb"]);
-        check((Some(','), Some('='), false), &v1, &["t=1, v1=aa", "v1=bb"], &["aa", "bb"]);
+        check(
+            (Some(','), Some('='), false),
+            &v1,
+            &["t=1,v1=aa,v1=bb,v0=cc"],
+            &["aa", "bb"],
+        );
+        check(
+            (Some(','), Some('='), false),
+            &v1,
+            &["t=1, v1=aa", "v1=bb"],
+            &["aa", "bb"],
+        );
         let v1 = keys(&["v1"], ',');
-        check((Some(' '), Some(','), false), &v1, &["v1,a= v1a,b= v2,c="], &["a="]);
+        check(
+            (Some(' '), Some(','), false),
+            &v1,
+            &["v1,a= v1a,b= v2,c="],
+            &["a="],
+        );
         let sha256 = keys(&["sha256"], '=');
         check((None, Some('='), true), &sha256, &["sha256=aa"], &["aa"]);
         check((None, Some('='), true), &sha256, &["aa"], &["aa"]);
         check((None, Some('='), true), &sha256, &["aa=="], &["aa=="]);
         check((None, Some('='), true), &sha256, &["sha512=aa"], &[]);
         check((None, Some('='), false), &sha256, &["aa"], &[]);
-        check((None, Some('='), false), &sha256, &["sha256=YQ=="], &["YQ=="]);
-        check((Some(','), None, false), &Pick::From(1), &["1,aa,bb"], &["aa", "bb"]);
-        check((None, None, false), &Pick::Whole, &["aa", "bb", " "], &["aa", "bb"]);
-        check((Some(','), Some('/'), false), &keys(&["{key_id}/SHA256"], '/'), &["KEY/SHA256/aa,X/SHA256/bb"], &["aa"]);
-        check((Some('&'), Some('|'), false), &keys(&["{key_id}"], '|'), &["X|aa&KEY|bb"], &["bb"]);
-        check((None, Some(' '), false), &keys(&["IATAPAY-HMAC-SHA256"], ' '), &["IATAPAY-HMAC-SHA256 aa"], &["aa"]);
+        check(
+            (None, Some('='), false),
+            &sha256,
+            &["sha256=YQ=="],
+            &["YQ=="],
+        );
+        check(
+            (Some(','), None, false),
+            &Pick::From(1),
+            &["1,aa,bb"],
+            &["aa", "bb"],
+        );
+        check(
+            (None, None, false),
+            &Pick::Whole,
+            &["aa", "bb", " "],
+            &["aa", "bb"],
+        );
+        check(
+            (Some(','), Some('/'), false),
+            &keys(&["{key_id}/SHA256"], '/'),
+            &["KEY/SHA256/aa,X/SHA256/bb"],
+            &["aa"],
+        );
+        check(
+            (Some('&'), Some('|'), false),
+            &keys(&["{key_id}"], '|'),
+            &["X|aa&KEY|bb"],
+            &["bb"],
+        );
+        check(
+            (None, Some(' '), false),
+            &keys(&["IATAPAY-HMAC-SHA256"], ' '),
+            &["IATAPAY-HMAC-SHA256 aa"],
+            &["aa"],
+        );
     }
 
     #[test]
     fn an_item_that_stands_twice_is_not_chosen_between() {
-        let grammar = Grammar { split: Some(','), pair: Some('='), bare: false };
+        let grammar = Grammar {
+            split: Some(','),
+            pair: Some('='),
+            bare: false,
+        };
         let items = Items::read(grammar, &["t=1,t=1,v1=aa"]).unwrap();
         assert_eq!(items.named("t"), Err(TooMany));
         assert_eq!(items.named("v1"), Ok(Some("aa")));
@@ -216,7 +298,11 @@ mod tests {
 
     #[test]
     fn a_flood_of_items_is_malformed() {
-        let grammar = Grammar { split: Some(','), pair: None, bare: false };
+        let grammar = Grammar {
+            split: Some(','),
+            pair: None,
+            bare: false,
+        };
         assert!(Items::read(grammar, &["a,".repeat(ITEMS_MAX).as_str()]).is_ok());
         assert!(Items::read(grammar, &["a,".repeat(ITEMS_MAX + 1).as_str()]).is_err());
         assert!(Items::read(grammar, &["a".repeat(HEADER_BYTES_MAX + 1).as_str()]).is_err());

@@ -33,22 +33,32 @@ impl Pointer {
     /// Reads `/a/b~1c`; the empty pointer is the whole document.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         if text.is_empty() {
-            return Ok(Self { tokens: Box::default() });
+            return Ok(Self {
+                tokens: Box::default(),
+            });
         }
-        let rest = text.strip_prefix('/').ok_or("a JSON pointer begins with \"/\"")?;
+        let rest = text
+            .strip_prefix('/')
+            .ok_or("a JSON pointer begins with \"/\"")?;
         let tokens = rest.split('/').map(unescape).collect::<Result<_, _>>()?;
         Ok(Self { tokens })
     }
 
     /// What the pointer names in `document`; `None` when nothing is there.
-    pub(super) fn find<'a>(&self, document: &'a RawValue) -> Result<Option<&'a RawValue>, JsonFault> {
+    pub(super) fn find<'a>(
+        &self,
+        document: &'a RawValue,
+    ) -> Result<Option<&'a RawValue>, JsonFault> {
         let mut at = document;
         for token in &self.tokens {
             if !at.get().starts_with(['{', '[']) {
                 return Ok(None);
             }
             let mut reader = serde_json::Deserializer::from_str(at.get());
-            match Step(token).deserialize(&mut reader).map_err(|_| JsonFault::NotJson)? {
+            match Step(token)
+                .deserialize(&mut reader)
+                .map_err(|_| JsonFault::NotJson)?
+            {
                 Found::Nothing => return Ok(None),
                 Found::Twice => return Err(JsonFault::Repeated),
                 Found::Here(next) => at = next,
@@ -58,7 +68,10 @@ impl Pointer {
     }
 
     /// The text of the scalar that the pointer names: a string's characters, a number or boolean as it stands.
-    pub(super) fn text<'a>(&self, document: &'a RawValue) -> Result<Option<Cow<'a, str>>, JsonFault> {
+    pub(super) fn text<'a>(
+        &self,
+        document: &'a RawValue,
+    ) -> Result<Option<Cow<'a, str>>, JsonFault> {
         Ok(self.find(document)?.and_then(scalar))
     }
 }
@@ -83,24 +96,44 @@ impl ListPointer {
     /// Reads `/events/*` or `/a/*/b`.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let (list, element) = match text.split_once("/*") {
-            Some((list, element)) if element.is_empty() || element.starts_with('/') => (list, element),
-            Some(_) | None => return Err("a list is named by a pointer with one \"*\", as \"/events/*\""),
+            Some((list, element)) if element.is_empty() || element.starts_with('/') => {
+                (list, element)
+            }
+            Some(_) | None => {
+                return Err("a list is named by a pointer with one \"*\", as \"/events/*\"");
+            }
         };
         if element.contains("/*") {
             return Err("only one \"*\" is possible");
         }
-        Ok(Self { list: Pointer::parse(list)?, element: Pointer::parse(element)? })
+        Ok(Self {
+            list: Pointer::parse(list)?,
+            element: Pointer::parse(element)?,
+        })
     }
 
     /// The elements in order; `None` where there is no list. An element that lacks the inner part stands whole.
-    pub(super) fn elements<'a>(&self, document: &'a RawValue) -> Result<Option<Vec<&'a RawValue>>, JsonFault> {
-        let Some(list) = self.list.find(document)?.filter(|list| list.get().starts_with('[')) else {
+    pub(super) fn elements<'a>(
+        &self,
+        document: &'a RawValue,
+    ) -> Result<Option<Vec<&'a RawValue>>, JsonFault> {
+        let Some(list) = self
+            .list
+            .find(document)?
+            .filter(|list| list.get().starts_with('['))
+        else {
             return Ok(None);
         };
         let mut reader = serde_json::Deserializer::from_str(list.get());
-        let elements = Elements.deserialize(&mut reader).map_err(|_| JsonFault::TooMany)?;
+        let elements = Elements
+            .deserialize(&mut reader)
+            .map_err(|_| JsonFault::TooMany)?;
         let inner = |element: &'a RawValue| Ok(self.element.find(element)?.unwrap_or(element));
-        elements.into_iter().map(inner).collect::<Result<_, _>>().map(Some)
+        elements
+            .into_iter()
+            .map(inner)
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 }
 
@@ -130,7 +163,9 @@ fn unescape(token: &str) -> Result<Box<str>, &'static str> {
         plain.push(match after.as_bytes().first() {
             Some(b'0') => '~',
             Some(b'1') => '/',
-            Some(_) | None => return Err("in a JSON pointer \"~\" is written \"~0\" and \"/\" is written \"~1\""),
+            Some(_) | None => {
+                return Err("in a JSON pointer \"~\" is written \"~0\" and \"/\" is written \"~1\"");
+            }
         });
         rest = after.get(1..).unwrap_or_default();
     }
@@ -178,7 +213,11 @@ impl<'a> Visitor<'a> for Step<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<Found<'a>, A::Error> {
-        let index = self.0.parse::<usize>().ok().filter(|index| index.to_string() == *self.0);
+        let index = self
+            .0
+            .parse::<usize>()
+            .ok()
+            .filter(|index| index.to_string() == *self.0);
         let mut found = Found::Nothing;
         let mut at = 0_usize;
         while let Some(value) = list.next_element::<&'a RawValue>()? {
@@ -249,14 +288,24 @@ mod tests {
     use super::*;
 
     fn check(body: &str, pointer: &str, expected: Result<Option<&str>, JsonFault>) {
-        let found = Pointer::parse(pointer).unwrap().text(document(body.as_bytes()).unwrap());
-        assert_eq!(found.as_ref().map(|text| text.as_deref()), expected.as_ref().map(|text| *text), "{body} {pointer}");
+        let found = Pointer::parse(pointer)
+            .unwrap()
+            .text(document(body.as_bytes()).unwrap());
+        assert_eq!(
+            found.as_ref().map(|text| text.as_deref()),
+            expected.as_ref().map(|text| *text),
+            "{body} {pointer}"
+        );
     }
 
     #[test]
     fn a_pointer_finds_scalars_as_they_are_written() {
         check(r#"{"a":{"b":[1,10.00]}}"#, "/a/b/1", Ok(Some("10.00")));
-        check(r#"{"a":12345678901234567890123}"#, "/a", Ok(Some("12345678901234567890123")));
+        check(
+            r#"{"a":12345678901234567890123}"#,
+            "/a",
+            Ok(Some("12345678901234567890123")),
+        );
         check(r#"{"a":"\u0041\n"}"#, "/a", Ok(Some("A\n")));
         check(r#"{"a/b":{"~":true}}"#, "/a~1b/~0", Ok(Some("true")));
         check(r#"{"":{"":null}}"#, "//", Ok(None));
@@ -275,21 +324,40 @@ mod tests {
     fn a_list_pointer_walks_the_inner_part_of_each_element() {
         let body = r#"{"l":[{"i":{"v":1}},{"j":2}]}"#;
         let list = ListPointer::parse("/l/*/i").unwrap();
-        let elements = list.elements(document(body.as_bytes()).unwrap()).unwrap().unwrap();
+        let elements = list
+            .elements(document(body.as_bytes()).unwrap())
+            .unwrap()
+            .unwrap();
         let texts: Vec<_> = elements.iter().map(|element| element.get()).collect();
         assert_eq!(texts, [r#"{"v":1}"#, r#"{"j":2}"#]);
         assert!(ListPointer::parse("/l").is_err());
         assert!(ListPointer::parse("/*/x/*").is_err());
         let bare = ListPointer::parse("/*").unwrap();
-        assert_eq!(bare.elements(document(b"[1,2]").unwrap()).unwrap().unwrap().len(), 2);
-        assert_eq!(bare.elements(document(b"{}").unwrap()).unwrap().map(|all| all.len()), None);
+        assert_eq!(
+            bare.elements(document(b"[1,2]").unwrap())
+                .unwrap()
+                .unwrap()
+                .len(),
+            2
+        );
+        assert_eq!(
+            bare.elements(document(b"{}").unwrap())
+                .unwrap()
+                .map(|all| all.len()),
+            None
+        );
     }
 
     #[test]
     fn a_batch_without_end_is_refused() {
         let body = format!("[{}0]", "0,".repeat(BATCH_ELEMENTS_MAX));
         let elements = ListPointer::parse("/*").unwrap();
-        assert_eq!(elements.elements(document(body.as_bytes()).unwrap()).unwrap_err(), JsonFault::TooMany);
+        assert_eq!(
+            elements
+                .elements(document(body.as_bytes()).unwrap())
+                .unwrap_err(),
+            JsonFault::TooMany
+        );
     }
 
     proptest! {

@@ -44,7 +44,9 @@ pub enum KeyFault {
     #[error("the secret is no public key of the algorithm that this profile names")]
     NotAPublicKey,
     /// It must be a private key.
-    #[error("to sign, this profile needs the private key (PKCS #8 in PEM, or an Ed25519 seed in base64)")]
+    #[error(
+        "to sign, this profile needs the private key (PKCS #8 in PEM, or an Ed25519 seed in base64)"
+    )]
     NotAPrivateKey,
     /// The key serves no signing.
     #[error("the key could not be used to sign")]
@@ -128,9 +130,15 @@ impl Key {
 }
 
 /// The bytes that `form` makes of a displayed secret.
-pub(super) fn derive(secret: &Secret, form: KeyForm, strip_prefix: Option<&str>) -> Result<Secret, KeyFault> {
+pub(super) fn derive(
+    secret: &Secret,
+    form: KeyForm,
+    strip_prefix: Option<&str>,
+) -> Result<Secret, KeyFault> {
     let shown = secret.expose();
-    let shown = strip_prefix.and_then(|prefix| shown.strip_prefix(prefix.as_bytes())).unwrap_or(shown);
+    let shown = strip_prefix
+        .and_then(|prefix| shown.strip_prefix(prefix.as_bytes()))
+        .unwrap_or(shown);
     let bytes = match form {
         KeyForm::Utf8 => shown.to_vec(),
         KeyForm::Hex => hex::decode(shown.trim_ascii()).map_err(|_| KeyFault::NotHex)?,
@@ -139,7 +147,11 @@ pub(super) fn derive(secret: &Secret, form: KeyForm, strip_prefix: Option<&str>)
         KeyForm::Sha1 => Sha1::digest(shown).to_vec(),
         KeyForm::PublicKey => public_key_der(shown)?,
     };
-    if bytes.is_empty() { Err(KeyFault::Empty) } else { Ok(Secret::new(bytes)) }
+    if bytes.is_empty() {
+        Err(KeyFault::Empty)
+    } else {
+        Ok(Secret::new(bytes))
+    }
 }
 
 /// Some providers show their secrets in base64url.
@@ -149,10 +161,15 @@ fn from_either_base64(text: &[u8]) -> Option<Vec<u8>> {
 
 fn public_key_der(shown: &[u8]) -> Result<Vec<u8>, KeyFault> {
     if shown.trim_ascii_start().starts_with(b"-----BEGIN") {
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(shown).map_err(|_| KeyFault::NotAPublicKey)?;
+        let der =
+            SubjectPublicKeyInfoDer::from_pem_slice(shown).map_err(|_| KeyFault::NotAPublicKey)?;
         return Ok(der.as_ref().to_vec());
     }
-    let unbroken: Vec<u8> = shown.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let unbroken: Vec<u8> = shown
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
     from_either_base64(&unbroken).ok_or(KeyFault::NotAPublicKey)
 }
 
@@ -161,10 +178,20 @@ impl PublicKey {
         let (main, fixed): (&'static dyn public::VerificationAlgorithm, _) = match algorithm {
             Algorithm::RsaPkcs1Sha256 => (&public::RSA_PKCS1_2048_8192_SHA256, None),
             Algorithm::RsaPssSha256 => (&public::RSA_PSS_2048_8192_SHA256, None),
-            Algorithm::EcdsaP256Sha256 => (&public::ECDSA_P256_SHA256_ASN1, Some(&public::ECDSA_P256_SHA256_FIXED)),
-            Algorithm::EcdsaP384Sha384 => (&public::ECDSA_P384_SHA384_ASN1, Some(&public::ECDSA_P384_SHA384_FIXED)),
+            Algorithm::EcdsaP256Sha256 => (
+                &public::ECDSA_P256_SHA256_ASN1,
+                Some(&public::ECDSA_P256_SHA256_FIXED),
+            ),
+            Algorithm::EcdsaP384Sha384 => (
+                &public::ECDSA_P384_SHA384_ASN1,
+                Some(&public::ECDSA_P384_SHA384_FIXED),
+            ),
             Algorithm::Ed25519 => (&public::ED25519, None),
-            Algorithm::Md5 | Algorithm::Sha1 | Algorithm::Sha256 | Algorithm::Sha384 | Algorithm::Sha512 => {
+            Algorithm::Md5
+            | Algorithm::Sha1
+            | Algorithm::Sha256
+            | Algorithm::Sha384
+            | Algorithm::Sha512 => {
                 return Err(KeyFault::NotAPublicKey);
             }
         };
@@ -175,7 +202,11 @@ impl PublicKey {
             Some(algorithm) => Some(read(algorithm)?),
             None => None,
         };
-        Ok(Self { algorithm, key: read(main)?, fixed })
+        Ok(Self {
+            algorithm,
+            key: read(main)?,
+            fixed,
+        })
     }
 
     fn readers(&self) -> impl Iterator<Item = &ParsedPublicKey> {
@@ -246,7 +277,10 @@ impl Finished<'_> {
         for (place, byte) in bytes.iter_mut().zip(tag) {
             *place = *byte;
         }
-        Self::Tag { bytes, len: tag.len() }
+        Self::Tag {
+            bytes,
+            len: tag.len(),
+        }
     }
 
     /// The MAC itself; `None` for public keys.
@@ -261,13 +295,20 @@ impl Finished<'_> {
     pub(super) fn matches(&self, signature: &[u8]) -> Choice {
         match self {
             Self::Tag { .. } => self.bytes().unwrap_or_default().ct_eq(signature),
-            Self::Digest(key, digest) => any(key.readers(), |key| key.verify_digest_sig(digest, signature).is_ok()),
-            Self::Whole(key, content) => any(key.readers(), |key| key.verify_sig(content, signature).is_ok()),
+            Self::Digest(key, digest) => any(key.readers(), |key| {
+                key.verify_digest_sig(digest, signature).is_ok()
+            }),
+            Self::Whole(key, content) => any(key.readers(), |key| {
+                key.verify_sig(content, signature).is_ok()
+            }),
         }
     }
 }
 
-fn any<'k>(mut readers: impl Iterator<Item = &'k ParsedPublicKey>, right: impl Fn(&ParsedPublicKey) -> bool) -> Choice {
+fn any<'k>(
+    mut readers: impl Iterator<Item = &'k ParsedPublicKey>,
+    right: impl Fn(&ParsedPublicKey) -> bool,
+) -> Choice {
     Choice::from(u8::from(readers.any(right)))
 }
 
@@ -292,16 +333,23 @@ impl Algorithm {
             Self::Sha256 => Some(32),
             Self::Sha384 => Some(48),
             Self::Sha512 | Self::Ed25519 => Some(64),
-            Self::RsaPkcs1Sha256 | Self::RsaPssSha256 | Self::EcdsaP256Sha256 | Self::EcdsaP384Sha384 => None,
+            Self::RsaPkcs1Sha256
+            | Self::RsaPssSha256
+            | Self::EcdsaP256Sha256
+            | Self::EcdsaP384Sha384 => None,
         }
     }
 
     /// The digest that is signed, where the content can be streamed into one.
     fn streamed(self) -> Option<&'static digest::Algorithm> {
         match self {
-            Self::RsaPkcs1Sha256 | Self::RsaPssSha256 | Self::EcdsaP256Sha256 => Some(&digest::SHA256),
+            Self::RsaPkcs1Sha256 | Self::RsaPssSha256 | Self::EcdsaP256Sha256 => {
+                Some(&digest::SHA256)
+            }
             Self::EcdsaP384Sha384 => Some(&digest::SHA384),
-            Self::Md5 | Self::Sha1 | Self::Sha256 | Self::Sha384 | Self::Sha512 | Self::Ed25519 => None,
+            Self::Md5 | Self::Sha1 | Self::Sha256 | Self::Sha384 | Self::Sha512 | Self::Ed25519 => {
+                None
+            }
         }
     }
 
@@ -329,7 +377,10 @@ impl Encoding {
             Self::Hex => hex::decode(text).ok(),
             Self::Base64 => BASE64.decode(text).ok(),
             Self::Base64url => BASE64URL.decode(text).ok(),
-            Self::Base64OfHex => BASE64.decode(text).ok().and_then(|inner| hex::decode(inner).ok()),
+            Self::Base64OfHex => BASE64
+                .decode(text)
+                .ok()
+                .and_then(|inner| hex::decode(inner).ok()),
         }
     }
 
@@ -339,7 +390,9 @@ impl Encoding {
             Self::Hex => hex::encode(bytes),
             Self::Base64 => base64::engine::general_purpose::STANDARD.encode(bytes),
             Self::Base64url => base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes),
-            Self::Base64OfHex => base64::engine::general_purpose::STANDARD.encode(hex::encode(bytes)),
+            Self::Base64OfHex => {
+                base64::engine::general_purpose::STANDARD.encode(hex::encode(bytes))
+            }
         }
     }
 }
@@ -348,8 +401,21 @@ impl Encoding {
 mod tests {
     use super::*;
 
-    fn tag(secret: &[u8], form: KeyForm, prefix: Option<&str>, algorithm: Algorithm, content: &[u8]) -> String {
-        let key = Key::prepare(&Secret::new(secret.to_vec()), form, prefix, MacKind::Hmac, algorithm).unwrap();
+    fn tag(
+        secret: &[u8],
+        form: KeyForm,
+        prefix: Option<&str>,
+        algorithm: Algorithm,
+        content: &[u8],
+    ) -> String {
+        let key = Key::prepare(
+            &Secret::new(secret.to_vec()),
+            form,
+            prefix,
+            MacKind::Hmac,
+            algorithm,
+        )
+        .unwrap();
         let mut run = key.start();
         run.update(content);
         hex::encode(run.finish().bytes().unwrap())
@@ -360,26 +426,64 @@ mod tests {
     fn the_macs_are_those_of_the_rfcs() {
         let check = |algorithm, expected: &str| {
             let content = b"what do ya want for nothing?";
-            assert!(tag(b"Jefe", KeyForm::Utf8, None, algorithm, content).starts_with(expected), "{algorithm:?}");
+            assert!(
+                tag(b"Jefe", KeyForm::Utf8, None, algorithm, content).starts_with(expected),
+                "{algorithm:?}"
+            );
         };
         check(Algorithm::Sha1, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
-        check(Algorithm::Sha256, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-        check(Algorithm::Sha384, "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e");
-        check(Algorithm::Sha512, "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554");
+        check(
+            Algorithm::Sha256,
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        );
+        check(
+            Algorithm::Sha384,
+            "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e",
+        );
+        check(
+            Algorithm::Sha512,
+            "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554",
+        );
     }
 
     #[test]
     fn the_same_key_comes_from_each_of_its_written_forms() {
         let expected = tag(b"Jefe", KeyForm::Utf8, None, Algorithm::Sha256, b"x");
-        assert_eq!(tag(b"4a656665", KeyForm::Hex, None, Algorithm::Sha256, b"x"), expected);
-        assert_eq!(tag(b"SmVmZQ==", KeyForm::Base64, None, Algorithm::Sha256, b"x"), expected);
-        assert_eq!(tag(b"SmVmZQ", KeyForm::Base64, Some("whsec_"), Algorithm::Sha256, b"x"), expected);
-        assert_eq!(tag(b"whsec_SmVmZQ", KeyForm::Base64, Some("whsec_"), Algorithm::Sha256, b"x"), expected);
+        assert_eq!(
+            tag(b"4a656665", KeyForm::Hex, None, Algorithm::Sha256, b"x"),
+            expected
+        );
+        assert_eq!(
+            tag(b"SmVmZQ==", KeyForm::Base64, None, Algorithm::Sha256, b"x"),
+            expected
+        );
+        assert_eq!(
+            tag(
+                b"SmVmZQ",
+                KeyForm::Base64,
+                Some("whsec_"),
+                Algorithm::Sha256,
+                b"x"
+            ),
+            expected
+        );
+        assert_eq!(
+            tag(
+                b"whsec_SmVmZQ",
+                KeyForm::Base64,
+                Some("whsec_"),
+                Algorithm::Sha256,
+                b"x"
+            ),
+            expected
+        );
     }
 
     #[test]
     fn a_secret_that_is_no_key_is_told_why() {
-        let fault = |secret: &[u8], form| derive(&Secret::new(secret.to_vec()), form, Some("whsec_")).unwrap_err();
+        let fault = |secret: &[u8], form| {
+            derive(&Secret::new(secret.to_vec()), form, Some("whsec_")).unwrap_err()
+        };
         assert_eq!(fault(b"xyz", KeyForm::Hex), KeyFault::NotHex);
         assert_eq!(fault(b"whsec_!", KeyForm::Base64), KeyFault::NotBase64);
         assert_eq!(fault(b"whsec_", KeyForm::Base64), KeyFault::Empty);
@@ -390,7 +494,11 @@ mod tests {
     #[test]
     fn signatures_are_decoded_strictly() {
         let check = |encoding: Encoding, text: &str, expected: Option<&[u8]>| {
-            assert_eq!(encoding.decode(text).as_deref(), expected, "{encoding:?} {text}");
+            assert_eq!(
+                encoding.decode(text).as_deref(),
+                expected,
+                "{encoding:?} {text}"
+            );
         };
         check(Encoding::Hex, "0aFf", Some(&[10, 255]));
         check(Encoding::Hex, "0aF", None);

@@ -7,7 +7,9 @@ use http::StatusCode;
 use jiff::SignedDuration;
 
 use super::challenge::Challenge;
-use super::descriptor::{AnswerDescriptor, Coverage, ProfileDescriptor, TimeUnit, TimestampDescriptor};
+use super::descriptor::{
+    AnswerDescriptor, Coverage, ProfileDescriptor, TimeUnit, TimestampDescriptor,
+};
 use super::json::{ListPointer, Pointer};
 use super::scheme::{Place, Scheme};
 
@@ -76,7 +78,10 @@ impl Profile {
             faults.add("extends", format!("there is no profile \"{base}\""), mend);
         }
         let coverage = descriptor.signed.unwrap_or(Coverage::Body);
-        let timestamp = descriptor.timestamp.as_ref().and_then(|rule| TimestampRule::compile(rule, &mut faults));
+        let timestamp = descriptor
+            .timestamp
+            .as_ref()
+            .and_then(|rule| TimestampRule::compile(rule, &mut faults));
         let scheme = match (&descriptor.signature, coverage) {
             (None, Coverage::Connection) => None,
             (None, Coverage::Body | Coverage::Fields | Coverage::Reference) => {
@@ -85,7 +90,8 @@ impl Profile {
                 None
             }
             (Some(_), Coverage::Connection) => {
-                let mend = "leave it out, or say what it covers: \"body\", \"fields\" or \"reference\"";
+                let mend =
+                    "leave it out, or say what it covers: \"body\", \"fields\" or \"reference\"";
                 faults.add("signature", "contradicts signed = \"connection\"", mend);
                 None
             }
@@ -93,13 +99,23 @@ impl Profile {
                 Scheme::compile(signature, descriptor, coverage, &mut faults)
             }
         };
-        if timestamp.is_some() && scheme.as_ref().is_some_and(|scheme| !scheme.signs_the_timestamp()) {
+        if timestamp.is_some()
+            && scheme
+                .as_ref()
+                .is_some_and(|scheme| !scheme.signs_the_timestamp())
+        {
             let mend = "put {timestamp} into signature.content, or leave [timestamp] out";
-            faults.add("timestamp", "the signature does not cover it, so it proves nothing", mend);
+            faults.add(
+                "timestamp",
+                "the signature does not cover it, so it proves nothing",
+                mend,
+            );
         }
         let batch = batch(descriptor, &mut faults);
         let challenges = descriptor.challenge.iter().flatten().enumerate();
-        let challenges = challenges.filter_map(|(at, one)| Challenge::compile(one, at, &mut faults)).collect();
+        let challenges = challenges
+            .filter_map(|(at, one)| Challenge::compile(one, at, &mut faults))
+            .collect();
         let answer = Answer::compile(descriptor.answer.as_ref(), &mut faults);
         check_the_weakness(descriptor, scheme.as_ref(), &mut faults);
         faults.or(Self {
@@ -146,7 +162,11 @@ impl Profile {
 
     /// The values that the producer must configure (`{config:NAME}`, `{key_id}`).
     pub fn needed_values(&self) -> Vec<&str> {
-        let mut names = self.scheme.as_ref().map(Scheme::needed_values).unwrap_or_default();
+        let mut names = self
+            .scheme
+            .as_ref()
+            .map(Scheme::needed_values)
+            .unwrap_or_default();
         names.extend(self.challenges.iter().flat_map(Challenge::needed_values));
         names.sort_unstable();
         names.dedup();
@@ -184,12 +204,18 @@ impl Profiles {
             };
             match Profile::compile(name, &whole) {
                 Ok(profile) => {
-                    profiles.by_name.insert(name.as_str().into(), Arc::new(profile));
+                    profiles
+                        .by_name
+                        .insert(name.as_str().into(), Arc::new(profile));
                 }
                 Err(own) => faults.extend(own.into_iter().map(|fault| (name.clone(), fault))),
             }
         }
-        if faults.is_empty() { Ok(profiles) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(profiles)
+        } else {
+            Err(faults)
+        }
     }
 
     /// The profile of this name.
@@ -220,15 +246,24 @@ fn extended(
     descriptors: &BTreeMap<String, ProfileDescriptor>,
     known: &Profiles,
 ) -> Result<ProfileDescriptor, ProfileFault> {
-    let fault = |what: String, mend: &str| ProfileFault { key: "extends".to_owned(), what, mend: mend.to_owned() };
+    let fault = |what: String, mend: &str| ProfileFault {
+        key: "extends".to_owned(),
+        what,
+        mend: mend.to_owned(),
+    };
     let mut whole = descriptor.clone();
     let mut passed = vec![name];
     while let Some(base) = whole.extends.take() {
         // A profile that extends its own name builds on the known one that it hides.
-        let own = descriptors.get_key_value(&base).filter(|(own, _)| passed.last() != Some(&own.as_str()));
+        let own = descriptors
+            .get_key_value(&base)
+            .filter(|(own, _)| passed.last() != Some(&own.as_str()));
         if let Some((own, descriptor)) = own {
             if passed.contains(&own.as_str()) {
-                return Err(fault(format!("\"{name}\" extends itself by way of \"{base}\""), "break the ring"));
+                return Err(fault(
+                    format!("\"{name}\" extends itself by way of \"{base}\""),
+                    "break the ring",
+                ));
             }
             passed.push(own);
             whole = whole.over(descriptor);
@@ -248,16 +283,29 @@ pub(super) struct Faults(Vec<ProfileFault>);
 
 impl Faults {
     pub(super) fn add(&mut self, key: &str, what: impl Into<String>, mend: &str) {
-        self.0.push(ProfileFault { key: key.to_owned(), what: what.into(), mend: mend.to_owned() });
+        self.0.push(ProfileFault {
+            key: key.to_owned(),
+            what: what.into(),
+            mend: mend.to_owned(),
+        });
     }
 
     /// The value, or a fault under `key`.
-    pub(super) fn keep<T>(&mut self, key: &str, value: Result<T, impl Into<String>>, mend: &str) -> Option<T> {
+    pub(super) fn keep<T>(
+        &mut self,
+        key: &str,
+        value: Result<T, impl Into<String>>,
+        mend: &str,
+    ) -> Option<T> {
         value.map_err(|what| self.add(key, what, mend)).ok()
     }
 
     pub(super) fn or<T>(self, value: T) -> Result<T, Vec<ProfileFault>> {
-        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.0)
+        }
     }
 }
 
@@ -266,28 +314,49 @@ impl TimestampRule {
         let place = match &descriptor.from {
             Some(from) => Place::compile(from, "timestamp.from", faults),
             None => {
-                faults.add("timestamp.from", "is missing", "write from = { header = [\"x-timestamp\"] } or { item = \"t\" }");
+                faults.add(
+                    "timestamp.from",
+                    "is missing",
+                    "write from = { header = [\"x-timestamp\"] } or { item = \"t\" }",
+                );
                 None
             }
         };
         let past = tolerance(descriptor.past.as_deref(), "timestamp.past", faults);
         let future = tolerance(descriptor.future.as_deref(), "timestamp.future", faults);
-        Some(Self { place: place?, unit: descriptor.unit.unwrap_or(TimeUnit::S), past, future })
+        Some(Self {
+            place: place?,
+            unit: descriptor.unit.unwrap_or(TimeUnit::S),
+            past,
+            future,
+        })
     }
 }
 
 fn tolerance(text: Option<&str>, key: &str, faults: &mut Faults) -> Option<SignedDuration> {
-    let duration = text?.parse::<SignedDuration>().map_err(|error| error.to_string());
+    let duration = text?
+        .parse::<SignedDuration>()
+        .map_err(|error| error.to_string());
     let duration = duration.and_then(|duration| {
-        if duration.is_negative() { Err("is negative".to_owned()) } else { Ok(duration) }
+        if duration.is_negative() {
+            Err("is negative".to_owned())
+        } else {
+            Ok(duration)
+        }
     });
     faults.keep(key, duration, "write a duration, as \"5m\" or \"300s\"")
 }
 
 /// The list whose elements are the events: of the signature's items, or of the event's.
 fn batch(descriptor: &ProfileDescriptor, faults: &mut Faults) -> Option<ListPointer> {
-    let signed = descriptor.signature.as_ref().and_then(|signature| signature.each.as_deref());
-    let told = descriptor.event.as_ref().and_then(|event| event.each.as_deref());
+    let signed = descriptor
+        .signature
+        .as_ref()
+        .and_then(|signature| signature.each.as_deref());
+    let told = descriptor
+        .event
+        .as_ref()
+        .and_then(|event| event.each.as_deref());
     let (key, text) = match (signed, told) {
         (Some(signed), Some(told)) if signed != told => {
             let mend = "leave event.each out: the items that bear signatures are the events";
@@ -298,30 +367,56 @@ fn batch(descriptor: &ProfileDescriptor, faults: &mut Faults) -> Option<ListPoin
         (None, Some(told)) => ("event.each", told),
         (None, None) => return None,
     };
-    faults.keep(key, ListPointer::parse(text), "write a pointer with one \"*\", as \"/events/*\"")
+    faults.keep(
+        key,
+        ListPointer::parse(text),
+        "write a pointer with one \"*\", as \"/events/*\"",
+    )
 }
 
 impl Answer {
     fn compile(descriptor: Option<&AnswerDescriptor>, faults: &mut Faults) -> Self {
         let plain = AnswerDescriptor::default();
         let descriptor = descriptor.unwrap_or(&plain);
-        let accepted = descriptor.accepted.unwrap_or(StatusCode::NO_CONTENT.as_u16());
-        let accepted = status(accepted, 200..=299, "answer.accepted", faults).unwrap_or(StatusCode::NO_CONTENT);
-        let bad_signature = descriptor.bad_signature.and_then(|code| status(code, 400..=499, "answer.bad_signature", faults));
+        let accepted = descriptor
+            .accepted
+            .unwrap_or(StatusCode::NO_CONTENT.as_u16());
+        let accepted = status(accepted, 200..=299, "answer.accepted", faults)
+            .unwrap_or(StatusCode::NO_CONTENT);
+        let bad_signature = descriptor
+            .bad_signature
+            .and_then(|code| status(code, 400..=499, "answer.bad_signature", faults));
         let body = descriptor.body.as_ref().map(|text| AnswerBody {
             text: text.as_str().into(),
-            content_type: descriptor.content_type.as_deref().unwrap_or("text/plain; charset=utf-8").into(),
+            content_type: descriptor
+                .content_type
+                .as_deref()
+                .unwrap_or("text/plain; charset=utf-8")
+                .into(),
         });
         if accepted == StatusCode::NO_CONTENT && body.is_some() {
-            faults.add("answer.body", "an answer 204 has no body", "set answer.accepted = 200");
+            faults.add(
+                "answer.body",
+                "an answer 204 has no body",
+                "set answer.accepted = 200",
+            );
         }
         if let Some(body) = &body
             && http::HeaderValue::from_str(&body.content_type).is_err()
         {
-            faults.add("answer.content_type", "is no media type", "write one, as \"application/json\"");
+            faults.add(
+                "answer.content_type",
+                "is no media type",
+                "write one, as \"application/json\"",
+            );
         }
         let budget = tolerance(descriptor.budget.as_deref(), "answer.budget", faults);
-        Self { accepted, body, bad_signature, budget }
+        Self {
+            accepted,
+            body,
+            bad_signature,
+            budget,
+        }
     }
 }
 
@@ -331,23 +426,48 @@ pub(super) fn status(
     key: &str,
     faults: &mut Faults,
 ) -> Option<StatusCode> {
-    let mend = format!("write a status between {} and {}", range.start(), range.end());
-    let status = StatusCode::from_u16(code).ok().filter(|_| range.contains(&code));
-    faults.keep(key, status.ok_or_else(|| format!("{code} is no possible status here")), &mend)
+    let mend = format!(
+        "write a status between {} and {}",
+        range.start(),
+        range.end()
+    );
+    let status = StatusCode::from_u16(code)
+        .ok()
+        .filter(|_| range.contains(&code));
+    faults.keep(
+        key,
+        status.ok_or_else(|| format!("{code} is no possible status here")),
+        &mend,
+    )
 }
 
-fn check_the_weakness(descriptor: &ProfileDescriptor, scheme: Option<&Scheme>, faults: &mut Faults) {
-    let told = descriptor.weak.as_deref().is_some_and(|why| !why.trim().is_empty());
+fn check_the_weakness(
+    descriptor: &ProfileDescriptor,
+    scheme: Option<&Scheme>,
+    faults: &mut Faults,
+) {
+    let told = descriptor
+        .weak
+        .as_deref()
+        .is_some_and(|why| !why.trim().is_empty());
     if let Some(reason) = scheme.and_then(Scheme::weakness)
         && !told
     {
-        faults.add("weak", format!("{reason}, and the profile does not own to it"), "write weak = \"...\" with the reason why it must be");
+        faults.add(
+            "weak",
+            format!("{reason}, and the profile does not own to it"),
+            "write weak = \"...\" with the reason why it must be",
+        );
     }
 }
 
 /// A pointer, or a fault.
 pub(super) fn pointer(text: &str, key: &str, faults: &mut Faults) -> Option<Pointer> {
-    faults.keep(key, Pointer::parse(text), "write a JSON pointer, as \"/data/id\"")
+    faults.keep(
+        key,
+        Pointer::parse(text),
+        "write a JSON pointer, as \"/data/id\"",
+    )
 }
 
 #[cfg(test)]
@@ -364,18 +484,28 @@ mod tests {
 
     fn check(text: &str, expected: &str) {
         let found = faults(text);
-        assert!(found.iter().any(|fault| fault.contains(expected)), "{text}\n{found:#?}");
+        assert!(
+            found.iter().any(|fault| fault.contains(expected)),
+            "{text}\n{found:#?}"
+        );
     }
 
     #[test]
     fn the_built_in_profiles_hold() {
-        let descriptors: BTreeMap<String, ProfileDescriptor> = toml::from_str(include_str!("profiles.toml")).unwrap();
+        let descriptors: BTreeMap<String, ProfileDescriptor> =
+            toml::from_str(include_str!("profiles.toml")).unwrap();
         match Profiles::compile(&descriptors, &Profiles::default()) {
             Ok(profiles) => assert!(profiles.get("timestamped").is_some()),
             Err(faults) => panic!("{faults:#?}"),
         }
         for (name, descriptor) in &descriptors {
-            assert!(descriptor.source.as_ref().is_some_and(|source| !source.is_empty()), "{name} has no source");
+            assert!(
+                descriptor
+                    .source
+                    .as_ref()
+                    .is_some_and(|source| !source.is_empty()),
+                "{name} has no source"
+            );
         }
     }
 
@@ -390,46 +520,133 @@ mod tests {
     fn each_impossible_key_is_a_fault_with_its_path() {
         let base = "[signature]\nfrom = { header = \"x-sig\" }\n";
         for (text, expected) in [
-            ("content = \"{bdoy}\"", "signature.content: there is no value \"bdoy\""),
+            (
+                "content = \"{bdoy}\"",
+                "signature.content: there is no value \"bdoy\"",
+            ),
             ("content = \"x\"", "signature.content: signs nothing"),
-            ("content = \"{timestamp}.{body}\"", "there is no [timestamp]"),
+            (
+                "content = \"{timestamp}.{body}\"",
+                "there is no [timestamp]",
+            ),
             ("content = \"{id}.{body}\"", "nothing says where it stands"),
-            ("content = \"{item:t}.{body}\"", "an item of a signature that has none"),
-            ("content = \"{json:/a}\"", "does not cover what `signed` says"),
-            ("content = \"[{body}]\"", "does not cover what `signed` says"),
-            ("content = \"{crc32:body}\"", "does not cover what `signed` says"),
+            (
+                "content = \"{item:t}.{body}\"",
+                "an item of a signature that has none",
+            ),
+            (
+                "content = \"{json:/a}\"",
+                "does not cover what `signed` says",
+            ),
+            (
+                "content = \"[{body}]\"",
+                "does not cover what `signed` says",
+            ),
+            (
+                "content = \"{crc32:body}\"",
+                "does not cover what `signed` says",
+            ),
             ("content = \"{mac:body}\"", "is for challenges"),
-            ("content = \"{body}\"\npick = [\"v1\"]", "signature.pick: names keys"),
-            ("content = \"{body}\"\npair = \"=\"\npick = []", "signature.pick: picks nothing"),
-            ("content = \"{body}\"\nsplit = \"#\"", "signature.split: \"#\" is no possible separator"),
-            ("content = \"{body}\"\nsplit = \",\"\npair = \",\"", "signature.pair: is the same"),
-            ("content = \"{body}\"\nalgorithm = \"md5\"", "mac = \"hash\" alone"),
-            ("content = \"{body}\"\nalgorithm = \"sha1\"", "weak: SHA-1 is weak"),
+            (
+                "content = \"{body}\"\npick = [\"v1\"]",
+                "signature.pick: names keys",
+            ),
+            (
+                "content = \"{body}\"\npair = \"=\"\npick = []",
+                "signature.pick: picks nothing",
+            ),
+            (
+                "content = \"{body}\"\nsplit = \"#\"",
+                "signature.split: \"#\" is no possible separator",
+            ),
+            (
+                "content = \"{body}\"\nsplit = \",\"\npair = \",\"",
+                "signature.pair: is the same",
+            ),
+            (
+                "content = \"{body}\"\nalgorithm = \"md5\"",
+                "mac = \"hash\" alone",
+            ),
+            (
+                "content = \"{body}\"\nalgorithm = \"sha1\"",
+                "weak: SHA-1 is weak",
+            ),
             ("content = \"{body}\"\nmac = \"hash\"", "anyone could sign"),
-            ("content = \"{body}{secret}\"\nmac = \"hash\"", "weak: a digest"),
-            ("content = \"{body}\"\nalgorithm = \"ed25519\"\nkey = \"utf8\"", "signature.key: does not fit"),
-            ("content = \"{body}\"\nalgorithm = { item = \"a\", allow = [] }", "allows no digest"),
-            ("content = \"{body}\"\neach = \"/a\"", "signature.each: a list is named"),
-            ("content = \"{body}\"\n[timestamp]\nfrom = { header = \"t\" }", "the signature does not cover it"),
-            ("content = \"{timestamp}{body}\"\n[timestamp]\nfrom = { header = \"t\" }\npast = \"soon\"", "timestamp.past"),
-            ("content = \"{body}\"\n[answer]\naccepted = 500", "answer.accepted: 500"),
-            ("content = \"{body}\"\n[answer]\nbody = \"ok\"", "answer.body: an answer 204 has no body"),
+            (
+                "content = \"{body}{secret}\"\nmac = \"hash\"",
+                "weak: a digest",
+            ),
+            (
+                "content = \"{body}\"\nalgorithm = \"ed25519\"\nkey = \"utf8\"",
+                "signature.key: does not fit",
+            ),
+            (
+                "content = \"{body}\"\nalgorithm = { item = \"a\", allow = [] }",
+                "allows no digest",
+            ),
+            (
+                "content = \"{body}\"\neach = \"/a\"",
+                "signature.each: a list is named",
+            ),
+            (
+                "content = \"{body}\"\n[timestamp]\nfrom = { header = \"t\" }",
+                "the signature does not cover it",
+            ),
+            (
+                "content = \"{timestamp}{body}\"\n[timestamp]\nfrom = { header = \"t\" }\npast = \"soon\"",
+                "timestamp.past",
+            ),
+            (
+                "content = \"{body}\"\n[answer]\naccepted = 500",
+                "answer.accepted: 500",
+            ),
+            (
+                "content = \"{body}\"\n[answer]\nbody = \"ok\"",
+                "answer.body: an answer 204 has no body",
+            ),
         ] {
             check(&format!("{base}{text}"), expected);
         }
-        check("[signature]\nfrom = {}\ncontent = \"{body}\"", "signature.from: must name one place");
-        check("[signature]\nfrom = { header = \"a b\" }\ncontent = \"{body}\"", "is no header name");
-        check("[signature]\nfrom = { json = \"a\" }\ncontent = \"{body}\"", "begins with \"/\"");
-        check("signed = \"connection\"\n[signature]\nfrom = { header = \"a\" }", "contradicts");
+        check(
+            "[signature]\nfrom = {}\ncontent = \"{body}\"",
+            "signature.from: must name one place",
+        );
+        check(
+            "[signature]\nfrom = { header = \"a b\" }\ncontent = \"{body}\"",
+            "is no header name",
+        );
+        check(
+            "[signature]\nfrom = { json = \"a\" }\ncontent = \"{body}\"",
+            "begins with \"/\"",
+        );
+        check(
+            "signed = \"connection\"\n[signature]\nfrom = { header = \"a\" }",
+            "contradicts",
+        );
     }
 
     #[test]
     fn an_answer_to_an_unsigned_challenge_never_signs_what_a_stranger_chose() {
-        let base = "signed = \"connection\"\n[[challenge]]\nmethod = \"GET\"\nwhen = { query = \"c\" }\n";
-        check(&format!("{base}body = \"{{mac:query:c}}\""), "challenge[0].accept: is too wide");
-        assert_eq!(faults(&format!("{base}accept = \"hex\"\nbody = \"{{mac:query:c}}\"")), Vec::<String>::new());
-        check(&format!("{base}body = \"{{secret}}\""), "challenge[0].body: may not hold the secret");
-        check(&format!("{base}body = \"{{header:cookie}}\""), "may not hold the header cookie");
+        let base =
+            "signed = \"connection\"\n[[challenge]]\nmethod = \"GET\"\nwhen = { query = \"c\" }\n";
+        check(
+            &format!("{base}body = \"{{mac:query:c}}\""),
+            "challenge[0].accept: is too wide",
+        );
+        assert_eq!(
+            faults(&format!(
+                "{base}accept = \"hex\"\nbody = \"{{mac:query:c}}\""
+            )),
+            Vec::<String>::new()
+        );
+        check(
+            &format!("{base}body = \"{{secret}}\""),
+            "challenge[0].body: may not hold the secret",
+        );
+        check(
+            &format!("{base}body = \"{{header:cookie}}\""),
+            "may not hold the header cookie",
+        );
     }
 
     #[test]
@@ -439,15 +656,29 @@ mod tests {
         let descriptors = toml::from_str(text).unwrap();
         let profiles = Profiles::compile(&descriptors, builtin()).unwrap();
         let a = profiles.get("a").unwrap();
-        assert_eq!(a.timestamp.as_ref().unwrap().past, Some(SignedDuration::from_mins(1)));
-        assert_eq!(a.timestamp.as_ref().unwrap().future, Some(SignedDuration::from_mins(5)));
+        assert_eq!(
+            a.timestamp.as_ref().unwrap().past,
+            Some(SignedDuration::from_mins(1))
+        );
+        assert_eq!(
+            a.timestamp.as_ref().unwrap().future,
+            Some(SignedDuration::from_mins(5))
+        );
         assert_eq!(a.descriptor().extends, None);
-        assert_eq!(profiles.get("timestamped").unwrap().answer().accepted, StatusCode::OK);
+        assert_eq!(
+            profiles.get("timestamped").unwrap().answer().accepted,
+            StatusCode::OK
+        );
         assert_eq!(a.answer().accepted, StatusCode::OK);
 
         let ring = toml::from_str("[a]\nextends = \"b\"\n[b]\nextends = \"a\"\n").unwrap();
         let faults = Profiles::compile(&ring, builtin()).unwrap_err();
-        assert!(faults.iter().any(|(_, fault)| fault.what.contains("extends itself")), "{faults:?}");
+        assert!(
+            faults
+                .iter()
+                .any(|(_, fault)| fault.what.contains("extends itself")),
+            "{faults:?}"
+        );
         let unknown = toml::from_str("[a]\nextends = \"nobody\"\n").unwrap();
         assert!(Profiles::compile(&unknown, builtin()).is_err());
     }

@@ -3,8 +3,8 @@
 use http::HeaderName;
 
 use super::descriptor::{
-    Algorithm, AlgorithmDescriptor, AlsoDescriptor, Coverage, Encoding, KeyForm, MacKind, OneOrMany, PlaceDescriptor,
-    ProfileDescriptor, SignatureDescriptor,
+    Algorithm, AlgorithmDescriptor, AlsoDescriptor, Coverage, Encoding, KeyForm, MacKind,
+    OneOrMany, PlaceDescriptor, ProfileDescriptor, SignatureDescriptor,
 };
 use super::grammar::{Grammar, KeyPattern, Pick};
 use super::json::Pointer;
@@ -58,7 +58,10 @@ pub(super) struct Variant {
 pub(super) enum AlgorithmRule {
     Fixed(Algorithm),
     /// What the item names, if it is allowed.
-    ByItem { item: Box<str>, allow: Box<[Algorithm]> },
+    ByItem {
+        item: Box<str>,
+        allow: Box<[Algorithm]>,
+    },
 }
 
 impl AlgorithmRule {
@@ -71,21 +74,47 @@ impl AlgorithmRule {
 }
 
 impl Place {
-    pub(super) fn compile(descriptor: &PlaceDescriptor, key: &str, faults: &mut Faults) -> Option<Self> {
-        let PlaceDescriptor { header, form, json, query, item } = descriptor;
+    pub(super) fn compile(
+        descriptor: &PlaceDescriptor,
+        key: &str,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let PlaceDescriptor {
+            header,
+            form,
+            json,
+            query,
+            item,
+        } = descriptor;
         let mut places = Vec::new();
         if let Some(headers) = header {
-            let names = headers.iter().map(|name| header_name(name).map_err(|fault| fault.what));
+            let names = headers
+                .iter()
+                .map(|name| header_name(name).map_err(|fault| fault.what));
             let names = names.collect::<Result<Vec<_>, _>>();
-            let names = names.and_then(|names| if names.is_empty() { Err("names no header".to_owned()) } else { Ok(names) });
-            places.push(faults.keep(key, names, "write header = [\"x-signature\"]").map(|names| Self::Header(names.into())));
+            let names = names.and_then(|names| {
+                if names.is_empty() {
+                    Err("names no header".to_owned())
+                } else {
+                    Ok(names)
+                }
+            });
+            places.push(
+                faults
+                    .keep(key, names, "write header = [\"x-signature\"]")
+                    .map(|names| Self::Header(names.into())),
+            );
         }
         places.extend(form.as_deref().map(|name| Some(Self::Form(name.into()))));
-        places.extend(json.as_deref().map(|text| pointer(text, key, faults).map(Self::Json)));
+        places.extend(
+            json.as_deref()
+                .map(|text| pointer(text, key, faults).map(Self::Json)),
+        );
         places.extend(query.as_deref().map(|name| Some(Self::Query(name.into()))));
         places.extend(item.as_deref().map(|name| Some(Self::Item(name.into()))));
         if places.len() != 1 {
-            let mend = "write one of header, form, json, query or item, as { header = [\"x-signature\"] }";
+            let mend =
+                "write one of header, form, json, query or item, as { header = [\"x-signature\"] }";
             faults.add(key, "must name one place", mend);
             return None;
         }
@@ -103,18 +132,31 @@ impl Scheme {
         let place = match &descriptor.from {
             Some(from) => Place::compile(from, "signature.from", faults),
             None => {
-                faults.add("signature.from", "is missing", "write from = { header = [\"x-signature\"] }");
+                faults.add(
+                    "signature.from",
+                    "is missing",
+                    "write from = { header = [\"x-signature\"] }",
+                );
                 None
             }
         };
         if let Some(Place::Item(_)) = place {
-            faults.add("signature.from", "an item is a part of the signature itself", "name a header, form, json or query");
+            faults.add(
+                "signature.from",
+                "an item is a part of the signature itself",
+                "name a header, form, json or query",
+            );
         }
         let grammar = grammar(descriptor, faults);
         let main = Variant::main(descriptor, grammar, faults);
         let also = descriptor.also.iter().flatten().enumerate();
-        let also = also.filter_map(|(at, also)| Variant::also(also, at, descriptor, grammar, faults)).collect();
-        let id = descriptor.id.as_ref().and_then(|id| Place::compile(id, "signature.id", faults));
+        let also = also
+            .filter_map(|(at, also)| Variant::also(also, at, descriptor, grammar, faults))
+            .collect();
+        let id = descriptor
+            .id
+            .as_ref()
+            .and_then(|id| Place::compile(id, "signature.id", faults));
         let contents = contents(descriptor, faults);
         let scheme = Self {
             place: place?,
@@ -136,11 +178,15 @@ impl Scheme {
     }
 
     pub(super) fn signs_the_timestamp(&self) -> bool {
-        self.contents.iter().all(|content| content.values().contains(&&Value::Timestamp))
+        self.contents
+            .iter()
+            .all(|content| content.values().contains(&&Value::Timestamp))
     }
 
     pub(super) fn signs_the_id(&self) -> bool {
-        self.contents.iter().all(|content| content.values().contains(&&Value::Id))
+        self.contents
+            .iter()
+            .all(|content| content.values().contains(&&Value::Id))
     }
 
     /// Whether every content covers this value.
@@ -179,13 +225,25 @@ impl Scheme {
         for value in self.values() {
             match value {
                 Value::Timestamp if profile.timestamp.is_none() => {
-                    faults.add(content, "signs {timestamp}, and there is no [timestamp]", "say where it stands: [timestamp] from = ...");
+                    faults.add(
+                        content,
+                        "signs {timestamp}, and there is no [timestamp]",
+                        "say where it stands: [timestamp] from = ...",
+                    );
                 }
                 Value::Id if self.id.is_none() => {
-                    faults.add(content, "signs {id}, and nothing says where it stands", "write signature.id = { header = [\"webhook-id\"] }");
+                    faults.add(
+                        content,
+                        "signs {id}, and nothing says where it stands",
+                        "write signature.id = { header = [\"webhook-id\"] }",
+                    );
                 }
                 Value::Item(_) if self.grammar.pair.is_none() && self.grammar.split.is_none() => {
-                    faults.add(content, "signs an item of a signature that has none", "set signature.split and signature.pair");
+                    faults.add(
+                        content,
+                        "signs an item of a signature that has none",
+                        "set signature.split and signature.pair",
+                    );
                 }
                 Value::Timestamp
                 | Value::Id
@@ -203,11 +261,23 @@ impl Scheme {
                 | Value::Config(_) => {}
             }
         }
-        let document = profile.event.as_ref().and_then(|event| event.field.as_deref()).map(|field| Value::Form(field.into()));
+        let document = profile
+            .event
+            .as_ref()
+            .and_then(|event| event.field.as_deref())
+            .map(|field| Value::Form(field.into()));
         let covered = match coverage {
-            Coverage::Body => self.signs(&Value::Body) || document.is_some_and(|field| self.signs(&field)),
-            Coverage::Fields => self.contents.iter().all(|content| content.values().iter().any(|value| is_field(value))),
-            Coverage::Reference => self.contents.iter().all(|content| !content.values().is_empty()),
+            Coverage::Body => {
+                self.signs(&Value::Body) || document.is_some_and(|field| self.signs(&field))
+            }
+            Coverage::Fields => self
+                .contents
+                .iter()
+                .all(|content| content.values().iter().any(|value| is_field(value))),
+            Coverage::Reference => self
+                .contents
+                .iter()
+                .all(|content| !content.values().is_empty()),
             Coverage::Connection => true,
         };
         if !covered && !self.contents.is_empty() {
@@ -216,27 +286,46 @@ impl Scheme {
         }
         if self.main.mac == MacKind::Hash && !self.signs(&Value::Secret) {
             let mend = "put {secret} into it, or use mac = \"hmac\"";
-            faults.add(content, "is hashed without a secret: anyone could sign", mend);
+            faults.add(
+                content,
+                "is hashed without a secret: anyone could sign",
+                mend,
+            );
         }
         if self.per_item && !matches!(self.place, Place::Json(_)) {
-            faults.add("signature.from", "must be { json = ... } where each item bears its own", "name the item's field");
+            faults.add(
+                "signature.from",
+                "must be { json = ... } where each item bears its own",
+                "name the item's field",
+            );
         }
         if self.per_item && coverage == Coverage::Body {
             let mend = "say signed = \"fields\"";
-            faults.add("signed", "a signature per item covers fields, never the body", mend);
+            faults.add(
+                "signed",
+                "a signature per item covers fields, never the body",
+                mend,
+            );
         }
         if let Some(rule) = &profile.timestamp
             && rule.from.as_ref().is_some_and(|from| from.item.is_some())
             && self.grammar.pair.is_none()
             && self.grammar.split.is_none()
         {
-            faults.add("timestamp.from", "is an item of a signature that has none", "set signature.split and signature.pair");
+            faults.add(
+                "timestamp.from",
+                "is an item of a signature that has none",
+                "set signature.split and signature.pair",
+            );
         }
     }
 }
 
 fn is_field(value: &Value) -> bool {
-    matches!(value, Value::Json(_) | Value::Form(_) | Value::Query(_) | Value::Body)
+    matches!(
+        value,
+        Value::Json(_) | Value::Form(_) | Value::Query(_) | Value::Body
+    )
 }
 
 /// The configured name that a value needs.
@@ -260,25 +349,45 @@ pub(super) fn configured(value: &Value) -> Option<&str> {
 }
 
 impl Variant {
-    fn main(descriptor: &SignatureDescriptor, grammar: Grammar, faults: &mut Faults) -> Option<Self> {
+    fn main(
+        descriptor: &SignatureDescriptor,
+        grammar: Grammar,
+        faults: &mut Faults,
+    ) -> Option<Self> {
         let whole = OneOrMany::One("*".to_owned());
-        let pick = pick(descriptor.pick.as_ref().unwrap_or(&whole), grammar, "signature.pick", faults);
+        let pick = pick(
+            descriptor.pick.as_ref().unwrap_or(&whole),
+            grammar,
+            "signature.pick",
+            faults,
+        );
         let mac = descriptor.mac.unwrap_or(MacKind::Hmac);
         let algorithm = match &descriptor.algorithm {
             None => AlgorithmRule::Fixed(Algorithm::Sha256),
             Some(AlgorithmDescriptor::Fixed(algorithm)) => AlgorithmRule::Fixed(*algorithm),
             Some(AlgorithmDescriptor::ByItem(by)) => {
-                if by.allow.is_empty() || by.allow.iter().any(|algorithm| algorithm.is_asymmetric()) {
+                if by.allow.is_empty() || by.allow.iter().any(|algorithm| algorithm.is_asymmetric())
+                {
                     let mend = "list what the sender may choose among md5, sha1, sha256, sha384 and sha512";
                     faults.add("signature.algorithm", "allows no digest", mend);
                 }
-                AlgorithmRule::ByItem { item: by.item.as_str().into(), allow: by.allow.as_slice().into() }
+                AlgorithmRule::ByItem {
+                    item: by.item.as_str().into(),
+                    allow: by.allow.as_slice().into(),
+                }
             }
         };
         let key = check_key(&algorithm, mac, descriptor.key, "signature", faults);
         let strip_prefix = descriptor.strip_prefix.as_deref().map(Into::into);
         let encoding = descriptor.encoding.unwrap_or(Encoding::Hex);
-        Some(Self { pick: pick?, mac, algorithm, encoding, key, strip_prefix })
+        Some(Self {
+            pick: pick?,
+            mac,
+            algorithm,
+            encoding,
+            key,
+            strip_prefix,
+        })
     }
 
     fn also(
@@ -298,17 +407,42 @@ impl Variant {
         let key = check_key(&algorithm, MacKind::Hmac, also.key, &path, faults);
         let encoding = also.encoding.or(main.encoding).unwrap_or(Encoding::Hex);
         let strip_prefix = Some(also.strip_prefix.as_str().into());
-        Some(Self { pick: pick?, mac: MacKind::Hmac, algorithm, encoding, key, strip_prefix })
+        Some(Self {
+            pick: pick?,
+            mac: MacKind::Hmac,
+            algorithm,
+            encoding,
+            key,
+            strip_prefix,
+        })
     }
 }
 
 fn grammar(descriptor: &SignatureDescriptor, faults: &mut Faults) -> Grammar {
-    let split = separator(descriptor.split.as_deref(), ",;& ", "signature.split", faults);
-    let pair = separator(descriptor.pair.as_deref(), "=,|/: ", "signature.pair", faults);
+    let split = separator(
+        descriptor.split.as_deref(),
+        ",;& ",
+        "signature.split",
+        faults,
+    );
+    let pair = separator(
+        descriptor.pair.as_deref(),
+        "=,|/: ",
+        "signature.pair",
+        faults,
+    );
     if split.is_some() && split == pair {
-        faults.add("signature.pair", "is the same as signature.split", "items and their keys need different separators");
+        faults.add(
+            "signature.pair",
+            "is the same as signature.split",
+            "items and their keys need different separators",
+        );
     }
-    Grammar { split, pair, bare: descriptor.bare.unwrap_or(false) }
+    Grammar {
+        split,
+        pair,
+        bare: descriptor.bare.unwrap_or(false),
+    }
 }
 
 fn separator(text: Option<&str>, possible: &str, key: &str, faults: &mut Faults) -> Option<char> {
@@ -318,7 +452,11 @@ fn separator(text: Option<&str>, possible: &str, key: &str, faults: &mut Faults)
         (Some(one), None) if possible.contains(one) => Ok(one),
         (Some(_) | None, Some(_) | None) => Err(format!("\"{text}\" is no possible separator")),
     };
-    faults.keep(key, one, &format!("write one of the characters \"{possible}\""))
+    faults.keep(
+        key,
+        one,
+        &format!("write one of the characters \"{possible}\""),
+    )
 }
 
 fn pick(descriptor: &OneOrMany, grammar: Grammar, key: &str, faults: &mut Faults) -> Option<Pick> {
@@ -328,16 +466,39 @@ fn pick(descriptor: &OneOrMany, grammar: Grammar, key: &str, faults: &mut Faults
         }
         if let Some(position) = one.strip_prefix('+') {
             let position = position.parse().map_err(|_error| "is no position");
-            return faults.keep(key, position, "write \"+1\" for every item from the second on").map(Pick::From);
+            return faults
+                .keep(
+                    key,
+                    position,
+                    "write \"+1\" for every item from the second on",
+                )
+                .map(Pick::From);
         }
     }
     let Some(pair) = grammar.pair else {
-        faults.add(key, "names keys, and items have none", "set signature.pair, or write pick = \"*\"");
+        faults.add(
+            key,
+            "names keys, and items have none",
+            "set signature.pair, or write pick = \"*\"",
+        );
         return None;
     };
-    let keys = descriptor.iter().map(|text| KeyPattern::parse(text, pair)).collect::<Result<Vec<_>, _>>();
-    let keys = keys.and_then(|keys| if keys.is_empty() { Err("picks nothing") } else { Ok(keys) });
-    let keys = faults.keep(key, keys, "write the keys of the signatures, as pick = [\"v1\"]")?;
+    let keys = descriptor
+        .iter()
+        .map(|text| KeyPattern::parse(text, pair))
+        .collect::<Result<Vec<_>, _>>();
+    let keys = keys.and_then(|keys| {
+        if keys.is_empty() {
+            Err("picks nothing")
+        } else {
+            Ok(keys)
+        }
+    });
+    let keys = faults.keep(
+        key,
+        keys,
+        "write the keys of the signatures, as pick = [\"v1\"]",
+    )?;
     Some(Pick::Keys(keys.into()))
 }
 
@@ -349,44 +510,79 @@ fn check_key(
     path: &str,
     faults: &mut Faults,
 ) -> KeyForm {
-    let asymmetric = algorithm.possible().iter().any(|algorithm| algorithm.is_asymmetric());
+    let asymmetric = algorithm
+        .possible()
+        .iter()
+        .any(|algorithm| algorithm.is_asymmetric());
     if mac == MacKind::Hmac && algorithm.possible().contains(&Algorithm::Md5) {
-        faults.add(&format!("{path}.algorithm"), "md5 is possible with mac = \"hash\" alone", "use sha256");
+        faults.add(
+            &format!("{path}.algorithm"),
+            "md5 is possible with mac = \"hash\" alone",
+            "use sha256",
+        );
     }
     if mac == MacKind::Hash && asymmetric {
-        faults.add(&format!("{path}.mac"), "a public key signs no hash of a secret", "leave signature.mac out");
+        faults.add(
+            &format!("{path}.mac"),
+            "a public key signs no hash of a secret",
+            "leave signature.mac out",
+        );
     }
-    let form = form.unwrap_or(if asymmetric { KeyForm::PublicKey } else { KeyForm::Utf8 });
+    let form = form.unwrap_or(if asymmetric {
+        KeyForm::PublicKey
+    } else {
+        KeyForm::Utf8
+    });
     if asymmetric != (form == KeyForm::PublicKey) {
         let mend = "key = \"public-key\" goes with the asymmetric algorithms, and with no other";
         faults.add(&format!("{path}.key"), "does not fit the algorithm", mend);
     }
     if mac == MacKind::Hash && form != KeyForm::Utf8 {
-        faults.add(&format!("{path}.key"), "a hash takes the secret as it is shown", "leave signature.key out");
+        faults.add(
+            &format!("{path}.key"),
+            "a hash takes the secret as it is shown",
+            "leave signature.key out",
+        );
     }
     form
 }
 
 fn contents(descriptor: &SignatureDescriptor, faults: &mut Faults) -> Vec<Template> {
     let Some(texts) = &descriptor.content else {
-        faults.add("signature.content", "is missing", "write what is signed, as content = \"{timestamp}.{body}\"");
+        faults.add(
+            "signature.content",
+            "is missing",
+            "write what is signed, as content = \"{timestamp}.{body}\"",
+        );
         return Vec::new();
     };
     let mut contents = Vec::new();
     for text in texts.iter() {
         match Template::parse(text) {
             Ok(template) if template.asks_for_a_mac() => {
-                faults.add("signature.content", "\"mac:\" is for challenges", "leave it out");
+                faults.add(
+                    "signature.content",
+                    "\"mac:\" is for challenges",
+                    "leave it out",
+                );
             }
             Ok(template) if template.values().is_empty() => {
-                faults.add("signature.content", "signs nothing of the delivery", "write content = \"{body}\"");
+                faults.add(
+                    "signature.content",
+                    "signs nothing of the delivery",
+                    "write content = \"{body}\"",
+                );
             }
             Ok(template) => contents.push(template),
             Err(fault) => faults.add("signature.content", fault.what, &fault.mend),
         }
     }
     if texts.iter().count() > CONTENTS_MAX {
-        faults.add("signature.content", "has too many forms", &format!("write at most {CONTENTS_MAX}"));
+        faults.add(
+            "signature.content",
+            "has too many forms",
+            &format!("write at most {CONTENTS_MAX}"),
+        );
     }
     contents
 }

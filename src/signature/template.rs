@@ -123,7 +123,11 @@ impl Template {
     }
 
     /// Writes the template's bytes into `sink`, piece by piece.
-    pub(super) fn write(&self, values: &dyn Values, sink: &mut dyn FnMut(&[u8])) -> Result<(), Unwritable> {
+    pub(super) fn write(
+        &self,
+        values: &dyn Values,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Unwritable> {
         write_parts(&self.parts, values, sink)
     }
 
@@ -138,7 +142,9 @@ impl Template {
     /// sender can make vanish, and not as a checksum, which is easily kept while the bytes change.
     pub(super) fn covers(&self, value: &Value) -> bool {
         let covers = |part: &Part| match part {
-            Part::Value(filtered) => filtered.value == *value && filtered.filters.iter().all(Filter::tells_apart),
+            Part::Value(filtered) => {
+                filtered.value == *value && filtered.filters.iter().all(Filter::tells_apart)
+            }
             Part::Literal(_) | Part::Group(_) => false,
         };
         self.parts.iter().any(covers)
@@ -147,7 +153,9 @@ impl Template {
     /// Whether it asks for a MAC with the producer's key (challenges).
     pub(super) fn asks_for_a_mac(&self) -> bool {
         let mut asks = false;
-        collect(&self.parts, &mut |filtered| asks |= filtered.filters.contains(&Filter::Mac));
+        collect(&self.parts, &mut |filtered| {
+            asks |= filtered.filters.contains(&Filter::Mac)
+        });
         asks
     }
 }
@@ -203,7 +211,11 @@ fn collect<'a>(parts: &'a [Part], each: &mut dyn FnMut(&'a Filtered)) {
     }
 }
 
-fn write_parts(parts: &[Part], values: &dyn Values, sink: &mut dyn FnMut(&[u8])) -> Result<(), Unwritable> {
+fn write_parts(
+    parts: &[Part],
+    values: &dyn Values,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), Unwritable> {
     for part in parts {
         match part {
             Part::Literal(text) => sink(text.as_bytes()),
@@ -225,7 +237,9 @@ fn write_parts(parts: &[Part], values: &dyn Values, sink: &mut dyn FnMut(&[u8]))
 fn all_present(parts: &[Part], values: &dyn Values) -> Result<bool, Unwritable> {
     for part in parts {
         if let Part::Value(filtered) = part
-            && values.value(&filtered.value)?.is_none_or(|bytes| bytes.is_empty())
+            && values
+                .value(&filtered.value)?
+                .is_none_or(|bytes| bytes.is_empty())
         {
             return Ok(false);
         }
@@ -234,24 +248,38 @@ fn all_present(parts: &[Part], values: &dyn Values) -> Result<bool, Unwritable> 
 }
 
 impl Filtered {
-    fn apply<'a>(&self, bytes: Cow<'a, [u8]>, values: &dyn Values) -> Result<Cow<'a, [u8]>, Unwritable> {
+    fn apply<'a>(
+        &self,
+        bytes: Cow<'a, [u8]>,
+        values: &dyn Values,
+    ) -> Result<Cow<'a, [u8]>, Unwritable> {
         let mut bytes = bytes;
         for filter in &self.filters {
             bytes = match filter {
                 Filter::Base64 => Cow::Owned(STANDARD.encode(&bytes).into_bytes()),
-                Filter::Sha256Base64 => Cow::Owned(STANDARD.encode(Sha256::digest(&bytes)).into_bytes()),
+                Filter::Sha256Base64 => {
+                    Cow::Owned(STANDARD.encode(Sha256::digest(&bytes)).into_bytes())
+                }
                 Filter::Sha256Hex => Cow::Owned(hex::encode(Sha256::digest(&bytes)).into_bytes()),
                 Filter::Crc32 => Cow::Owned(crc32(&bytes).to_string().into_bytes()),
                 Filter::Upper => Cow::Owned(bytes.to_ascii_uppercase()),
                 Filter::Lower => Cow::Owned(bytes.to_ascii_lowercase()),
                 Filter::After(mark) => Cow::Owned(after_last(&bytes, mark.as_bytes()).to_vec()),
                 Filter::Quoted => {
-                    let text = std::str::from_utf8(&bytes).ok().and_then(|text| serde_json::to_string(text).ok());
-                    Cow::Owned(text.ok_or_else(|| Unwritable::Ambiguous(self.value.clone()))?.into_bytes())
+                    let text = std::str::from_utf8(&bytes)
+                        .ok()
+                        .and_then(|text| serde_json::to_string(text).ok());
+                    Cow::Owned(
+                        text.ok_or_else(|| Unwritable::Ambiguous(self.value.clone()))?
+                            .into_bytes(),
+                    )
                 }
                 Filter::Mac => {
                     let mac = values.mac(&bytes);
-                    Cow::Owned(mac.ok_or_else(|| Unwritable::Ambiguous(self.value.clone()))?.into_bytes())
+                    Cow::Owned(
+                        mac.ok_or_else(|| Unwritable::Ambiguous(self.value.clone()))?
+                            .into_bytes(),
+                    )
                 }
             };
         }
@@ -260,14 +288,19 @@ impl Filtered {
 }
 
 fn after_last<'a>(bytes: &'a [u8], mark: &[u8]) -> &'a [u8] {
-    let at = bytes.windows(mark.len().max(1)).rposition(|window| window == mark);
-    at.and_then(|at| bytes.get(at + mark.len()..)).unwrap_or(bytes)
+    let at = bytes
+        .windows(mark.len().max(1))
+        .rposition(|window| window == mark);
+    at.and_then(|at| bytes.get(at + mark.len()..))
+        .unwrap_or(bytes)
 }
 
 /// CRC-32 as in zlib (PayPal signs it instead of the body); no proof of anything by itself.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            crc >> 1 ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 }
+        })
     };
     !bytes.iter().fold(!0, step)
 }
@@ -293,7 +326,9 @@ impl Parser<'_> {
                     flush(&mut literal, &mut parts);
                     parts.push(Part::Value(self.filtered()?));
                 }
-                '[' if in_group => return Err(fault("a group inside a group", "close the outer one first")),
+                '[' if in_group => {
+                    return Err(fault("a group inside a group", "close the outer one first"));
+                }
                 '[' => {
                     flush(&mut literal, &mut parts);
                     parts.push(Part::Group(self.parts(true)?));
@@ -303,7 +338,10 @@ impl Parser<'_> {
                     return if parts.iter().any(|part| matches!(part, Part::Value(_))) {
                         Ok(parts.into())
                     } else {
-                        Err(fault("a group without a value never vanishes", "put a value in it, or double the brackets"))
+                        Err(fault(
+                            "a group without a value never vanishes",
+                            "put a value in it, or double the brackets",
+                        ))
                     };
                 }
                 '}' | ']' => {
@@ -314,7 +352,10 @@ impl Parser<'_> {
             }
         }
         if in_group {
-            return Err(fault("a group that is not closed", "add \"]\", or write \"[[\" for a bracket"));
+            return Err(fault(
+                "a group that is not closed",
+                "add \"]\", or write \"[[\" for a bracket",
+            ));
         }
         flush(&mut literal, &mut parts);
         Ok(parts.into())
@@ -322,11 +363,19 @@ impl Parser<'_> {
 
     fn filtered(&mut self) -> Result<Filtered, TemplateFault> {
         let Some((inner, rest)) = self.rest.split_once('}') else {
-            return Err(fault("a value that is not closed", "add \"}\", or write \"{{\" for a brace"));
+            return Err(fault(
+                "a value that is not closed",
+                "add \"}\", or write \"{{\" for a brace",
+            ));
         };
         self.rest = rest;
         let (mut name, after) = match inner.split_once("|after:") {
-            Some((_, "")) => return Err(fault("\"|after:\" without a text", "write the text, as in {header:a|after:/}")),
+            Some((_, "")) => {
+                return Err(fault(
+                    "\"|after:\" without a text",
+                    "write the text, as in {header:a|after:/}",
+                ));
+            }
             Some((name, mark)) => (name, Some(Filter::After(mark.into()))),
             None => (inner, None),
         };
@@ -338,7 +387,10 @@ impl Parser<'_> {
         }
         filters.extend(after);
         filters.reverse();
-        Ok(Filtered { value: value(name)?, filters: filters.into() })
+        Ok(Filtered {
+            value: value(name)?,
+            filters: filters.into(),
+        })
     }
 
     fn skip(&mut self, bytes: usize) {
@@ -387,7 +439,10 @@ fn value(name: &str) -> Result<Value, TemplateFault> {
         ("config", Some(name)) if !name.is_empty() => Value::Config(name.into()),
         ("json", Some(pointer)) => {
             let mend = "write a JSON pointer, as {json:/data/id}";
-            Value::Json(Pointer::parse(pointer).map_err(|what| fault(&format!("{what}: \"{pointer}\""), mend))?)
+            Value::Json(
+                Pointer::parse(pointer)
+                    .map_err(|what| fault(&format!("{what}: \"{pointer}\""), mend))?,
+            )
         }
         (_, Some(_) | None) => {
             let mend = "possible are body, timestamp, id, url, method, path_and_query, secret, key_id, header:NAME, \
@@ -399,12 +454,19 @@ fn value(name: &str) -> Result<Value, TemplateFault> {
 
 /// A header's name, in lower case.
 pub(super) fn header_name(name: &str) -> Result<HeaderName, TemplateFault> {
-    HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| fault(&format!("\"{name}\" is no header name"), "write letters, digits and \"-\""))
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        fault(
+            &format!("\"{name}\" is no header name"),
+            "write letters, digits and \"-\"",
+        )
+    })
 }
 
 fn fault(what: &str, mend: &str) -> TemplateFault {
-    TemplateFault { what: what.to_owned(), mend: mend.to_owned() }
+    TemplateFault {
+        what: what.to_owned(),
+        mend: mend.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -422,13 +484,19 @@ mod tests {
         fn value(&self, value: &Value) -> Result<Option<Cow<'_, [u8]>>, Unwritable> {
             let name = match value {
                 Value::Header(name) => name.to_string(),
-                Value::Query(name) | Value::Form(name) | Value::Item(name) | Value::Config(name) => name.to_string(),
+                Value::Query(name)
+                | Value::Form(name)
+                | Value::Item(name)
+                | Value::Config(name) => name.to_string(),
                 Value::Json(pointer) => pointer.to_string(),
                 Value::Body => "body".to_owned(),
                 Value::Timestamp => "123".to_owned(),
-                Value::Id | Value::Url | Value::Method | Value::PathAndQuery | Value::Secret | Value::KeyId => {
-                    "other".to_owned()
-                }
+                Value::Id
+                | Value::Url
+                | Value::Method
+                | Value::PathAndQuery
+                | Value::Secret
+                | Value::KeyId => "other".to_owned(),
             };
             Ok((name != self.absent).then(|| Cow::Owned(name.into_bytes())))
         }
@@ -440,7 +508,9 @@ mod tests {
 
     fn written(template: &str, absent: &'static str) -> Result<String, Unwritable> {
         let mut out = Vec::new();
-        Template::parse(template).unwrap().write(&Named { absent }, &mut |bytes| out.extend_from_slice(bytes))?;
+        Template::parse(template)
+            .unwrap()
+            .write(&Named { absent }, &mut |bytes| out.extend_from_slice(bytes))?;
         Ok(String::from_utf8(out).unwrap())
     }
 
@@ -457,9 +527,18 @@ mod tests {
         assert_eq!(written("{base64:body}", "").unwrap(), "Ym9keQ==");
         assert_eq!(written("{upper:json:/status}", "").unwrap(), "/STATUS");
         assert_eq!(written("{header:user-agent|after:-}", "").unwrap(), "agent");
-        assert_eq!(written("{upper:header:user-agent|after:-}", "").unwrap(), "AGENT");
-        assert_eq!(written("{quoted:body}{mac:body}", "").unwrap(), "\"body\"mac(body)");
-        assert_eq!(written("{crc32:body}", "").unwrap(), crc32(b"body").to_string());
+        assert_eq!(
+            written("{upper:header:user-agent|after:-}", "").unwrap(),
+            "AGENT"
+        );
+        assert_eq!(
+            written("{quoted:body}{mac:body}", "").unwrap(),
+            "\"body\"mac(body)"
+        );
+        assert_eq!(
+            written("{crc32:body}", "").unwrap(),
+            crc32(b"body").to_string()
+        );
     }
 
     #[test]
@@ -470,15 +549,27 @@ mod tests {
     #[test]
     fn a_group_vanishes_when_a_value_in_it_is_absent() {
         let template = "[id:{query:data.id};][request-id:{header:x-request-id};]ts:{timestamp};";
-        assert_eq!(written(template, "").unwrap(), "id:data.id;request-id:x-request-id;ts:123;");
-        assert_eq!(written(template, "data.id").unwrap(), "request-id:x-request-id;ts:123;");
-        assert_eq!(written(template, "x-request-id").unwrap(), "id:data.id;ts:123;");
+        assert_eq!(
+            written(template, "").unwrap(),
+            "id:data.id;request-id:x-request-id;ts:123;"
+        );
+        assert_eq!(
+            written(template, "data.id").unwrap(),
+            "request-id:x-request-id;ts:123;"
+        );
+        assert_eq!(
+            written(template, "x-request-id").unwrap(),
+            "id:data.id;ts:123;"
+        );
     }
 
     #[test]
     fn an_absent_field_is_empty_and_an_absent_header_is_an_error() {
         assert_eq!(written("{json:/a}:{json:/b}", "/a").unwrap(), ":/b");
-        assert!(matches!(written("{header:a}", "a"), Err(Unwritable::Absent(Value::Header(_)))));
+        assert!(matches!(
+            written("{header:a}", "a"),
+            Err(Unwritable::Absent(Value::Header(_)))
+        ));
     }
 
     #[test]
