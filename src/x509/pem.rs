@@ -1,5 +1,7 @@
 //! Files that hold certificates, requests or revocation lists, in PEM or in DER.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{
     CertificateDer, CertificateRevocationListDer, CertificateSigningRequestDer,
@@ -41,6 +43,18 @@ pub fn decode_signing_request(file: &[u8]) -> Result<Vec<u8>, X509Fault> {
         .into_iter()
         .next()
         .ok_or(X509Fault::Absent { label })
+}
+
+/// One PEM section, as OpenSSL writes it.
+pub fn encode_pem(label: &str, der: &[u8]) -> String {
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    // 48 bytes are the 64 characters of a line.
+    for line in der.chunks(48) {
+        STANDARD.encode_string(line, &mut pem);
+        pem.push('\n');
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
 }
 
 /// Every structure here is a SEQUENCE, and no PEM text begins with its tag, the digit 0.
