@@ -127,12 +127,24 @@ impl CaFault {
             Self::Exists { .. } => "move the file away, or choose another place",
             Self::File { .. } => "check the path and the permissions",
             Self::Decode { .. } => "give a file in PEM or DER",
-            Self::NoKey { .. } => "write the key in PEM without a password: openssl pkey -in FILE -out FILE.pem",
-            Self::UnsupportedKey { .. } => "make another key: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
-            Self::KeyMismatch { .. } => "put the key and the certificate that were made together side by side",
-            Self::NotACa { .. } => "give the directory of a CA: ca.crt and ca.key, as countersign certs init makes them",
-            Self::CaNotValid { .. } => "make a new CA with countersign certs init --out DIR, and trust both while leaves are replaced",
-            Self::ForeignCertificate { .. } => "give a certificate of this CA, or the directory of the CA that issued it",
+            Self::NoKey { .. } => {
+                "write the key in PEM without a password: openssl pkey -in FILE -out FILE.pem"
+            }
+            Self::UnsupportedKey { .. } => {
+                "make another key: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+            }
+            Self::KeyMismatch { .. } => {
+                "put the key and the certificate that were made together side by side"
+            }
+            Self::NotACa { .. } => {
+                "give the directory of a CA: ca.crt and ca.key, as countersign certs init makes them"
+            }
+            Self::CaNotValid { .. } => {
+                "make a new CA with countersign certs init --out DIR, and trust both while leaves are replaced"
+            }
+            Self::ForeignCertificate { .. } => {
+                "give a certificate of this CA, or the directory of the CA that issued it"
+            }
             Self::ForeignRevocationList { .. } => "move the list away; a new one is then begun",
             Self::ServerName { .. } => "write it as receiver.example.com or 192.0.2.1",
             Self::Days { .. } => "choose a number of days within that",

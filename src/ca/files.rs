@@ -19,7 +19,12 @@ pub(super) fn create(path: &Path, readable: Readable, contents: &[u8]) -> Result
     let temporary = write_beside(path, readable, contents)?;
     let linked = match fs::hard_link(&temporary, path) {
         // Some file systems know no links. There, `create_new` still overwrites nothing.
-        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+            ) =>
+        {
             open_new(path, readable).and_then(|file| write_and_sync(file, contents))
         }
         linked => linked,
@@ -27,7 +32,9 @@ pub(super) fn create(path: &Path, readable: Readable, contents: &[u8]) -> Result
     let removed = fs::remove_file(&temporary);
     match linked.and(removed) {
         Ok(()) => sync_directory(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(CaFault::Exists { path: path.into() }),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(CaFault::Exists { path: path.into() })
+        }
         Err(source) => Err(unwritable(path, source)),
     }
 }
@@ -49,11 +56,19 @@ pub(super) fn must_be_new(path: &Path) -> Result<(), CaFault> {
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, CaFault> {
-    fs::read(path).map_err(|source| CaFault::File { path: path.into(), done: "read", source })
+    fs::read(path).map_err(|source| CaFault::File {
+        path: path.into(),
+        done: "read",
+        source,
+    })
 }
 
 pub(super) fn unwritable(path: &Path, source: io::Error) -> CaFault {
-    CaFault::File { path: path.into(), done: "written", source }
+    CaFault::File {
+        path: path.into(),
+        done: "written",
+        source,
+    }
 }
 
 fn write_beside(path: &Path, readable: Readable, contents: &[u8]) -> Result<PathBuf, CaFault> {
@@ -77,7 +92,11 @@ fn open_new(path: &Path, readable: Readable) -> io::Result<File> {
         Readable::ByOwner => 0o600,
         Readable::ByAll => 0o644,
     };
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
 }
 
 fn write_and_sync(mut file: File, contents: &[u8]) -> io::Result<()> {

@@ -65,7 +65,9 @@ impl PrivateCa {
 
         let requested = order.request.as_ref().map(SigningRequest::subject);
         let subject = order.subject.as_ref().or(requested);
-        let subject = subject.filter(|subject| !subject.is_empty()).ok_or(CaFault::NoSubject)?;
+        let subject = subject
+            .filter(|subject| !subject.is_empty())
+            .ok_or(CaFault::NoSubject)?;
         let template = if order.server_names.is_empty() {
             Template::client(subject.clone(), validity)
         } else {
@@ -88,7 +90,11 @@ impl PrivateCa {
     }
 
     /// The same, with the certificate and the key together, as the CA below this one that they may be.
-    pub fn sign_authority(&self, template: &Template, algorithm: KeyAlgorithm) -> Result<Self, CaFault> {
+    pub fn sign_authority(
+        &self,
+        template: &Template,
+        algorithm: KeyAlgorithm,
+    ) -> Result<Self, CaFault> {
         let key = algorithm.generate()?;
         let raw_spki = key.subject_public_key_info();
         let certificate = certify(template, &self.issuer(), &self.key, &raw_spki)?;
@@ -110,7 +116,11 @@ impl PrivateCa {
         key_pem(&self.key)
     }
 
-    fn sign_key_of(&self, request: &SigningRequest, template: &Template) -> Result<Issued, CaFault> {
+    fn sign_key_of(
+        &self,
+        request: &SigningRequest,
+        template: &Template,
+    ) -> Result<Issued, CaFault> {
         Ok(Issued {
             certificate: certify(template, &self.issuer(), &self.key, request.raw_spki())?,
             key: None,
@@ -162,7 +172,9 @@ impl Issued {
     /// The leaf in PEM, and after it its issuer if that is an intermediate.
     pub fn certificate_pem(&self) -> String {
         let certificates = std::iter::once(&self.certificate).chain(&self.chain);
-        certificates.map(|certificate| encode_pem("CERTIFICATE", certificate.der())).collect()
+        certificates
+            .map(|certificate| encode_pem("CERTIFICATE", certificate.der()))
+            .collect()
     }
 
     /// The key in PEM (PKCS #8), if it was made here.
@@ -192,7 +204,10 @@ impl KeyAlgorithm {
             Self::Ed25519 => &rcgen::PKCS_ED25519,
             Self::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
         };
-        KeyPair::generate_for(algorithm).map_err(|source| CaFault::Crypto { what: "make a key", source })
+        KeyPair::generate_for(algorithm).map_err(|source| CaFault::Crypto {
+            what: "make a key",
+            source,
+        })
     }
 }
 
@@ -215,7 +230,12 @@ fn signature_algorithm(key: &KeyPair) -> &'static [u8] {
     .map_or(RSA_SHA256, |(_, identifier)| identifier)
 }
 
-fn certify(template: &Template, issuer: &Issuer<'_>, key: &KeyPair, raw_spki: &[u8]) -> Result<Leaf, CaFault> {
+fn certify(
+    template: &Template,
+    issuer: &Issuer<'_>,
+    key: &KeyPair,
+    raw_spki: &[u8],
+) -> Result<Leaf, CaFault> {
     let tbs = template.encode(issuer, &random_serial()?, raw_spki);
     let signed = seal(&tbs, issuer.algorithm, key)?;
     Leaf::decode(&signed).map_err(|source| CaFault::Unsound { source })
@@ -223,8 +243,15 @@ fn certify(template: &Template, issuer: &Issuer<'_>, key: &KeyPair, raw_spki: &[
 
 /// What is signed, how, and the signature.
 fn seal(message: &[u8], algorithm: &[u8], key: &KeyPair) -> Result<Vec<u8>, CaFault> {
-    let signature = key.sign(message).map_err(|source| CaFault::Crypto { what: "sign", source })?;
-    Ok(der::sequence(&[message, algorithm, &der::bit_string(&signature)]))
+    let signature = key.sign(message).map_err(|source| CaFault::Crypto {
+        what: "sign",
+        source,
+    })?;
+    Ok(der::sequence(&[
+        message,
+        algorithm,
+        &der::bit_string(&signature),
+    ]))
 }
 
 /// 128 random bits; the first is set, so that every serial is of the same length and none is zero.
@@ -252,7 +279,10 @@ fn validity_of(days: u32, now: Timestamp) -> Result<Validity, CaFault> {
     let length = SignedDuration::from_hours(24 * i64::from(days));
     let not_before = now.checked_sub(CLOCK_ALLOWANCE).ok().ok_or_else(fault)?;
     let not_after = now.checked_add(length).ok().ok_or_else(fault)?;
-    Ok(Validity { not_before, not_after })
+    Ok(Validity {
+        not_before,
+        not_after,
+    })
 }
 
 fn key_pem(key: &KeyPair) -> Secret {

@@ -35,7 +35,9 @@ impl PrivateCa {
     ) -> Result<(Vec<u8>, Revocation), CaFault> {
         let this_update = time(now);
         let next_update = now.checked_add(LIST_LIFE).unwrap_or(Timestamp::MAX);
-        let mut entries = previous.map(|list| list.entries_der().to_vec()).unwrap_or_default();
+        let mut entries = previous
+            .map(|list| list.entries_der().to_vec())
+            .unwrap_or_default();
         let mut added = Vec::new();
         for certificate in certificates {
             if !certificate.is_issued_by(self.certificate()) || certificate.is_self_issued() {
@@ -49,7 +51,10 @@ impl PrivateCa {
                 continue;
             }
             added.push(serial);
-            entries.extend(der::sequence(&[&der::element(tag::INTEGER, serial.contents()), &this_update]));
+            entries.extend(der::sequence(&[
+                &der::element(tag::INTEGER, serial.contents()),
+                &this_update,
+            ]));
         }
 
         let issuer = self.issuer();
@@ -58,7 +63,11 @@ impl PrivateCa {
         extensions.extend(issuer.key_id.map(authority_key_id));
         let extensions = der::element(tag::SEQUENCE, &extensions.concat());
         // An empty list of entries is left out altogether.
-        let entries = if entries.is_empty() { entries } else { der::element(tag::SEQUENCE, &entries) };
+        let entries = if entries.is_empty() {
+            entries
+        } else {
+            der::element(tag::SEQUENCE, &entries)
+        };
         let tbs = der::sequence(&[
             &der::unsigned(&[1]),
             issuer.algorithm,
@@ -69,7 +78,14 @@ impl PrivateCa {
             &der::element(tag::context_constructed(0), &extensions),
         ]);
         let list = seal(&tbs, issuer.algorithm, &self.key)?;
-        Ok((list, Revocation { path: PathBuf::new(), added: added.len(), next_update }))
+        Ok((
+            list,
+            Revocation {
+                path: PathBuf::new(),
+                added: added.len(),
+                next_update,
+            },
+        ))
     }
 }
 

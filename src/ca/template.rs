@@ -97,7 +97,8 @@ impl Template {
     #[must_use]
     pub fn with_extension(mut self, oid: &str, critical: bool, value: &[u8]) -> Self {
         if let Some(oid) = AttributeType::parse(oid) {
-            self.further.push(extension(oid.contents(), critical, value));
+            self.further
+                .push(extension(oid.contents(), critical, value));
         }
         self
     }
@@ -118,12 +119,18 @@ impl Template {
     pub(super) fn encode(&self, issuer: &Issuer<'_>, serial: &[u8], raw_spki: &[u8]) -> Vec<u8> {
         let mut fields = Vec::new();
         if self.version == Version::V3 {
-            fields.push(der::element(tag::context_constructed(0), &der::unsigned(&[2])));
+            fields.push(der::element(
+                tag::context_constructed(0),
+                &der::unsigned(&[2]),
+            ));
         }
         fields.push(der::unsigned(serial));
         fields.push(issuer.algorithm.to_vec());
         fields.push(issuer.name.to_vec());
-        fields.push(der::sequence(&[&time(self.validity.not_before), &time(self.validity.not_after)]));
+        fields.push(der::sequence(&[
+            &time(self.validity.not_before),
+            &time(self.validity.not_after),
+        ]));
         fields.push(self.subject.encode());
         fields.push(raw_spki.to_vec());
         if self.version == Version::V3 {
@@ -145,15 +152,27 @@ impl Template {
             extensions.push(extension(KEY_USAGE, true, &named_bits(&self.key_uses)));
         }
         if !self.purposes.is_empty() {
-            let purposes: Vec<Vec<u8>> = self.purposes.iter().map(|purpose| purpose.encode()).collect();
-            extensions.push(extension(EXTENDED_KEY_USAGE, false, &der::element(tag::SEQUENCE, &purposes.concat())));
+            let purposes: Vec<Vec<u8>> = self
+                .purposes
+                .iter()
+                .map(|purpose| purpose.encode())
+                .collect();
+            extensions.push(extension(
+                EXTENDED_KEY_USAGE,
+                false,
+                &der::element(tag::SEQUENCE, &purposes.concat()),
+            ));
         }
         let own_id = der::element(tag::OCTET_STRING, &key_id(raw_spki));
         extensions.push(extension(SUBJECT_KEY_ID, false, &own_id));
         extensions.extend(issuer.key_id.map(authority_key_id));
         if !self.server_names.is_empty() {
             let names: Vec<Vec<u8>> = self.server_names.iter().map(ServerName::encode).collect();
-            extensions.push(extension(SUBJECT_ALT_NAME, false, &der::element(tag::SEQUENCE, &names.concat())));
+            extensions.push(extension(
+                SUBJECT_ALT_NAME,
+                false,
+                &der::element(tag::SEQUENCE, &names.concat()),
+            ));
         }
         extensions.extend(self.further.iter().cloned());
         extensions
@@ -242,7 +261,9 @@ impl FromStr for ServerName {
             (1..=63).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
         let labels = text.strip_prefix("*.").unwrap_or(text);
         if text.len() <= 253 && labels.split('.').all(is_label) {
@@ -285,7 +306,9 @@ pub(super) fn key_id(raw_spki: &[u8]) -> Vec<u8> {
 
 /// A BIT STRING of named bits, without the zeros at its end (X.690 §11.2.2).
 fn named_bits(uses: &[KeyUse]) -> Vec<u8> {
-    let bits = uses.iter().fold(0u8, |bits, key_use| bits | (0x80 >> *key_use as u8));
+    let bits = uses
+        .iter()
+        .fold(0u8, |bits, key_use| bits | (0x80 >> *key_use as u8));
     let unused = u8::try_from(bits.trailing_zeros().min(7)).unwrap_or(0);
     der::element(tag::BIT_STRING, &[unused, bits])
 }

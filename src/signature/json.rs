@@ -164,7 +164,9 @@ fn unescape(token: &str) -> Result<Box<str>, &'static str> {
             Some(b'0') => '~',
             Some(b'1') => '/',
             Some(_) | None => {
-                return Err("in a JSON pointer \"~\" is written \"~0\" and \"/\" is written \"~1\"");
+                return Err(
+                    "in a JSON pointer \"~\" is written \"~0\" and \"/\" is written \"~1\"",
+                );
             }
         });
         rest = after.get(1..).unwrap_or_default();

@@ -28,7 +28,8 @@ pub use name::{
     AttributeTypeAndValue, DistinguishedName, NameFault, NameKey, RelativeDistinguishedName,
 };
 pub use pem::{
-    decode_certificates, decode_pem_certificates, decode_revocation_lists, decode_signing_request, encode_pem,
+    decode_certificates, decode_pem_certificates, decode_revocation_lists, decode_signing_request,
+    encode_pem,
 };
 pub use report::{CertificateReport, CertificateRole};
 pub use request::SigningRequest;
