@@ -1,0 +1,350 @@
+//! Group commit: what waits at the same time shares one transaction.
+//!
+//! One queue, bounded in deliveries and in bytes; one [`Writer`] for each engine connection. A writer takes whatever is
+//! queued, up to a bound, and does not wait for more: while one transaction is being synced, the next batch gathers by
+//! itself, and an idle inbox commits a lone delivery at once. Nothing here knows a database, a thread or a clock, so
+//! the whole of it runs under a simulated engine, one step at a time, in the tests.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+
+use super::{Cause, Event, InboxFailure, Receipt, WriterGone};
+
+/// What a delivery came to within a committed transaction. A refused delivery left no trace in it.
+pub type Outcome = Result<Vec<Receipt>, Cause>;
+
+/// One connection to a store, as group commit sees it.
+pub trait Engine: Send + 'static {
+    /// An event, made ready for writing.
+    type Row: Send + Sync + 'static;
+
+    /// Makes an event ready: everything that can be computed before the writer's turn, on the caller's own thread.
+    fn prepare(event: Event) -> Self::Row;
+
+    /// About how many bytes of memory a row holds while it waits.
+    fn bytes(row: &Self::Row) -> usize;
+
+    /// Writes all deliveries in one transaction and makes it durable. The outcomes are in the order of the deliveries.
+    ///
+    /// An empty batch, or one of empty deliveries, asks whether the store can write: it must make some write durable.
+    fn commit(
+        &mut self,
+        batch: &[Vec<Self::Row>],
+        isolation: Isolation,
+    ) -> impl Future<Output = Result<Vec<Outcome>, BatchFailure>> + Send;
+
+    /// Housekeeping between two batches, after the first has been answered. It must be short.
+    fn tidy(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// How the deliveries of a batch are kept from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Not at all: the first row that fails ends the transaction with [`BatchFailure::Row`]. The fast way.
+    Together,
+    /// Each delivery by itself (a savepoint): one whose row fails has an outcome of its own.
+    Apart,
+}
+
+/// Why a batch came to nothing.
+#[derive(Clone, Debug)]
+pub enum BatchFailure {
+    /// A row failed under [`Isolation::Together`]; nothing of the batch is durable.
+    Row(Cause),
+    /// The transaction could not be begun or filled; nothing of the batch is durable.
+    Unavailable(Cause),
+    /// The commit failed, or its answer was lost: the batch may be durable or not.
+    Commit(Cause),
+}
+
+/// The bounds of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Deliveries that may wait, at most.
+    pub queue_deliveries: usize,
+    /// Bytes that may wait, at most.
+    pub queue_bytes: usize,
+    /// Deliveries in one transaction, at most.
+    pub batch_deliveries: usize,
+    /// How long a delivery waits for its receipt, at most.
+    pub wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_deliveries: 4096,
+            queue_bytes: 64 << 20,
+            batch_deliveries: 256,
+            wait: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How the last transaction went.
+#[derive(Clone, Debug, Default)]
+pub enum Health {
+    /// No transaction was tried yet.
+    #[default]
+    Unknown,
+    /// It was committed.
+    Good,
+    /// It failed.
+    Failing {
+        /// Since when every transaction has.
+        since: Instant,
+        /// The last one's cause.
+        cause: Cause,
+    },
+}
+
+struct Waiting<R> {
+    rows: Vec<R>,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Vec<Receipt>, InboxFailure>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queued_bytes: AtomicUsize,
+    health: Mutex<Health>,
+}
+
+/// The queue's entrance: see the module.
+#[derive(Debug)]
+pub struct GroupCommit<E: Engine> {
+    entrance: RwLock<Option<mpsc::Sender<Waiting<E::Row>>>>,
+    shared: Arc<Shared>,
+    limits: Limits,
+}
+
+impl<R> std::fmt::Debug for Waiting<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting")
+            .field("rows", &self.rows.len())
+            .field("bytes", &self.bytes)
+            .finish()
+    }
+}
+
+impl<E: Engine> GroupCommit<E> {
+    /// A queue before these engines, and one writer for each; whoever calls this must run every one of them.
+    pub fn new(engines: Vec<E>, limits: Limits) -> (Self, Vec<Writer<E>>) {
+        let (entrance, exit) = mpsc::channel(limits.queue_deliveries.max(1));
+        let exit = Arc::new(AsyncMutex::new(exit));
+        let shared = Arc::new(Shared::default());
+        let writers = engines
+            .into_iter()
+            .map(|engine| Writer {
+                engine,
+                exit: Arc::clone(&exit),
+                shared: Arc::clone(&shared),
+                limits,
+            })
+            .collect();
+        (
+            Self {
+                entrance: RwLock::new(Some(entrance)),
+                shared,
+                limits,
+            },
+            writers,
+        )
+    }
+
+    /// Queues a delivery and waits for its receipts. An empty one asks whether the store can write.
+    pub async fn accept(&self, delivery: Vec<Event>) -> Result<Vec<Receipt>, InboxFailure> {
+        let rows: Vec<E::Row> = delivery.into_iter().map(E::prepare).collect();
+        let bytes = rows
+            .iter()
+            .map(E::bytes)
+            .fold(128_usize, usize::saturating_add);
+        let receipts = self.enqueue(rows, bytes)?;
+        match tokio::time::timeout(self.limits.wait, receipts).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_dropped)) => Err(InboxFailure::Commit {
+                source: Arc::new(WriterGone),
+            }),
+            Err(_elapsed) => Err(InboxFailure::TimedOut {
+                waited: self.limits.wait,
+            }),
+        }
+    }
+
+    fn enqueue(
+        &self,
+        rows: Vec<E::Row>,
+        bytes: usize,
+    ) -> Result<oneshot::Receiver<Result<Vec<Receipt>, InboxFailure>>, InboxFailure> {
+        let entrance = self.entrance.read().unwrap_or_else(PoisonError::into_inner);
+        let entrance = entrance.as_ref().ok_or(InboxFailure::ShuttingDown)?;
+        let before = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // A single delivery is always let in by its size: the body's own limit has bounded it.
+        let full = before != 0 && before.saturating_add(bytes) > self.limits.queue_bytes;
+        let (answer, receipts) = oneshot::channel();
+        let sent = if full {
+            Err(InboxFailure::QueueFull)
+        } else {
+            entrance
+                .try_send(Waiting {
+                    rows,
+                    bytes,
+                    answer,
+                })
+                .map_err(|refused| match refused {
+                    mpsc::error::TrySendError::Full(_) => InboxFailure::QueueFull,
+                    mpsc::error::TrySendError::Closed(_) => InboxFailure::Unavailable {
+                        source: Arc::new(WriterGone),
+                    },
+                })
+        };
+        match sent {
+            Ok(()) => Ok(receipts),
+            Err(failure) => {
+                self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Takes no more; the writers end once they have answered what is queued.
+    pub fn close(&self) {
+        self.entrance
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    /// How the last transaction went.
+    pub fn health(&self) -> Health {
+        self.shared
+            .health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// How many bytes wait for a writer.
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many deliveries wait for a writer.
+    pub fn queued_deliveries(&self) -> usize {
+        let entrance = self.entrance.read().unwrap_or_else(PoisonError::into_inner);
+        entrance.as_ref().map_or(0, |entrance| {
+            entrance.max_capacity().saturating_sub(entrance.capacity())
+        })
+    }
+}
+
+/// One engine and its turn at the queue.
+#[derive(Debug)]
+pub struct Writer<E: Engine> {
+    engine: E,
+    exit: Arc<AsyncMutex<mpsc::Receiver<Waiting<E::Row>>>>,
+    shared: Arc<Shared>,
+    limits: Limits,
+}
+
+impl<E: Engine> Writer<E> {
+    /// Writes batch after batch until the queue is closed and empty, then gives the engine back.
+    pub async fn run(mut self) -> E {
+        let mut batch = Vec::new();
+        loop {
+            let taken = self
+                .exit
+                .lock()
+                .await
+                .recv_many(&mut batch, self.limits.batch_deliveries.max(1))
+                .await;
+            if taken == 0 {
+                return self.engine;
+            }
+            self.write(&mut batch).await;
+            self.engine.tidy().await;
+        }
+    }
+
+    async fn write(&mut self, batch: &mut Vec<Waiting<E::Row>>) {
+        let mut rows = Vec::with_capacity(batch.len());
+        let mut answers = Vec::with_capacity(batch.len());
+        for waiting in batch.drain(..) {
+            self.shared
+                .queued_bytes
+                .fetch_sub(waiting.bytes, Ordering::Relaxed);
+            // Whoever is gone was told nothing, and will come again: under overload this sheds work that nobody awaits.
+            if !waiting.answer.is_closed() {
+                rows.push(waiting.rows);
+                answers.push(waiting.answer);
+            }
+        }
+        if rows.is_empty() {
+            return;
+        }
+        let events: usize = rows.iter().map(Vec::len).sum();
+        let began = Instant::now();
+        let mut result = self.engine.commit(&rows, Isolation::Together).await;
+        if let Err(BatchFailure::Row(_)) = result {
+            result = self.engine.commit(&rows, Isolation::Apart).await;
+        }
+        metrics::histogram!("countersign_commit_seconds").record(began.elapsed().as_secs_f64());
+        metrics::histogram!("countersign_batch_events").record(events as f64);
+        self.note_health(&result);
+        match result {
+            Ok(outcomes) => {
+                let mut outcomes = outcomes.into_iter();
+                for answer in answers {
+                    // An engine that answers too few must not make the rest look accepted.
+                    let outcome = match outcomes.next() {
+                        Some(Ok(receipts)) => Ok(receipts),
+                        Some(Err(source)) => Err(InboxFailure::Row { source }),
+                        None => Err(InboxFailure::Commit {
+                            source: Arc::new(WriterGone),
+                        }),
+                    };
+                    let _gone = answer.send(outcome);
+                }
+            }
+            Err(failure) => {
+                let failure = match failure {
+                    BatchFailure::Row(source) => InboxFailure::Row { source },
+                    BatchFailure::Unavailable(source) => InboxFailure::Unavailable { source },
+                    BatchFailure::Commit(source) => InboxFailure::Commit { source },
+                };
+                for answer in answers {
+                    let _gone = answer.send(Err(failure.clone()));
+                }
+            }
+        }
+    }
+
+    fn note_health(&self, result: &Result<Vec<Outcome>, BatchFailure>) {
+        let mut health = self
+            .shared
+            .health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(_) => *health = Health::Good,
+            Err(
+                BatchFailure::Row(cause)
+                | BatchFailure::Unavailable(cause)
+                | BatchFailure::Commit(cause),
+            ) => {
+                let since = match &*health {
+                    Health::Failing { since, .. } => *since,
+                    Health::Unknown | Health::Good => Instant::now(),
+                };
+                *health = Health::Failing {
+                    since,
+                    cause: Arc::clone(cause),
+                };
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Where a store is, and what can be wrong with it before it serves.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// A store's address, as `store.url` has it. Its `Display` and `Debug` tell no password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Url {
+    /// `sqlite:PATH`: a file of this machine.
+    Sqlite(PathBuf),
+    /// `postgres://…` or `postgresql://…`: kept whole, for the driver to read.
+    Postgres(Box<str>),
+}
+
+/// A text that is no store's address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAUrl {
+    /// No scheme, or an unknown one.
+    #[error("a store is sqlite:PATH or postgres://USER@HOST/DATABASE")]
+    Scheme,
+    /// `sqlite:` and nothing else.
+    #[error("sqlite: has no path; write sqlite:data/countersign.db")]
+    NoPath,
+    /// A store that would forget everything when the process ends.
+    #[error("sqlite::memory: keeps nothing; write sqlite:data/countersign.db")]
+    Memory,
+}
+
+impl FromStr for Url {
+    type Err = NotAUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotAUrl> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(text.into()));
+        }
+        let path = text.strip_prefix("sqlite:").ok_or(NotAUrl::Scheme)?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        match path {
+            "" => Err(NotAUrl::NoPath),
+            ":memory:" => Err(NotAUrl::Memory),
+            path => Ok(Self::Sqlite(path.into())),
+        }
+    }
+}
+
+impl Url {
+    /// The same address with a relative file's path put behind `directory`, where the configuration is.
+    pub fn relative_to(self, directory: &Path) -> Self {
+        match self {
+            Self::Sqlite(path) => Self::Sqlite(directory.join(path)),
+            Self::Postgres(text) => Self::Postgres(text),
+        }
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(text) => {
+                // What stands between the scheme and the last `@` may hold a password; the query may as well.
+                let rest = text.split_once("://").map_or(&**text, |(_, rest)| rest);
+                let rest = rest.split(['?', '#']).next().unwrap_or_default();
+                let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+                write!(f, "postgres://{rest}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
+
+/// Why a store cannot be used. The operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// The file's directory is not there.
+    #[error("{}: the directory {} does not exist; make it: mkdir -p {}", path.display(), directory.display(), directory.display())]
+    NoDirectory {
+        /// The store's file.
+        path: PathBuf,
+        /// Its directory.
+        directory: PathBuf,
+    },
+    /// There is no store to read.
+    #[error("{}: there is no store yet; start the receiver, or run: countersign migrate", path.display())]
+    NoStore {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The file cannot be opened for reading and writing.
+    #[error("{}: the store cannot be opened; the receiver's user must be able to read and write the file and its directory", path.display())]
+    Unopenable {
+        /// The store's file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file is damaged, or is no SQLite database.
+    #[error("{}: the store is damaged, or is no SQLite database; put a backup in its place, or name another file in store.url", path.display())]
+    Damaged {
+        /// The store's file.
+        path: PathBuf,
+        /// What the engine said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A database of another program.
+    #[error("{place}: this database belongs to another program; name another one in store.url")]
+    Foreign {
+        /// The store.
+        place: String,
+    },
+    /// A newer countersign wrote it.
+    #[error(
+        "{place}: the store has schema {found}, and this countersign knows schemas up to {known}; use the newer version that wrote it"
+    )]
+    Newer {
+        /// The store.
+        place: String,
+        /// The store's schema.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// An older schema, where nothing may be written.
+    #[error(
+        "{place}: the store has schema {found}, and this countersign needs {known}; run: countersign migrate"
+    )]
+    Older {
+        /// The store.
+        place: String,
+        /// The store's schema.
+        found: i64,
+        /// What this program needs.
+        known: i64,
+    },
+    /// A migration failed; the store is as it was before it.
+    #[error(
+        "{place}: migration {name} failed, and the store is as it was before; mend the cause and start again"
+    )]
+    Migration {
+        /// The store.
+        place: String,
+        /// The migration's file name.
+        name: &'static str,
+        /// What the engine said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The engine for this address is not part of this program.
+    #[error("{place}: this build has no engine for it; use sqlite:PATH")]
+    NoEngine {
+        /// The store.
+        place: String,
+    },
+    /// The system gave no thread or task to run on.
+    #[error("the store's writer cannot be started")]
+    NoWriter {
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_tells_no_password() {
+        let url: Url = "postgres://user:pa@ss@db.example:5432/inbox?password=x"
+            .parse()
+            .unwrap();
+        assert_eq!(url.to_string(), "postgres://db.example:5432/inbox");
+        assert_eq!(format!("{url:?}"), "Url(postgres://db.example:5432/inbox)");
+    }
+
+    #[test]
+    fn a_relative_file_is_relative_to_the_configuration() {
+        let url: Url = "sqlite:data/countersign.db".parse().unwrap();
+        assert_eq!(
+            url.relative_to(Path::new("/etc/cs")),
+            Url::Sqlite("/etc/cs/data/countersign.db".into())
+        );
+        let url: Url = "sqlite:///var/lib/cs.db".parse().unwrap();
+        assert_eq!(
+            url.relative_to(Path::new("/etc/cs")),
+            Url::Sqlite("/var/lib/cs.db".into())
+        );
+        assert_eq!("mysql://x".parse::<Url>(), Err(NotAUrl::Scheme));
+        assert_eq!("sqlite::memory:".parse::<Url>(), Err(NotAUrl::Memory));
+    }
+}

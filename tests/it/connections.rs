@@ -1,0 +1,117 @@
+//! Gate 0: how many connections, for how long, and through which proxy.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    time::{Duration, Instant},
+};
+
+use crate::{Receiver, event, eventually, producer::Connection, receiver::Changes};
+
+const SECONDS_10: Duration = Duration::from_secs(10);
+
+/// Whether the receiver closes the socket, or the time to do so is over.
+fn is_closed(tcp: &mut TcpStream) -> bool {
+    tcp.set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    match tcp.read(&mut [0; 16]) {
+        Ok(read) => read == 0,
+        Err(error) => !matches!(
+            error.kind(),
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+        ),
+    }
+}
+
+#[test]
+fn a_connection_over_the_limit_of_its_address_is_closed_and_others_stay() {
+    let receiver = Receiver::with(&Changes {
+        limits: "connections_per_ip = 3",
+        ..Changes::default()
+    });
+    let mut held: Vec<Connection> = (0..3)
+        .map(|_| receiver.producer().connect().unwrap())
+        .collect();
+    assert!(receiver.producer().connect().is_err());
+    assert!(held.iter_mut().all(Connection::is_open));
+    held.pop();
+    eventually(SECONDS_10, || receiver.producer().connect().ok());
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_one_in_use_is_not() {
+    let receiver = Receiver::with(&Changes {
+        limits: r#"header_timeout = "400ms""#,
+        ..Changes::default()
+    });
+    let mut producer = receiver.producer();
+    let mut idle = producer.connect().unwrap();
+    let mut slow = producer.connect().unwrap();
+    let mut used = producer.connect().unwrap();
+    let started = Instant::now();
+    let mut number = 0;
+    eventually(SECONDS_10, || {
+        let request = producer.signed(&event(&format!("evt_{number}")));
+        assert_eq!(used.exchange(&request).unwrap().status, 204);
+        // A head that never comes to its end is no request in flight.
+        let _ = slow.send(b"X");
+        number += 1;
+        (!idle.is_open() && !slow.is_open()).then_some(())
+    });
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    assert_eq!(producer.deliver(&event("evt_last")).status, 204);
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_has_been_sent_is_not_lost() {
+    let receiver = Receiver::start();
+    let mut connection = receiver.producer().connect().unwrap();
+    connection
+        .send(
+            b"POST /webhooks/payments HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n",
+        )
+        .unwrap();
+    // The peer may close while we still write: its answer is there all the same.
+    for _ in 0..30 {
+        if connection.send(&[b' '; 100_000]).is_err() {
+            break;
+        }
+    }
+    assert_eq!(connection.answer().unwrap().status, 413);
+}
+
+#[test]
+fn a_trusted_proxy_names_the_peer_and_must_do_so() {
+    let receiver = Receiver::with(&Changes {
+        server: r#"trusted_proxies = ["127.0.0.0/8"]"#,
+        ..Changes::default()
+    });
+    let mut tcp = TcpStream::connect(receiver.address).unwrap();
+    tcp.write_all(b"PROXY TCP4 192.0.2.77 127.0.0.1 50000 8443\r\nGET / HTTP/1.1\r\n\r\n")
+        .unwrap();
+    tcp.shutdown(Shutdown::Write).unwrap();
+    tcp.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(receiver.refusal("not-tls")["address"], "192.0.2.77");
+
+    let output = receiver.curl(&["--haproxy-protocol", "--data", "{}", &receiver.url()]);
+    assert!(output.stdout.ends_with("\n401"), "{output:?}");
+
+    assert!(receiver.producer().connect().is_err());
+    receiver.refusal("malformed");
+}
+
+#[test]
+fn a_flood_of_silent_strangers_does_not_keep_a_producer_out() {
+    let receiver = Receiver::with(&Changes {
+        limits: "connections_per_ip = 100",
+        ..Changes::default()
+    });
+    let mut producer = receiver.producer();
+    assert_eq!(producer.deliver(&event("evt_1")).status, 204);
+    let mut strangers: Vec<TcpStream> = (0..200)
+        .map(|_| TcpStream::connect(receiver.address).unwrap())
+        .collect();
+    // The address holds a hundred, the producer's one among them.
+    assert!(strangers.iter_mut().skip(150).all(is_closed));
+    assert_eq!(producer.deliver(&event("evt_2")).status, 204);
+}

@@ -1,0 +1,46 @@
+//! Drives the real binary from outside, as a provider, an operator and a stranger would.
+//!
+//! # How to write a test
+//!
+//! ```text
+//! #[test]
+//! fn a_signed_delivery_is_accepted_and_kept() {
+//!     let receiver = Receiver::start();                  // its own CA, directory, ports and process
+//!     let mut producer = receiver.producer();            // the configured one: certificate and secret
+//!     assert_eq!(producer.deliver(r#"{"id":"evt_1"}"#).status, 204);
+//!     let events = receiver.countersign(&["events", "list", "--json"]);
+//!     assert!(events.stdout.contains("evt_1"));
+//! }                                                      // the process is ended, the directory removed
+//! ```
+//!
+//! - [`Receiver`] is one running `countersign serve`. `Receiver::with` changes its configuration before the
+//!   start; `kill`, `terminate`, `restart` and `reload` are what happens to a process.
+//! - [`Authority`] is a private CA; [`Identity`] is a leaf with its key, good or bad as the test wants it.
+//! - [`Producer`] speaks mutual TLS and HTTP/1.1 on one kept-alive connection and signs what it delivers;
+//!   `Connection` below it sends raw bytes.
+//! - [`peers`] runs real `curl` and `openssl`.
+//! - [`eventually`] waits for a state; no test waits for time to pass.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
+mod authority;
+mod eventually;
+mod peers;
+mod producer;
+mod receiver;
+
+mod connections;
+mod deliveries;
+mod handshakes;
+mod life_cycle;
+
+pub(crate) use authority::{Authority, Identity, Leaf};
+pub(crate) use eventually::eventually;
+pub(crate) use producer::{Answer, Connection, Producer, event};
+pub(crate) use receiver::Receiver;

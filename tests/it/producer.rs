@@ -1,0 +1,280 @@
+//! A provider: mutual TLS, HTTP/1.1 kept alive, deliveries signed by the `timestamped` profile.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use hmac::{Hmac, KeyInit, Mac};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+use sha2::Sha256;
+
+use crate::Identity;
+
+/// How long a peer of the receiver waits for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A provider that delivers to one receiver.
+pub(crate) struct Producer {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) secret: Vec<u8>,
+    tls: Arc<ClientConfig>,
+    connection: Option<Connection>,
+}
+
+/// An HTTP answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// Reads one answer, its body told by Content-Length, by chunks, or by the end of the connection.
+    pub(crate) fn read(stream: &mut impl BufRead) -> io::Result<Self> {
+        let status = line(stream)?;
+        let status = status
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .ok_or_else(|| io::Error::other(format!("no status line: {status:?}")))?;
+        let mut headers = Vec::new();
+        while let Some((name, value)) = line(stream)?.split_once(':') {
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut answer = Self {
+            status,
+            headers,
+            body: String::new(),
+        };
+        let mut body = Vec::new();
+        if let Some(length) = answer.header("content-length") {
+            body.resize(length.parse().unwrap(), 0);
+            stream.read_exact(&mut body)?;
+        } else if answer.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let length = usize::from_str_radix(&line(stream)?, 16).unwrap();
+                let start = body.len();
+                body.resize(start + length, 0);
+                stream.read_exact(&mut body[start..])?;
+                line(stream)?;
+                if length == 0 {
+                    break;
+                }
+            }
+        } else if answer.closes() && status != 204 {
+            stream.read_to_end(&mut body)?;
+        }
+        answer.body = String::from_utf8(body).unwrap();
+        Ok(answer)
+    }
+
+    /// The first header of that name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the receiver said that it closes the connection.
+    pub(crate) fn closes(&self) -> bool {
+        self.header("connection") == Some("close")
+    }
+
+    /// `NAME` of `urn:countersign:problem:NAME`.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let problem: serde_json::Value = serde_json::from_str(&self.body).ok()?;
+        let name = problem.get("type")?.as_str()?;
+        Some(name.strip_prefix("urn:countersign:problem:")?.to_owned())
+    }
+}
+
+/// A payment event's body with this id, for payment `pay_{id}`.
+pub(crate) fn event(id: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","type":"payment.succeeded","created":1790000000,"data":{{"payment_id":"pay_{id}","amount":1999,"amount_refunded":0,"currency":"EUR","status":"succeeded"}}}}"#
+    )
+}
+
+/// Client settings that trust `ca` and show `identity`, if there is one.
+pub(crate) fn client_config(ca: &str, identity: Option<&Identity>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder
+            .with_client_auth_cert(
+                CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
+                    .collect::<Result<_, _>>()
+                    .unwrap(),
+                PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap(),
+            )
+            .unwrap(),
+    }
+}
+
+impl Producer {
+    pub(crate) fn new(address: SocketAddr, tls: ClientConfig, path: &str, secret: &[u8]) -> Self {
+        Self {
+            address,
+            path: path.to_owned(),
+            secret: secret.to_vec(),
+            tls: Arc::new(tls),
+            connection: None,
+        }
+    }
+
+    /// A new connection beside the one that `deliver` uses, its handshake done.
+    pub(crate) fn connect(&self) -> io::Result<Connection> {
+        Connection::open(self.address, Arc::clone(&self.tls))
+    }
+
+    /// Delivers a body, signed now, on the kept-alive connection; a closed one is opened again.
+    #[track_caller]
+    pub(crate) fn deliver(&mut self, body: &str) -> Answer {
+        self.try_deliver(body).unwrap()
+    }
+
+    /// The same, for a receiver that may be away.
+    pub(crate) fn try_deliver(&mut self, body: &str) -> io::Result<Answer> {
+        let request = self.signed(body);
+        let kept = self
+            .connection
+            .take()
+            .and_then(|mut connection| connection.is_open().then_some(connection));
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let answer = connection.exchange(&request)?;
+        if !answer.closes() {
+            self.connection = Some(connection);
+        }
+        Ok(answer)
+    }
+
+    /// The bytes of a whole request with this body, signed now.
+    pub(crate) fn signed(&self, body: &str) -> Vec<u8> {
+        self.signed_at(unix_now(), body)
+    }
+
+    /// The same, signed at another time.
+    pub(crate) fn signed_at(&self, unix_seconds: u64, body: &str) -> Vec<u8> {
+        let signature = sign(&self.secret, unix_seconds, body);
+        format!(
+            "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nX-Webhook-Timestamp: {unix_seconds}\r\n\
+             X-Webhook-Signature: {signature}\r\n\r\n{body}",
+            self.path,
+            body.len()
+        )
+        .into_bytes()
+    }
+}
+
+/// Seconds since the epoch.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+/// The `timestamped` profile: hex of HMAC-SHA256 over `{timestamp}.{body}`.
+pub(crate) fn sign(secret: &[u8], unix_seconds: u64, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
+    mac.update(format!("{unix_seconds}.{body}").as_bytes());
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// One TLS connection, for whatever bytes a test wants to send.
+pub(crate) struct Connection {
+    stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
+}
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr, tls: Arc<ClientConfig>) -> io::Result<Self> {
+        let tcp = TcpStream::connect(address)?;
+        tcp.set_nodelay(true)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_write_timeout(Some(PATIENCE))?;
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = ClientConnection::new(tls, name).unwrap();
+        let mut stream = StreamOwned::new(client, tcp);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self {
+            stream: BufReader::new(stream),
+        })
+    }
+
+    /// Sends bytes and reads one answer.
+    pub(crate) fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
+        self.send(request)?;
+        self.answer()
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes)?;
+        stream.flush()
+    }
+
+    /// Reads one answer with its body.
+    pub(crate) fn answer(&mut self) -> io::Result<Answer> {
+        Answer::read(&mut self.stream)
+    }
+
+    /// Whether the peer has not closed it yet.
+    pub(crate) fn is_open(&mut self) -> bool {
+        let StreamOwned { conn, sock } = self.stream.get_mut();
+        sock.set_nonblocking(true).unwrap();
+        let open = loop {
+            match conn.read_tls(sock) {
+                Ok(0) => break false,
+                Ok(_) => match conn.process_new_packets() {
+                    Ok(state) if state.peer_has_closed() => break false,
+                    Ok(_) => {}
+                    Err(_) => break false,
+                },
+                Err(error) => break error.kind() == io::ErrorKind::WouldBlock,
+            }
+        };
+        sock.set_nonblocking(false).unwrap();
+        open
+    }
+
+    /// Reads until the peer closes, and fails if it does not, or if it resets.
+    pub(crate) fn read_to_close(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.stream.read_to_end(&mut bytes) {
+            // A close without close_notify is a close too.
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            Ok(_) | Err(_) => Ok(bytes),
+        }
+    }
+}
+
+fn line(stream: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    if stream.read_line(&mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(line.trim_end().to_owned())
+}

@@ -1,0 +1,341 @@
+//! One running `countersign serve`, with a directory, a CA and ports of its own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{
+    Answer, Authority, Identity, Leaf, Producer,
+    authority::SUBJECT,
+    eventually,
+    peers::{self, Output},
+    producer::client_config,
+};
+
+/// How long a receiver may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PATH: &str = "/webhooks/payments";
+const SECRET: &str = "a-secret-of-thirty-two-bytes-len";
+
+/// A running receiver.
+pub(crate) struct Receiver {
+    directory: TempDir,
+    pub(crate) authority: Authority,
+    /// The configured producer's leaf.
+    pub(crate) identity: Identity,
+    process: Process,
+    /// The providers' side.
+    pub(crate) address: SocketAddr,
+    /// The operator's side.
+    pub(crate) admin: SocketAddr,
+}
+
+/// What a test changes of the configuration before the start: whole lines, by table.
+#[derive(Default)]
+pub(crate) struct Changes<'a> {
+    pub(crate) server: &'a str,
+    pub(crate) limits: &'a str,
+    pub(crate) tls: &'a str,
+    /// What follows the one tenant and its one producer: more of them, or profiles.
+    pub(crate) more: &'a str,
+}
+
+struct Process {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Receiver {
+    /// The contract's defaults, on free ports.
+    pub(crate) fn start() -> Self {
+        Self::with(&Changes::default())
+    }
+
+    /// The same with changes.
+    pub(crate) fn with(changes: &Changes<'_>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new("Webhook Internal CA");
+        let server = authority.issue_server();
+        let identity = authority.issue(&Leaf::of(SUBJECT));
+        let certs = directory.path().join("certs");
+        fs::create_dir(&certs).unwrap();
+        let write = |name: &str, content: &str| fs::write(certs.join(name), content).unwrap();
+        write("ca.crt", &authority.certificate);
+        write("server.crt", &server.certificate);
+        write("server.key", &server.key);
+        write("producer.crt", &identity.certificate);
+        write("producer.key", &identity.key);
+        write("producer.secret", SECRET);
+        fs::write(
+            directory.path().join("countersign.toml"),
+            configuration(changes),
+        )
+        .unwrap();
+        let process = Process::start(directory.path());
+        let (address, admin) = process.addresses();
+        Self {
+            directory,
+            authority,
+            identity,
+            process,
+            address,
+            admin,
+        }
+    }
+
+    /// Where the configuration and `certs/` are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a file below the directory.
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        fs::write(self.directory().join(name), content).unwrap();
+    }
+
+    /// Where deliveries go.
+    pub(crate) fn url(&self) -> String {
+        format!("https://localhost:{}{PATH}", self.address.port())
+    }
+
+    /// The configured producer.
+    pub(crate) fn producer(&self) -> Producer {
+        self.producer_as(Some(&self.identity))
+    }
+
+    /// A producer with another certificate, or none.
+    pub(crate) fn producer_as(&self, identity: Option<&Identity>) -> Producer {
+        let tls = client_config(&self.authority.certificate, identity);
+        Producer::new(self.address, tls, PATH, SECRET.as_bytes())
+    }
+
+    /// Runs a command of the binary with this configuration.
+    #[track_caller]
+    pub(crate) fn countersign(&self, arguments: &[&str]) -> Output {
+        let mut command = binary();
+        command.args(arguments);
+        peers::run(self.directory(), &mut command, b"")
+    }
+
+    /// `curl` with the producer's certificate.
+    #[track_caller]
+    pub(crate) fn curl(&self, arguments: &[&str]) -> Output {
+        let identity = [
+            "--cacert",
+            "certs/ca.crt",
+            "--cert",
+            "certs/producer.crt",
+            "--key",
+            "certs/producer.key",
+        ];
+        peers::curl(self.directory(), &[&identity, arguments].concat())
+    }
+
+    /// `GET` on the operator's side.
+    #[track_caller]
+    pub(crate) fn admin(&self, path: &str) -> Answer {
+        plain_get(self.admin, path)
+    }
+
+    /// The records of refusals so far, newest first.
+    #[track_caller]
+    pub(crate) fn refusals(&self) -> Vec<serde_json::Value> {
+        let page: serde_json::Value =
+            serde_json::from_str(&self.admin("/api/refusals").body).unwrap();
+        page["items"].as_array().unwrap().clone()
+    }
+
+    /// Waits for a refusal with this reason.
+    #[track_caller]
+    pub(crate) fn refusal(&self, reason: &str) -> serde_json::Value {
+        eventually(PATIENCE, || {
+            self.refusals()
+                .into_iter()
+                .find(|refusal| refusal["reason"] == reason)
+        })
+    }
+
+    /// What it printed and logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log.lock().unwrap().join("\n")
+    }
+
+    /// SIGHUP.
+    pub(crate) fn reload(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
+    /// SIGTERM.
+    pub(crate) fn stop(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Waits for the end of the process.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.process.child;
+        eventually(PATIENCE * 2, || child.try_wait().unwrap())
+    }
+
+    /// SIGKILL, at whatever moment this is.
+    pub(crate) fn kill(&mut self) {
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same directory; the ports are new.
+    pub(crate) fn restart(&mut self) {
+        let _ = self.process.child.kill();
+        let _ = self.process.child.wait();
+        self.process = Process::start(self.directory.path());
+        (self.address, self.admin) = self.process.addresses();
+    }
+}
+
+impl Process {
+    fn start(directory: &Path) -> Self {
+        let mut child = binary()
+            .arg("serve")
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        keep_lines(child.stdout.take().unwrap(), &log);
+        keep_lines(child.stderr.take().unwrap(), &log);
+        Self { child, log }
+    }
+
+    /// Waits for the two lines that tell the bound ports.
+    #[track_caller]
+    fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        let find = |prefix: &str| {
+            let log = self.log.lock().unwrap();
+            log.iter()
+                .find_map(|line| line.strip_prefix(prefix)?.trim().parse().ok())
+        };
+        let both = || {
+            Some((
+                find("countersign: listening on https://")?,
+                find("countersign: admin on http://")?,
+            ))
+        };
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(addresses) = both() {
+                return addresses;
+            }
+            assert!(
+                std::time::Instant::now() < end,
+                "it did not say where it listens:\n{}",
+                self.log.lock().unwrap().join("\n")
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("{}", self.log.lock().unwrap().join("\n"));
+        }
+    }
+}
+
+/// The binary, with nothing of this process's environment that could change what it does.
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("COUNTERSIGN_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env_remove("LISTEN_FDS")
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("RUST_LOG");
+    command
+}
+
+fn keep_lines(output: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+    let log = Arc::clone(log);
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            let Ok(line) = line else { return };
+            log.lock().unwrap().push(line);
+        }
+    });
+}
+
+fn configuration(changes: &Changes<'_>) -> String {
+    let Changes {
+        server,
+        limits,
+        tls,
+        more,
+    } = changes;
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+paths = ["{PATH}"]
+{server}
+
+[server.limits]
+{limits}
+
+[admin]
+listen = "127.0.0.1:0"
+
+[tls]
+certificate = "certs/server.crt"
+private_key = "certs/server.key"
+client_ca = ["certs/ca.crt"]
+{tls}
+
+[store]
+url = "sqlite:data/countersign.db"
+
+[[tenants]]
+id = "tenant-42"
+
+[[tenants.producers]]
+name = "payments-provider"
+subject = "CN=payments-provider,O=Example,OU=tenant-42"
+profile = "timestamped"
+secrets = ["file:certs/producer.secret"]
+{more}
+"#
+    )
+}
+
+#[track_caller]
+fn plain_get(address: SocketAddr, path: &str) -> Answer {
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        tcp,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    Answer::read(&mut BufReader::new(tcp)).unwrap()
+}
