@@ -6,6 +6,7 @@ use std::{
 };
 
 use listenfd::ListenFd;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel completes for us before they are accepted.
@@ -52,6 +53,25 @@ pub fn inherited() -> io::Result<Vec<TcpListener>> {
         }
     }
     Ok(listeners)
+}
+
+/// Raises this process's limit of open files towards what `connections` need, as far as the operator's hard
+/// limit allows; returns how many files may be open then. A shell's usual 1024 would otherwise be the bound.
+pub fn raise_open_files(connections: usize) -> io::Result<u64> {
+    // What lingers, the store and its connections, watched files, standard streams.
+    let needed = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1024);
+    let mut limit = getrlimit(Resource::Nofile);
+    let (soft, hard) = (
+        limit.current.unwrap_or(u64::MAX),
+        limit.maximum.unwrap_or(u64::MAX),
+    );
+    if soft < needed.min(hard) {
+        limit.current = Some(needed.min(hard));
+        setrlimit(Resource::Nofile, limit)?;
+    }
+    Ok(soft.max(needed.min(hard)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,15 @@
 //! Start, stop, and what a service manager sees.
 
-use std::time::Duration;
+use std::{
+    ffi::OsString,
+    net::TcpListener,
+    os::{fd::AsRawFd, unix::net::UnixDatagram},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::{Receiver, event, eventually, receiver::Changes};
 
@@ -47,4 +56,82 @@ fn health_and_readiness_are_told_to_whoever_asks() {
         (receiver.admin("/readyz").status == 200).then_some(())
     });
     assert!(receiver.admin("/metrics").body.contains("countersign_"));
+}
+
+/// The environment that hands this socket over.
+fn handed_over(listener: &TcpListener) -> Vec<(&'static str, OsString)> {
+    fcntl_setfd(listener, FdFlags::empty()).unwrap();
+    vec![
+        ("LISTEN_FDS", "1".into()),
+        (
+            "LISTEN_FDS_FIRST_FD",
+            listener.as_raw_fd().to_string().into(),
+        ),
+    ]
+}
+
+#[test]
+fn an_upgrade_with_a_handed_over_socket_loses_no_delivery() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let environment = handed_over(&listener);
+    let mut receiver = Receiver::with(&Changes {
+        environment: environment.clone(),
+        ..Changes::default()
+    });
+    assert_eq!(receiver.address, listener.local_addr().unwrap());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let deliverers: Vec<_> = (0..4)
+            .map(|number| {
+                let producer = receiver.producer();
+                let over = &over;
+                scope.spawn(move || {
+                    let mut delivered = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        // A connection each: none may be lost between two processes.
+                        let request = producer.signed(&event(&format!("evt_{number}_{delivered}")));
+                        let answer = producer.connect().unwrap().exchange(&request).unwrap();
+                        assert_eq!(answer.status, 204);
+                        delivered += 1;
+                    }
+                    delivered
+                })
+            })
+            .collect();
+        assert!(receiver.upgrade(&environment).success());
+        over.store(true, Ordering::Relaxed);
+        for deliverer in deliverers {
+            assert!(deliverer.join().unwrap() > 0);
+        }
+    });
+}
+
+#[test]
+fn the_service_manager_is_told_of_start_reload_and_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let told = |what: &str| {
+        let mut buffer = [0; 512];
+        loop {
+            let length = manager.recv(&mut buffer).unwrap();
+            if String::from_utf8_lossy(&buffer[..length]).contains(what) {
+                return;
+            }
+        }
+    };
+    let mut receiver = Receiver::with(&Changes {
+        environment: vec![("NOTIFY_SOCKET", path.into())],
+        ..Changes::default()
+    });
+    told("READY=1");
+    receiver.reload();
+    told("RELOADING=1");
+    told("READY=1");
+    receiver.stop();
+    told("STOPPING=1");
+    assert!(receiver.ended().success());
 }

@@ -1,6 +1,7 @@
 //! One running `countersign serve`, with a directory, a CA and ports of its own.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -48,6 +49,7 @@ pub(crate) struct Changes<'a> {
     pub(crate) tls: &'a str,
     /// What follows the one tenant and its one producer: more of them, or profiles.
     pub(crate) more: &'a str,
+    pub(crate) environment: Vec<(&'a str, OsString)>,
 }
 
 struct Process {
@@ -81,7 +83,7 @@ impl Receiver {
             configuration(changes),
         )
         .unwrap();
-        let process = Process::start(directory.path());
+        let process = Process::start(directory.path(), &changes.environment);
         let (address, admin) = process.addresses();
         Self {
             directory,
@@ -193,19 +195,32 @@ impl Receiver {
         self.process.child.wait().unwrap();
     }
 
+    /// A second process beside this one, on the same directory: an upgrade. It takes this one's place, and
+    /// this one gets a SIGTERM; its exit status is returned.
+    pub(crate) fn upgrade(&mut self, environment: &[(&str, OsString)]) -> ExitStatus {
+        let new = Process::start(self.directory.path(), environment);
+        let (address, admin) = new.addresses();
+        self.stop();
+        let status = self.ended();
+        self.process = new;
+        (self.address, self.admin) = (address, admin);
+        status
+    }
+
     /// Starts it again on the same directory; the ports are new.
     pub(crate) fn restart(&mut self) {
         let _ = self.process.child.kill();
         let _ = self.process.child.wait();
-        self.process = Process::start(self.directory.path());
+        self.process = Process::start(self.directory.path(), &[]);
         (self.address, self.admin) = self.process.addresses();
     }
 }
 
 impl Process {
-    fn start(directory: &Path) -> Self {
+    fn start(directory: &Path, environment: &[(&str, OsString)]) -> Self {
         let mut child = binary()
             .arg("serve")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -292,6 +307,7 @@ fn configuration(changes: &Changes<'_>) -> String {
         limits,
         tls,
         more,
+        environment: _,
     } = changes;
     format!(
         r#"

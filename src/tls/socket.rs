@@ -1,0 +1,206 @@
+//! The TCP side of a connection: what TLS reads from and writes to.
+//!
+//! It replays what was read past a PROXY header, remembers how the peer began and ended while the handshake
+//! lasts, holds the connection's place, and hands the socket to the drain when it is dropped: whoever drops
+//! it (axum-server's acceptor does when a handshake fails), the peer still reads what was written last.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{
+    connections::{Connection, Entered, Signal},
+    drain::{Drain, DrainLimits},
+    limits::Ticket,
+};
+
+/// An admitted socket, which lingers when it is dropped.
+#[derive(Debug)]
+pub struct Socket {
+    /// `None` only while it is dropped.
+    tcp: Option<TcpStream>,
+    replay: Vec<u8>,
+    beginning: Option<Arc<Beginning>>,
+    ended: bool,
+    drain: Drain,
+    established: Option<Established>,
+}
+
+/// What an authenticated connection holds until it is closed.
+#[derive(Debug)]
+pub(super) struct Established {
+    pub(super) connection: Connection,
+    pub(super) entered: Entered,
+    pub(super) ticket: Ticket,
+}
+
+/// How a peer began, and whether it went away: outlives a socket that a failed handshake drops.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    first: AtomicU16,
+    ended: AtomicBool,
+}
+
+const NOTHING_READ: u16 = u16::MAX;
+/// The content type of a handshake record (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u16 = 22;
+
+impl Default for Beginning {
+    fn default() -> Self {
+        Self {
+            first: AtomicU16::new(NOTHING_READ),
+            ended: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Beginning {
+    /// The peer sent something, and it was no TLS.
+    pub(super) fn is_not_tls(&self) -> bool {
+        let first = self.first.load(Ordering::Relaxed);
+        first != NOTHING_READ && first != TLS_HANDSHAKE
+    }
+
+    /// The peer sent nothing at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.load(Ordering::Relaxed) == NOTHING_READ
+    }
+
+    /// The first byte that the peer sent.
+    pub(super) fn first(&self) -> Option<u8> {
+        u8::try_from(self.first.load(Ordering::Relaxed)).ok()
+    }
+
+    /// The peer closed its side.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        match bytes.first() {
+            None => self.ended.store(true, Ordering::Relaxed),
+            Some(first) if self.is_empty() => {
+                self.first.store(u16::from(*first), Ordering::Relaxed);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+impl Socket {
+    pub(super) fn new(
+        tcp: TcpStream,
+        replay: Vec<u8>,
+        beginning: Arc<Beginning>,
+        drain: Drain,
+    ) -> Self {
+        Self {
+            tcp: Some(tcp),
+            replay,
+            beginning: Some(beginning),
+            ended: false,
+            drain,
+            established: None,
+        }
+    }
+
+    /// The handshake has ended well.
+    pub(super) fn establish(&mut self, established: Established) {
+        self.beginning = None;
+        self.replay = Vec::new();
+        self.established = Some(established);
+    }
+
+    fn tcp(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        match &mut self.tcp {
+            Some(tcp) => Ok(Pin::new(tcp)),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if this.replay.is_empty() {
+            ready!(this.tcp()?.poll_read(cx, buf))?;
+        } else {
+            let length = this.replay.len().min(buf.remaining());
+            buf.put_slice(this.replay.get(..length).unwrap_or_default());
+            this.replay.drain(..length);
+        }
+        let read = buf.filled().get(before..).unwrap_or_default();
+        this.ended |= read.is_empty();
+        if let Some(beginning) = &this.beginning {
+            beginning.read(read);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().tcp()?.poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().tcp()?.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().tcp()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().tcp()?.poll_shutdown(cx)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let Some(tcp) = self.tcp.take() else { return };
+        let limits = match &self.established {
+            None => DrainLimits::STRANGER,
+            Some(established) if established.connection.signal() == Signal::Abort => {
+                // What the peer would not read must not stay in the kernel on its behalf.
+                let _ = tcp.set_zero_linger();
+                return;
+            }
+            Some(_) => DrainLimits::AUTHENTICATED,
+        };
+        if !self.ended {
+            self.drain.linger(tcp, limits);
+        }
+    }
+}
