@@ -104,7 +104,7 @@ CREATE TABLE payments (
     -- When the last event that changed it was received.
     changed_at INTEGER NOT NULL,
     -- The whole state, which the ledger alone reads.
-    state BLOB NOT NULL
+    state TEXT NOT NULL
 ) STRICT;
 
 CREATE UNIQUE INDEX payments_by_key ON payments (tenant, key);

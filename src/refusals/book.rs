@@ -208,6 +208,11 @@ impl Book {
         changes
     }
 
+    /// Whether nothing has changed since it was last drained.
+    pub fn drain_is_done(&self) -> bool {
+        self.lock().dirty == 0
+    }
+
     /// Gives back changes that could not be written down.
     pub fn restore(&self, changes: Vec<Change>) {
         let mut pages = self.lock();

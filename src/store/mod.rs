@@ -13,6 +13,8 @@
 //! room only. Sources: SQLite's "Write-Ahead Logging" and "Atomic Commit".
 
 mod errands;
+#[cfg(test)]
+mod fixtures;
 mod location;
 mod migrations;
 mod names;
@@ -22,6 +24,8 @@ mod sqlite;
 mod sqlite_errands;
 mod sqlite_read;
 mod sqlite_write;
+#[cfg(test)]
+mod suite;
 mod views;
 mod reading;
 
@@ -242,4 +246,11 @@ async fn off_the_runtime<T: Send + 'static>(
                 source: error.into(),
             })
         })
+}
+
+#[cfg(test)]
+mod tests {
+    mod sqlite {
+        crate::store::suite::inbox_suite!(crate::store::fixtures::Place::sqlite());
+    }
 }

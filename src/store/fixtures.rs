@@ -1,0 +1,136 @@
+//! What the store's tests are made of.
+
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{Store, Url};
+use crate::identity::TenantId;
+use crate::inbox::{Event, IdempotencyKey, Inbox, Limits, Receipt, Standing};
+use crate::signature::{AmountUnit, PaymentFacts};
+use crate::x509::Leaf;
+
+/// Where a suite's store is, for as long as a test needs it.
+pub(super) struct Place {
+    pub(super) url: Url,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    pub(super) fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { url: Url::Sqlite(directory.path().join("inbox.db")), _directory: Some(directory) }
+    }
+
+    pub(super) async fn open(&self) -> Store {
+        Store::open(&self.url, Limits::default()).await.unwrap()
+    }
+
+    pub(super) fn file(&self) -> std::path::PathBuf {
+        match &self.url {
+            Url::Sqlite(path) => path.clone(),
+            Url::Postgres(_) => panic!("no file"),
+        }
+    }
+}
+
+/// A certificate of the name that the documents use.
+pub(super) fn leaf() -> Leaf {
+    static LEAF: OnceLock<Leaf> = OnceLock::new();
+    LEAF.get_or_init(|| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "payments-provider");
+        Leaf::decode(params.self_signed(&key).unwrap().der()).unwrap()
+    })
+    .clone()
+}
+
+pub(super) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// An event of tenant-42's payments-provider that speaks of no payment.
+pub(super) fn event(id: &str) -> Event {
+    let body = format!("{{\"id\":\"{id}\"}}");
+    Event {
+        key: IdempotencyKey {
+            tenant: TenantId::new("tenant-42"),
+            producer: Arc::from("payments-provider"),
+            event_id: id.into(),
+        },
+        kind: Some("ping".into()),
+        occurred_at: Some(at(1_790_000_000)),
+        received_at: at(1_790_000_010),
+        body_sha256: Sha256::digest(&body).into(),
+        body: body.into(),
+        secret: Some(Arc::from("file:certs/producer.secret")),
+        leaf: leaf(),
+        headers: Arc::from([(Box::from("content-type"), Box::from("application/json"))]),
+        payment: None,
+        standing: Standing::Readable,
+    }
+}
+
+/// An event that says of a payment that it has this status, at this second.
+pub(super) fn payment_event(id: &str, payment_id: &str, status: &str, second: i64) -> Event {
+    let facts = PaymentFacts {
+        payment_id: payment_id.to_owned(),
+        status: Some(status.to_owned()),
+        amount: Some("1999".to_owned()),
+        amount_refunded: None,
+        currency: Some("EUR".to_owned()),
+        unit: AmountUnit::Minor,
+        minor_digits: None,
+    };
+    let plain = with_body(event(id), format!("{{\"id\":\"{id}\",\"status\":\"{status}\"}}"));
+    Event {
+        kind: Some(format!("payment.{status}").into()),
+        occurred_at: Some(at(second)),
+        payment: Some(facts),
+        ..plain
+    }
+}
+
+pub(super) fn with_body(event: Event, body: impl Into<bytes::Bytes>) -> Event {
+    let body = body.into();
+    Event { body_sha256: Sha256::digest(&body).into(), body, ..event }
+}
+
+pub(super) fn of_tenant(event: Event, tenant: &str, producer: &str) -> Event {
+    let key = IdempotencyKey {
+        tenant: TenantId::new(tenant),
+        producer: Arc::from(producer),
+        event_id: event.key.event_id,
+    };
+    Event { key, ..event }
+}
+
+pub(super) fn received(event: Event, second: i64) -> Event {
+    Event { received_at: at(second), ..event }
+}
+
+pub(super) async fn accept(store: &Store, event: Event) -> Receipt {
+    store.accept(vec![event]).await.unwrap()[0]
+}
+
+/// A generator of numbers that a seed decides (SplitMix64).
+pub(super) struct Chance(pub(super) u64);
+
+impl Chance {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last as u64 + 1) as usize);
+        }
+    }
+}
