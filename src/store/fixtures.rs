@@ -20,7 +20,10 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self { url: Url::Sqlite(directory.path().join("inbox.db")), _directory: Some(directory) }
+        Self {
+            url: Url::Sqlite(directory.path().join("inbox.db")),
+            _directory: Some(directory),
+        }
     }
 
     pub(super) async fn open(&self) -> Store {
@@ -42,7 +45,9 @@ pub(super) fn leaf() -> Leaf {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, "payments-provider");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "payments-provider");
         Leaf::decode(params.self_signed(&key).unwrap().der()).unwrap()
     })
     .clone()
@@ -85,7 +90,10 @@ pub(super) fn payment_event(id: &str, payment_id: &str, status: &str, second: i6
         unit: AmountUnit::Minor,
         minor_digits: None,
     };
-    let plain = with_body(event(id), format!("{{\"id\":\"{id}\",\"status\":\"{status}\"}}"));
+    let plain = with_body(
+        event(id),
+        format!("{{\"id\":\"{id}\",\"status\":\"{status}\"}}"),
+    );
     Event {
         kind: Some(format!("payment.{status}").into()),
         occurred_at: Some(at(second)),
@@ -96,7 +104,11 @@ pub(super) fn payment_event(id: &str, payment_id: &str, status: &str, second: i6
 
 pub(super) fn with_body(event: Event, body: impl Into<bytes::Bytes>) -> Event {
     let body = body.into();
-    Event { body_sha256: Sha256::digest(&body).into(), body, ..event }
+    Event {
+        body_sha256: Sha256::digest(&body).into(),
+        body,
+        ..event
+    }
 }
 
 pub(super) fn of_tenant(event: Event, tenant: &str, producer: &str) -> Event {
@@ -109,7 +121,10 @@ pub(super) fn of_tenant(event: Event, tenant: &str, producer: &str) -> Event {
 }
 
 pub(super) fn received(event: Event, second: i64) -> Event {
-    Event { received_at: at(second), ..event }
+    Event {
+        received_at: at(second),
+        ..event
+    }
 }
 
 pub(super) async fn accept(store: &Store, event: Event) -> Receipt {

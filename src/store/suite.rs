@@ -51,7 +51,11 @@ fn all() -> Filter {
 }
 
 async fn only_event(store: &super::Store, id: &str) -> EventDetail {
-    let mut found = store.views().events_by_id(Some("tenant-42"), id).await.unwrap();
+    let mut found = store
+        .views()
+        .events_by_id(Some("tenant-42"), id)
+        .await
+        .unwrap();
     assert_eq!(found.len(), 1, "{id}");
     found.remove(0)
 }
@@ -96,9 +100,15 @@ pub(super) async fn the_same_event_again_is_a_duplicate_and_counted(place: &Plac
     let event = payment_event("evt_1", "pay_1", "succeeded", 5);
     assert_eq!(accept(&store, event.clone()).await, Receipt::Accepted);
     assert_eq!(accept(&store, event.clone()).await, Receipt::Duplicate);
-    assert_eq!(accept(&store, received(event, 1_800_000_000)).await, Receipt::Duplicate);
+    assert_eq!(
+        accept(&store, received(event, 1_800_000_000)).await,
+        Receipt::Duplicate
+    );
     let kept = only_event(&store, "evt_1").await.event;
-    assert_eq!((kept.duplicates, kept.received_at), (2, Millis(at(1_790_000_010))));
+    assert_eq!(
+        (kept.duplicates, kept.received_at),
+        (2, Millis(at(1_790_000_010)))
+    );
     assert_eq!(only_payment(&store, "pay_1").await.payment.events, 1);
 }
 
@@ -111,9 +121,15 @@ pub(super) async fn the_same_id_with_another_body_is_kept_as_a_conflict(place: &
     assert_eq!(accept(&store, other).await, Receipt::Duplicate);
     assert_eq!(accept(&store, first).await, Receipt::Duplicate);
     let kept = store.views().events_by_id(None, "evt_1").await.unwrap();
-    let verdicts: Vec<_> = kept.iter().map(|kept| (kept.event.verdict, kept.event.duplicates)).collect();
+    let verdicts: Vec<_> = kept
+        .iter()
+        .map(|kept| (kept.event.verdict, kept.event.duplicates))
+        .collect();
     assert_eq!(verdicts, [("accepted", 1), ("conflict", 1)]);
-    assert_eq!(kept[1].body.as_deref(), Some("{\"id\":\"evt_1\",\"other\":1}"));
+    assert_eq!(
+        kept[1].body.as_deref(),
+        Some("{\"id\":\"evt_1\",\"other\":1}")
+    );
     assert_eq!(kept[1].event.effect, None);
 }
 
@@ -124,7 +140,10 @@ pub(super) async fn a_conflict_never_touches_the_ledger(place: &Place) {
     accept(&store, first).await;
     assert_eq!(accept(&store, other).await, Receipt::Conflict);
     let payment = only_payment(&store, "pay_1").await;
-    assert_eq!((payment.payment.status.as_deref(), payment.payment.events), (Some("succeeded"), 1));
+    assert_eq!(
+        (payment.payment.status.as_deref(), payment.payment.events),
+        (Some("succeeded"), 1)
+    );
     assert_eq!(payment.history.len(), 1);
     let kept = store.views().events_by_id(None, "evt_1").await.unwrap();
     assert_eq!(kept[1].event.payment_id.as_deref(), Some("pay_1"));
@@ -139,21 +158,59 @@ pub(super) async fn producers_and_tenants_cannot_take_each_others_ids(place: &Pl
         assert_eq!(accept(&store, event).await, Receipt::Accepted);
     }
     let payments = store.views().payments_by_id(None, "pay_1").await.unwrap();
-    let owners: Vec<_> = payments.iter().map(|p| (p.payment.tenant_id.as_str(), p.payment.events)).collect();
+    let owners: Vec<_> = payments
+        .iter()
+        .map(|p| (p.payment.tenant_id.as_str(), p.payment.events))
+        .collect();
     assert_eq!(owners, [("tenant-42", 2), ("tenant-43", 1)]);
-    assert_eq!(store.views().events_by_id(Some("tenant-42"), "evt_1").await.unwrap().len(), 2);
-    assert_eq!(store.views().events_by_id(None, "evt_1").await.unwrap().len(), 3);
-    assert!(store.views().events_by_id(Some("tenant-44"), "evt_1").await.unwrap().is_empty());
+    assert_eq!(
+        store
+            .views()
+            .events_by_id(Some("tenant-42"), "evt_1")
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(
+        store
+            .views()
+            .events_by_id(None, "evt_1")
+            .await
+            .unwrap()
+            .len(),
+        3
+    );
+    assert!(
+        store
+            .views()
+            .events_by_id(Some("tenant-44"), "evt_1")
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 pub(super) async fn what_cannot_be_read_is_kept_aside_and_takes_no_id(place: &Place) {
     let store = place.open().await;
-    let unreadable = Event { standing: Standing::Quarantined, ..with_body(event("evt_1"), "not json") };
-    assert_eq!(accept(&store, unreadable.clone()).await, Receipt::Quarantined);
+    let unreadable = Event {
+        standing: Standing::Quarantined,
+        ..with_body(event("evt_1"), "not json")
+    };
+    assert_eq!(
+        accept(&store, unreadable.clone()).await,
+        Receipt::Quarantined
+    );
     assert_eq!(accept(&store, unreadable).await, Receipt::Quarantined);
-    assert_eq!(accept(&store, payment_event("evt_1", "pay_1", "succeeded", 5)).await, Receipt::Accepted);
+    assert_eq!(
+        accept(&store, payment_event("evt_1", "pay_1", "succeeded", 5)).await,
+        Receipt::Accepted
+    );
     let kept = store.views().events_by_id(None, "evt_1").await.unwrap();
-    let verdicts: Vec<_> = kept.iter().map(|kept| (kept.event.verdict, kept.event.duplicates)).collect();
+    let verdicts: Vec<_> = kept
+        .iter()
+        .map(|kept| (kept.event.verdict, kept.event.duplicates))
+        .collect();
     assert_eq!(verdicts, [("accepted", 0), ("quarantined", 1)]);
     assert_eq!(kept[1].body.as_deref(), Some("not json"));
 }
@@ -163,10 +220,20 @@ pub(super) async fn an_event_without_a_payment_is_unmapped(place: &Place) {
     assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
     let kept = only_event(&store, "evt_1").await.event;
     assert_eq!((kept.effect, kept.payment_id), (Some("unmapped"), None));
-    assert!(store.views().payments(all()).await.unwrap().items.is_empty());
+    assert!(
+        store
+            .views()
+            .payments(all())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
 }
 
-pub(super) async fn a_payment_that_nothing_readable_is_said_of_is_named_but_unmapped(place: &Place) {
+pub(super) async fn a_payment_that_nothing_readable_is_said_of_is_named_but_unmapped(
+    place: &Place,
+) {
     let store = place.open().await;
     let mut event = payment_event("evt_1", "pay_1", "succeeded", 5);
     if let Some(facts) = &mut event.payment {
@@ -174,8 +241,18 @@ pub(super) async fn a_payment_that_nothing_readable_is_said_of_is_named_but_unma
     }
     assert_eq!(accept(&store, event).await, Receipt::Accepted);
     let kept = only_event(&store, "evt_1").await.event;
-    assert_eq!((kept.effect, kept.payment_id.as_deref()), (Some("unmapped"), Some("pay_1")));
-    assert!(store.views().payments_by_id(None, "pay_1").await.unwrap().is_empty());
+    assert_eq!(
+        (kept.effect, kept.payment_id.as_deref()),
+        (Some("unmapped"), Some("pay_1"))
+    );
+    assert!(
+        store
+            .views()
+            .payments_by_id(None, "pay_1")
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 pub(super) async fn an_older_event_is_superseded(place: &Place) {
@@ -184,9 +261,23 @@ pub(super) async fn an_older_event_is_superseded(place: &Place) {
     accept(&store, payment_event("evt_1", "pay_1", "pending", 10)).await;
     accept(&store, payment_event("evt_3", "pay_1", "refunded", 30)).await;
     let payment = only_payment(&store, "pay_1").await;
-    assert_eq!((payment.payment.status.as_deref(), payment.payment.events), (Some("refunded"), 3));
-    let history: Vec<_> = payment.history.iter().map(|e| (e.event_id.as_str(), e.effect)).collect();
-    assert_eq!(history, [("evt_3", Some("applied")), ("evt_2", Some("applied")), ("evt_1", Some("superseded"))]);
+    assert_eq!(
+        (payment.payment.status.as_deref(), payment.payment.events),
+        (Some("refunded"), 3)
+    );
+    let history: Vec<_> = payment
+        .history
+        .iter()
+        .map(|e| (e.event_id.as_str(), e.effect))
+        .collect();
+    assert_eq!(
+        history,
+        [
+            ("evt_3", Some("applied")),
+            ("evt_2", Some("applied")),
+            ("evt_1", Some("superseded"))
+        ]
+    );
 }
 
 pub(super) async fn the_ledger_hangs_on_the_set_of_events_alone(place: &Place) {
@@ -197,12 +288,22 @@ pub(super) async fn the_ledger_hangs_on_the_set_of_events_alone(place: &Place) {
         let mut chance = Chance(seed);
         // Two events of each second, so that rank and id decide as well.
         let mut events: Vec<Event> = (0..10)
-            .map(|n| payment_event(&format!("evt_{n}"), "pay_1", statuses[n % 5], (n / 2) as i64 + 100))
+            .map(|n| {
+                payment_event(
+                    &format!("evt_{n}"),
+                    "pay_1",
+                    statuses[n % 5],
+                    (n / 2) as i64 + 100,
+                )
+            })
             .collect();
         events.extend(events.clone().into_iter().take(4));
         chance.shuffle(&mut events);
         let tenant = format!("tenant-{seed}");
-        let events: Vec<Event> = events.into_iter().map(|e| of_tenant(e, &tenant, "payments-provider")).collect();
+        let events: Vec<Event> = events
+            .into_iter()
+            .map(|e| of_tenant(e, &tenant, "payments-provider"))
+            .collect();
         let (together, alone) = events.split_at(chance.below(events.len() as u64) as usize);
         if !together.is_empty() {
             store.accept(together.to_vec()).await.unwrap();
@@ -210,8 +311,15 @@ pub(super) async fn the_ledger_hangs_on_the_set_of_events_alone(place: &Place) {
         for event in alone {
             accept(&store, event.clone()).await;
         }
-        let found = store.views().payments_by_id(Some(&tenant), "pay_1").await.unwrap();
-        let payment = PaymentView { tenant_id: String::new(), ..found[0].payment.clone() };
+        let found = store
+            .views()
+            .payments_by_id(Some(&tenant), "pay_1")
+            .await
+            .unwrap();
+        let payment = PaymentView {
+            tenant_id: String::new(),
+            ..found[0].payment.clone()
+        };
         outcomes.insert(serde_json::to_string(&payment).unwrap());
     }
     assert_eq!(outcomes.len(), 1, "{outcomes:#?}");
@@ -219,12 +327,25 @@ pub(super) async fn the_ledger_hangs_on_the_set_of_events_alone(place: &Place) {
 
 pub(super) async fn a_delivery_of_several_events_has_a_receipt_for_each(place: &Place) {
     let store = place.open().await;
-    let unreadable = Event { standing: Standing::Quarantined, ..with_body(event("evt_3"), "x") };
-    let delivery =
-        vec![event("evt_1"), event("evt_1"), with_body(event("evt_1"), "{}"), unreadable, event("evt_2")];
+    let unreadable = Event {
+        standing: Standing::Quarantined,
+        ..with_body(event("evt_3"), "x")
+    };
+    let delivery = vec![
+        event("evt_1"),
+        event("evt_1"),
+        with_body(event("evt_1"), "{}"),
+        unreadable,
+        event("evt_2"),
+    ];
     let receipts = store.accept(delivery).await.unwrap();
-    let expected =
-        [Receipt::Accepted, Receipt::Duplicate, Receipt::Conflict, Receipt::Quarantined, Receipt::Accepted];
+    let expected = [
+        Receipt::Accepted,
+        Receipt::Duplicate,
+        Receipt::Conflict,
+        Receipt::Quarantined,
+        Receipt::Accepted,
+    ];
     assert_eq!(receipts, expected);
 }
 
@@ -233,9 +354,22 @@ pub(super) async fn everything_is_there_after_a_restart(place: &Place) {
     accept(&store, payment_event("evt_1", "pay_1", "succeeded", 5)).await;
     store.close().await;
     let store = place.open().await;
-    assert_eq!(accept(&store, payment_event("evt_1", "pay_1", "succeeded", 5)).await, Receipt::Duplicate);
-    assert_eq!(accept(&store, payment_event("evt_2", "pay_1", "refunded", 6)).await, Receipt::Accepted);
-    assert_eq!(only_payment(&store, "pay_1").await.payment.status.as_deref(), Some("refunded"));
+    assert_eq!(
+        accept(&store, payment_event("evt_1", "pay_1", "succeeded", 5)).await,
+        Receipt::Duplicate
+    );
+    assert_eq!(
+        accept(&store, payment_event("evt_2", "pay_1", "refunded", 6)).await,
+        Receipt::Accepted
+    );
+    assert_eq!(
+        only_payment(&store, "pay_1")
+            .await
+            .payment
+            .status
+            .as_deref(),
+        Some("refunded")
+    );
 }
 
 pub(super) async fn deliveries_that_wait_together_are_each_kept_once(place: &Place) {
@@ -244,32 +378,68 @@ pub(super) async fn deliveries_that_wait_together_are_each_kept_once(place: &Pla
     // Each event is sent three times, at once.
     for number in 0..600 {
         let store = Arc::clone(&store);
-        let event = payment_event(&format!("evt_{}", number % 200), &format!("pay_{}", number % 7), "succeeded", 5);
+        let event = payment_event(
+            &format!("evt_{}", number % 200),
+            &format!("pay_{}", number % 7),
+            "succeeded",
+            5,
+        );
         senders.spawn(async move { accept(&store, event).await });
     }
     let receipts = senders.join_all().await;
-    assert_eq!(receipts.iter().filter(|receipt| **receipt == Receipt::Accepted).count(), 200);
-    assert_eq!(receipts.iter().filter(|receipt| **receipt == Receipt::Duplicate).count(), 400);
+    assert_eq!(
+        receipts
+            .iter()
+            .filter(|receipt| **receipt == Receipt::Accepted)
+            .count(),
+        200
+    );
+    assert_eq!(
+        receipts
+            .iter()
+            .filter(|receipt| **receipt == Receipt::Duplicate)
+            .count(),
+        400
+    );
     let payments = store.views().payments(all()).await.unwrap().items;
-    assert_eq!(payments.iter().map(|payment| payment.events).sum::<u64>(), 200);
+    assert_eq!(
+        payments.iter().map(|payment| payment.events).sum::<u64>(),
+        200
+    );
     let events = store.views().events(all()).await.unwrap().items;
-    assert_eq!(events.iter().map(|event| event.duplicates).sum::<u64>(), 400);
+    assert_eq!(
+        events.iter().map(|event| event.duplicates).sum::<u64>(),
+        400
+    );
 }
 
 pub(super) async fn lists_come_newest_first_in_pages(place: &Place) {
     let store = place.open().await;
     for number in 0..25 {
         let tenant = format!("tenant-{}", number % 3);
-        let event = payment_event(&format!("evt_{number:02}"), &format!("pay_{number:02}"), "succeeded", 5);
+        let event = payment_event(
+            &format!("evt_{number:02}"),
+            &format!("pay_{number:02}"),
+            "succeeded",
+            5,
+        );
         // Five share each second.
-        accept(&store, of_tenant(received(event, 1000 + number / 5), &tenant, "p")).await;
+        accept(
+            &store,
+            of_tenant(received(event, 1000 + number / 5), &tenant, "p"),
+        )
+        .await;
     }
     let (mut events, mut payments) = (Vec::new(), Vec::new());
     let mut filter = Filter { limit: 4, ..all() };
     loop {
         let page = store.views().events(filter.clone()).await.unwrap();
         assert!(page.items.len() <= 4);
-        events.extend(page.items.into_iter().map(|event| (event.received_at, event.event_id)));
+        events.extend(
+            page.items
+                .into_iter()
+                .map(|event| (event.received_at, event.event_id)),
+        );
         // A cursor survives being printed.
         let Some(next) = page.next else { break };
         filter.after = Some(next.to_string().parse().unwrap());
@@ -285,34 +455,86 @@ pub(super) async fn lists_come_newest_first_in_pages(place: &Place) {
     }
     assert_eq!(events.len(), 25);
     assert!(events.windows(2).all(|pair| pair[0].0 >= pair[1].0));
-    assert_eq!(events.iter().map(|event| &event.1).collect::<BTreeSet<_>>().len(), 25);
-    assert_eq!((payments.len(), payments.iter().collect::<BTreeSet<_>>().len()), (25, 25));
-    assert_eq!(store.views().events(Filter { limit: 25, ..all() }).await.unwrap().next, None);
+    assert_eq!(
+        events
+            .iter()
+            .map(|event| &event.1)
+            .collect::<BTreeSet<_>>()
+            .len(),
+        25
+    );
+    assert_eq!(
+        (
+            payments.len(),
+            payments.iter().collect::<BTreeSet<_>>().len()
+        ),
+        (25, 25)
+    );
+    assert_eq!(
+        store
+            .views()
+            .events(Filter { limit: 25, ..all() })
+            .await
+            .unwrap()
+            .next,
+        None
+    );
 }
 
 pub(super) async fn lists_are_filtered_by_tenant_and_time(place: &Place) {
     let store = place.open().await;
     for number in 0..10 {
         let tenant = if number % 2 == 0 { "even" } else { "odd" };
-        let event = payment_event(&format!("evt_{number}"), &format!("pay_{number}"), "succeeded", 5);
-        accept(&store, of_tenant(received(event, 1000 + number), tenant, "p")).await;
+        let event = payment_event(
+            &format!("evt_{number}"),
+            &format!("pay_{number}"),
+            "succeeded",
+            5,
+        );
+        accept(
+            &store,
+            of_tenant(received(event, 1000 + number), tenant, "p"),
+        )
+        .await;
     }
-    let filter = Filter { tenant: Some("odd".to_owned()), since: Some(at(1004)), ..all() };
+    let filter = Filter {
+        tenant: Some("odd".to_owned()),
+        since: Some(at(1004)),
+        ..all()
+    };
     let events = store.views().events(filter.clone()).await.unwrap().items;
-    assert_eq!(events.iter().map(|event| event.event_id.as_str()).collect::<Vec<_>>(), ["evt_9", "evt_7", "evt_5"]);
+    assert_eq!(
+        events
+            .iter()
+            .map(|event| event.event_id.as_str())
+            .collect::<Vec<_>>(),
+        ["evt_9", "evt_7", "evt_5"]
+    );
     let payments = store.views().payments(filter).await.unwrap().items;
-    let ids: Vec<_> = payments.iter().map(|payment| payment.payment_id.as_str()).collect();
+    let ids: Vec<_> = payments
+        .iter()
+        .map(|payment| payment.payment_id.as_str())
+        .collect();
     assert_eq!(ids, ["pay_9", "pay_7", "pay_5"]);
-    let nobody = Filter { tenant: Some("nobody".to_owned()), ..all() };
+    let nobody = Filter {
+        tenant: Some("nobody".to_owned()),
+        ..all()
+    };
     assert!(store.views().events(nobody).await.unwrap().items.is_empty());
 }
 
 pub(super) async fn a_body_that_is_no_text_is_shown_in_base64(place: &Place) {
     let store = place.open().await;
-    let binary = Event { standing: Standing::Quarantined, ..with_body(event("evt_1"), vec![0xff, 0, 1]) };
+    let binary = Event {
+        standing: Standing::Quarantined,
+        ..with_body(event("evt_1"), vec![0xff, 0, 1])
+    };
     accept(&store, binary).await;
     let kept = only_event(&store, "evt_1").await;
-    assert_eq!((kept.body, kept.body_base64.as_deref()), (None, Some("/wAB")));
+    assert_eq!(
+        (kept.body, kept.body_base64.as_deref()),
+        (None, Some("/wAB"))
+    );
 }
 
 fn refusal(subject: &str, second: i64) -> Refusal {
@@ -324,7 +546,10 @@ fn refusal(subject: &str, second: i64) -> Refusal {
         serial: Some("2a".to_owned()),
         address: Ipv4Addr::new(192, 0, 2, 7).into(),
         server_name: Some("hooks.example".to_owned()),
-        producer: Some(ClaimedProducer { tenant_id: "tenant-42".into(), name: "payments-provider".into() }),
+        producer: Some(ClaimedProducer {
+            tenant_id: "tenant-42".into(),
+            name: "payments-provider".into(),
+        }),
         detail: None,
         at: at(second),
     }
@@ -353,7 +578,18 @@ pub(super) async fn refusals_outlive_a_restart_and_go_on_counting(place: &Place)
         "last_seen": "1970-01-01T00:00:40.000Z", "count": 4, "detail": null,
     }]);
     assert_eq!(serde_json::to_value(&rows).unwrap(), expected);
-    assert!(store.views().refusals(Filter { since: Some(at(41)), ..all() }).await.unwrap().items.is_empty());
+    assert!(
+        store
+            .views()
+            .refusals(Filter {
+                since: Some(at(41)),
+                ..all()
+            })
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
 }
 
 pub(super) async fn the_table_of_refusals_is_bounded(place: &Place) {
@@ -362,7 +598,10 @@ pub(super) async fn the_table_of_refusals_is_bounded(place: &Place) {
     for round in 0..3 {
         let book = Book::default();
         for number in 0..4000 {
-            book.record(refusal(&format!("CN={round}.{number}"), round * 10_000 + number));
+            book.record(refusal(
+                &format!("CN={round}.{number}"),
+                round * 10_000 + number,
+            ));
         }
         while !book.drain_is_done() {
             store.flush(&book).await.unwrap();
@@ -371,7 +610,12 @@ pub(super) async fn the_table_of_refusals_is_bounded(place: &Place) {
     let book = Book::default();
     store.load(&book).await.unwrap();
     assert_eq!(book.groups(), Book::GROUPS_MAX);
-    let latest = store.views().refusals(Filter { limit: 1, ..all() }).await.unwrap().items;
+    let latest = store
+        .views()
+        .refusals(Filter { limit: 1, ..all() })
+        .await
+        .unwrap()
+        .items;
     assert_eq!(latest[0].subject.as_deref(), Some("CN=2.3999"));
 }
 
@@ -380,17 +624,32 @@ pub(super) async fn certificates_and_secrets_in_use_are_remembered(place: &Place
     let event = event("evt_1");
     let (tenant, producer) = (event.key.tenant.clone(), Arc::clone(&event.key.producer));
     let secret: Arc<str> = Arc::from("file:new.secret");
-    store.seen().note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(100));
-    store.seen().note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(300));
-    store.seen().note_secret(&tenant, &producer, &secret, at(200));
+    store
+        .seen()
+        .note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(100));
+    store
+        .seen()
+        .note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(300));
+    store
+        .seen()
+        .note_secret(&tenant, &producer, &secret, at(200));
     store.flush(&Book::default()).await.unwrap();
     let leaves = store.views().leaves_seen().await.unwrap();
     assert_eq!(leaves.len(), 1);
-    assert_eq!((leaves[0].first_seen, leaves[0].last_seen), (Millis(at(100)), Millis(at(300))));
-    assert_eq!(leaves[0].anchor_sha256.as_deref(), Some(leaf().sha256().to_string().as_str()));
+    assert_eq!(
+        (leaves[0].first_seen, leaves[0].last_seen),
+        (Millis(at(100)), Millis(at(300)))
+    );
+    assert_eq!(
+        leaves[0].anchor_sha256.as_deref(),
+        Some(leaf().sha256().to_string().as_str())
+    );
     accept(&store, event).await;
     let secrets = store.views().secrets_seen().await.unwrap();
-    let used: Vec<_> = secrets.iter().map(|secret| secret.secret.as_str()).collect();
+    let used: Vec<_> = secrets
+        .iter()
+        .map(|secret| secret.secret.as_str())
+        .collect();
     assert_eq!(used, ["file:certs/producer.secret", "file:new.secret"]);
 }
 
@@ -398,5 +657,8 @@ pub(super) async fn a_closed_store_takes_nothing(place: &Place) {
     let store = place.open().await;
     assert!(store.ready().await.is_ok());
     store.close().await;
-    assert!(matches!(store.accept(vec![event("evt_1")]).await, Err(InboxFailure::ShuttingDown)));
+    assert!(matches!(
+        store.accept(vec![event("evt_1")]).await,
+        Err(InboxFailure::ShuttingDown)
+    ));
 }
