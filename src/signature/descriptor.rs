@@ -373,9 +373,27 @@ pub struct EventDescriptor {
     /// From the provider's types (or what `status_by` makes) to canonical statuses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<BTreeMap<String, String>>,
+    /// What becomes of an event whose status the table lacks; default `unmapped`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unlisted: Option<Unlisted>,
+    /// How many decimals this provider's minor unit has, for the currencies where it does not keep to ISO 4217
+    /// (Stripe counts `ISK = 2`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minor_digits: Option<BTreeMap<String, u8>>,
     /// Other places for some types: the first that fits replaces what it names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<Vec<WhenDescriptor>>,
+}
+
+/// What becomes of an event whose status the table lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unlisted {
+    /// It is kept, and claims nothing.
+    #[default]
+    Unmapped,
+    /// What else it states of a payment (amounts, a currency) counts.
+    Mapped,
 }
 
 /// `[[event.when]]`: other places for events of some types.
@@ -385,7 +403,8 @@ pub struct WhenDescriptor {
     /// The types; `charge.*` is every type that begins so. Absent: any type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<OneOrMany>,
-    /// Places and the text that each must have (numbers and booleans as they stand in the body).
+    /// Places and the text that each must have (numbers and booleans as they stand in the body; an absent one
+    /// has the empty text).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub equals: Option<BTreeMap<String, OneOrMany>>,
     /// Instead of `event.payment_id`; an empty list takes the place away, here and below.

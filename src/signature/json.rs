@@ -44,6 +44,18 @@ impl Pointer {
         Ok(Self { tokens })
     }
 
+    /// The pointer to a key of the document itself.
+    pub(super) fn of_name(name: &str) -> Self {
+        Self {
+            tokens: [name.into()].into(),
+        }
+    }
+
+    /// Its parts, unescaped.
+    pub(super) fn tokens(&self) -> &[Box<str>] {
+        &self.tokens
+    }
+
     /// What the pointer names in `document`; `None` when nothing is there.
     pub(super) fn find<'a>(
         &self,

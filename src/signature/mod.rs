@@ -4,23 +4,30 @@
 
 mod challenge;
 mod descriptor;
+mod document;
 mod extend;
 mod facts;
 mod form;
 mod grammar;
 mod json;
 mod key;
+mod mapping;
+mod place;
 mod profile;
 mod scheme;
+mod select;
 mod template;
+mod when;
+mod xml;
 
 pub use challenge::ChallengeAnswer;
 pub use descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
     BodyFormat, ChallengeDescriptor, ChallengeText, Coverage, Encoding, EventDescriptor, KeyForm,
     MacKind, OneOrMany, PlaceDescriptor, ProfileDescriptor, SignatureDescriptor, TimeUnit,
-    TimestampDescriptor, WhenDescriptor,
+    TimestampDescriptor, Unlisted, WhenDescriptor,
 };
-pub use facts::{Facts, NoPayment, NotAnObject, PaymentFacts};
+pub use document::NotAnObject;
+pub use facts::{Facts, NoPayment, PaymentFacts};
 pub use key::KeyFault;
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault, Profiles, builtin};

@@ -11,6 +11,7 @@ use super::descriptor::{
     AnswerDescriptor, Coverage, ProfileDescriptor, TimeUnit, TimestampDescriptor,
 };
 use super::json::{ListPointer, Pointer};
+use super::mapping::Mapping;
 use super::scheme::{Place, Scheme};
 
 /// A compiled profile: immutable, shared by every producer that uses it.
@@ -22,6 +23,7 @@ pub struct Profile {
     pub(super) scheme: Option<Scheme>,
     pub(super) timestamp: Option<TimestampRule>,
     pub(super) batch: Option<ListPointer>,
+    pub(super) mapping: Mapping,
     answer: Answer,
     pub(super) challenges: Vec<Challenge>,
 }
@@ -112,6 +114,7 @@ impl Profile {
             );
         }
         let batch = batch(descriptor, &mut faults);
+        let mapping = Mapping::of_profile(descriptor, scheme.as_ref(), batch.clone(), &mut faults);
         let challenges = descriptor.challenge.iter().flatten().enumerate();
         let challenges = challenges
             .filter_map(|(at, one)| Challenge::compile(one, at, &mut faults))
@@ -125,6 +128,7 @@ impl Profile {
             scheme,
             timestamp,
             batch,
+            mapping,
             answer,
             challenges,
         })

@@ -1,0 +1,184 @@
+//! When an event happened, in the many ways in which providers write it.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::fmt::rfc2822;
+use jiff::tz::TimeZone;
+
+use super::descriptor::TimeUnit;
+
+/// Reads a time. Without a unit: a number is Unix seconds up to 11 digits and milliseconds from 12 on, anything
+/// else is RFC 3339. A date and time without an offset is UTC, as the providers that write so say.
+pub(super) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<Timestamp> {
+    match unit {
+        Some(TimeUnit::S) => unix(text, 1_000_000_000),
+        Some(TimeUnit::Ms) => unix(text, 1_000_000),
+        Some(TimeUnit::Rfc3339) => rfc3339(text),
+        Some(TimeUnit::HttpDate) => rfc2822::DateTimeParser::new().parse_timestamp(text).ok(),
+        Some(TimeUnit::SOrMs) => unix_by_size(text),
+        None => unix_by_size(text).or_else(|| rfc3339(text)),
+    }
+}
+
+fn unix_by_size(text: &str) -> Option<Timestamp> {
+    let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
+    let digits = whole.trim_start_matches('-').len();
+    unix(
+        text,
+        if digits > 11 {
+            1_000_000
+        } else {
+            1_000_000_000
+        },
+    )
+}
+
+/// A decimal number of units of so many nanoseconds. What is finer than a nanosecond is cut off.
+fn unix(text: &str, unit_ns: i128) -> Option<Timestamp> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let shaped = !whole.is_empty() && whole.len() <= 18 && digits(whole) && digits(fraction);
+    if !shaped || (fraction.is_empty() && text.ends_with('.')) {
+        return None;
+    }
+    let mut nanoseconds = whole.parse::<i128>().ok()? * unit_ns;
+    let mut place = unit_ns;
+    for digit in fraction.bytes() {
+        place /= 10;
+        nanoseconds += i128::from(digit - b'0') * place;
+    }
+    Timestamp::from_nanosecond(sign * nanoseconds).ok()
+}
+
+/// RFC 3339 with any precision; a space for the `T`, an offset without a colon, and no offset at all, pass too.
+fn rfc3339(text: &str) -> Option<Timestamp> {
+    const NANOSECOND_DIGITS: usize = 9;
+    let cut;
+    let text = match text.split_once('.') {
+        Some((before, after)) => {
+            let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+            if digits > NANOSECOND_DIGITS {
+                cut = format!(
+                    "{before}.{}{}",
+                    after.get(..NANOSECOND_DIGITS)?,
+                    after.get(digits..)?
+                );
+                &cut
+            } else {
+                text
+            }
+        }
+        None => text,
+    };
+    let naive = || {
+        let at = text.parse::<DateTime>().ok()?;
+        // A day alone is no moment.
+        text.contains(':')
+            .then(|| TimeZone::UTC.to_timestamp(at).ok())?
+    };
+    text.parse::<Timestamp>().ok().or_else(naive)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, unit: Option<TimeUnit>, expected: Option<&str>) {
+        let found = parse(text, unit).map(|at| at.to_string());
+        assert_eq!(found.as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn unix_times_are_exact() {
+        check("1790000000", None, Some("2026-09-21T14:13:20Z"));
+        check(
+            "1790000000",
+            Some(TimeUnit::S),
+            Some("2026-09-21T14:13:20Z"),
+        );
+        check("1790000000123", None, Some("2026-09-21T14:13:20.123Z"));
+        check(
+            "1790000000123",
+            Some(TimeUnit::Ms),
+            Some("2026-09-21T14:13:20.123Z"),
+        );
+        check(
+            "1790000000.1234567891",
+            None,
+            Some("2026-09-21T14:13:20.123456789Z"),
+        );
+        check("0", Some(TimeUnit::S), Some("1970-01-01T00:00:00Z"));
+        check("-1", None, Some("1969-12-31T23:59:59Z"));
+        for text in [
+            "",
+            "-",
+            "1.",
+            ".5",
+            "1e9",
+            "+1",
+            " 1",
+            "1 ",
+            "0x1",
+            "99999999999999999999",
+        ] {
+            check(text, Some(TimeUnit::S), None);
+        }
+        check("1790000000", Some(TimeUnit::Rfc3339), None);
+        check("2026-09-21T14:13:20Z", Some(TimeUnit::S), None);
+    }
+
+    #[test]
+    fn written_times_have_any_precision_and_offset() {
+        check("2026-09-21T14:13:20Z", None, Some("2026-09-21T14:13:20Z"));
+        check(
+            "2026-09-21T14:13:20.5Z",
+            None,
+            Some("2026-09-21T14:13:20.5Z"),
+        );
+        check("2026-09-21t14:13:20z", None, Some("2026-09-21T14:13:20Z"));
+        check(
+            "2026-09-21T19:43:20+05:30",
+            None,
+            Some("2026-09-21T14:13:20Z"),
+        );
+        check(
+            "2026-09-21T16:13:20+0200",
+            None,
+            Some("2026-09-21T14:13:20Z"),
+        );
+        check(
+            "2026-09-21T14:13:20.123456789012Z",
+            None,
+            Some("2026-09-21T14:13:20.123456789Z"),
+        );
+        check("2026-09-21 14:13:20", None, Some("2026-09-21T14:13:20Z"));
+        check(
+            "2026-09-21T14:13:20.7",
+            None,
+            Some("2026-09-21T14:13:20.7Z"),
+        );
+        check("2026-09-21", None, None);
+        check("yesterday", None, None);
+        check(
+            "Mon, 21 Sep 2026 14:13:20 GMT",
+            Some(TimeUnit::HttpDate),
+            Some("2026-09-21T14:13:20Z"),
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,40}|[0-9:T.+-]{0,40}") {
+            for unit in [None, Some(TimeUnit::S), Some(TimeUnit::Ms), Some(TimeUnit::HttpDate), Some(TimeUnit::SOrMs)] {
+                let _ = parse(&text, unit);
+            }
+        }
+    }
+}
