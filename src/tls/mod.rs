@@ -1,13 +1,48 @@
-//! tls
+//! Gates 0 and 1: limits, the handshake, and what it proves.
+//!
+//! Only a handshake that held, under a [`Trust`], makes a [`PeerCertificates`]; each request asks it again whether it still holds. A
+//! handshake that did not is a [`HandshakeRefusal`], handed to an [`Observer`]. This room never logs, never counts, reads no file and knows no
+//! tenant. Sources: RFC 8446 (TLS 1.3), RFC 5280 §6 (path validation).
+
+mod capture;
+pub mod client;
 mod connections;
 mod drain;
 mod limits;
 mod listener;
 mod peer;
 mod proxy_protocol;
+mod refusal;
+mod revocation;
+mod server_config;
 mod socket;
+mod trust;
+mod verifier;
+mod version_1;
+
+use std::sync::Arc;
+
+pub use capture::Capture;
 pub use connections::{Connection, Connections};
 pub use limits::{LimitReached, Limits};
 pub use listener::{ReusePort, inherited, listen, raise_open_files};
 pub use peer::{NoLongerValid, PeerCertificates};
 pub use proxy_protocol::{Network, NetworkFault};
+pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
+pub use rustls::ServerConfig;
+pub use server_config::{
+    IdentityFault, MinVersion, Resumption, ServerIdentity, SetupFailure, seed, server_config,
+};
+pub use trust::{
+    ChainRefusal, CrlExpired, CrlMissing, CutOffs, Trust, TrustFault, TrustParts, TrustPolicy,
+    V1Leaf, VerifiedChain,
+};
+
+/// What gate 1 works with at this moment; a reload changes what it gives.
+pub trait CurrentTrust: Send + Sync + 'static {
+    /// Today's trust.
+    fn trust(&self) -> Arc<Trust>;
+
+    /// The configuration of TLS that was made with it.
+    fn server_config(&self) -> Arc<ServerConfig>;
+}

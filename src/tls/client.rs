@@ -1,0 +1,137 @@
+//! The client's side, for `countersign send`: mutual TLS to a receiver.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::secret::Secret;
+use crate::x509::decode_certificates;
+
+/// Makes connections to receivers that the given CA vouches for.
+#[derive(Clone)]
+pub struct Connector(TlsConnector);
+
+/// Why no connector can be made, or no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectFailure {
+    /// The CA's file is no certificate.
+    #[error("the CA's certificate can not be used: {detail}")]
+    Ca {
+        /// What is wrong.
+        detail: String,
+    },
+    /// The client's certificate or key can not be used.
+    #[error("the client's certificate and key can not be used: {detail}")]
+    Identity {
+        /// What is wrong.
+        detail: String,
+    },
+    /// The host's name is none that a certificate could bear.
+    #[error("\"{host}\" is no host name and no IP address")]
+    Host {
+        /// What was given.
+        host: String,
+    },
+    /// There is no TCP connection.
+    #[error("can not connect to {host}:{port}")]
+    Tcp {
+        /// To which host.
+        host: String,
+        /// To which port.
+        port: u16,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The handshake failed.
+    #[error("the TLS handshake failed")]
+    Handshake {
+        /// What rustls said.
+        source: std::io::Error,
+    },
+}
+
+impl Connector {
+    /// A connector that trusts the certificates in `ca_pem`, and presents `certificate_pem` where there is one.
+    pub fn new(ca_pem: &[u8], identity: Option<(&[u8], &Secret)>) -> Result<Self, ConnectFailure> {
+        let mut roots = RootCertStore::empty();
+        let anchors = decode_certificates(ca_pem).map_err(|fault| ConnectFailure::Ca {
+            detail: fault.to_string(),
+        })?;
+        for anchor in anchors {
+            roots
+                .add(anchor.into())
+                .map_err(|error| ConnectFailure::Ca {
+                    detail: error.to_string(),
+                })?;
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ConnectFailure::Ca {
+                detail: error.to_string(),
+            })?
+            .with_root_certificates(roots);
+        let unusable = |detail: String| ConnectFailure::Identity { detail };
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((certificate_pem, key_pem)) => {
+                let chain = decode_certificates(certificate_pem)
+                    .map_err(|fault| unusable(fault.to_string()))?;
+                let chain = chain.into_iter().map(CertificateDer::from).collect();
+                let key = PrivateKeyDer::from_pem_slice(key_pem.expose())
+                    .map_err(|error| unusable(error.to_string()))?;
+                let key = aws_lc_rs::default_provider()
+                    .key_provider
+                    .load_private_key(key)
+                    .map_err(|error| unusable(error.to_string()))?;
+                // Unchecked, since the certificate may be of version 1; the receiver judges it.
+                let certified = Arc::new(CertifiedKey::new(chain, key));
+                builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(
+                    certified,
+                )))
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// Connects, by TCP and TLS.
+    pub async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<TlsStream<TcpStream>, ConnectFailure> {
+        let name = ServerName::try_from(
+            host.trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned(),
+        )
+        .map_err(|_invalid| ConnectFailure::Host {
+            host: host.to_owned(),
+        })?;
+        let address = (host.trim_start_matches('[').trim_end_matches(']'), port);
+        let tcp = TcpStream::connect(address)
+            .await
+            .map_err(|source| ConnectFailure::Tcp {
+                host: host.to_owned(),
+                port,
+                source,
+            })?;
+        tcp.set_nodelay(true)
+            .map_err(|source| ConnectFailure::Tcp {
+                host: host.to_owned(),
+                port,
+                source,
+            })?;
+        self.0
+            .connect(name, tcp)
+            .await
+            .map_err(|source| ConnectFailure::Handshake { source })
+    }
+}

@@ -1,0 +1,118 @@
+//! Handshakes that failed: why, and who claimed to be at the other end.
+
+use std::net::SocketAddr;
+
+use crate::x509::{DistinguishedName, Leaf, Serial, Validity};
+
+use super::LimitReached;
+
+/// Why a handshake was refused. The names are those of metrics, logs and records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HandshakeReason {
+    /// The client presented no certificate.
+    NoCertificate,
+    /// A certificate of the chain, or its anchor, has ended.
+    Expired,
+    /// A certificate of the chain, or its anchor, has not begun.
+    NotYetValid,
+    /// No configured anchor issued it.
+    UnknownIssuer,
+    /// A CRL names it, or the operator cut it off.
+    Revoked,
+    /// No CRL that counts tells.
+    RevocationUnknown,
+    /// A signature of the chain, or the handshake's own, does not hold.
+    BadSignature,
+    /// A certificate's keyUsage, basicConstraints or name constraints forbid this use.
+    WrongKeyUsage,
+    /// The extended key usage does not allow a TLS client.
+    WrongExtendedKeyUsage,
+    /// A certificate of a form that is not accepted.
+    UnsupportedCertificate,
+    /// No common version of TLS.
+    ProtocolVersion,
+    /// No common cipher suite, group, signature scheme or application protocol.
+    NoCommonParameters,
+    /// The handshake took too long.
+    Timeout,
+    /// The first bytes were not TLS.
+    NotTls,
+    /// The peer went away.
+    Closed,
+    /// The peer broke the protocol.
+    Malformed,
+}
+
+impl HandshakeReason {
+    /// The name, as users see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCertificate => "no-certificate",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not-yet-valid",
+            Self::UnknownIssuer => "unknown-issuer",
+            Self::Revoked => "revoked",
+            Self::RevocationUnknown => "revocation-unknown",
+            Self::BadSignature => "bad-signature",
+            Self::WrongKeyUsage => "wrong-key-usage",
+            Self::WrongExtendedKeyUsage => "wrong-extended-key-usage",
+            Self::UnsupportedCertificate => "unsupported-certificate",
+            Self::ProtocolVersion => "protocol-version",
+            Self::NoCommonParameters => "no-common-parameters",
+            Self::Timeout => "timeout",
+            Self::NotTls => "not-tls",
+            Self::Closed => "closed",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// What a certificate that was refused says of itself. Nothing of it is proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its subject.
+    pub subject: DistinguishedName,
+    /// Its issuer.
+    pub issuer: DistinguishedName,
+    /// Its serial number.
+    pub serial: Serial,
+    /// Its validity.
+    pub validity: Validity,
+}
+
+impl From<&Leaf> for Claimed {
+    fn from(leaf: &Leaf) -> Self {
+        Self {
+            subject: leaf.subject().clone(),
+            issuer: leaf.issuer().clone(),
+            serial: leaf.serial().clone(),
+            validity: leaf.validity(),
+        }
+    }
+}
+
+/// One refused handshake.
+#[derive(Clone, Debug)]
+pub struct HandshakeRefusal {
+    /// Why.
+    pub reason: HandshakeReason,
+    /// Who the peer claimed to be, if it got so far.
+    pub claimed: Option<Claimed>,
+    /// Where it came from.
+    pub address: SocketAddr,
+    /// The name that it asked for (SNI).
+    pub server_name: Option<String>,
+    /// What exactly was wrong, for the operator.
+    pub detail: String,
+    /// The anchor marked `shadow` under which it would have been accepted.
+    pub shadow: Option<Leaf>,
+}
+
+/// Who is told of what gates 0 and 1 turned away. Called on the connection's task: it must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// A handshake was refused.
+    fn refused(&self, refusal: HandshakeRefusal);
+
+    /// A connection was closed at a bound, before anything of it was read.
+    fn closed_at_limit(&self, limit: LimitReached);
+}
