@@ -682,9 +682,19 @@ fn issuer_is_in_doubt(reason: HandshakeReason) -> bool {
 }
 
 fn unix_time(now: Timestamp) -> UnixTime {
-    UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-        u64::try_from(now.as_second()).unwrap_or(0),
-    ))
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(whole_seconds(now)))
+}
+
+fn from_unix(time: UnixTime) -> Timestamp {
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|second| Timestamp::from_second(second).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// Seconds since 1970; what was before counts as its first.
+fn whole_seconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_second()).unwrap_or(0)
 }
 
 /// The error by which webpki is told to look for another path.
@@ -700,11 +710,29 @@ fn refused_path(reason: HandshakeReason) -> webpki::Error {
 fn objection(error: &webpki::Error, leaf: &Leaf) -> Objection {
     use webpki::Error;
     let (reason, detail) = match error {
-        Error::CertExpired { .. } if !leaf.validity().is_before_start(Timestamp::MAX) => {
+        Error::CertExpired { not_after, .. }
+            if not_after.as_secs() == whole_seconds(leaf.validity().not_after) =>
+        {
             (HandshakeReason::Expired, lapsed("the leaf", leaf))
         }
-        Error::CertNotValidYet { .. } => {
+        Error::CertExpired { not_after, .. } => (
+            HandshakeReason::Expired,
+            format!(
+                "an intermediate of the chain ended at {:.0}",
+                from_unix(*not_after)
+            ),
+        ),
+        Error::CertNotValidYet { not_before, .. }
+            if not_before.as_secs() == whole_seconds(leaf.validity().not_before) =>
+        {
             (HandshakeReason::NotYetValid, not_begun("the leaf", leaf))
+        }
+        Error::CertNotValidYet { not_before, .. } => {
+            let detail = format!(
+                "an intermediate of the chain is not valid before {:.0}",
+                from_unix(*not_before)
+            );
+            (HandshakeReason::NotYetValid, detail)
         }
         Error::UnknownIssuer => (
             HandshakeReason::UnknownIssuer,
