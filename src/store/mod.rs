@@ -20,8 +20,12 @@ mod migrations;
 mod names;
 mod row;
 mod seen;
+#[cfg(test)]
+mod simulation;
 mod sqlite;
 mod sqlite_errands;
+#[cfg(test)]
+mod sqlite_faults;
 mod sqlite_read;
 mod sqlite_write;
 #[cfg(test)]

@@ -224,6 +224,16 @@ impl Sqlite {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_connection(&self, work: impl FnOnce(&Connection)) {
+        work(self.connection.as_ref().unwrap());
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_connection(&mut self) {
+        self.connection = None;
+    }
+
     /// Runs `work` in a transaction. Whatever fails leaves no transaction open.
     fn transact<T>(
         &mut self,
