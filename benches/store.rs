@@ -24,7 +24,12 @@ struct Options {
 }
 
 fn main() {
-    let mut options = Options { senders: 64, events: 200_000, rounds: 5, path: None };
+    let mut options = Options {
+        senders: 64,
+        events: 200_000,
+        rounds: 5,
+        path: None,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().expect("a value");
@@ -38,15 +43,28 @@ fn main() {
             other => panic!("{other}: the options are --senders, --events, --rounds, --path"),
         }
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime").block_on(run(options));
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(run(options));
 }
 
 async fn run(options: Options) {
     let directory = tempfile::tempdir_in(".").expect("a directory");
-    let path = options.path.unwrap_or_else(|| directory.path().join("bench.db"));
-    let store = Arc::new(Store::open(&Url::Sqlite(path), Limits::default()).await.expect("a store"));
+    let path = options
+        .path
+        .unwrap_or_else(|| directory.path().join("bench.db"));
+    let store = Arc::new(
+        Store::open(&Url::Sqlite(path), Limits::default())
+            .await
+            .expect("a store"),
+    );
     let leaf = leaf();
-    println!("{:>5}  {:>10}  {:>9}  {:>9}  {:>9}  {:>10}", "round", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU s/1000");
+    println!(
+        "{:>5}  {:>10}  {:>9}  {:>9}  {:>9}  {:>10}",
+        "round", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU s/1000"
+    );
     for round in 0..options.rounds {
         let cpu = cpu_seconds();
         let began = Instant::now();
@@ -71,7 +89,9 @@ async fn run(options: Options) {
         waits.sort_unstable();
         let percentile = |share: f64| {
             let place = (waits.len() as f64 * share) as usize;
-            waits.get(place).map_or(f64::NAN, |wait| wait.as_secs_f64() * 1e3)
+            waits
+                .get(place)
+                .map_or(f64::NAN, |wait| wait.as_secs_f64() * 1e3)
         };
         println!(
             "{round:>5}  {:>10.0}  {:>9.2}  {:>9.2}  {:>9.2}  {:>10.4}",
@@ -130,14 +150,26 @@ fn event(seed: u64, leaf: &Leaf) -> Event {
 
 fn leaf() -> Leaf {
     let key = rcgen::KeyPair::generate().expect("a key");
-    let certificate = rcgen::CertificateParams::default().self_signed(&key).expect("a certificate");
+    let certificate = rcgen::CertificateParams::default()
+        .self_signed(&key)
+        .expect("a certificate");
     Leaf::decode(certificate.der()).expect("a leaf")
 }
 
 /// The process' CPU time; 0 where the system does not tell.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
-    let mut ticks = || fields.next().and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or_default();
+    let mut fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(11);
+    let mut ticks = || {
+        fields
+            .next()
+            .and_then(|ticks| ticks.parse::<f64>().ok())
+            .unwrap_or_default()
+    };
     (ticks() + ticks()) / 100.0
 }

@@ -14,7 +14,8 @@ use tokio::task::{JoinSet, yield_now};
 use super::fixtures::{Chance, payment_event, with_body};
 use super::row::{Row, payment_key};
 use crate::inbox::{
-    BatchFailure, Cause, Engine, Event, GroupCommit, InboxFailure, Isolation, Limits, Outcome, Receipt,
+    BatchFailure, Cause, Engine, Event, GroupCommit, InboxFailure, Isolation, Limits, Outcome,
+    Receipt,
 };
 use crate::payments::Payment;
 
@@ -69,7 +70,11 @@ impl Simulated {
                 return Receipt::Duplicate;
             }
             Some(_) => {
-                let aside = Stored { body_sha256: row.body_sha256, times: 0, duplicates: 0 };
+                let aside = Stored {
+                    body_sha256: row.body_sha256,
+                    times: 0,
+                    duplicates: 0,
+                };
                 let aside = disk.events.entry(row.conflict_key()).or_insert(aside);
                 if aside.times == 1 {
                     aside.duplicates += 1;
@@ -80,7 +85,14 @@ impl Simulated {
             }
             None => {}
         }
-        disk.events.insert(row.key, Stored { body_sha256: row.body_sha256, times: 1, duplicates: 0 });
+        disk.events.insert(
+            row.key,
+            Stored {
+                body_sha256: row.body_sha256,
+                times: 1,
+                duplicates: 0,
+            },
+        );
         if let Some(claim) = &row.claim {
             disk.payments
                 .entry(claim.payment_key)
@@ -104,12 +116,20 @@ impl Engine for Simulated {
         row.bytes()
     }
 
-    async fn commit(&mut self, batch: &[Vec<Row>], isolation: Isolation) -> Result<Vec<Outcome>, BatchFailure> {
+    async fn commit(
+        &mut self,
+        batch: &[Vec<Row>],
+        isolation: Isolation,
+    ) -> Result<Vec<Outcome>, BatchFailure> {
         self.takes_a_while().await;
         if self.fails() {
             return Err(BatchFailure::Unavailable(injected("begin")));
         }
-        let bad_delivery = if self.fails() { self.chance.below(batch.len() as u64) as usize } else { usize::MAX };
+        let bad_delivery = if self.fails() {
+            self.chance.below(batch.len() as u64) as usize
+        } else {
+            usize::MAX
+        };
         if isolation == Isolation::Together && bad_delivery != usize::MAX {
             return Err(BatchFailure::Row(injected("row")));
         }
@@ -125,7 +145,10 @@ impl Engine for Simulated {
                 outcomes.push(if index == bad_delivery {
                     Err(injected("row"))
                 } else {
-                    Ok(delivery.iter().map(|row| Self::write(&mut disk, row)).collect())
+                    Ok(delivery
+                        .iter()
+                        .map(|row| Self::write(&mut disk, row))
+                        .collect())
                 });
             }
             disk.commits += 1;
@@ -143,9 +166,18 @@ impl Engine for Simulated {
 }
 
 /// Sends until it is acknowledged, hanging up now and then.
-async fn send(inbox: &GroupCommit<Simulated>, delivery: Vec<Event>, chance: &mut Chance, seed: u64) -> Vec<Receipt> {
+async fn send(
+    inbox: &GroupCommit<Simulated>,
+    delivery: Vec<Event>,
+    chance: &mut Chance,
+    seed: u64,
+) -> Vec<Receipt> {
     for _ in 0..10_000 {
-        let patience = if chance.below(5) == 0 { chance.below(6) } else { u64::MAX };
+        let patience = if chance.below(5) == 0 {
+            chance.below(6)
+        } else {
+            u64::MAX
+        };
         let hang_up = async {
             for _ in 0..patience {
                 yield_now().await;
@@ -170,7 +202,11 @@ async fn simulate(seed: u64) {
     let disk = Arc::new(Mutex::new(Disk::default()));
     let failing = chance.below(25);
     let engines = (0..=chance.below(3))
-        .map(|number| Simulated { disk: Arc::clone(&disk), chance: Chance(seed ^ (number << 40)), failing })
+        .map(|number| Simulated {
+            disk: Arc::clone(&disk),
+            chance: Chance(seed ^ (number << 40)),
+            failing,
+        })
         .collect();
     let limits = Limits {
         queue_deliveries: 1 + chance.below(20) as usize,
@@ -191,7 +227,12 @@ async fn simulate(seed: u64) {
         .map(|number| {
             let payment = format!("pay_{}", chance.below(3));
             let status = statuses[chance.below(4) as usize];
-            payment_event(&format!("evt_{number}"), &payment, status, chance.below(5) as i64)
+            payment_event(
+                &format!("evt_{number}"),
+                &payment,
+                status,
+                chance.below(5) as i64,
+            )
         })
         .collect();
     let mut senders = JoinSet::new();
@@ -203,7 +244,13 @@ async fn simulate(seed: u64) {
             && let Some(last) = mine.last_mut()
         {
             // A sender that takes an id for another body: kept aside, unless it comes first.
-            *last = with_body(Event { payment: None, ..last.clone() }, "{\"another\":true}");
+            *last = with_body(
+                Event {
+                    payment: None,
+                    ..last.clone()
+                },
+                "{\"another\":true}",
+            );
         }
         let inbox = Arc::clone(&inbox);
         senders.spawn(async move {
@@ -227,11 +274,18 @@ async fn simulate(seed: u64) {
     let mut counted = HashSet::new();
     for event in acknowledged {
         let row = Row::prepare(event);
-        let stored = disk.events.get(&row.key).unwrap_or_else(|| panic!("seed {seed}: {} is lost", row.event_id));
+        let stored = disk
+            .events
+            .get(&row.key)
+            .unwrap_or_else(|| panic!("seed {seed}: {} is lost", row.event_id));
         let is_the_accepted_one = stored.body_sha256 == row.body_sha256;
         if !is_the_accepted_one {
             let aside = disk.events.get(&row.conflict_key());
-            assert!(aside.is_some_and(|aside| aside.times == 1), "seed {seed}: conflict {} is lost", row.event_id);
+            assert!(
+                aside.is_some_and(|aside| aside.times == 1),
+                "seed {seed}: conflict {} is lost",
+                row.event_id
+            );
         } else if counted.insert(row.key)
             && let Some(claim) = row.claim
         {
@@ -250,10 +304,17 @@ async fn simulate(seed: u64) {
 
 #[test]
 fn whatever_fails_an_acknowledged_event_is_stored_once_and_the_ledger_is_the_models() {
-    let fresh = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() << 20;
+    let fresh = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        << 20;
     println!("seeds 0..{SCHEDULES}, and {fresh}..{}", fresh + SCHEDULES);
     for seed in (0..SCHEDULES).chain(fresh..fresh + SCHEDULES) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
         runtime.block_on(simulate(seed));
     }
 }

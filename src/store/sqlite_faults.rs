@@ -13,7 +13,9 @@ use super::{Filter, ReadFailure, Store, StoreFault, Views};
 use crate::inbox::{BatchFailure, Engine, Event, Inbox, InboxFailure, Isolation, Limits, Receipt};
 
 async fn fault_of(place: &Place) -> StoreFault {
-    Store::open(&place.url, Limits::default()).await.unwrap_err()
+    Store::open(&place.url, Limits::default())
+        .await
+        .unwrap_err()
 }
 
 #[tokio::test]
@@ -28,9 +30,17 @@ async fn a_missing_directory_is_a_fault_that_says_what_to_do() {
 #[tokio::test]
 async fn a_file_that_is_no_database_stops_the_start() {
     let place = Place::sqlite();
-    std::fs::write(place.file(), "this is a diary, and no database at all".repeat(100)).unwrap();
+    std::fs::write(
+        place.file(),
+        "this is a diary, and no database at all".repeat(100),
+    )
+    .unwrap();
     assert!(matches!(fault_of(&place).await, StoreFault::Damaged { .. }));
-    assert_eq!(std::fs::read(place.file()).unwrap().len(), 3900, "it is left as it was");
+    assert_eq!(
+        std::fs::read(place.file()).unwrap().len(),
+        3900,
+        "it is left as it was"
+    );
 }
 
 #[tokio::test]
@@ -46,7 +56,10 @@ async fn a_damaged_schema_stops_the_start() {
 #[tokio::test]
 async fn a_database_of_another_program_is_refused() {
     let place = Place::sqlite();
-    Connection::open(place.file()).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    Connection::open(place.file())
+        .unwrap()
+        .execute_batch("CREATE TABLE theirs (a)")
+        .unwrap();
     assert!(matches!(fault_of(&place).await, StoreFault::Foreign { .. }));
 }
 
@@ -54,17 +67,35 @@ async fn a_database_of_another_program_is_refused() {
 async fn a_store_that_a_newer_version_wrote_is_refused() {
     let place = Place::sqlite();
     place.open().await.close().await;
-    Connection::open(place.file()).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(fault_of(&place).await, StoreFault::Newer { found: 99, .. }));
-    let read = Views::open(&place.url).unwrap().events(Filter::default()).await;
-    assert!(matches!(read, Err(ReadFailure::Store(StoreFault::Newer { .. }))));
+    Connection::open(place.file())
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    assert!(matches!(
+        fault_of(&place).await,
+        StoreFault::Newer { found: 99, .. }
+    ));
+    let read = Views::open(&place.url)
+        .unwrap()
+        .events(Filter::default())
+        .await;
+    assert!(matches!(
+        read,
+        Err(ReadFailure::Store(StoreFault::Newer { .. }))
+    ));
 }
 
 #[tokio::test]
 async fn a_store_that_is_not_there_cannot_be_read_and_is_not_made() {
     let place = Place::sqlite();
-    let read = Views::open(&place.url).unwrap().events(Filter::default()).await;
-    assert!(matches!(read, Err(ReadFailure::Store(StoreFault::NoStore { .. }))));
+    let read = Views::open(&place.url)
+        .unwrap()
+        .events(Filter::default())
+        .await;
+    assert!(matches!(
+        read,
+        Err(ReadFailure::Store(StoreFault::NoStore { .. }))
+    ));
     assert!(!place.file().exists());
 }
 
@@ -77,7 +108,11 @@ async fn only_its_owner_can_read_the_file() {
     accept(&store, event("evt_1")).await;
     for companion in ["", "-wal", "-shm"] {
         let path = format!("{}{companion}", place.file().display());
-        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{companion}");
+        assert_eq!(
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{companion}"
+        );
     }
 }
 
@@ -95,13 +130,21 @@ async fn receivers_that_start_at_once_on_an_empty_place_migrate_it_once() {
         });
     }
     starts.join_all().await;
-    let events = Views::open(&place.url).unwrap().events(Filter::default()).await.unwrap().items;
+    let events = Views::open(&place.url)
+        .unwrap()
+        .events(Filter::default())
+        .await
+        .unwrap()
+        .items;
     assert_eq!(events.len(), 7);
     assert_eq!(events.iter().map(|event| event.duplicates).sum::<u64>(), 5);
 }
 
 fn rows(events: &[Event]) -> Vec<Vec<Row>> {
-    events.iter().map(|event| vec![Row::prepare(event.clone())]).collect()
+    events
+        .iter()
+        .map(|event| vec![Row::prepare(event.clone())])
+        .collect()
 }
 
 fn engine(path: &Path) -> Sqlite {
@@ -111,7 +154,12 @@ fn engine(path: &Path) -> Sqlite {
 /// Makes the state of this payment unreadable, as a damaged page would.
 fn spoil(path: &Path, payment_id: &str) {
     let connection = Connection::open(path).unwrap();
-    let spoiled = connection.execute("UPDATE payments SET state = 'x' WHERE payment_id = ?1", [payment_id]).unwrap();
+    let spoiled = connection
+        .execute(
+            "UPDATE payments SET state = 'x' WHERE payment_id = ?1",
+            [payment_id],
+        )
+        .unwrap();
     assert_eq!(spoiled, 1);
 }
 
@@ -124,18 +172,32 @@ async fn a_bad_row_never_fails_its_neighbours() {
     spoil(&place.file(), "pay_bad");
     let batch = rows(&[
         payment_event("evt_2", "pay_good", "succeeded", 2),
-        of_tenant(payment_event("evt_3", "pay_x", "succeeded", 2), "tenant-new", "new"),
+        of_tenant(
+            payment_event("evt_3", "pay_x", "succeeded", 2),
+            "tenant-new",
+            "new",
+        ),
         payment_event("evt_4", "pay_bad", "succeeded", 2),
         payment_event("evt_5", "pay_good", "refunded", 3),
-        of_tenant(payment_event("evt_6", "pay_x", "refunded", 3), "tenant-new", "new"),
+        of_tenant(
+            payment_event("evt_6", "pay_x", "refunded", 3),
+            "tenant-new",
+            "new",
+        ),
     ]);
     let together = engine.commit(&batch, Isolation::Together).await;
-    assert!(matches!(together, Err(BatchFailure::Row(_))), "{together:?}");
+    assert!(
+        matches!(together, Err(BatchFailure::Row(_))),
+        "{together:?}"
+    );
     let apart = engine.commit(&batch, Isolation::Apart).await.unwrap();
     let outcomes: Vec<bool> = apart.iter().map(Result::is_ok).collect();
     assert_eq!(outcomes, [true, true, false, true, true]);
     let views = Views::open(&place.url).unwrap();
-    assert_eq!(views.events(Filter::default()).await.unwrap().items.len(), 5);
+    assert_eq!(
+        views.events(Filter::default()).await.unwrap().items.len(),
+        5
+    );
     assert!(views.events_by_id(None, "evt_4").await.unwrap().is_empty());
 }
 
@@ -157,24 +219,51 @@ async fn a_spoiled_row_is_a_failure_of_its_own_delivery_alone() {
 async fn a_full_disk_is_a_failure_and_passes_by_itself() {
     let place = Place::sqlite();
     let connection = open(&place.file()).unwrap();
-    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-    connection.pragma_update(None, "max_page_count", pages + 8).unwrap();
+    let pages: i64 = connection
+        .query_row("PRAGMA page_count", [], |row| row.get(0))
+        .unwrap();
+    connection
+        .pragma_update(None, "max_page_count", pages + 8)
+        .unwrap();
     let mut engine = Sqlite::new(&place.file(), connection, Arc::new(Errands::default()));
     let big = |id: &str| rows(&[with_body(event(id), vec![b'x'; 8000])]);
     let mut kept = 0;
     let failure = loop {
-        match engine.commit(&big(&format!("evt_{kept}")), Isolation::Together).await {
+        match engine
+            .commit(&big(&format!("evt_{kept}")), Isolation::Together)
+            .await
+        {
             Ok(_) => kept += 1,
             Err(failure) => break failure,
         }
         assert!(kept < 100);
     };
-    assert!(matches!(failure, BatchFailure::Unavailable(_)), "{failure:?}");
-    assert!(engine.commit(&big("evt_still"), Isolation::Together).await.is_err());
+    assert!(
+        matches!(failure, BatchFailure::Unavailable(_)),
+        "{failure:?}"
+    );
+    assert!(
+        engine
+            .commit(&big("evt_still"), Isolation::Together)
+            .await
+            .is_err()
+    );
     // Somebody makes room.
-    engine.with_connection(|connection| connection.pragma_update(None, "max_page_count", 1_000_000).unwrap());
-    engine.commit(&big("evt_after"), Isolation::Together).await.unwrap();
-    let events = Views::open(&place.url).unwrap().events(Filter::default()).await.unwrap().items;
+    engine.with_connection(|connection| {
+        connection
+            .pragma_update(None, "max_page_count", 1_000_000)
+            .unwrap()
+    });
+    engine
+        .commit(&big("evt_after"), Isolation::Together)
+        .await
+        .unwrap();
+    let events = Views::open(&place.url)
+        .unwrap()
+        .events(Filter::default())
+        .await
+        .unwrap()
+        .items;
     assert_eq!(events.len(), kept + 1);
 }
 
@@ -182,10 +271,21 @@ async fn a_full_disk_is_a_failure_and_passes_by_itself() {
 async fn a_connection_that_cannot_be_trusted_is_replaced() {
     let place = Place::sqlite();
     let mut engine = engine(&place.file());
-    engine.commit(&rows(&[event("evt_1")]), Isolation::Together).await.unwrap();
+    engine
+        .commit(&rows(&[event("evt_1")]), Isolation::Together)
+        .await
+        .unwrap();
     engine.forget_connection();
-    engine.commit(&rows(&[event("evt_2")]), Isolation::Together).await.unwrap();
-    let events = Views::open(&place.url).unwrap().events(Filter::default()).await.unwrap().items;
+    engine
+        .commit(&rows(&[event("evt_2")]), Isolation::Together)
+        .await
+        .unwrap();
+    let events = Views::open(&place.url)
+        .unwrap()
+        .events(Filter::default())
+        .await
+        .unwrap()
+        .items;
     assert_eq!(events.len(), 2);
 }
 
@@ -195,7 +295,18 @@ async fn a_store_can_be_read_while_a_batch_is_being_written() {
     let store = place.open().await;
     accept(&store, event("evt_1")).await;
     let holder = Connection::open(place.file()).unwrap();
-    holder.execute_batch("BEGIN IMMEDIATE; DELETE FROM events").unwrap();
-    assert_eq!(store.views().events(Filter::default()).await.unwrap().items.len(), 1);
+    holder
+        .execute_batch("BEGIN IMMEDIATE; DELETE FROM events")
+        .unwrap();
+    assert_eq!(
+        store
+            .views()
+            .events(Filter::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
     holder.execute_batch("ROLLBACK").unwrap();
 }
