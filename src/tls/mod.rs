@@ -4,9 +4,12 @@
 //! handshake that did not is a [`HandshakeRefusal`], handed to an [`Observer`]. This room never logs, never counts, reads no file and knows no
 //! tenant. Sources: RFC 8446 (TLS 1.3), RFC 5280 §6 (path validation).
 
+mod accept;
 mod capture;
 pub mod client;
 mod connections;
+#[cfg(test)]
+mod connection_tests;
 mod drain;
 mod limits;
 mod listener;
@@ -14,6 +17,7 @@ mod peer;
 mod proxy_protocol;
 mod refusal;
 mod revocation;
+mod serve;
 mod server_config;
 mod socket;
 mod trust;
@@ -22,6 +26,7 @@ mod version_1;
 
 use std::sync::Arc;
 
+pub use accept::{Acceptor, Admitted, Answering};
 pub use capture::Capture;
 pub use connections::{Connection, Connections};
 pub use limits::{LimitReached, Limits};
@@ -30,9 +35,11 @@ pub use peer::{NoLongerValid, PeerCertificates};
 pub use proxy_protocol::{Network, NetworkFault};
 pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
 pub use rustls::ServerConfig;
+pub use serve::serve;
 pub use server_config::{
     IdentityFault, MinVersion, Resumption, ServerIdentity, SetupFailure, seed, server_config,
 };
+pub use socket::Socket;
 pub use trust::{
     ChainRefusal, CrlExpired, CrlMissing, CutOffs, Trust, TrustFault, TrustParts, TrustPolicy,
     V1Leaf, VerifiedChain,

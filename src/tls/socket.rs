@@ -6,10 +6,11 @@
 
 use std::{
     io,
+    ops::RangeInclusive,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicU16, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -39,28 +40,27 @@ pub struct Socket {
 
 /// What an authenticated connection holds until it is closed.
 #[derive(Debug)]
+#[expect(dead_code, reason = "the guards are held for what they do when they are dropped")]
 pub(super) struct Established {
     pub(super) connection: Connection,
     pub(super) entered: Entered,
     pub(super) ticket: Ticket,
 }
 
-/// How a peer began, and whether it went away: outlives a socket that a failed handshake drops.
+/// The first byte that a peer sent: outlives a socket that a failed handshake drops.
 #[derive(Debug)]
 pub(super) struct Beginning {
     first: AtomicU16,
-    ended: AtomicBool,
 }
 
 const NOTHING_READ: u16 = u16::MAX;
-/// The content type of a handshake record (RFC 8446 §5.1).
-const TLS_HANDSHAKE: u16 = 22;
+/// The content types of TLS records: change_cipher_spec to heartbeat (RFC 8446 §5.1, RFC 6520 §3).
+const TLS_CONTENT: RangeInclusive<u16> = 20..=24;
 
 impl Default for Beginning {
     fn default() -> Self {
         Self {
             first: AtomicU16::new(NOTHING_READ),
-            ended: AtomicBool::new(false),
         }
     }
 }
@@ -69,7 +69,7 @@ impl Beginning {
     /// The peer sent something, and it was no TLS.
     pub(super) fn is_not_tls(&self) -> bool {
         let first = self.first.load(Ordering::Relaxed);
-        first != NOTHING_READ && first != TLS_HANDSHAKE
+        first != NOTHING_READ && !TLS_CONTENT.contains(&first)
     }
 
     /// The peer sent nothing at all.
@@ -77,23 +77,11 @@ impl Beginning {
         self.first.load(Ordering::Relaxed) == NOTHING_READ
     }
 
-    /// The first byte that the peer sent.
-    pub(super) fn first(&self) -> Option<u8> {
-        u8::try_from(self.first.load(Ordering::Relaxed)).ok()
-    }
-
-    /// The peer closed its side.
-    pub(super) fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-
     fn read(&self, bytes: &[u8]) {
-        match bytes.first() {
-            None => self.ended.store(true, Ordering::Relaxed),
-            Some(first) if self.is_empty() => {
-                self.first.store(u16::from(*first), Ordering::Relaxed);
-            }
-            Some(_) => {}
+        if let Some(first) = bytes.first()
+            && self.is_empty()
+        {
+            self.first.store(u16::from(*first), Ordering::Relaxed);
         }
     }
 }

@@ -1,0 +1,604 @@
+//! Statements about gates 0 and 1, over real sockets.
+
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{PrivateKeyDer, ServerName},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tower::service_fn;
+
+use super::*;
+use crate::{secret::Secret, x509::Leaf};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+struct Log {
+    refusals: Mutex<Vec<HandshakeRefusal>>,
+    limits: Mutex<Vec<LimitReached>>,
+    changed: Notify,
+}
+
+impl Observer for Log {
+    fn refused(&self, refusal: HandshakeRefusal) {
+        self.refusals.lock().unwrap().push(refusal);
+        self.changed.notify_one();
+    }
+
+    fn closed_at_limit(&self, limit: LimitReached) {
+        self.limits.lock().unwrap().push(limit);
+        self.changed.notify_one();
+    }
+}
+
+impl Log {
+    async fn next<T>(&self, mut pick: impl FnMut(&Self) -> Option<T>) -> T {
+        timeout(PATIENCE, async {
+            loop {
+                if let Some(found) = pick(self) {
+                    return found;
+                }
+                self.changed.notified().await;
+            }
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn refusal(&self) -> HandshakeRefusal {
+        self.next(|log| log.refusals.lock().unwrap().pop()).await
+    }
+
+    async fn limit(&self) -> LimitReached {
+        self.next(|log| log.limits.lock().unwrap().pop()).await
+    }
+}
+
+/// A served acceptor. Its service answers 200 with the peer's subject, `/wait` after `release` only,
+/// `/last` with a close.
+struct Server {
+    address: SocketAddr,
+    acceptor: Acceptor,
+    log: Arc<Log>,
+    release: Arc<Notify>,
+    client: ClientConfig,
+    stranger: ClientConfig,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    fn start(limits: Limits) -> Self {
+        Self::start_behind(limits, Vec::new())
+    }
+
+    fn start_behind(limits: Limits, proxies: Vec<Network>) -> Self {
+        let (trust, client, stranger) = trust();
+        let log = Arc::new(Log::default());
+        let observer: Arc<dyn Observer> = Arc::clone(&log) as _;
+        let acceptor = Acceptor::new(trust, observer, limits, proxies);
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), ReusePort::No).unwrap();
+        let address = listener.local_addr().unwrap();
+        let release = Arc::new(Notify::new());
+        let service = service_fn({
+            let release = Arc::clone(&release);
+            move |request| answer(request, Arc::clone(&release))
+        });
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(serve(
+            vec![listener],
+            acceptor.clone(),
+            service,
+            async {
+                let _ = stopped.await;
+            },
+            Duration::from_secs(2),
+        ));
+        Self {
+            address,
+            acceptor,
+            log,
+            release,
+            client,
+            stranger,
+            stop: Some(stop),
+            served,
+        }
+    }
+
+    async fn connect(&self) -> TlsStream<TcpStream> {
+        self.try_connect(&self.client).await.unwrap()
+    }
+
+    async fn try_connect(&self, config: &ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(self.address).await?;
+        self.shake_hands(tcp, config).await
+    }
+
+    async fn shake_hands(
+        &self,
+        tcp: TcpStream,
+        config: &ClientConfig,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config.clone()))
+            .connect(name, tcp)
+            .await
+    }
+
+    async fn count(&self, expected: usize) {
+        timeout(PATIENCE, async {
+            while self.acceptor.connections().count() != expected {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    release: Arc<Notify>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let peer: &PeerCertificates = request.extensions().get().unwrap();
+    let subject = peer.leaf().subject().to_string();
+    let connection: &Connection = request.extensions().get().unwrap();
+    match request.uri().path() {
+        "/wait" => release.notified().await,
+        "/last" => connection.close_after_response(),
+        _ => {}
+    }
+    Ok(Response::new(Full::from(subject)))
+}
+
+fn trust() -> (Arc<dyn CurrentTrust>, ClientConfig, ClientConfig) {
+    struct Fixed(Arc<Trust>, Arc<ServerConfig>);
+    impl CurrentTrust for Fixed {
+        fn trust(&self) -> Arc<Trust> {
+            Arc::clone(&self.0)
+        }
+        fn server_config(&self) -> Arc<ServerConfig> {
+            Arc::clone(&self.1)
+        }
+    }
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let ca = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let leaf = |name: &str| {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &issuer).unwrap(), key)
+    };
+    let (certificate, key) = leaf("localhost");
+    let key = Secret::new(key.serialize_pem().into_bytes());
+    let identity = ServerIdentity::load(certificate.pem().as_bytes(), &key).unwrap();
+    let trust = Arc::new(
+        Trust::build(TrustParts {
+            anchors: vec![Leaf::decode(ca.der()).unwrap()],
+            ..TrustParts::default()
+        })
+        .unwrap(),
+    );
+    let server = server_config(&identity, &trust, MinVersion::Tls13, Resumption::Off).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let (certificate, key) = leaf("producer");
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    (
+        Arc::new(Fixed(trust, server)),
+        client
+            .clone()
+            .with_client_auth_cert(vec![certificate.der().clone()], key)
+            .unwrap(),
+        client.with_no_client_auth(),
+    )
+}
+
+async fn get(stream: &mut TlsStream<TcpStream>, path: &str) -> String {
+    stream.write_all(request(path).as_bytes()).await.unwrap();
+    read_answer(stream).await
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
+}
+
+/// One answer, which ends with the subject.
+async fn read_answer(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut answer = String::new();
+    while !answer.ends_with("CN=producer") {
+        let mut buffer = [0; 1024];
+        let read = timeout(PATIENCE, stream.read(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_ne!(read, 0, "closed after {answer:?}");
+        answer.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+    answer
+}
+
+/// Reads to the end, which must come, and not as a reset.
+async fn read_to_close(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        .await
+        .unwrap()
+        .unwrap();
+    bytes
+}
+
+async fn h2(
+    server: &Server,
+) -> (
+    hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
+    JoinHandle<hyper::Result<()>>,
+) {
+    let mut config = server.client.clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = server.try_connect(&config).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+fn h2_request(path: &str) -> Request<Empty<Bytes>> {
+    Request::get(format!("https://localhost{path}"))
+        .body(Empty::new())
+        .unwrap()
+}
+
+fn quick(header_timeout: Duration) -> Limits {
+    Limits {
+        header_timeout,
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn each_request_knows_whose_it_is_on_one_kept_alive_connection() {
+    let server = Server::start(Limits::default());
+    let mut stream = server.connect().await;
+    for _ in 0..3 {
+        let answer = get(&mut stream, "/").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(!answer.contains("connection: close"));
+    }
+    assert_eq!(server.acceptor.connections().count(), 1);
+    let (mut sender, _connection) = h2(&server).await;
+    let answer = sender.send_request(h2_request("/")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(server.acceptor.connections().count(), 2);
+    drop(stream);
+    server.count(1).await;
+}
+
+#[tokio::test]
+async fn the_alert_reaches_a_stranger_that_has_already_written() {
+    let server = Server::start(Limits::default());
+    // In TLS 1.3 the client is done before the server has seen that there is no certificate.
+    let mut stream = server.try_connect(&server.stranger).await.unwrap();
+    let _ = stream.write_all(&[b'x'; 20_000]).await;
+    let error = timeout(PATIENCE, stream.read_to_end(&mut Vec::new()))
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(error.to_string().contains("CertificateRequired"), "{error}");
+    let refusal = server.log.refusal().await;
+    assert_eq!(refusal.reason, HandshakeReason::NoCertificate);
+    assert_eq!(server.acceptor.connections().count(), 0);
+}
+
+#[tokio::test]
+async fn plain_http_silence_and_going_away_are_told_apart() {
+    let server = Server::start(Limits {
+        handshake_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    });
+    let mut plain = TcpStream::connect(server.address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    read_to_close(&mut plain).await;
+    assert_eq!(server.log.refusal().await.reason, HandshakeReason::NotTls);
+
+    let mut gone = TcpStream::connect(server.address).await.unwrap();
+    gone.write_all(b"\x16\x03\x01\x02").await.unwrap();
+    drop(gone);
+    assert_eq!(server.log.refusal().await.reason, HandshakeReason::Closed);
+
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    read_to_close(&mut silent).await;
+    assert_eq!(server.log.refusal().await.reason, HandshakeReason::Timeout);
+}
+
+#[tokio::test]
+async fn a_flood_holds_no_more_connections_than_the_limit() {
+    let server = Server::start(Limits {
+        connections: 20,
+        connections_per_ip: 10,
+        ..Limits::default()
+    });
+    let mut producer = server.connect().await;
+    get(&mut producer, "/").await;
+    let mut strangers = Vec::new();
+    for _ in 0..40 {
+        strangers.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    for stranger in &mut strangers[9..] {
+        let mut byte = [0];
+        let read = timeout(PATIENCE, stranger.read(&mut byte)).await.unwrap();
+        assert!(matches!(read, Ok(0) | Err(_)));
+        assert_eq!(server.log.limit().await, LimitReached::ConnectionsPerIp);
+    }
+    get(&mut producer, "/").await;
+    drop(strangers);
+    // Their places are free again.
+    timeout(PATIENCE, async {
+        while server.try_connect(&server.client).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_in_both_versions_of_http() {
+    let server = Server::start(quick(Duration::from_millis(150)));
+    let mut stream = server.connect().await;
+    get(&mut stream, "/").await;
+    let (mut sender, connection) = h2(&server).await;
+    sender.send_request(h2_request("/")).await.unwrap();
+    let mut never_spoke = server.connect().await;
+    assert_eq!(read_to_close(&mut stream).await, b"");
+    assert_eq!(read_to_close(&mut never_spoke).await, b"");
+    // A GOAWAY and a clean end: the client knows that nothing was lost.
+    timeout(PATIENCE, connection).await.unwrap().unwrap().unwrap();
+    server.count(0).await;
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_not_idle() {
+    let server = Server::start(quick(Duration::from_millis(80)));
+    let mut waiting = server.connect().await;
+    waiting.write_all(request("/wait").as_bytes()).await.unwrap();
+    // Another connection goes through a whole idle time meanwhile.
+    let mut idle = server.connect().await;
+    read_to_close(&mut idle).await;
+    server.release.notify_one();
+    read_answer(&mut waiting).await;
+    read_to_close(&mut waiting).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_or_trickles_cannot_hold_a_connection() {
+    let server = Server::start(quick(Duration::from_millis(100)));
+    // Never reads: the answers fill all buffers, then the server can write no more.
+    let mut deaf = server.connect().await;
+    let many = request("/").repeat(100);
+    while timeout(Duration::from_millis(300), deaf.write_all(many.as_bytes()))
+        .await
+        .is_ok_and(|written| written.is_ok())
+    {}
+    let mut trickle = server.connect().await;
+    let trickling = async { while trickle.write_all(b"x").await.is_ok() {} };
+    timeout(PATIENCE, trickling).await.unwrap();
+    server.count(0).await;
+}
+
+#[tokio::test]
+async fn connections_that_fail_are_closed_idle_at_once_and_busy_after_their_answer() {
+    let server = Server::start(Limits::default());
+    let mut idle = server.connect().await;
+    get(&mut idle, "/").await;
+    let mut busy = server.connect().await;
+    busy.write_all(request("/wait").as_bytes()).await.unwrap();
+    let (mut sender, connection) = h2(&server).await;
+    let answering = tokio::spawn(sender.send_request(h2_request("/wait")));
+    // Both requests wait: a third connection's exchange comes after them.
+    get(&mut server.connect().await, "/").await;
+    let connections = server.acceptor.connections();
+    assert_eq!(connections.close_where(|_| false), 0);
+    assert!(connections.close_where(|peer| peer.leaf().subject().to_string() == "CN=producer") >= 3);
+    assert_eq!(read_to_close(&mut idle).await, b"");
+    server.release.notify_waiters();
+    server.release.notify_one();
+    let answer = read_answer(&mut busy).await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    read_to_close(&mut busy).await;
+    server.release.notify_one();
+    assert_eq!(answering.await.unwrap().unwrap().status(), StatusCode::OK);
+    timeout(PATIENCE, connection).await.unwrap().unwrap().unwrap();
+    server.count(0).await;
+}
+
+#[tokio::test]
+async fn a_cut_connection_ends_whatever_is_in_flight() {
+    let server = Server::start(Limits::default());
+    let mut busy = server.connect().await;
+    busy.write_all(request("/wait").as_bytes()).await.unwrap();
+    server.count(1).await;
+    assert_eq!(server.acceptor.connections().abort_where(|_| true), 1);
+    let ended = timeout(PATIENCE, busy.read(&mut [0; 64])).await.unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)));
+    server.count(0).await;
+}
+
+#[tokio::test]
+async fn a_handler_may_make_its_answer_the_last_one() {
+    let server = Server::start(Limits::default());
+    let mut stream = server.connect().await;
+    let answer = get(&mut stream, "/last").await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert_eq!(read_to_close(&mut stream).await, b"");
+    let (mut sender, connection) = h2(&server).await;
+    let answer = sender.send_request(h2_request("/last")).await.unwrap();
+    assert_eq!(
+        answer.into_body().collect().await.unwrap().to_bytes(),
+        "CN=producer"
+    );
+    timeout(PATIENCE, connection).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_has_begun_handshakes_among_it() {
+    let mut server = Server::start(Limits::default());
+    let mut idle = server.connect().await;
+    get(&mut idle, "/").await;
+    let mut busy = server.connect().await;
+    busy.write_all(request("/wait").as_bytes()).await.unwrap();
+    get(&mut server.connect().await, "/").await;
+    // In the backlog or accepted, but no byte of its handshake is sent yet.
+    let tcp = TcpStream::connect(server.address).await.unwrap();
+    server.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(read_to_close(&mut idle).await, b"");
+    let mut late = server.shake_hands(tcp, &server.client).await.unwrap();
+    let answer = get(&mut late, "/").await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    read_to_close(&mut late).await;
+    TcpStream::connect(server.address).await.unwrap_err();
+    server.release.notify_one();
+    assert!(read_answer(&mut busy).await.contains("connection: close"));
+    drop((busy, late));
+    timeout(PATIENCE, &mut server.served)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_cuts_what_does_not_end_in_time() {
+    let mut server = Server::start(Limits::default());
+    let mut busy = server.connect().await;
+    busy.write_all(request("/wait").as_bytes()).await.unwrap();
+    server.count(1).await;
+    server.stop.take().unwrap().send(()).unwrap();
+    timeout(PATIENCE, &mut server.served)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    server.count(0).await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_peers_own_address_counts_and_is_recorded() {
+    let limits = Limits {
+        connections_per_ip: 1,
+        ..Limits::default()
+    };
+    let server = Server::start_behind(limits, vec!["127.0.0.0/8".parse().unwrap()]);
+    let through = async |header: &[u8]| {
+        let mut tcp = TcpStream::connect(server.address).await.unwrap();
+        tcp.write_all(header).await.unwrap();
+        tcp
+    };
+    let first = through(b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n").await;
+    let mut first = server.shake_hands(first, &server.client).await.unwrap();
+    get(&mut first, "/").await;
+    let peer: SocketAddr = "192.0.2.1:1".parse().unwrap();
+    assert_eq!(
+        server
+            .acceptor
+            .connections()
+            .close_where(|peers| peers.address() == peer),
+        1
+    );
+    read_to_close(&mut first).await;
+    server.count(0).await;
+
+    let other = through(b"PROXY TCP4 192.0.2.2 127.0.0.1 1 2\r\n").await;
+    let mut other = server.shake_hands(other, &server.client).await.unwrap();
+    get(&mut other, "/").await;
+    let second = through(b"PROXY TCP4 192.0.2.2 127.0.0.1 3 4\r\n").await;
+    server
+        .shake_hands(second, &server.client)
+        .await
+        .unwrap_err();
+    assert_eq!(server.log.limit().await, LimitReached::ConnectionsPerIp);
+
+    let mut plain = through(b"PROXY TCP4 192.0.2.3 127.0.0.1 5 6\r\nGET /").await;
+    read_to_close(&mut plain).await;
+    let refusal = server.log.refusal().await;
+    assert_eq!(refusal.reason, HandshakeReason::NotTls);
+    assert_eq!(refusal.address, "192.0.2.3:5".parse().unwrap());
+
+    server.try_connect(&server.client).await.unwrap_err();
+    let refusal = server.log.refusal().await;
+    assert_eq!(refusal.reason, HandshakeReason::Malformed);
+    assert!(refusal.detail.contains("no PROXY header"), "{refusal:?}");
+
+    // A health check says LOCAL and goes: no refusal. What follows it is one, and the only one.
+    drop(through(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0").await);
+    drop(through(b"PROXY TC").await);
+    let refusal = server.log.refusal().await;
+    assert_eq!(refusal.reason, HandshakeReason::Closed);
+    assert!(refusal.detail.contains("PROXY"), "{refusal:?}");
+    assert!(server.log.refusals.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_proxy_header_from_a_stranger_is_no_tls() {
+    let server = Server::start_behind(Limits::default(), vec!["10.0.0.0/8".parse().unwrap()]);
+    let mut tcp = TcpStream::connect(server.address).await.unwrap();
+    tcp.write_all(b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n")
+        .await
+        .unwrap();
+    read_to_close(&mut tcp).await;
+    let refusal = server.log.refusal().await;
+    assert_eq!(refusal.reason, HandshakeReason::NotTls);
+    assert_eq!(refusal.address.ip(), Ipv4Addr::LOCALHOST);
+    // Who is no proxy needs no header.
+    get(&mut server.connect().await, "/").await;
+}
+
+#[tokio::test]
+async fn bounds_may_change_while_connections_are_open() {
+    let server = Server::start(Limits::default());
+    let mut held = server.connect().await;
+    get(&mut held, "/").await;
+    server.acceptor.reconfigure(
+        Limits {
+            connections_per_ip: 1,
+            ..Limits::default()
+        },
+        Vec::new(),
+    );
+    server.try_connect(&server.client).await.unwrap_err();
+    assert_eq!(server.log.limit().await, LimitReached::ConnectionsPerIp);
+    get(&mut held, "/").await;
+}

@@ -1,0 +1,234 @@
+//! Serves the providers' side: accepts, drives each connection, and stops without losing what has begun.
+//!
+//! The loop is our own since axum-server's cannot end one connection among many, nor let a handshake that
+//! has begun come to its end when the server stops. Each connection is driven by hyper in the version of HTTP
+//! that ALPN chose, with every bound that hyper has set here.
+
+use std::{
+    error::Error,
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use axum_server::accept::Accept;
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::{http1, http2},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    task::unconstrained,
+    time,
+};
+use tower::Service;
+
+use super::{
+    accept::Acceptor,
+    connections::{Connection, Http, Signal},
+    listener::BACKLOG,
+};
+
+/// A request's line and headers, all together.
+const HEAD_BYTES: u32 = 32 * 1024;
+/// Streams of one HTTP/2 connection that are open at once.
+const STREAMS: u32 = 100;
+/// What one HTTP/2 stream, and one connection, may send before it is read.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// Streams that a peer opened and reset before we looked (CVE-2023-44487), and resets that it provoked
+/// (CVE-2025-8671), until its connection is ended.
+const RESETS_PENDING: usize = 32;
+const RESETS_PROVOKED: usize = 128;
+/// A pause after an `accept` that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long the last connections are waited for after they were cut.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// Serves all listeners until `stop` resolves; then accepts no more, answers what is in flight, closes, and
+/// returns when no connection is left, or `grace` later after cutting those that are.
+pub async fn serve<S, B>(
+    listeners: Vec<std::net::TcpListener>,
+    acceptor: Acceptor,
+    service: S,
+    stop: impl Future<Output = ()>,
+    grace: Duration,
+) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let listeners: Vec<TcpListener> = listeners
+        .into_iter()
+        .map(|listener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        })
+        .collect::<io::Result<_>>()?;
+    let protocols = Arc::new(Protocols::new());
+    // Each task holds a sender and never uses it: when the last one is gone, so are the tasks.
+    let (alive, mut ended) = mpsc::channel::<()>(1);
+    let (stopping, stopped) = watch::channel(());
+    let connections = acceptor.connections().clone();
+    let sweeper = tokio::spawn({
+        let acceptor = acceptor.clone();
+        async move { acceptor.sweep().await }
+    });
+    for listener in listeners {
+        let (acceptor, service) = (acceptor.clone(), service.clone());
+        let (protocols, alive) = (Arc::clone(&protocols), alive.clone());
+        tokio::spawn(accept_all(listener, stopped.clone(), move |tcp| {
+            let connection = connection(
+                acceptor.clone(),
+                Arc::clone(&protocols),
+                tcp,
+                service.clone(),
+            );
+            let alive = alive.clone();
+            tokio::spawn(async move {
+                connection.await;
+                drop(alive);
+            });
+        }));
+    }
+    drop((alive, service));
+    stop.await;
+    // The listening tasks hold senders too, so `ended` can't resolve before they have left.
+    drop(stopping);
+    connections.stop();
+    if time::timeout(grace, ended.recv()).await.is_err() {
+        connections.abort_where(|_| true);
+        let _ = time::timeout(CUT_GRACE, ended.recv()).await;
+    }
+    sweeper.abort();
+    Ok(())
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    mut stopped: watch::Receiver<()>,
+    mut spawn: impl FnMut(TcpStream),
+) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, _)) => spawn(tcp),
+                Err(error) if is_peers(&error) => {}
+                Err(_) => time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+    // The kernel has completed these for us: closing the listener would reset them.
+    for _ in 0..BACKLOG {
+        match unconstrained(listener.accept()).now_or_never() {
+            Some(Ok((tcp, _))) => spawn(tcp),
+            Some(Err(error)) if is_peers(&error) => {}
+            Some(Err(_)) | None => break,
+        }
+    }
+}
+
+/// The peer went away before it was accepted: no fault of ours, and no reason to pause.
+fn is_peers(error: &io::Error) -> bool {
+    [
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::Interrupted,
+    ]
+    .contains(&error.kind())
+}
+
+async fn connection<S, B>(acceptor: Acceptor, protocols: Arc<Protocols>, tcp: TcpStream, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    // The acceptor has told its observer of the refusal.
+    let Ok((stream, service)) = acceptor.accept(tcp, service).await else {
+        return;
+    };
+    let connection = service.connection().clone();
+    let (io, service) = (TokioIo::new(stream), TowerToHyperService::new(service));
+    match connection.http() {
+        Http::One => {
+            let driven = protocols.one.serve_connection(io, service);
+            drive(driven, &connection, |driven| driven.graceful_shutdown()).await;
+        }
+        Http::Two => {
+            let driven = Box::pin(protocols.two.serve_connection(io, service));
+            drive(driven, &connection, |driven| {
+                driven.get_mut().as_mut().graceful_shutdown()
+            })
+            .await;
+        }
+    }
+}
+
+/// Drives a connection to its end, or until it is told to end.
+async fn drive<C: Future>(driven: C, connection: &Connection, close: fn(Pin<&mut C>)) {
+    let mut driven = pin!(driven);
+    let mut closing = false;
+    poll_fn(|cx| {
+        connection.register(cx.waker());
+        match connection.signal() {
+            Signal::Open => {}
+            Signal::Close => {
+                if !closing {
+                    closing = true;
+                    close(driven.as_mut());
+                }
+            }
+            Signal::Abort => return Poll::Ready(()),
+        }
+        driven.as_mut().poll(cx).map(drop)
+    })
+    .await;
+}
+
+/// The hyper settings of a connection, made once.
+#[derive(Debug)]
+struct Protocols {
+    one: http1::Builder,
+    two: http2::Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    fn new() -> Self {
+        let mut one = http1::Builder::new();
+        // hyper's own timer for heads costs each request a registration; `Connections` sweeps instead.
+        one.timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_buf_size(2 * HEAD_BYTES as usize)
+            .max_header_size(HEAD_BYTES as usize);
+        let mut two = http2::Builder::new(TokioExecutor::new());
+        two.timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEAD_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(64 * 1024)
+            .max_pending_accept_reset_streams(RESETS_PENDING)
+            .max_local_error_reset_streams(RESETS_PROVOKED);
+        Self { one, two }
+    }
+}
