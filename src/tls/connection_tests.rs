@@ -386,7 +386,11 @@ async fn idle_connections_are_closed_in_both_versions_of_http() {
     assert_eq!(read_to_close(&mut stream).await, b"");
     assert_eq!(read_to_close(&mut never_spoke).await, b"");
     // A GOAWAY and a clean end: the client knows that nothing was lost.
-    timeout(PATIENCE, connection).await.unwrap().unwrap().unwrap();
+    timeout(PATIENCE, connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     server.count(0).await;
 }
 
@@ -394,7 +398,10 @@ async fn idle_connections_are_closed_in_both_versions_of_http() {
 async fn a_request_in_flight_is_not_idle() {
     let server = Server::start(quick(Duration::from_millis(80)));
     let mut waiting = server.connect().await;
-    waiting.write_all(request("/wait").as_bytes()).await.unwrap();
+    waiting
+        .write_all(request("/wait").as_bytes())
+        .await
+        .unwrap();
     // Another connection goes through a whole idle time meanwhile.
     let mut idle = server.connect().await;
     read_to_close(&mut idle).await;
@@ -432,7 +439,9 @@ async fn connections_that_fail_are_closed_idle_at_once_and_busy_after_their_answ
     get(&mut server.connect().await, "/").await;
     let connections = server.acceptor.connections();
     assert_eq!(connections.close_where(|_| false), 0);
-    assert!(connections.close_where(|peer| peer.leaf().subject().to_string() == "CN=producer") >= 3);
+    assert!(
+        connections.close_where(|peer| peer.leaf().subject().to_string() == "CN=producer") >= 3
+    );
     assert_eq!(read_to_close(&mut idle).await, b"");
     server.release.notify_waiters();
     server.release.notify_one();
@@ -441,7 +450,11 @@ async fn connections_that_fail_are_closed_idle_at_once_and_busy_after_their_answ
     read_to_close(&mut busy).await;
     server.release.notify_one();
     assert_eq!(answering.await.unwrap().unwrap().status(), StatusCode::OK);
-    timeout(PATIENCE, connection).await.unwrap().unwrap().unwrap();
+    timeout(PATIENCE, connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     server.count(0).await;
 }
 
@@ -470,7 +483,11 @@ async fn a_handler_may_make_its_answer_the_last_one() {
         answer.into_body().collect().await.unwrap().to_bytes(),
         "CN=producer"
     );
-    timeout(PATIENCE, connection).await.unwrap().unwrap().unwrap();
+    timeout(PATIENCE, connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]

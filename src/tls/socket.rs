@@ -40,7 +40,10 @@ pub struct Socket {
 
 /// What an authenticated connection holds until it is closed.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the guards are held for what they do when they are dropped")]
+#[expect(
+    dead_code,
+    reason = "the guards are held for what they do when they are dropped"
+)]
 pub(super) struct Established {
     pub(super) connection: Connection,
     pub(super) entered: Entered,
