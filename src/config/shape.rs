@@ -1,0 +1,584 @@
+//! Reads the shape of a tree: every value that has the wrong one is told, with what belongs there, and the rest is
+//! read as if it were not there, so that one reading finds all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer,
+    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+use super::fault::Findings;
+use super::key::{KeyPath, Step};
+use super::tree::{Node, Origin, Value};
+
+/// Values without a shape that are told of one file.
+const MISFITS_MAX: usize = 200;
+
+/// Reads `tree`, which stands at `at`, as far as it has a shape; tells the rest to `findings`.
+pub(super) fn read<T: de::DeserializeOwned + Default>(
+    tree: &Node,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> T {
+    let mut tree = tree.clone();
+    for _ in 0..MISFITS_MAX {
+        let misfit = match T::deserialize(Reading(&tree)) {
+            Ok(read) => return read,
+            Err(misfit) => misfit,
+        };
+        let (path, what, mend) = misfit.in_words();
+        let told = path
+            .steps()
+            .iter()
+            .fold(at.clone(), |told, step| told.then(step.clone()));
+        findings.shapeless(told, what, mend);
+        let taken = match misfit.kind {
+            // What is missing cannot be taken away: the table that lacks it is.
+            Kind::Missing { .. } => path.steps().split_last().map(|(_, above)| above.to_vec()),
+            Kind::UnknownKey { .. } | Kind::UnknownWord { .. } | Kind::Unfit { .. } | Kind::Words(_) => {
+                Some(path.steps().to_vec())
+            }
+        };
+        if !taken.is_some_and(|path| tree.take(&path)) {
+            break;
+        }
+    }
+    T::default()
+}
+
+/// The nearest of `known` to `word`, if one is near enough to have been meant.
+pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let reach = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= reach)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edits from one word to the other, in either case: a letter more, less, another, or two swapped.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.to_lowercase().chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    let mut last = None;
+    for (i, a) in one.to_lowercase().chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, b) in other.iter().copied().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+            let mut cost = (at(&row, j) + usize::from(a != b))
+                .min(at(&row, j + 1) + 1)
+                .min(at(&next, j) + 1);
+            let swapped = j > 0 && last == Some(b) && other.get(j - 1).copied() == Some(a);
+            if swapped {
+                cost = cost.min(at(&before, j - 1) + 1);
+            }
+            next.push(cost);
+        }
+        before = std::mem::replace(&mut row, next);
+        last = Some(a);
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+/// A value that has not the shape that belongs there.
+#[derive(Debug)]
+struct Misfit {
+    /// The steps from the root, the last first.
+    path: Vec<Step>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    UnknownKey {
+        key: String,
+        known: &'static [&'static str],
+    },
+    UnknownWord {
+        word: String,
+        known: &'static [&'static str],
+    },
+    Missing {
+        key: &'static str,
+    },
+    Unfit {
+        found: String,
+        expected: String,
+    },
+    Words(String),
+}
+
+impl Misfit {
+    fn of(kind: Kind) -> Self {
+        Self {
+            path: Vec::new(),
+            kind,
+        }
+    }
+
+    fn inside(mut self, step: Step) -> Self {
+        self.path.push(step);
+        self
+    }
+
+    /// The whole path, what is wrong, and how to mend it.
+    fn in_words(&self) -> (KeyPath, String, String) {
+        let path: KeyPath = self.path.iter().rev().cloned().collect();
+        match &self.kind {
+            Kind::UnknownKey { key, known } => {
+                let mend = match nearest(key, known.iter().copied()) {
+                    Some(nearest) => format!("did you mean {nearest}?"),
+                    None if known.is_empty() => "take it out".to_owned(),
+                    None => format!("the keys here are {}", known.join(", ")),
+                };
+                (path.key(key), "unknown key".to_owned(), mend)
+            }
+            Kind::UnknownWord { word, known } => {
+                let what = format!("unknown value {word:?}");
+                let mend = match nearest(word, known.iter().copied()) {
+                    Some(nearest) => format!("did you mean {nearest:?}?"),
+                    None => format!("write {}", one_of(known)),
+                };
+                (path, what, mend)
+            }
+            Kind::Missing { key } => (
+                path.key(key),
+                "is missing".to_owned(),
+                format!("add {key} = …"),
+            ),
+            Kind::Unfit { found, expected } => (
+                path,
+                format!("{found} does not belong here"),
+                format!("write {expected}"),
+            ),
+            Kind::Words(words) => (
+                path,
+                "this value does not belong here".to_owned(),
+                format!("write {words}"),
+            ),
+        }
+    }
+}
+
+/// `"a", "b" or "c"`.
+fn one_of(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => String::new(),
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, what, mend) = self.in_words();
+        write!(f, "{path}: {what}; {mend}")
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+impl de::Error for Misfit {
+    fn custom<T: fmt::Display>(words: T) -> Self {
+        Self::of(Kind::Words(words.to_string()))
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Bool(_) => Value::Boolean(true).kind(),
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) => Value::Integer(0).kind(),
+            Unexpected::Float(_) => Value::Float(0.0).kind(),
+            // The text itself is not told: it may be a secret in the wrong place.
+            Unexpected::Char(_) | Unexpected::Str(_) | Unexpected::Bytes(_) => {
+                Value::Text(String::new()).kind()
+            }
+            Unexpected::Seq => Value::List(Vec::new()).kind(),
+            Unexpected::Map | Unexpected::StructVariant => Value::Table(BTreeMap::new()).kind(),
+            Unexpected::Other(other) => other,
+            Unexpected::Unit
+            | Unexpected::Option
+            | Unexpected::NewtypeStruct
+            | Unexpected::Enum
+            | Unexpected::UnitVariant
+            | Unexpected::NewtypeVariant
+            | Unexpected::TupleVariant => "this value",
+        };
+        let expected = expected.to_string();
+        let expected = match expected.as_str() {
+            "a string" => "a text in quotes".to_owned(),
+            "a sequence" => "a list in square brackets".to_owned(),
+            "a boolean" => "true or false".to_owned(),
+            "a map" => "a table".to_owned(),
+            "i64" | "u64" | "u32" | "u16" | "usize" => "a whole number".to_owned(),
+            other if other.starts_with("struct ") => "a table".to_owned(),
+            _ => expected,
+        };
+        Self::of(Kind::Unfit {
+            found: found.to_owned(),
+            expected,
+        })
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match found {
+            Unexpected::Signed(number) => Self::out_of_range(number.to_string(), expected),
+            Unexpected::Unsigned(number) => Self::out_of_range(number.to_string(), expected),
+            Unexpected::Bool(_)
+            | Unexpected::Float(_)
+            | Unexpected::Char(_)
+            | Unexpected::Str(_)
+            | Unexpected::Bytes(_)
+            | Unexpected::Unit
+            | Unexpected::Option
+            | Unexpected::NewtypeStruct
+            | Unexpected::Seq
+            | Unexpected::Map
+            | Unexpected::Enum
+            | Unexpected::UnitVariant
+            | Unexpected::NewtypeVariant
+            | Unexpected::TupleVariant
+            | Unexpected::StructVariant
+            | Unexpected::Other(_) => Self::invalid_type(found, expected),
+        }
+    }
+
+    fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
+        Self::of(Kind::UnknownWord {
+            word: word.to_owned(),
+            known,
+        })
+    }
+
+    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
+        Self::of(Kind::UnknownKey {
+            key: key.to_owned(),
+            known,
+        })
+    }
+
+    fn missing_field(key: &'static str) -> Self {
+        Self::of(Kind::Missing { key })
+    }
+}
+
+impl Misfit {
+    fn out_of_range(number: String, expected: &dyn Expected) -> Self {
+        let expected = match expected.to_string().as_str() {
+            "u16" => format!("a whole number from 0 to {}", u16::MAX),
+            "u32" => format!("a whole number from 0 to {}", u32::MAX),
+            "u64" | "usize" => "a whole number that is not negative".to_owned(),
+            other => other.to_owned(),
+        };
+        Self::of(Kind::Unfit {
+            found: number,
+            expected,
+        })
+    }
+}
+
+/// Lends a node to serde.
+struct Reading<'de>(&'de Node);
+
+impl Reading<'_> {
+    /// The text of a variable, whose type is what is asked for.
+    fn of_variable(&self) -> Option<&str> {
+        match (&self.0.value, &self.0.origin) {
+            (Value::Text(text), Origin::Variable(_)) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn integer<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit>
+    where
+        Self: Deserializer<'de, Error = Misfit>,
+    {
+        if matches!(self.0.value, Value::Void) {
+            return visitor.visit_u64(0);
+        }
+        match self.of_variable().and_then(|text| text.trim().parse().ok()) {
+            Some(integer) => visitor.visit_i64(integer),
+            None => self.deserialize_any(visitor),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Reading<'de> {
+    type Error = Misfit;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match &self.0.value {
+            Value::Text(text) => visitor.visit_str(text),
+            Value::Integer(integer) => match (i64::try_from(*integer), u64::try_from(*integer)) {
+                (Ok(integer), _) => visitor.visit_i64(integer),
+                (_, Ok(integer)) => visitor.visit_u64(integer),
+                _ => Err(de::Error::invalid_type(
+                    Unexpected::Other("a number as large as this"),
+                    &visitor,
+                )),
+            },
+            Value::Float(float) => visitor.visit_f64(*float),
+            Value::Boolean(boolean) => visitor.visit_bool(*boolean),
+            Value::Time => Err(de::Error::invalid_type(
+                Unexpected::Other(Value::Time.kind()),
+                &visitor,
+            )),
+            Value::List(elements) => visitor.visit_seq(Elements {
+                elements: elements.iter().enumerate(),
+            }),
+            Value::Table(entries) => visitor.visit_map(Entries {
+                entries: entries.iter(),
+                value: None,
+            }),
+            Value::Void => visitor.visit_unit(),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.0.value {
+            Value::Void => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        if matches!(self.0.value, Value::Void) {
+            return visitor.visit_bool(false);
+        }
+        match self.of_variable().map(str::trim) {
+            Some("true") => visitor.visit_bool(true),
+            Some("false") => visitor.visit_bool(false),
+            Some(_) | None => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.integer(visitor)
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.integer(visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.integer(visitor)
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.integer(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.0.value {
+            Value::Void => visitor.visit_str(""),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        self.deserialize_str(visitor)
+    }
+
+    /// A variable's text that is no TOML list is a list separated by commas; an empty one is an empty list.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.of_variable() {
+            Some(text) if text.trim().starts_with('[') => {
+                let found = Unexpected::Other("a list that is no TOML");
+                Err(de::Error::invalid_type(
+                    found,
+                    &"a list as [\"a\", \"b\"], or a,b",
+                ))
+            }
+            Some(text) => visitor.visit_seq(Parts { rest: Some(text) }),
+            None => match self.0.value {
+                Value::Void => visitor.visit_seq(Parts { rest: None }),
+                _ => self.deserialize_any(visitor),
+            },
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        match self.0.value {
+            Value::Void => visitor.visit_map(Entries {
+                entries: Default::default(),
+                value: None,
+            }),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        match self.0.value {
+            // A struct may be written as a list in serde's eyes, but not in ours.
+            Value::List(_) => Err(de::Error::invalid_type(Unexpected::Seq, &"a table")),
+            _ => self.deserialize_map(visitor),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        match (&self.0.value, words.first()) {
+            (Value::Text(word), _) => visitor.visit_enum(Word(word)),
+            (Value::Void, Some(first)) => visitor.visit_enum(Word(first)),
+            _ => Err(Misfit::of(Kind::Unfit {
+                found: self.0.value.kind().to_owned(),
+                expected: one_of(words),
+            })),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i128 u8 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
+        ignored_any
+    }
+}
+
+struct Elements<'de> {
+    elements: std::iter::Enumerate<std::slice::Iter<'de, Node>>,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'de> {
+    type Error = Misfit;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Misfit> {
+        let Some((index, element)) = self.elements.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(Reading(element))
+            .map(Some)
+            .map_err(|misfit| misfit.inside(Step::Index(index)))
+    }
+}
+
+struct Entries<'de> {
+    entries: std::collections::btree_map::Iter<'de, String, Node>,
+    value: Option<(&'de String, &'de Node)>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = Misfit;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Misfit> {
+        self.value = self.entries.next();
+        let Some((key, _)) = self.value else {
+            return Ok(None);
+        };
+        let key: StrDeserializer<'_, Misfit> = key.as_str().into_deserializer();
+        seed.deserialize(key).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Misfit> {
+        let Some((key, value)) = self.value.take() else {
+            return Err(de::Error::custom("a value for every key"));
+        };
+        seed.deserialize(Reading(value))
+            .map_err(|misfit| misfit.inside(Step::Key(key.clone())))
+    }
+}
+
+/// The parts of a variable's text, between commas.
+struct Parts<'de> {
+    rest: Option<&'de str>,
+}
+
+impl<'de> SeqAccess<'de> for Parts<'_> {
+    type Error = Misfit;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Misfit> {
+        let Some(text) = self.rest.filter(|rest| !rest.trim().is_empty()) else {
+            return Ok(None);
+        };
+        let (part, rest) = match text.split_once(',') {
+            Some((part, rest)) => (part, Some(rest)),
+            None => (text, None),
+        };
+        self.rest = rest;
+        let part: StringDeserializer<Misfit> = part.trim().to_owned().into_deserializer();
+        seed.deserialize(part).map(Some)
+    }
+}
+
+/// A word out of several.
+struct Word<'a>(&'a str);
+
+impl<'de> EnumAccess<'de> for Word<'_> {
+    type Error = Misfit;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Misfit> {
+        let word: StrDeserializer<'_, Misfit> = self.0.into_deserializer();
+        Ok((seed.deserialize(word)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Word<'_> {
+    type Error = Misfit;
+
+    fn unit_variant(self) -> Result<(), Misfit> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Misfit> {
+        Err(de::Error::custom("one word"))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Misfit> {
+        Err(de::Error::custom("one word"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Misfit> {
+        Err(de::Error::custom("one word"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn the_nearest_key_is_the_one_that_was_meant() {
+        let keys = ["listen", "paths", "limits", "certificate"];
+        assert_eq!(nearest("litsen", keys), Some("listen"));
+        assert_eq!(nearest("path", keys), Some("paths"));
+        assert_eq!(nearest("Listen", keys), Some("listen"));
+        assert_eq!(nearest("certificat_e", keys), Some("certificate"));
+        assert_eq!(nearest("port", keys), None);
+        assert_eq!(nearest("", keys), None);
+    }
+}
