@@ -13,7 +13,11 @@ use super::tree::{Node, Origin, Value};
 const PREFIX: &str = "COUNTERSIGN_";
 
 /// Variables that are ours, but no keys of the file.
-const RESERVED: [&str; 3] = ["COUNTERSIGN_CONFIG", "COUNTERSIGN_LOG", "COUNTERSIGN_LOG_FORMAT"];
+const RESERVED: [&str; 3] = [
+    "COUNTERSIGN_CONFIG",
+    "COUNTERSIGN_LOG",
+    "COUNTERSIGN_LOG_FORMAT",
+];
 
 /// The sections of the file, which a variable's first part must name.
 const SECTIONS: [&str; 6] = ["server", "admin", "tls", "store", "tenants", "profiles"];
@@ -217,7 +221,12 @@ fn lay(here: &mut Node, path: &[Part], name: &Arc<str>, value: Node) -> Result<(
             let spelled = spelled(&part.as_key());
             let known = entries.keys().find(|key| self::spelled(key) == spelled);
             let key = known.cloned().unwrap_or_else(|| part.as_key());
-            lay(entries.entry(key).or_insert_with(absent), below, name, value)
+            lay(
+                entries.entry(key).or_insert_with(absent),
+                below,
+                name,
+                value,
+            )
         }
         (Value::List(elements), Part::Index(index)) => {
             let length = elements.len();
@@ -254,7 +263,10 @@ fn is_of_kubernetes(name: &str) -> bool {
     name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
         || port.is_some_and(|rest| {
-            rest.is_empty() || rest.trim_start_matches('_').starts_with(|c: char| c.is_ascii_digit())
+            rest.is_empty()
+                || rest
+                    .trim_start_matches('_')
+                    .starts_with(|c: char| c.is_ascii_digit())
         })
 }
 
@@ -264,7 +276,9 @@ mod tests {
     use crate::config::key::KeyPath;
 
     fn laid_over(text: &str, variables: &[(&str, &str)]) -> (Node, Vec<String>) {
-        let owned = variables.iter().map(|(name, value)| (name.to_string(), value.into()));
+        let owned = variables
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.into()));
         let environment: Environment = owned.collect();
         let mut tree = Node::parse(text).0;
         let strays = environment.lay_over(&mut tree);
@@ -304,11 +318,16 @@ mod tests {
         let variables: Vec<(String, String)> = (0..12)
             .map(|i| (format!("COUNTERSIGN_TENANTS__{i}__ID"), format!("t{i}")))
             .collect();
-        let variables: Vec<(&str, &str)> =
-            variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let variables: Vec<(&str, &str)> = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let (tree, strays) = laid_over("", &variables);
         assert!(strays.is_empty(), "{strays:?}");
-        assert_eq!(text(&tree, &KeyPath::of(&["tenants"]).index(11).key("id")), "t11");
+        assert_eq!(
+            text(&tree, &KeyPath::of(&["tenants"]).index(11).key("id")),
+            "t11"
+        );
     }
 
     #[test]

@@ -45,8 +45,11 @@ impl KeyPath {
             let (key, indices) = part.split_once('[').unwrap_or((part, ""));
             path.0.push(Step::Key(key.trim_matches('"').into()));
             let indices = indices.split('[').map(|index| index.trim_end_matches(']'));
-            path.0
-                .extend(indices.filter_map(|index| index.parse().ok()).map(Step::Index));
+            path.0.extend(
+                indices
+                    .filter_map(|index| index.parse().ok())
+                    .map(Step::Index),
+            );
         }
         path
     }
@@ -96,8 +99,14 @@ mod tests {
 
     #[test]
     fn a_path_is_written_as_it_is_spoken_of() {
-        let path = KeyPath::of(&["tenants"]).index(0).key("producers").index(12);
-        assert_eq!(path.key("subject").to_string(), "tenants[0].producers[12].subject");
+        let path = KeyPath::of(&["tenants"])
+            .index(0)
+            .key("producers")
+            .index(12);
+        assert_eq!(
+            path.key("subject").to_string(),
+            "tenants[0].producers[12].subject"
+        );
         assert_eq!(KeyPath::of(&["a b", ""]).to_string(), "\"a b\".\"\"");
         let read = KeyPath::of(&["profiles", "acme"]).dotted("event.when[1].type");
         assert_eq!(read.to_string(), "profiles.acme.event.when[1].type");

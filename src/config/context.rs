@@ -1,0 +1,129 @@
+//! What the reading of one configuration shares: findings, the environment, and every file that it names.
+
+use std::collections::BTreeSet;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::environment::{Environment, Stray};
+use super::fault::Findings;
+use super::key::KeyPath;
+
+/// The longest file that is read, but for revocation lists.
+pub(super) const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// The reading of one configuration.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) findings: Findings,
+    pub(super) environment: &'a Environment,
+    /// Where relative paths begin.
+    pub(super) base: PathBuf,
+    /// Every file that was named, there or not: what a reload watches.
+    pub(super) files: BTreeSet<PathBuf>,
+    /// Variables that secrets refer to.
+    pub(super) variables: BTreeSet<String>,
+    /// Variables that name no key; those that secrets refer to need not.
+    pub(super) strays: Vec<Stray>,
+}
+
+impl Context<'_> {
+    /// The path as seen from here.
+    pub(super) fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// Reads the file that the value at `key` names, or tells why it cannot.
+    pub(super) fn read(
+        &mut self,
+        key: &KeyPath,
+        path: &Path,
+        bytes_max: usize,
+    ) -> Option<FileRead> {
+        self.files.insert(path.to_owned());
+        match read_file(path, bytes_max) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                let (what, mend) = unreadable(path, &error);
+                self.findings.fault(key, what, mend);
+                None
+            }
+        }
+    }
+}
+
+/// A file as it was at one moment.
+pub(super) struct FileRead {
+    pub(super) bytes: Vec<u8>,
+    pub(super) metadata: Metadata,
+}
+
+impl FileRead {
+    /// Whether users other than its owner and group may read it.
+    #[cfg(unix)]
+    pub(super) fn is_open_to_others(&self) -> bool {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.metadata.permissions().mode() & 0o007 != 0
+    }
+
+    /// Whether users other than its owner and group may read it.
+    #[cfg(not(unix))]
+    pub(super) fn is_open_to_others(&self) -> bool {
+        let _unknown = &self.metadata;
+        false
+    }
+}
+
+/// Reads a regular file of at most `bytes_max` bytes.
+pub(super) fn read_file(path: &Path, bytes_max: usize) -> io::Result<FileRead> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(bytes_max)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    Read::by_ref(&mut file)
+        .take(bound)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(FileRead { bytes, metadata })
+}
+
+/// What an unreadable file is told as: what, and mend.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> (String, String) {
+    let path = path.display();
+    // Only what has a mend of its own is told apart.
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound {
+        (
+            format!("{path} does not exist"),
+            "make it, or name another file; relative paths begin where the configuration file is"
+                .to_owned(),
+        )
+    } else if kind == io::ErrorKind::PermissionDenied {
+        (
+            format!("{path} cannot be read by this user"),
+            "let the user that runs countersign read it, and no other".to_owned(),
+        )
+    } else if kind == io::ErrorKind::IsADirectory {
+        (
+            format!("{path} is a directory"),
+            "name a file in it".to_owned(),
+        )
+    } else if kind == io::ErrorKind::FileTooLarge {
+        (
+            format!("{path} is too large for what it should hold"),
+            "name another file".to_owned(),
+        )
+    } else {
+        (
+            format!("{path} cannot be read ({error})"),
+            "mend the cause, or name another file".to_owned(),
+        )
+    }
+}

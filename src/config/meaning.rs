@@ -1,0 +1,318 @@
+//! What `[server]`, `[admin]` and `[store]` mean, in the types of the rooms.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::secret::Secret;
+use crate::store::{NotAUrl, Url};
+use crate::tls::{self, Network, ReusePort};
+
+use super::context::Context;
+use super::fault::Findings;
+use super::file::{self, Span};
+use super::key::KeyPath;
+use super::secrets;
+
+/// The providers' side.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Where it listens. A change needs a restart.
+    pub listen: SocketAddr,
+    /// Whether another process may listen there too. A change needs a restart.
+    pub reuse_port: ReusePort,
+    /// The paths at which every producer without a path of its own delivers.
+    pub paths: Vec<Arc<str>>,
+    /// Load balancers that speak the PROXY protocol.
+    pub trusted_proxies: Vec<Network>,
+    /// Bounds of connections.
+    pub connections: tls::Limits,
+    /// The longest body of a delivery.
+    pub body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a request may take from its head to its answer.
+    pub request_timeout: Duration,
+}
+
+/// The operator's side.
+#[derive(Clone, Debug)]
+pub struct AdminSettings {
+    /// Where it listens. A change needs a restart.
+    pub listen: SocketAddr,
+    /// Any one of these opens it; none where it listens on loopback and asks for none.
+    pub tokens: Vec<Secret>,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Where it is. A change needs a restart.
+    pub url: Url,
+    /// Bounds of what waits for it. A change needs a restart.
+    pub limits: crate::inbox::Limits,
+}
+
+pub(super) fn server(shape: &file::Server, findings: &mut Findings) -> Option<ServerSettings> {
+    let at = KeyPath::of(&["server"]);
+    let listen = address(&shape.listen, &at.key("listen"), "0.0.0.0:8443", findings);
+    let paths = paths(&shape.paths, &at.key("paths"), findings);
+    let trusted_proxies = shape.trusted_proxies.iter().enumerate();
+    let trusted_proxies = trusted_proxies
+        .filter_map(|(index, text)| match text.parse() {
+            Ok(network) => Some(network),
+            Err(fault) => {
+                let key = at.key("trusted_proxies").index(index);
+                tell(&key, &tls::NetworkFault::to_string(&fault), findings);
+                None
+            }
+        })
+        .collect();
+    let limits = &shape.limits;
+    let at = at.key("limits");
+    let timeouts = Duration::from_millis(10)..=Duration::from_secs(3600);
+    let mut timeout =
+        |key: &str, span: Span| self::span(span, timeouts.clone(), &at.key(key), findings);
+    let handshake_timeout = timeout("handshake_timeout", limits.handshake_timeout);
+    let header_timeout = timeout("header_timeout", limits.header_timeout);
+    let body_timeout = timeout("body_timeout", limits.body_timeout);
+    let request_timeout = timeout("request_timeout", limits.request_timeout);
+    let mut number = |key: &str, value: i64, range: RangeInclusive<i64>| {
+        self::number(value, range, &at.key(key), findings)
+    };
+    let body_bytes = number("body_bytes", limits.body_bytes, 1..=64 << 20);
+    let connections = number("connections", limits.connections, 1..=1_000_000);
+    let per_ip = number(
+        "connections_per_ip",
+        limits.connections_per_ip,
+        1..=1_000_000,
+    );
+    if let (Some(body), Some(request)) = (body_timeout, request_timeout)
+        && body > request
+    {
+        let what = "a body may take longer than its whole request";
+        let mend = "make it shorter than request_timeout";
+        findings.warn(&at.key("body_timeout"), what, mend);
+    }
+    Some(ServerSettings {
+        listen: listen?,
+        reuse_port: if shape.reuse_port {
+            ReusePort::Yes
+        } else {
+            ReusePort::No
+        },
+        paths,
+        trusted_proxies,
+        connections: tls::Limits {
+            connections: connections?,
+            connections_per_ip: per_ip?,
+            handshake_timeout: handshake_timeout?,
+            header_timeout: header_timeout?,
+        },
+        body_bytes: body_bytes?,
+        body_timeout: body_timeout?,
+        request_timeout: request_timeout?,
+    })
+}
+
+pub(super) fn admin(
+    shape: &file::Admin,
+    server: Option<&ServerSettings>,
+    context: &mut Context<'_>,
+) -> Option<AdminSettings> {
+    let at = KeyPath::of(&["admin"]);
+    let key = at.key("listen");
+    let listen = address(&shape.listen, &key, "127.0.0.1:9443", &mut context.findings);
+    let token_key = at.key("token");
+    let loaded = match &shape.token {
+        Some(reference) => secrets::load(reference, &token_key, context),
+        None => Vec::new(),
+    };
+    let visible = |secret: &Secret| secret.expose().iter().all(u8::is_ascii_graphic);
+    if !loaded.iter().all(|token| visible(&token.secret)) {
+        let what = "the token holds what no header can carry";
+        let mend = "use letters and digits alone, as openssl rand -hex 32 prints";
+        context.findings.fault(&token_key, what, mend);
+    }
+    if let Some(listen) = listen {
+        if !listen.ip().to_canonical().is_loopback() && shape.token.is_none() {
+            context.findings.fault(
+                &key,
+                "the operator's side would be open to others than this machine",
+                "write 127.0.0.1:9443, or set admin.token to a secret, as \"file:certs/admin.token\"",
+            );
+        }
+        if let Some(server) = server
+            && server.listen.port() == listen.port()
+            && listen.port() != 0
+            && (server.listen.ip() == listen.ip()
+                || server.listen.ip().is_unspecified()
+                || listen.ip().is_unspecified())
+        {
+            let what = "is where server.listen is";
+            let mend = "give the operator's side a port of its own, as 127.0.0.1:9443";
+            context.findings.fault(&key, what, mend);
+        }
+    }
+    Some(AdminSettings {
+        listen: listen?,
+        tokens: loaded.into_iter().map(|token| token.secret).collect(),
+    })
+}
+
+pub(super) fn store(
+    shape: &file::Store,
+    server: Option<&ServerSettings>,
+    context: &mut Context<'_>,
+) -> Option<StoreSettings> {
+    let at = KeyPath::of(&["store"]);
+    let url = match shape.url.parse::<Url>() {
+        Ok(url) => Some(url.relative_to(&context.base)),
+        Err(fault) => {
+            // The text is not told: a store's address may hold a password.
+            match fault {
+                NotAUrl::Scheme => {
+                    let mend = "write sqlite:PATH or postgres://USER@HOST/DATABASE";
+                    let what = "names no kind of store that is known here";
+                    context.findings.fault(&at.key("url"), what, mend);
+                }
+                NotAUrl::NoPath | NotAUrl::Memory => {
+                    tell(&at.key("url"), &fault.to_string(), &mut context.findings);
+                }
+            }
+            None
+        }
+    };
+    let at = at.key("limits");
+    let limits = &shape.limits;
+    let findings = &mut context.findings;
+    let mut number = |key: &str, value: i64, range: RangeInclusive<i64>| {
+        self::number(value, range, &at.key(key), findings)
+    };
+    let queue_deliveries = number("queue_deliveries", limits.queue_deliveries, 1..=1_000_000);
+    let queue_bytes = number("queue_bytes", limits.queue_bytes, 1..=1 << 40);
+    let batch_deliveries = number("batch_deliveries", limits.batch_deliveries, 1..=4096);
+    let waits = Duration::from_millis(100)..=Duration::from_secs(600);
+    let wait = self::span(limits.wait, waits, &at.key("wait"), findings);
+    if let (Some(queue), Some(server)) = (queue_bytes, server)
+        && queue < server.body_bytes
+    {
+        let what = "a body as long as server.limits.body_bytes would never fit";
+        let mend = format!("write {} or more", server.body_bytes);
+        findings.fault(&at.key("queue_bytes"), what, mend);
+    }
+    Some(StoreSettings {
+        url: url?,
+        limits: crate::inbox::Limits {
+            queue_deliveries: queue_deliveries?,
+            queue_bytes: queue_bytes?,
+            batch_deliveries: batch_deliveries?,
+            wait: wait?,
+        },
+    })
+}
+
+/// Tells a neighbour's fault, whose words are `what; mend`.
+pub(super) fn tell(key: &KeyPath, words: &str, findings: &mut Findings) {
+    let (what, mend) = words.split_once("; ").unwrap_or((words, ""));
+    findings.fault(key, what, mend);
+}
+
+/// A path of the providers' side, as it stands in a request's first line.
+pub(super) fn path(text: &str, key: &KeyPath, findings: &mut Findings) -> Option<Arc<str>> {
+    let wrong = if !text.starts_with('/') {
+        Some(("does not begin with /", format!("write \"/{text}\"")))
+    } else if let Some(at) = text.find(['?', '#']) {
+        let path = text.get(..at).unwrap_or("/");
+        Some((
+            "a path has no query and no fragment",
+            format!("write {path:?}"),
+        ))
+    } else if !text.chars().all(|c| c.is_ascii_graphic()) {
+        Some((
+            "holds a character that no request can have there",
+            "write it percent-encoded, as requests have it".to_owned(),
+        ))
+    } else if text.len() > 1024 {
+        Some((
+            "is longer than 1024 bytes",
+            "write a shorter path".to_owned(),
+        ))
+    } else {
+        None
+    };
+    match wrong {
+        Some((what, mend)) => {
+            findings.fault(key, what, mend);
+            None
+        }
+        None => Some(text.into()),
+    }
+}
+
+fn paths(shape: &[String], at: &KeyPath, findings: &mut Findings) -> Vec<Arc<str>> {
+    let mut paths: Vec<Arc<str>> = Vec::new();
+    for (index, text) in shape.iter().enumerate() {
+        let key = at.index(index);
+        let Some(path) = self::path(text, &key, findings) else {
+            continue;
+        };
+        if paths.contains(&path) {
+            findings.fault(&key, "this path is in the list already", "take it out");
+        } else {
+            paths.push(path);
+        }
+    }
+    paths
+}
+
+fn address(
+    text: &str,
+    key: &KeyPath,
+    example: &str,
+    findings: &mut Findings,
+) -> Option<SocketAddr> {
+    match text.parse() {
+        Ok(address) => Some(address),
+        Err(_no_address) => {
+            let what = format!("{text:?} is no IP address with a port");
+            findings.fault(
+                key,
+                what,
+                format!("write {example}, or [::]:8443 for IPv6 too"),
+            );
+            None
+        }
+    }
+}
+
+fn number(
+    value: i64,
+    range: RangeInclusive<i64>,
+    key: &KeyPath,
+    findings: &mut Findings,
+) -> Option<usize> {
+    if !range.contains(&value) {
+        let mend = format!("write a number from {} to {}", range.start(), range.end());
+        findings.fault(key, format!("{value} is out of range"), mend);
+        return None;
+    }
+    usize::try_from(value).ok()
+}
+
+/// A span of time within bounds.
+pub(super) fn span(
+    span: Span,
+    range: RangeInclusive<Duration>,
+    key: &KeyPath,
+    findings: &mut Findings,
+) -> Option<Duration> {
+    if !range.contains(&span.0) {
+        let (least, most) = (Span(*range.start()), Span(*range.end()));
+        let mend = format!("write a time from \"{least}\" to \"{most}\"");
+        findings.fault(key, format!("{span} is out of range"), mend);
+        return None;
+    }
+    Some(span.0)
+}

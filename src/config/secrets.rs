@@ -1,0 +1,194 @@
+//! Loads secrets from where their references point.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::secret::{Secret, SecretReference};
+
+use super::context::Context;
+use super::key::KeyPath;
+
+/// The longest file of secrets.
+const SECRET_FILE_BYTES_MAX: usize = 64 << 10;
+/// Secrets in one file, at most: each is tried for every delivery.
+const SECRETS_MAX: usize = 16;
+/// Fewer bits than this are named by `check`.
+const BITS_MIN: usize = 128;
+
+/// A secret and what it may be called in a log: its reference, never its value.
+#[derive(Clone, Debug)]
+pub struct Labelled {
+    /// `file:PATH`, `file:PATH#2` for the second line of that file, `env:NAME`.
+    pub label: Arc<str>,
+    /// The secret.
+    pub secret: Secret,
+}
+
+/// Loads what the reference at `key` points to, or tells why it cannot. A file of several lines holds several
+/// secrets, all of them active, so that one can follow the other.
+pub(super) fn load(reference: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Labelled> {
+    let Ok(parsed) = reference.parse::<SecretReference>() else {
+        // The text is not told: it may be the secret itself.
+        context.findings.fault(
+            key,
+            "is no reference to a secret",
+            "write \"file:PATH\" or \"env:NAME\", never the secret itself",
+        );
+        return Vec::new();
+    };
+    let (label, content) = match &parsed {
+        SecretReference::File(path) => {
+            let path = context.resolve(path);
+            match read(&path, key, context) {
+                Some(content) => (parsed.to_string(), content),
+                None => return Vec::new(),
+            }
+        }
+        SecretReference::Env(name) => {
+            context.variables.insert(name.clone());
+            match context.environment.bytes(name) {
+                Some(bytes) => (parsed.to_string(), Secret::new(bytes.to_vec())),
+                None => {
+                    context.findings.fault(
+                        key,
+                        format!("the variable {name} is not set"),
+                        format!("set {name} to the secret, or name another variable"),
+                    );
+                    return Vec::new();
+                }
+            }
+        }
+    };
+    let lines = lines(content.expose());
+    if lines.len() > SECRETS_MAX {
+        context.findings.fault(
+            key,
+            format!("{label} holds more than {SECRETS_MAX} secrets"),
+            "keep those that are in use, one a line",
+        );
+        return Vec::new();
+    }
+    let mut secrets = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let place = match index {
+            0 => label.clone(),
+            later => format!("{label}#{}", later + 1),
+        };
+        if line.iter().all(u8::is_ascii_whitespace) {
+            let what = match lines.len() {
+                1 => format!("{place} is empty"),
+                _ => format!("line {} of {label} is empty", index + 1),
+            };
+            context
+                .findings
+                .fault(key, what, "write one secret a line, and nothing else");
+            continue;
+        }
+        if line.trim_ascii() != *line {
+            context.findings.warn(
+                key,
+                format!("{place} begins or ends with white space, which is part of the secret"),
+                "take it out, unless the provider's secret has it",
+            );
+        }
+        let bits = bits(line);
+        if bits < BITS_MIN {
+            context.findings.warn(
+                key,
+                format!("{place} is weak: {bits} bits at most"),
+                format!("use a random secret of at least {BITS_MIN} bits, as openssl rand -hex 32 prints"),
+            );
+        }
+        secrets.push(Labelled {
+            label: place.into(),
+            secret: Secret::new(line.to_vec()),
+        });
+    }
+    secrets
+}
+
+fn read(path: &Path, key: &KeyPath, context: &mut Context<'_>) -> Option<Secret> {
+    let read = context.read(key, path, SECRET_FILE_BYTES_MAX)?;
+    if read.is_open_to_others() {
+        context.findings.warn(
+            key,
+            format!(
+                "{} can be read by every user of this machine",
+                path.display()
+            ),
+            format!("chmod 600 {}", path.display()),
+        );
+    }
+    // From here on the bytes are wiped when they are dropped.
+    Some(Secret::new(read.bytes))
+}
+
+/// The lines of a text, less the one newline at its end. What is no text, or a key in PEM, is one secret.
+fn lines(content: &[u8]) -> Vec<&[u8]> {
+    let content = match content.strip_suffix(b"\n") {
+        Some(content) => content.strip_suffix(b"\r").unwrap_or(content),
+        None => content,
+    };
+    if std::str::from_utf8(content).is_err() || content.starts_with(b"-----BEGIN ") {
+        return vec![content];
+    }
+    let lines = content.split(|byte| *byte == b'\n');
+    lines
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .collect()
+}
+
+/// The most bits that a secret of this form can hold.
+fn bits(secret: &[u8]) -> usize {
+    // Providers put words of their own before the random part: whsec_, sk_live_.
+    let random = match secret.iter().rposition(|byte| *byte == b'_') {
+        Some(at)
+            if secret
+                .iter()
+                .take(at)
+                .all(|byte| byte.is_ascii_alphabetic() || *byte == b'_') =>
+        {
+            secret.get(at + 1..).unwrap_or_default()
+        }
+        Some(_) | None => secret,
+    };
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte);
+    if random.iter().all(u8::is_ascii_hexdigit) {
+        random.len() * 4
+    } else if random.iter().all(is_base64) {
+        random.iter().filter(|byte| **byte != b'=').count() * 6
+    } else {
+        random.len() * 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_trailing_newline_is_no_part_of_a_secret() {
+        assert_eq!(lines(b"abc\n"), [b"abc"]);
+        assert_eq!(lines(b"abc\r\n"), [b"abc"]);
+        assert_eq!(lines(b"abc"), [b"abc"]);
+        assert_eq!(lines(b" abc "), [b" abc "]);
+        assert_eq!(lines(b"old\nnew\n"), [b"old", b"new"]);
+        assert_eq!(lines(b"abc\n\n"), [&b"abc"[..], b""]);
+        assert_eq!(lines(b""), [b""]);
+    }
+
+    #[test]
+    fn a_binary_secret_or_a_key_in_pem_is_one() {
+        assert_eq!(lines(b"\xff\n\x00"), [b"\xff\n\x00"]);
+        let pem = b"-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----";
+        assert_eq!(lines(pem), [pem]);
+    }
+
+    #[test]
+    fn a_secret_is_as_strong_as_its_alphabet() {
+        assert_eq!(bits(b"0123456789abcdef0123456789abcdef"), 128);
+        assert_eq!(bits(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), 192);
+        assert!(bits(b"hunter2!") < BITS_MIN);
+        assert!(bits(b"a-secret-of-thirty-two-bytes-len") >= BITS_MIN);
+    }
+}
