@@ -2,11 +2,13 @@
 //!
 //! A profile is data ([`ProfileDescriptor`]), checked and compiled once ([`Profile`]).
 
+mod catalogue;
 mod challenge;
 mod descriptor;
 mod document;
 mod extend;
 mod facts;
+mod filter;
 mod form;
 mod grammar;
 mod json;
@@ -20,6 +22,7 @@ mod template;
 mod when;
 mod xml;
 
+pub use catalogue::{Profiles, builtin};
 pub use challenge::ChallengeAnswer;
 pub use descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
@@ -30,4 +33,4 @@ pub use descriptor::{
 pub use document::NotAnObject;
 pub use facts::{Facts, NoPayment, PaymentFacts};
 pub use key::KeyFault;
-pub use profile::{Answer, AnswerBody, Profile, ProfileFault, Profiles, builtin};
+pub use profile::{Answer, AnswerBody, Profile, ProfileFault};

@@ -1,8 +1,5 @@
 //! A profile with meaning: everything that its text says is checked here, once, when it is loaded.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
-
 use http::StatusCode;
 use jiff::SignedDuration;
 
@@ -72,7 +69,7 @@ pub(super) struct TimestampRule {
 }
 
 impl Profile {
-    /// Checks and compiles a profile that extends nothing (see [`Profiles::compile`]), or names all its faults.
+    /// Checks and compiles a profile that extends nothing (see [`Profiles::compile`](super::Profiles::compile)), or names all its faults.
     pub fn compile(name: &str, descriptor: &ProfileDescriptor) -> Result<Self, Vec<ProfileFault>> {
         let mut faults = Faults::default();
         if let Some(base) = &descriptor.extends {
@@ -181,104 +178,6 @@ impl Profile {
     pub fn has_a_timestamp(&self) -> bool {
         self.timestamp.is_some()
     }
-}
-
-/// Profiles by name.
-#[derive(Clone, Debug, Default)]
-pub struct Profiles {
-    by_name: BTreeMap<Box<str>, Arc<Profile>>,
-}
-
-impl Profiles {
-    /// Compiles all of `descriptors`, each of which may extend another of them or one of `known`.
-    /// The faults come with the name of their profile.
-    pub fn compile(
-        descriptors: &BTreeMap<String, ProfileDescriptor>,
-        known: &Profiles,
-    ) -> Result<Self, Vec<(String, ProfileFault)>> {
-        let mut profiles = known.clone();
-        let mut faults = Vec::new();
-        for (name, descriptor) in descriptors {
-            let whole = match extended(name, descriptor, descriptors, known) {
-                Ok(whole) => whole,
-                Err(fault) => {
-                    faults.push((name.clone(), fault));
-                    continue;
-                }
-            };
-            match Profile::compile(name, &whole) {
-                Ok(profile) => {
-                    profiles
-                        .by_name
-                        .insert(name.as_str().into(), Arc::new(profile));
-                }
-                Err(own) => faults.extend(own.into_iter().map(|fault| (name.clone(), fault))),
-            }
-        }
-        if faults.is_empty() {
-            Ok(profiles)
-        } else {
-            Err(faults)
-        }
-    }
-
-    /// The profile of this name.
-    pub fn get(&self, name: &str) -> Option<&Arc<Profile>> {
-        self.by_name.get(name)
-    }
-
-    /// All of them, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
-        self.by_name.values()
-    }
-}
-
-/// The built-in profiles, compiled on first use.
-pub fn builtin() -> &'static Profiles {
-    static BUILTIN: LazyLock<Profiles> = LazyLock::new(|| {
-        // That the embedded file holds is a test; should it not, there are no built-in profiles.
-        let descriptors = toml::from_str(include_str!("profiles.toml")).unwrap_or_default();
-        Profiles::compile(&descriptors, &Profiles::default()).unwrap_or_default()
-    });
-    &BUILTIN
-}
-
-/// A descriptor with all that it extends filled in. A chain may be as long as there are profiles, never a ring.
-fn extended(
-    name: &str,
-    descriptor: &ProfileDescriptor,
-    descriptors: &BTreeMap<String, ProfileDescriptor>,
-    known: &Profiles,
-) -> Result<ProfileDescriptor, ProfileFault> {
-    let fault = |what: String, mend: &str| ProfileFault {
-        key: "extends".to_owned(),
-        what,
-        mend: mend.to_owned(),
-    };
-    let mut whole = descriptor.clone();
-    let mut passed = vec![name];
-    while let Some(base) = whole.extends.take() {
-        // A profile that extends its own name builds on the known one that it hides.
-        let own = descriptors
-            .get_key_value(&base)
-            .filter(|(own, _)| passed.last() != Some(&own.as_str()));
-        if let Some((own, descriptor)) = own {
-            if passed.contains(&own.as_str()) {
-                return Err(fault(
-                    format!("\"{name}\" extends itself by way of \"{base}\""),
-                    "break the ring",
-                ));
-            }
-            passed.push(own);
-            whole = whole.over(descriptor);
-        } else if let Some(known) = known.get(&base) {
-            whole = whole.over(known.descriptor());
-        } else {
-            let mend = "`countersign profiles list` prints the built-in ones";
-            return Err(fault(format!("there is no profile \"{base}\""), mend));
-        }
-    }
-    Ok(whole)
 }
 
 /// Faults as they are found, each with its key.
@@ -495,25 +394,6 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_profiles_hold() {
-        let descriptors: BTreeMap<String, ProfileDescriptor> =
-            toml::from_str(include_str!("profiles.toml")).unwrap();
-        match Profiles::compile(&descriptors, &Profiles::default()) {
-            Ok(profiles) => assert!(profiles.get("timestamped").is_some()),
-            Err(faults) => panic!("{faults:#?}"),
-        }
-        for (name, descriptor) in &descriptors {
-            assert!(
-                descriptor
-                    .source
-                    .as_ref()
-                    .is_some_and(|source| !source.is_empty()),
-                "{name} has no source"
-            );
-        }
-    }
-
-    #[test]
     fn a_profile_without_anything_says_what_is_missing() {
         check("", "signature: is missing");
         check("[signature]", "signature.from: is missing");
@@ -651,39 +531,5 @@ mod tests {
             &format!("{base}body = \"{{header:cookie}}\""),
             "may not hold the header cookie",
         );
-    }
-
-    #[test]
-    fn a_profile_may_extend_another_and_never_itself() {
-        let text = "[a]\nextends = \"timestamped\"\n[a.timestamp]\npast = \"1m\"\n[a.event.status]\nx = \"failed\"\n\
-                    [timestamped]\nextends = \"timestamped\"\n[timestamped.answer]\naccepted = 200\n";
-        let descriptors = toml::from_str(text).unwrap();
-        let profiles = Profiles::compile(&descriptors, builtin()).unwrap();
-        let a = profiles.get("a").unwrap();
-        assert_eq!(
-            a.timestamp.as_ref().unwrap().past,
-            Some(SignedDuration::from_mins(1))
-        );
-        assert_eq!(
-            a.timestamp.as_ref().unwrap().future,
-            Some(SignedDuration::from_mins(5))
-        );
-        assert_eq!(a.descriptor().extends, None);
-        assert_eq!(
-            profiles.get("timestamped").unwrap().answer().accepted,
-            StatusCode::OK
-        );
-        assert_eq!(a.answer().accepted, StatusCode::OK);
-
-        let ring = toml::from_str("[a]\nextends = \"b\"\n[b]\nextends = \"a\"\n").unwrap();
-        let faults = Profiles::compile(&ring, builtin()).unwrap_err();
-        assert!(
-            faults
-                .iter()
-                .any(|(_, fault)| fault.what.contains("extends itself")),
-            "{faults:?}"
-        );
-        let unknown = toml::from_str("[a]\nextends = \"nobody\"\n").unwrap();
-        assert!(Profiles::compile(&unknown, builtin()).is_err());
     }
 }
