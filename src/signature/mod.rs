@@ -2,8 +2,11 @@
 //!
 //! A profile is data ([`ProfileDescriptor`]), checked and compiled once ([`Profile`]).
 
+mod asked;
 mod catalogue;
 mod challenge;
+mod clock;
+mod delivery;
 mod descriptor;
 mod document;
 mod extend;
@@ -24,6 +27,7 @@ mod xml;
 
 pub use catalogue::{Profiles, builtin};
 pub use challenge::ChallengeAnswer;
+pub use delivery::{Item, ItemVerdict, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery};
 pub use descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
     BodyFormat, ChallengeDescriptor, ChallengeText, Coverage, Encoding, EventDescriptor, KeyForm,

@@ -1,0 +1,187 @@
+//! Where a template's values come from: the request, the body, and what the producer's configuration adds.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderName};
+use serde_json::value::RawValue;
+
+use super::delivery::{Request, SignatureRefusal};
+use super::form;
+use super::grammar::Items;
+use super::key::Key;
+use super::scheme::Place;
+use super::template::{Unwritable, Value, Values};
+
+/// One delivery, or one item of it, as one secret looks at it.
+pub(super) struct Asked<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) body: &'a [u8],
+    /// The body as JSON, or the item; `None` where it is none.
+    pub(super) document: Option<&'a RawValue>,
+    pub(super) timestamp: Option<&'a str>,
+    pub(super) id: Option<&'a str>,
+    pub(super) items: Option<&'a Items<'a>>,
+    pub(super) url: Option<&'a str>,
+    pub(super) values: &'a BTreeMap<String, String>,
+    pub(super) secret: &'a [u8],
+    pub(super) key: Option<&'a Key>,
+}
+
+impl Values for Asked<'_> {
+    fn value(&self, value: &Value) -> Result<Option<Cow<'_, [u8]>>, Unwritable> {
+        let ambiguous = || Unwritable::Ambiguous(value.clone());
+        let text = match value {
+            Value::Body => return Ok(Some(Cow::Borrowed(self.body))),
+            Value::Secret => return Ok(Some(Cow::Borrowed(self.secret))),
+            Value::Header(name) => {
+                let found = only(self.request.headers, name).map_err(|_repeated| ambiguous())?;
+                return Ok(found.map(Cow::Borrowed));
+            }
+            Value::Query(name) => {
+                return form::value(query(self.request).as_bytes(), name)
+                    .map_err(|_repeated| ambiguous());
+            }
+            Value::Form(name) => {
+                return form::value(self.body, name).map_err(|_repeated| ambiguous());
+            }
+            Value::Json(pointer) => {
+                let Some(document) = self.document else {
+                    return Ok(None);
+                };
+                let text = pointer.text(document).map_err(|_repeated| ambiguous())?;
+                return Ok(text.map(|text| match text {
+                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+                }));
+            }
+            Value::Url => return Ok(self.url.map(|url| public_url(url, self.request))),
+            Value::Item(key) => match self.items {
+                Some(items) => items.named(key).map_err(|_several| ambiguous())?,
+                None => None,
+            },
+            Value::Timestamp => self.timestamp,
+            Value::Id => self.id,
+            Value::Method => Some(self.request.method.as_str()),
+            Value::PathAndQuery => Some(self.request.path_and_query),
+            Value::KeyId => self.values.get("key_id").map(String::as_str),
+            Value::Config(name) => self.values.get(&**name).map(String::as_str),
+        };
+        Ok(text.map(|text| Cow::Borrowed(text.as_bytes())))
+    }
+
+    fn mac(&self, bytes: &[u8]) -> Option<String> {
+        let mut run = self.key?.start();
+        run.update(bytes);
+        run.finish().bytes().map(hex::encode)
+    }
+}
+
+impl From<Unwritable> for SignatureRefusal {
+    fn from(unwritable: Unwritable) -> Self {
+        match unwritable {
+            Unwritable::Absent(value) => Self::Missing {
+                what: value.to_string(),
+            },
+            Unwritable::Ambiguous(value) => Self::Malformed {
+                what: format!("{value} stands twice, or cannot be read"),
+            },
+        }
+    }
+}
+
+/// A header stands more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RepeatedHeader;
+
+/// The one value of a header. Two readers could take two values from a repeated one.
+pub(super) fn only<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a [u8]>, RepeatedHeader> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (first, None) => Ok(first.map(|value| value.as_bytes())),
+        (_, Some(_)) => Err(RepeatedHeader),
+    }
+}
+
+/// The query string, without the question mark.
+pub(super) fn query<'a>(request: &Request<'a>) -> &'a str {
+    let parts = request.path_and_query.split_once('?');
+    parts.map_or("", |(_, query)| query)
+}
+
+/// The URL as the provider knows it, never from `Host`: the configured one whole where it has a query, with the
+/// request's query where it has a path, and with the request's path and query where it is only an origin.
+fn public_url<'a>(url: &'a str, request: &Request<'_>) -> Cow<'a, [u8]> {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let missing = if url.contains('?') {
+        ""
+    } else if after_scheme.trim_end_matches('/').contains('/') {
+        let at = request.path_and_query.find('?');
+        at.and_then(|at| request.path_and_query.get(at..))
+            .unwrap_or_default()
+    } else {
+        return Cow::Owned(
+            [url.trim_end_matches('/'), request.path_and_query]
+                .concat()
+                .into(),
+        );
+    };
+    Cow::Owned([url, missing].concat().into())
+}
+
+/// The texts that stand at a place; a header may be repeated there, and `all` takes every header of it.
+pub(super) fn texts<'a>(
+    place: &Place,
+    all: bool,
+    request: &Request<'a>,
+    body: &'a [u8],
+    document: Option<&'a RawValue>,
+) -> Result<Vec<Cow<'a, str>>, SignatureRefusal> {
+    let repeated = |what: &str| SignatureRefusal::Malformed {
+        what: format!("{what} stands twice"),
+    };
+    let found: Vec<Cow<'a, [u8]>> = match place {
+        Place::Header(names) => {
+            let present = |name: &&HeaderName| request.headers.contains_key(*name);
+            let names = names.iter().filter(present);
+            let names = names.take(if all { usize::MAX } else { 1 });
+            let values = names.flat_map(|name| request.headers.get_all(name));
+            values
+                .map(|value| Cow::Borrowed(value.as_bytes()))
+                .collect()
+        }
+        Place::Form(name) => {
+            let value = form::value(body, name).map_err(|_repeated| repeated(name))?;
+            value.into_iter().collect()
+        }
+        Place::Query(name) => {
+            let value = form::value(query(request).as_bytes(), name);
+            value
+                .map_err(|_repeated| repeated(name))?
+                .into_iter()
+                .collect()
+        }
+        Place::Json(pointer) => {
+            let text = document.map(|document| pointer.text(document)).transpose();
+            let text = text
+                .map_err(|_repeated| repeated(&pointer.to_string()))?
+                .flatten();
+            return Ok(text.into_iter().collect());
+        }
+        Place::Item(_) => Vec::new(),
+    };
+    found.into_iter().map(readable).collect()
+}
+
+fn readable(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, SignatureRefusal> {
+    let text = match bytes {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).ok(),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
+    };
+    text.ok_or_else(|| SignatureRefusal::Malformed {
+        what: "the signature's place holds bytes that are no text".to_owned(),
+    })
+}

@@ -1,0 +1,112 @@
+//! The sender's time: read strictly, and held against a clock that is an argument.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::delivery::SignatureRefusal;
+use super::descriptor::TimeUnit;
+use super::profile::TimestampRule;
+
+/// The longest timestamp that is read, in bytes.
+const TEXT_BYTES_MAX: usize = 40;
+
+impl TimeUnit {
+    /// The time that `text` states; signs, spaces and fractions are none of the numeric units'.
+    pub(super) fn read(self, text: &str) -> Option<Timestamp> {
+        if text.len() > TEXT_BYTES_MAX {
+            return None;
+        }
+        match self {
+            Self::S => Timestamp::from_second(digits(text)?).ok(),
+            Self::Ms => Timestamp::from_millisecond(digits(text)?).ok(),
+            Self::SOrMs if text.len() <= 11 => Timestamp::from_second(digits(text)?).ok(),
+            Self::SOrMs => Timestamp::from_millisecond(digits(text)?).ok(),
+            Self::Rfc3339 => text.parse().ok(),
+            Self::HttpDate => {
+                let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+                parser.parse_timestamp(text).ok()
+            }
+        }
+    }
+
+    /// A time as the provider writes it.
+    pub(super) fn written(self, time: Timestamp) -> String {
+        match self {
+            Self::S => time.as_second().to_string(),
+            Self::Ms | Self::SOrMs => time.as_millisecond().to_string(),
+            Self::Rfc3339 => format!("{time:.3}"),
+            Self::HttpDate => {
+                let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+                printer
+                    .timestamp_to_rfc9110_string(&time)
+                    .unwrap_or_default()
+            }
+        }
+    }
+}
+
+fn digits(text: &str) -> Option<i64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+impl TimestampRule {
+    /// Refuses a time that is too old or too far ahead; `tolerance` replaces both limits of the profile.
+    pub(super) fn check(
+        &self,
+        sent: Timestamp,
+        tolerance: Option<SignedDuration>,
+        now: Timestamp,
+    ) -> Result<(), SignatureRefusal> {
+        // Whole seconds cannot be told apart from their fractions: the edge itself is within the tolerance.
+        let clock = match self.unit {
+            TimeUnit::S | TimeUnit::HttpDate => {
+                Timestamp::from_second(now.as_second()).unwrap_or(now)
+            }
+            TimeUnit::Ms | TimeUnit::SOrMs | TimeUnit::Rfc3339 => now,
+        };
+        let age = clock.duration_since(sent);
+        let too_old = tolerance.or(self.past).is_some_and(|past| age > past);
+        let too_new = tolerance
+            .or(self.future)
+            .is_some_and(|future| -age > future);
+        if too_old || too_new {
+            return Err(SignatureRefusal::TimestampOutsideTolerance { sent, now });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_unit_is_read_strictly_and_written_back() {
+        for (unit, text) in [
+            (TimeUnit::S, "1674087231"),
+            (TimeUnit::Ms, "1674087231123"),
+            (TimeUnit::SOrMs, "1674087231123"),
+            (TimeUnit::Rfc3339, "2023-01-19T00:13:51.123Z"),
+            (TimeUnit::HttpDate, "Thu, 19 Jan 2023 00:13:51 GMT"),
+        ] {
+            let time = unit.read(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(time.as_second(), 1_674_087_231);
+            assert_eq!(unit.written(time), text);
+        }
+        for text in [
+            "",
+            "+1674087231",
+            " 1674087231",
+            "1674087231.0",
+            "-1",
+            "1e9",
+            "99999999999999999999",
+        ] {
+            assert_eq!(TimeUnit::S.read(text), None, "{text}");
+        }
+        assert_eq!(
+            TimeUnit::SOrMs.read("1674087231").map(Timestamp::as_second),
+            Some(1_674_087_231)
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! What gate 3 takes, and what it gives on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use jiff::Timestamp;
+
+use super::challenge::ChallengeAnswer;
+use crate::identity::Identified;
+
+/// What of a request is signed besides its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its path and query, as they stand in the request line.
+    pub path_and_query: &'a str,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// A delivery whose signature held. Only [`Verifier::verify`](super::Verifier::verify) makes one, so whoever
+/// holds it need not ask again.
+#[derive(Clone, Debug)]
+pub struct VerifiedDelivery {
+    from: Identified,
+    headers: HeaderMap,
+    proof: Proof,
+}
+
+/// What verifying found, whoever sent it.
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    pub(super) body: Bytes,
+    pub(super) items: Vec<Item>,
+    pub(super) signed_at: Option<Timestamp>,
+    pub(super) id: Option<Box<str>>,
+    pub(super) secret: Option<Arc<str>>,
+    pub(super) shadows: Vec<ShadowSecret>,
+    pub(super) challenge: Option<ChallengeAnswer>,
+}
+
+/// One event of a delivery.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its bytes: a slice of the delivery's body, or the whole of it.
+    pub body: Bytes,
+    /// Whether its own signature held.
+    pub verdict: ItemVerdict,
+}
+
+/// Whether an item may be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemVerdict {
+    /// Its signature held: its own, or that of the whole delivery.
+    Verified,
+    /// Its own signature did not hold; others of the delivery did.
+    Refused(SignatureRefusal),
+}
+
+/// What a secret that only watches (`shadow = true`) would have decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShadowSecret {
+    /// Its reference.
+    pub label: Arc<str>,
+    /// Whether it would have verified the delivery.
+    pub matches: bool,
+}
+
+/// Why gate 3 stays shut. What it tells is for the operator; the sender is told no more than the name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureRefusal {
+    /// Something that the scheme needs is not there.
+    #[error("{what} is missing")]
+    Missing {
+        /// What.
+        what: String,
+    },
+    /// It is there, and cannot be read.
+    #[error("{what}")]
+    Malformed {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// No listed signature is right for any active secret.
+    #[error("no signature is right for any active secret")]
+    Mismatch {
+        /// The secret that only watches, and would have verified the delivery.
+        shadow: Option<Arc<str>>,
+    },
+    /// The stated time is too old, or too far ahead.
+    #[error("the delivery was signed at {sent}, too far from {now}")]
+    TimestampOutsideTolerance {
+        /// What the sender states.
+        sent: Timestamp,
+        /// Our clock.
+        now: Timestamp,
+    },
+    /// The signature holds, and the body is another account's (403, as at gate 2).
+    #[error("the body does not name the account that is bound to the producer")]
+    AccountMismatch,
+}
+
+impl SignatureRefusal {
+    /// The problem's name, as the contract has it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "signature-missing",
+            Self::Malformed { .. } => "signature-malformed",
+            Self::Mismatch { .. } => "signature-mismatch",
+            Self::TimestampOutsideTolerance { .. } => "timestamp-outside-tolerance",
+            Self::AccountMismatch => "account-mismatch",
+        }
+    }
+}
+
+impl VerifiedDelivery {
+    pub(super) fn new(from: Identified, headers: HeaderMap, proof: Proof) -> Self {
+        Self {
+            from,
+            headers,
+            proof,
+        }
+    }
+
+    /// Who sent it.
+    pub fn from(&self) -> &Identified {
+        &self.from
+    }
+
+    /// All its headers; those that are not in the signed content are the sender's mere words.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The raw body.
+    pub fn body(&self) -> &Bytes {
+        &self.proof.body
+    }
+
+    /// Its events: at least one.
+    pub fn items(&self) -> &[Item] {
+        &self.proof.items
+    }
+
+    /// The time that the signature covers.
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.proof.signed_at
+    }
+
+    /// The delivery's id, where the signature covers one.
+    pub fn signed_id(&self) -> Option<&str> {
+        self.proof.id.as_deref()
+    }
+
+    /// The reference of the secret that verified it; `None` where nothing is signed.
+    pub fn secret(&self) -> Option<&Arc<str>> {
+        self.proof.secret.as_ref()
+    }
+
+    /// What the secrets that only watch would have decided.
+    pub fn shadows(&self) -> &[ShadowSecret] {
+        &self.proof.shadows
+    }
+
+    /// The answer that the provider waits for, where the delivery is a challenge and no event.
+    pub fn challenge(&self) -> Option<&ChallengeAnswer> {
+        self.proof.challenge.as_ref()
+    }
+}
