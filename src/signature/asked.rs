@@ -7,11 +7,13 @@ use http::{HeaderMap, HeaderName};
 use serde_json::value::RawValue;
 
 use super::delivery::{Request, SignatureRefusal};
+use super::descriptor::PlaceDescriptor;
 use super::form;
 use super::grammar::Items;
+use super::json::Pointer;
 use super::key::Key;
-use super::scheme::Place;
-use super::template::{Unwritable, Value, Values};
+use super::profile::{Faults, pointer};
+use super::template::{Unwritable, Value, Values, header_name};
 
 /// One delivery, or one item of it, as one secret looks at it.
 pub(super) struct Asked<'a> {
@@ -26,6 +28,66 @@ pub(super) struct Asked<'a> {
     pub(super) values: &'a BTreeMap<String, String>,
     pub(super) secret: &'a [u8],
     pub(super) key: Option<&'a Key>,
+}
+
+/// Where a text of the request stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The first of these that is present.
+    Header(Box<[HeaderName]>),
+    Form(Box<str>),
+    Json(Pointer),
+    Query(Box<str>),
+    Item(Box<str>),
+}
+
+impl Place {
+    pub(super) fn compile(
+        descriptor: &PlaceDescriptor,
+        key: &str,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let PlaceDescriptor {
+            header,
+            form,
+            json,
+            query,
+            item,
+        } = descriptor;
+        let mut places = Vec::new();
+        if let Some(headers) = header {
+            let names = headers
+                .iter()
+                .map(|name| header_name(name).map_err(|fault| fault.what));
+            let names = names.collect::<Result<Vec<_>, _>>();
+            let names = names.and_then(|names| {
+                if names.is_empty() {
+                    Err("names no header".to_owned())
+                } else {
+                    Ok(names)
+                }
+            });
+            places.push(
+                faults
+                    .keep(key, names, "write header = [\"x-signature\"]")
+                    .map(|names| Self::Header(names.into())),
+            );
+        }
+        places.extend(form.as_deref().map(|name| Some(Self::Form(name.into()))));
+        places.extend(
+            json.as_deref()
+                .map(|text| pointer(text, key, faults).map(Self::Json)),
+        );
+        places.extend(query.as_deref().map(|name| Some(Self::Query(name.into()))));
+        places.extend(item.as_deref().map(|name| Some(Self::Item(name.into()))));
+        if places.len() != 1 {
+            let mend =
+                "write one of header, form, json, query or item, as { header = [\"x-signature\"] }";
+            faults.add(key, "must name one place", mend);
+            return None;
+        }
+        places.pop().flatten()
+    }
 }
 
 impl Values for Asked<'_> {

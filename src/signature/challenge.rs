@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 
+use super::asked::Place;
 use super::descriptor::{ChallengeDescriptor, ChallengeText};
 use super::profile::{Faults, status};
-use super::scheme::{Place, configured};
+use super::scheme::configured;
 use super::template::{Template, Value, Values};
 
 /// The longest challenge that is answered, in bytes.

@@ -7,6 +7,8 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
 use super::challenge::ChallengeAnswer;
+use super::document::NotAnObject;
+use super::facts::Facts;
 use crate::identity::Identified;
 
 /// What of a request is signed besides its body.
@@ -46,15 +48,15 @@ pub(super) struct Proof {
 pub struct Item {
     /// Its bytes: a slice of the delivery's body, or the whole of it.
     pub body: Bytes,
-    /// Whether its own signature held.
+    /// Whether it may be believed, and if so what it tells.
     pub verdict: ItemVerdict,
 }
 
 /// Whether an item may be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemVerdict {
-    /// Its signature held: its own, or that of the whole delivery.
-    Verified,
+    /// Its signature held: its own, or that of the whole delivery. What it tells, if it can be read.
+    Verified(Result<Facts, NotAnObject>),
     /// Its own signature did not hold; others of the delivery did.
     Refused(SignatureRefusal),
 }

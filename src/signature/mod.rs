@@ -20,8 +20,12 @@ mod mapping;
 mod place;
 mod profile;
 mod scheme;
+mod secrets;
 mod select;
 mod template;
+#[cfg(test)]
+mod vectors;
+mod verify;
 mod when;
 mod xml;
 
@@ -38,3 +42,4 @@ pub use document::NotAnObject;
 pub use facts::{Facts, NoPayment, PaymentFacts};
 pub use key::KeyFault;
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};
+pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};

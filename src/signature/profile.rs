@@ -3,13 +3,18 @@
 use http::StatusCode;
 use jiff::SignedDuration;
 
+use super::asked::{self, Place};
 use super::challenge::Challenge;
+use super::delivery::Request;
 use super::descriptor::{
     AnswerDescriptor, Coverage, ProfileDescriptor, TimeUnit, TimestampDescriptor,
 };
+use super::document::NotAnObject;
+use super::facts::Facts;
 use super::json::{ListPointer, Pointer};
 use super::mapping::Mapping;
-use super::scheme::{Place, Scheme};
+use super::place::Around;
+use super::scheme::Scheme;
 
 /// A compiled profile: immutable, shared by every producer that uses it.
 #[derive(Debug)]
@@ -129,6 +134,16 @@ impl Profile {
             answer,
             challenges,
         })
+    }
+
+    /// What one event of a delivery tells. Only for bodies whose signature held: those that
+    /// [`Verifier::verify`](super::Verifier::verify) passed on, also when they are read again from the store.
+    pub fn facts(&self, item: &[u8], request: &Request<'_>) -> Result<Facts, NotAnObject> {
+        let around = Around {
+            headers: request.headers,
+            query: asked::query(request),
+        };
+        self.mapping.facts(item, around)
     }
 
     /// Its name.

@@ -1,29 +1,16 @@
 //! `[signature]` with meaning: where signatures stand, which key and algorithm each wants, what they cover.
 
-use http::HeaderName;
-
+pub(super) use super::asked::Place;
 use super::descriptor::{
     Algorithm, AlgorithmDescriptor, AlsoDescriptor, Coverage, Encoding, KeyForm, MacKind,
-    OneOrMany, PlaceDescriptor, ProfileDescriptor, SignatureDescriptor,
+    OneOrMany, ProfileDescriptor, SignatureDescriptor,
 };
 use super::grammar::{Grammar, KeyPattern, Pick};
-use super::json::Pointer;
-use super::profile::{Faults, pointer};
-use super::template::{Template, Value, header_name};
+use super::profile::Faults;
+use super::template::{Template, Value};
 
 /// How many forms of the content a profile may try.
 const CONTENTS_MAX: usize = 4;
-
-/// Where a text of the request stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The first of these that is present.
-    Header(Box<[HeaderName]>),
-    Form(Box<str>),
-    Json(Pointer),
-    Query(Box<str>),
-    Item(Box<str>),
-}
 
 /// A compiled signature scheme.
 #[derive(Clone, Debug)]
@@ -70,55 +57,6 @@ impl AlgorithmRule {
             Self::Fixed(algorithm) => std::slice::from_ref(algorithm),
             Self::ByItem { allow, .. } => allow,
         }
-    }
-}
-
-impl Place {
-    pub(super) fn compile(
-        descriptor: &PlaceDescriptor,
-        key: &str,
-        faults: &mut Faults,
-    ) -> Option<Self> {
-        let PlaceDescriptor {
-            header,
-            form,
-            json,
-            query,
-            item,
-        } = descriptor;
-        let mut places = Vec::new();
-        if let Some(headers) = header {
-            let names = headers
-                .iter()
-                .map(|name| header_name(name).map_err(|fault| fault.what));
-            let names = names.collect::<Result<Vec<_>, _>>();
-            let names = names.and_then(|names| {
-                if names.is_empty() {
-                    Err("names no header".to_owned())
-                } else {
-                    Ok(names)
-                }
-            });
-            places.push(
-                faults
-                    .keep(key, names, "write header = [\"x-signature\"]")
-                    .map(|names| Self::Header(names.into())),
-            );
-        }
-        places.extend(form.as_deref().map(|name| Some(Self::Form(name.into()))));
-        places.extend(
-            json.as_deref()
-                .map(|text| pointer(text, key, faults).map(Self::Json)),
-        );
-        places.extend(query.as_deref().map(|name| Some(Self::Query(name.into()))));
-        places.extend(item.as_deref().map(|name| Some(Self::Item(name.into()))));
-        if places.len() != 1 {
-            let mend =
-                "write one of header, form, json, query or item, as { header = [\"x-signature\"] }";
-            faults.add(key, "must name one place", mend);
-            return None;
-        }
-        places.pop().flatten()
     }
 }
 
@@ -170,6 +108,11 @@ impl Scheme {
         };
         scheme.check(profile, coverage, faults);
         Some(scheme)
+    }
+
+    /// The main scheme, then those of `also`.
+    pub(super) fn variants(&self) -> impl Iterator<Item = &Variant> {
+        std::iter::once(&self.main).chain(&self.also)
     }
 
     /// All values of all its contents.
@@ -283,6 +226,23 @@ impl Scheme {
         if !covered && !self.contents.is_empty() {
             let mend = "put {body} (or the signed fields) into it, or say signed = \"fields\" or \"reference\"";
             faults.add(content, "does not cover what `signed` says", mend);
+        }
+        // Whichever form is the right one, the same things must be signed: what one form leaves out could be
+        // anyone's.
+        let first = self
+            .contents
+            .first()
+            .map(Template::values)
+            .unwrap_or_default();
+        let differs =
+            |content: &Template| content.values().iter().any(|value| !first.contains(value));
+        if self
+            .contents
+            .iter()
+            .any(|content| differs(content) || content.values().len() != first.len())
+        {
+            let mend = "let every form hold the same values";
+            faults.add(content, "has forms that sign different things", mend);
         }
         if self.main.mac == MacKind::Hash && !self.signs(&Value::Secret) {
             let mend = "put {secret} into it, or use mac = \"hmac\"";

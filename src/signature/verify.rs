@@ -1,0 +1,508 @@
+//! Verifying: the raw bytes, every listed signature, every active secret, in constant time.
+//!
+//! The order of refusals tells a stranger nothing about what is right: what is missing, then what cannot be
+//! read, then the stated time (which needs no secret to judge, and spares the work on a replayed body), then the
+//! signature. Only after it held is the body read for what it tells.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
+use subtle::Choice;
+
+use super::asked::Place;
+use super::asked::{self, Asked};
+use super::challenge::ChallengeAnswer;
+use super::delivery::{
+    Item, ItemVerdict, Proof, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery,
+};
+use super::descriptor::Algorithm;
+use super::grammar::Items;
+use super::json::{self, JsonFault};
+use super::profile::{Profile, ProfileFault, TimestampRule};
+use super::scheme::{AlgorithmRule, Scheme, Variant};
+use super::secrets::{Account, Prepared};
+use crate::identity::{Identified, Standing};
+
+pub use super::secrets::{AccountBinding, ProducerSecret, Settings};
+
+/// The longest delivery id, in bytes.
+const ID_BYTES_MAX: usize = 512;
+
+/// One producer's check: its profile, its keys (prepared once), its bindings. Immutable: a reload builds another.
+pub struct Verifier {
+    pub(super) profile: Arc<Profile>,
+    pub(super) secrets: Vec<Prepared>,
+    pub(super) tolerance: Option<SignedDuration>,
+    pub(super) account: Option<Account>,
+    pub(super) url: Option<String>,
+    pub(super) values: BTreeMap<String, String>,
+}
+
+/// The secret that verified, and what the watching ones would have said.
+pub(super) struct Matched {
+    secret: Option<usize>,
+    shadows: Vec<ShadowSecret>,
+}
+
+impl Verifier {
+    /// Prepares the check, or names every fault: its `key` is that of the producer's configuration.
+    pub fn new(
+        profile: Arc<Profile>,
+        secrets: Vec<ProducerSecret>,
+        settings: Settings,
+    ) -> Result<Self, Vec<ProfileFault>> {
+        super::secrets::prepare(profile, secrets, settings)
+    }
+
+    /// The profile by which it checks.
+    pub fn profile(&self) -> &Arc<Profile> {
+        &self.profile
+    }
+
+    /// The references of the secrets whose keys have less than 128 bits.
+    pub fn weak_secrets(&self) -> impl Iterator<Item = &Arc<str>> {
+        let weak = self.secrets.iter().filter(|secret| secret.weak);
+        weak.map(|secret| &secret.label)
+    }
+
+    /// Opens gate 3, or says why not. `now` is our clock.
+    pub fn verify(
+        &self,
+        from: Identified,
+        request: &Request<'_>,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<VerifiedDelivery, SignatureRefusal> {
+        let proof = self.prove(request, body, now)?;
+        Ok(VerifiedDelivery::new(from, request.headers.clone(), proof))
+    }
+
+    /// The answer to an unsigned `GET` challenge; `None` if the request is none.
+    pub fn answer_challenge(&self, request: &Request<'_>) -> Option<ChallengeAnswer> {
+        let get = http::Method::GET;
+        (*request.method == get).then(|| self.challenge(request, b"", None, None))?
+    }
+
+    pub(super) fn prove(
+        &self,
+        request: &Request<'_>,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Proof, SignatureRefusal> {
+        let Some(scheme) = &self.profile.scheme else {
+            let items = self.items(request, &body)?;
+            let challenge = self.challenge(request, &body, None, None);
+            return Ok(Proof {
+                body,
+                items,
+                signed_at: None,
+                id: None,
+                secret: None,
+                shadows: Vec::new(),
+                challenge,
+            });
+        };
+        let document = self.document(scheme, &body)?;
+        if scheme.per_item {
+            return self.prove_each(scheme, request, &body, document, now);
+        }
+        let (matched, signed_at, id) = self.matched(scheme, request, &body, document, now)?;
+        let secret = matched.secret.and_then(|at| self.secrets.get(at));
+        let challenge = self.challenge(request, &body, document, secret);
+        let items = self.items(request, &body)?;
+        let (id, secret) = (
+            id.map(Into::into),
+            secret.map(|secret| Arc::clone(&secret.label)),
+        );
+        Ok(Proof {
+            items,
+            signed_at,
+            id,
+            secret,
+            shadows: matched.shadows,
+            challenge,
+            body: body.clone(),
+        })
+    }
+
+    /// Each item bears its own signature: one that does not hold never hides another, nor lets one pass.
+    fn prove_each(
+        &self,
+        scheme: &Scheme,
+        request: &Request<'_>,
+        body: &Bytes,
+        document: Option<&RawValue>,
+        now: Timestamp,
+    ) -> Result<Proof, SignatureRefusal> {
+        let each = self.profile.batch.as_ref();
+        let elements = each
+            .zip(document)
+            .map(|(each, document)| each.elements(document));
+        let elements = match elements.transpose() {
+            Ok(elements) => elements.flatten().unwrap_or_default(),
+            Err(fault) => return Err(malformed(told(fault))),
+        };
+        let mut items = Vec::with_capacity(elements.len());
+        let mut first_refusal = None;
+        let mut secret = None;
+        let mut shadows = Vec::new();
+        for element in elements {
+            let slice = body.slice_ref(element.get().as_bytes());
+            let verdict = match self.matched(scheme, request, &slice, Some(element), now) {
+                Ok((matched, _, _)) => {
+                    secret = secret.or(matched.secret);
+                    shadows = matched.shadows;
+                    ItemVerdict::Verified(self.told_by(request, &slice)?)
+                }
+                Err(refusal) => {
+                    first_refusal.get_or_insert_with(|| refusal.clone());
+                    ItemVerdict::Refused(refusal)
+                }
+            };
+            items.push(Item {
+                body: slice,
+                verdict,
+            });
+        }
+        let Some(secret) = secret else {
+            let nothing = SignatureRefusal::Missing {
+                what: "an item with a signature".to_owned(),
+            };
+            return Err(first_refusal.unwrap_or(nothing));
+        };
+        let secret = self
+            .secrets
+            .get(secret)
+            .map(|secret| Arc::clone(&secret.label));
+        Ok(Proof {
+            body: body.clone(),
+            items,
+            signed_at: None,
+            id: None,
+            secret,
+            shadows,
+            challenge: None,
+        })
+    }
+
+    /// Finds the secret for which one of the listed signatures is right.
+    #[expect(
+        clippy::type_complexity,
+        reason = "three results that are only taken apart"
+    )]
+    fn matched<'a>(
+        &self,
+        scheme: &Scheme,
+        request: &Request<'a>,
+        body: &'a [u8],
+        document: Option<&'a RawValue>,
+        now: Timestamp,
+    ) -> Result<(Matched, Option<Timestamp>, Option<Cow<'a, str>>), SignatureRefusal> {
+        let texts = asked::texts(&scheme.place, scheme.all, request, body, document)?;
+        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        let items = Items::read(scheme.grammar, &texts)
+            .map_err(|_too_many| malformed("the signature is longer than anyone's is"))?;
+        if items.is_empty() {
+            return Err(SignatureRefusal::Missing {
+                what: "the signature".to_owned(),
+            });
+        }
+        let rule = self.profile.timestamp.as_ref();
+        let time = rule
+            .map(|rule| stated(rule, request, body, document, &items))
+            .transpose()?;
+        let id = scheme.id.as_ref().filter(|_| scheme.signs_the_id());
+        let id = id
+            .map(|place| delivery_id(place, request, body, document))
+            .transpose()?;
+        let listed = self.listed(scheme, &items)?;
+        if let (Some(rule), Some((_, sent))) = (rule, &time) {
+            rule.check(*sent, self.tolerance, now)?;
+        }
+        let asked = Asked {
+            request,
+            body,
+            document,
+            timestamp: time.as_ref().map(|(text, _)| &**text),
+            id: id.as_deref(),
+            items: Some(&items),
+            url: self.url.as_deref(),
+            values: &self.values,
+            secret: b"",
+            key: None,
+        };
+        let matched = self.compare(scheme, &listed, asked)?;
+        Ok((matched, time.map(|(_, sent)| sent), id))
+    }
+
+    /// The decoded signatures for each variant, with the algorithm of each.
+    fn listed(&self, scheme: &Scheme, items: &Items<'_>) -> Result<Vec<Listed>, SignatureRefusal> {
+        let key_id = self.values.get("key_id").map(String::as_str);
+        let mut any_text = false;
+        let read = |variant: &Variant| -> Result<Listed, SignatureRefusal> {
+            let algorithm = match &variant.algorithm {
+                AlgorithmRule::Fixed(algorithm) => *algorithm,
+                AlgorithmRule::ByItem { item, allow } => {
+                    let named = items
+                        .named(item)
+                        .map_err(|_| malformed("the algorithm is named twice"))?;
+                    let named = named
+                        .and_then(Algorithm::named)
+                        .filter(|named| allow.contains(named));
+                    named.ok_or_else(|| {
+                        malformed("the algorithm that it names is none that is allowed")
+                    })?
+                }
+            };
+            let texts = items.signatures(&variant.pick, variant.encoding, key_id);
+            any_text |= !texts.is_empty();
+            let long_enough = |bytes: &Vec<u8>| {
+                algorithm
+                    .signature_bytes()
+                    .is_none_or(|len| bytes.len() == len)
+            };
+            let signatures = texts
+                .iter()
+                .filter_map(|text| variant.encoding.decode(text));
+            Ok(Listed {
+                algorithm,
+                signatures: signatures.filter(long_enough).collect(),
+            })
+        };
+        let listed = scheme.variants().map(read).collect::<Result<Vec<_>, _>>()?;
+        if listed.iter().all(|listed| listed.signatures.is_empty()) {
+            return Err(malformed(if any_text {
+                "the signature is not written as the profile's are"
+            } else {
+                "no signature of a version that the profile knows is listed"
+            }));
+        }
+        Ok(listed)
+    }
+
+    // Every secret and every signature is tried even after a match: the time taken must not tell which is in use.
+    fn compare(
+        &self,
+        scheme: &Scheme,
+        listed: &[Listed],
+        asked: Asked<'_>,
+    ) -> Result<Matched, SignatureRefusal> {
+        let mut asked = asked;
+        let mut verified = None;
+        let mut shadows = Vec::new();
+        for (at, secret) in self.secrets.iter().enumerate() {
+            let Some(listed) = listed.get(secret.variant) else {
+                continue;
+            };
+            let mut right = Choice::from(0);
+            if let Some(key) = secret.key(listed.algorithm) {
+                asked.secret = secret.shown.expose();
+                for content in &scheme.contents {
+                    let mut run = key.start();
+                    content.write(&asked, &mut |bytes| run.update(bytes))?;
+                    let finished = run.finish();
+                    for signature in &listed.signatures {
+                        right |= finished.matches(signature);
+                    }
+                }
+            }
+            let right = bool::from(right);
+            match secret.standing {
+                Standing::Live if right => verified = verified.or(Some(at)),
+                Standing::Live => {}
+                Standing::Shadow => shadows.push(ShadowSecret {
+                    label: Arc::clone(&secret.label),
+                    matches: right,
+                }),
+            }
+        }
+        if verified.is_none() {
+            let shadow = shadows
+                .into_iter()
+                .find(|shadow| shadow.matches)
+                .map(|shadow| shadow.label);
+            return Err(SignatureRefusal::Mismatch { shadow });
+        }
+        Ok(Matched {
+            secret: verified,
+            shadows,
+        })
+    }
+
+    /// The body as JSON, where the signature itself needs it. A body that is none has none of its fields.
+    fn document<'a>(
+        &self,
+        scheme: &Scheme,
+        body: &'a [u8],
+    ) -> Result<Option<&'a RawValue>, SignatureRefusal> {
+        if !scheme.reads_json() {
+            return Ok(None);
+        }
+        json::document(body)
+            .map(Some)
+            .map_err(|fault| malformed(told(fault)))
+    }
+
+    /// The events of a body whose signature held.
+    fn items(&self, request: &Request<'_>, body: &Bytes) -> Result<Vec<Item>, SignatureRefusal> {
+        let bodies = match self.profile.mapping.items(body) {
+            Ok(bodies) => bodies,
+            Err(fault) => {
+                if self.account.is_some() {
+                    return Err(SignatureRefusal::AccountMismatch);
+                }
+                let verdict = ItemVerdict::Verified(Err(fault));
+                return Ok(vec![Item {
+                    body: body.clone(),
+                    verdict,
+                }]);
+            }
+        };
+        let item = |body: Bytes| {
+            let verdict = ItemVerdict::Verified(self.told_by(request, &body)?);
+            Ok(Item { body, verdict })
+        };
+        bodies.into_iter().map(item).collect()
+    }
+
+    /// What an item tells, if it is the bound account's.
+    fn told_by(
+        &self,
+        request: &Request<'_>,
+        item: &[u8],
+    ) -> Result<Result<super::Facts, super::NotAnObject>, SignatureRefusal> {
+        if let Some(account) = &self.account
+            && !account.is_named_by(&self.profile, item)
+        {
+            return Err(SignatureRefusal::AccountMismatch);
+        }
+        Ok(self.profile.facts(item, request))
+    }
+
+    fn challenge(
+        &self,
+        request: &Request<'_>,
+        body: &[u8],
+        document: Option<&RawValue>,
+        secret: Option<&Prepared>,
+    ) -> Option<ChallengeAnswer> {
+        if self.profile.challenges.is_empty() {
+            return None;
+        }
+        let document = document.or_else(|| json::document(body).ok());
+        let live = || {
+            self.secrets
+                .iter()
+                .find(|secret| secret.standing == Standing::Live)
+        };
+        let key = secret.or_else(live).and_then(Prepared::main_key);
+        let asked = Asked {
+            request,
+            body,
+            document,
+            timestamp: None,
+            id: None,
+            items: None,
+            url: self.url.as_deref(),
+            values: &self.values,
+            secret: b"",
+            key,
+        };
+        let mut challenges = self.profile.challenges.iter();
+        challenges.find_map(|challenge| challenge.answer(request.method, &asked))
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let labels: Vec<_> = self.secrets.iter().map(|secret| &secret.label).collect();
+        let mut all = f.debug_struct("Verifier");
+        all.field("profile", &self.profile.name())
+            .field("secrets", &labels)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The signatures that one variant may have.
+pub(super) struct Listed {
+    algorithm: Algorithm,
+    signatures: Vec<Vec<u8>>,
+}
+
+/// The time as it is written, and what it states. It goes into the content as received.
+fn stated<'a>(
+    rule: &TimestampRule,
+    request: &Request<'a>,
+    body: &'a [u8],
+    document: Option<&'a RawValue>,
+    items: &Items<'_>,
+) -> Result<(Cow<'a, str>, Timestamp), SignatureRefusal> {
+    let text = match &rule.place {
+        Place::Item(key) => {
+            let text = items
+                .named(key)
+                .map_err(|_several| malformed("the timestamp stands twice"))?;
+            text.map(|text| Cow::Owned(text.to_owned()))
+        }
+        Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_) => {
+            only_text(&rule.place, request, body, document, "the timestamp")?
+        }
+    };
+    let text = text.ok_or_else(|| SignatureRefusal::Missing {
+        what: "the timestamp".to_owned(),
+    })?;
+    let sent = rule
+        .unit
+        .read(&text)
+        .ok_or_else(|| malformed("the timestamp is not written as the profile's are"))?;
+    Ok((text, sent))
+}
+
+fn delivery_id<'a>(
+    place: &Place,
+    request: &Request<'a>,
+    body: &'a [u8],
+    document: Option<&'a RawValue>,
+) -> Result<Cow<'a, str>, SignatureRefusal> {
+    let id = only_text(place, request, body, document, "the delivery's id")?;
+    let id = id.ok_or_else(|| SignatureRefusal::Missing {
+        what: "the delivery's id".to_owned(),
+    })?;
+    if id.len() > ID_BYTES_MAX {
+        Err(malformed("the delivery's id is too long"))
+    } else {
+        Ok(id)
+    }
+}
+
+fn only_text<'a>(
+    place: &Place,
+    request: &Request<'a>,
+    body: &'a [u8],
+    document: Option<&'a RawValue>,
+    what: &str,
+) -> Result<Option<Cow<'a, str>>, SignatureRefusal> {
+    let mut texts = asked::texts(place, false, request, body, document)?.into_iter();
+    match (texts.next(), texts.next()) {
+        (first, None) => Ok(first.filter(|text| !text.is_empty())),
+        (_, Some(_)) => Err(malformed(&format!("{what} stands twice"))),
+    }
+}
+
+fn malformed(what: &str) -> SignatureRefusal {
+    SignatureRefusal::Malformed {
+        what: what.to_owned(),
+    }
+}
+
+fn told(fault: JsonFault) -> &'static str {
+    match fault {
+        JsonFault::NotJson => "the signed body is not JSON",
+        JsonFault::Repeated => "a key of the signed body stands twice",
+        JsonFault::TooMany => "the batch has too many elements",
+    }
+}
