@@ -123,6 +123,10 @@ impl Acceptor {
         self.shared.gate.set_limits(limits);
     }
 
+    pub(super) fn observer(&self) -> &dyn Observer {
+        &*self.shared.observer
+    }
+
     /// Closes what is idle, until it is dropped.
     pub(super) async fn sweep(&self) {
         let header_timeout = || self.shared.settings().header_timeout;

@@ -49,6 +49,10 @@ impl Observer for Log {
         self.limits.lock().unwrap().push(limit);
         self.changed.notify_one();
     }
+
+    fn accept_failed(&self, error: &std::io::Error) {
+        panic!("{error}");
+    }
 }
 
 impl Log {
@@ -495,21 +499,29 @@ async fn a_stop_answers_what_has_begun_handshakes_among_it() {
     let mut server = Server::start(Limits::default());
     let mut idle = server.connect().await;
     get(&mut idle, "/").await;
+    let mut kept = server.connect().await;
+    get(&mut kept, "/").await;
+    let (mut sender, connection) = h2(&server).await;
+    sender.send_request(h2_request("/")).await.unwrap();
     let mut busy = server.connect().await;
     busy.write_all(request("/wait").as_bytes()).await.unwrap();
     get(&mut server.connect().await, "/").await;
     // In the backlog or accepted, but no byte of its handshake is sent yet.
     let tcp = TcpStream::connect(server.address).await.unwrap();
     server.stop.take().unwrap().send(()).unwrap();
-    assert_eq!(read_to_close(&mut idle).await, b"");
+    timeout(PATIENCE, connection).await.unwrap().unwrap().unwrap();
+    // A client that did not know has its request answered.
+    let answer = get(&mut kept, "/").await;
+    assert!(answer.contains("connection: close"), "{answer}");
     let mut late = server.shake_hands(tcp, &server.client).await.unwrap();
     let answer = get(&mut late, "/").await;
     assert!(answer.contains("connection: close"), "{answer}");
     read_to_close(&mut late).await;
+    assert_eq!(read_to_close(&mut idle).await, b"");
     TcpStream::connect(server.address).await.unwrap_err();
     server.release.notify_one();
     assert!(read_answer(&mut busy).await.contains("connection: close"));
-    drop((busy, late));
+    drop((busy, late, kept));
     timeout(PATIENCE, &mut server.served)
         .await
         .unwrap()

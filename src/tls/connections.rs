@@ -40,7 +40,7 @@ struct Registry {
     next: AtomicU64,
     /// The sweeps so far: the time, for all connections.
     sweeps: AtomicU32,
-    /// Set when the server stops: a connection may then finish what it has begun, and no more.
+    /// Set when the server stops: the next answer of each connection is then its last.
     stopping: AtomicBool,
 }
 
@@ -125,11 +125,17 @@ impl Connections {
         self.signal_where(Signal::Abort, fails)
     }
 
-    /// Closes all connections as [`Self::close_where`] does; those that are still to be authenticated may have
-    /// one request answered.
+    /// Lets all connections come to their end without losing a request. HTTP/2 has a word for it. An HTTP/1.1
+    /// client may be sending its next request just now: it is answered, and told that it was the last; only
+    /// who stays silent for a few sweeps is closed. The same goes for a handshake that is still to end.
     pub(super) fn stop(&self) {
         self.registry.stopping.store(true, Ordering::Release);
-        self.close_where(|_| true);
+        for connection in self.lock().values() {
+            match connection.http() {
+                Http::Two => connection.tell(Signal::Close),
+                Http::One => {}
+            }
+        }
     }
 
     /// Enters a connection; it leaves when the guard is dropped.

@@ -1,5 +1,6 @@
 //! Handshakes that failed: why, and who claimed to be at the other end.
 
+use std::io;
 use std::net::SocketAddr;
 
 use crate::x509::{DistinguishedName, Leaf, Serial, Validity};
@@ -115,4 +116,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// A connection was closed at a bound, before anything of it was read.
     fn closed_at_limit(&self, limit: LimitReached);
+
+    /// Connections can't be accepted, mostly for want of descriptors. Told once until one is accepted again.
+    fn accept_failed(&self, error: &io::Error) {
+        let _untold = error;
+    }
 }

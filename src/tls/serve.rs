@@ -55,8 +55,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long the last connections are waited for after they were cut.
 const CUT_GRACE: Duration = Duration::from_secs(1);
 
-/// Serves all listeners until `stop` resolves; then accepts no more, answers what is in flight, closes, and
-/// returns when no connection is left, or `grace` later after cutting those that are.
+/// Serves all listeners until `stop` resolves; then accepts no more, answers what is in flight and what comes
+/// on connections that are open, closes each after that answer, and returns when no connection is left, or
+/// `grace` later after cutting those that are. Deliveries must be accepted until it returns.
 pub async fn serve<S, B>(
     listeners: Vec<std::net::TcpListener>,
     acceptor: Acceptor,
@@ -91,7 +92,11 @@ where
     for listener in listeners {
         let (acceptor, service) = (acceptor.clone(), service.clone());
         let (protocols, alive) = (Arc::clone(&protocols), alive.clone());
-        tokio::spawn(accept_all(listener, stopped.clone(), move |tcp| {
+        let failed = {
+            let acceptor = acceptor.clone();
+            move |error: &io::Error| acceptor.observer().accept_failed(error)
+        };
+        tokio::spawn(accept_all(listener, stopped.clone(), failed, move |tcp| {
             let connection = connection(
                 acceptor.clone(),
                 Arc::clone(&protocols),
@@ -121,16 +126,27 @@ where
 async fn accept_all(
     listener: TcpListener,
     mut stopped: watch::Receiver<()>,
+    failed: impl Fn(&io::Error),
     mut spawn: impl FnMut(TcpStream),
 ) {
+    let mut failing = false;
     loop {
         tokio::select! {
             biased;
             _ = stopped.changed() => break,
             accepted = listener.accept() => match accepted {
-                Ok((tcp, _)) => spawn(tcp),
+                Ok((tcp, _)) => {
+                    failing = false;
+                    spawn(tcp);
+                }
                 Err(error) if is_peers(&error) => {}
-                Err(_) => time::sleep(ACCEPT_PAUSE).await,
+                Err(error) => {
+                    if !failing {
+                        failed(&error);
+                    }
+                    failing = true;
+                    time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }

@@ -83,14 +83,19 @@ fn an_upgrade_with_a_handed_over_socket_loses_no_delivery() {
     thread::scope(|scope| {
         let deliverers: Vec<_> = (0..4)
             .map(|number| {
-                let producer = receiver.producer();
+                let mut producer = receiver.producer();
                 let over = &over;
                 scope.spawn(move || {
                     let mut delivered = 0;
                     while !over.load(Ordering::Relaxed) {
-                        // A connection each: none may be lost between two processes.
-                        let request = producer.signed(&event(&format!("evt_{number}_{delivered}")));
-                        let answer = producer.connect().unwrap().exchange(&request).unwrap();
+                        let event = event(&format!("evt_{number}_{delivered}"));
+                        // Half of them on a connection each, half on one that is kept alive.
+                        let answer = if number % 2 == 0 {
+                            let request = producer.signed(&event);
+                            producer.connect().unwrap().exchange(&request).unwrap()
+                        } else {
+                            producer.deliver(&event)
+                        };
                         assert_eq!(answer.status, 204);
                         delivered += 1;
                     }

@@ -42,5 +42,5 @@ mod life_cycle;
 
 pub(crate) use authority::{Authority, Identity, Leaf};
 pub(crate) use eventually::eventually;
-pub(crate) use producer::{Answer, Connection, Producer, event};
+pub(crate) use producer::{Answer, Producer, event};
 pub(crate) use receiver::Receiver;
