@@ -509,7 +509,11 @@ async fn a_stop_answers_what_has_begun_handshakes_among_it() {
     // In the backlog or accepted, but no byte of its handshake is sent yet.
     let tcp = TcpStream::connect(server.address).await.unwrap();
     server.stop.take().unwrap().send(()).unwrap();
-    timeout(PATIENCE, connection).await.unwrap().unwrap().unwrap();
+    timeout(PATIENCE, connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     // A client that did not know has its request answered.
     let answer = get(&mut kept, "/").await;
     assert!(answer.contains("connection: close"), "{answer}");
