@@ -182,7 +182,9 @@ fn check_element(element: &Element<'_>, depth_left: usize) -> Result<(), DerFaul
     let tag = element.tag;
     let constructed = tag & 0x20 != 0;
     let universal = tag & 0xc0 == 0;
-    if universal && constructed != matches!(tag, tag::SEQUENCE | tag::SET) {
+    // Only SEQUENCE and SET are made of elements; a string in pieces is not DER.
+    let has_elements = matches!(tag | 0x20, tag::SEQUENCE | tag::SET);
+    if universal && (tag == 0 || constructed != has_elements) {
         return Err(DerFault::Tag { tag });
     }
     if constructed {

@@ -403,3 +403,7 @@ impl NameFault {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "name_tests.rs"]
+mod tests;
