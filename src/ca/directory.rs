@@ -75,6 +75,13 @@ impl PrivateCa {
         now: Timestamp,
     ) -> Result<Revocation, CaFault> {
         let ca = Self::open(directory)?;
+        let usage = ca.certificate().key_usage();
+        if usage.is_some_and(|usage| !usage.crl_sign()) {
+            return Err(CaFault::NotACa {
+                path: directory.join("ca.crt"),
+                why: "its keyUsage lacks cRLSign",
+            });
+        }
         // Of two that revoke at the same time, the second must see the list of the first.
         let key_path = directory.join("ca.key");
         let lock = File::open(&key_path).and_then(|file| file.lock().map(|()| file));

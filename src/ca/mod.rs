@@ -254,11 +254,11 @@ fn seal(message: &[u8], algorithm: &[u8], key: &KeyPair) -> Result<Vec<u8>, CaFa
     ]))
 }
 
-/// 128 random bits; the first is set, so that every serial is of the same length and none is zero.
+/// 16 random bytes. The first two bits are given: a serial is positive, not zero, and always of the same length.
 fn random_serial() -> Result<[u8; 16], CaFault> {
     let mut serial: [u8; 16] = random()?;
     if let Some(first) = serial.first_mut() {
-        *first |= 0x40;
+        *first = (*first & 0x3f) | 0x40;
     }
     Ok(serial)
 }

@@ -99,7 +99,7 @@ impl Leaf {
             version,
             extensions: Extensions::read(certificate.extensions())?,
             envelope,
-            der: der.clone(),
+            der,
         };
         Ok(Self(Arc::new(decoded)))
     }

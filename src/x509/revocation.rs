@@ -69,7 +69,7 @@ impl RevocationList {
             next_update: list.next_update().as_ref().map(timestamp),
             number: number.and_then(|integer| integer.get(2..).and_then(Serial::decode)),
             envelope,
-            der: der.clone(),
+            der,
         };
         Ok(Self(Arc::new(decoded)))
     }

@@ -56,7 +56,7 @@ impl FromStr for Serial {
     /// Reads hex in either case, with or without colons or `0x`.
     fn from_str(text: &str) -> Result<Self, NotASerial> {
         let digits = text.strip_prefix("0x").unwrap_or(text).replace(':', "");
-        let padded = if digits.len() % 2 == 0 {
+        let padded = if digits.len().is_multiple_of(2) {
             digits
         } else {
             format!("0{digits}")

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, UnparsedPublicKey};
 use x509_parser::asn1_rs::BitString;
 use x509_parser::prelude::FromDer;
 use x509_parser::verify::verify_signature;
@@ -27,8 +28,15 @@ impl<'a> SignedData<'a> {
     }
 
     /// Whether the key of `raw_spki` (a whole DER `SubjectPublicKeyInfo`) made this signature. An algorithm that is not
-    /// known here (RSA, ECDSA on P-256 and P-384, Ed25519 are) has not.
+    /// known here has not; RSA, ECDSA on P-256, P-384 and P-521, and Ed25519 are.
     pub(crate) fn is_signed_by(&self, raw_spki: &[u8]) -> bool {
+        let Ok(key) = SubjectPublicKey::read(raw_spki) else {
+            return false;
+        };
+        if let Some(algorithm) = uncommon_ecdsa(key.algorithm_contents, self.algorithm_contents()) {
+            let key = UnparsedPublicKey::new(algorithm, key.bits);
+            return key.verify(self.message, self.signature).is_ok();
+        }
         let Ok((_, key)) = SubjectPublicKeyInfo::from_der(raw_spki) else {
             return false;
         };
@@ -37,6 +45,26 @@ impl<'a> SignedData<'a> {
         };
         let signature = BitString::new(0, self.signature);
         verify_signature(&key, &algorithm, &signature, self.message).is_ok()
+    }
+}
+
+/// The pairs of curve and hash that x509-parser does not verify.
+fn uncommon_ecdsa(key: &[u8], signature: &[u8]) -> Option<&'static EcdsaVerificationAlgorithm> {
+    const P256: &[u8] =
+        b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+    const P384: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
+    const P521: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23";
+    const SHA256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
+    const SHA384: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03";
+    const SHA512: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x04";
+
+    match (key, signature) {
+        (P256, SHA512) => Some(&signature::ECDSA_P256_SHA512_ASN1),
+        (P384, SHA512) => Some(&signature::ECDSA_P384_SHA512_ASN1),
+        (P521, SHA256) => Some(&signature::ECDSA_P521_SHA256_ASN1),
+        (P521, SHA384) => Some(&signature::ECDSA_P521_SHA384_ASN1),
+        (P521, SHA512) => Some(&signature::ECDSA_P521_SHA512_ASN1),
+        _ => None,
     }
 }
 
