@@ -407,6 +407,12 @@ pub struct WhenDescriptor {
     /// has the empty text).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub equals: Option<BTreeMap<String, OneOrMany>>,
+    /// Places that must have a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub present: Option<OneOrMany>,
+    /// Places that must have one and the same text (what was refunded, and what was paid).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same: Option<Vec<String>>,
     /// Instead of `event.payment_id`; an empty list takes the place away, here and below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<OneOrMany>,

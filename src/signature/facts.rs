@@ -341,6 +341,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refunded_may_be_compared_with_what_was_paid() {
+        let acme = mapping(
+            "payment_id = '/id'\ntype = '/type'\n[status]\npaid = 'succeeded'\n\
+             [[when]]\nsame = ['/refunded', '/amount']\nstatus = 'refunded'\n\
+             [[when]]\npresent = '/refunded'\nstatus = 'partially_refunded'",
+        );
+        let status = |body: &str| facts(&acme, body).payment.unwrap().status.unwrap();
+        assert_eq!(status(r#"{"type":"paid","id":1,"amount":5}"#), "succeeded");
+        assert_eq!(
+            status(r#"{"type":"paid","id":1,"amount":5,"refunded":5}"#),
+            "refunded"
+        );
+        assert_eq!(
+            status(r#"{"type":"paid","id":1,"amount":5,"refunded":4}"#),
+            "partially_refunded"
+        );
+    }
+
+    #[test]
     fn what_makes_no_claim_says_why() {
         check_payment(
             r#"{"type":"charge","data":{"id":"p"}}"#,

@@ -1,5 +1,6 @@
 //! `[event]`, compiled: every place parsed, every status known, nothing uncovered that moves money.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::AmountUnit;
@@ -51,6 +52,8 @@ pub(super) struct Places {
 pub(super) struct When {
     kinds: Box<[Box<str>]>,
     equals: Box<[(Place, Box<[Box<str>]>)]>,
+    present: Box<[Place]>,
+    same: Box<[Place]>,
     pub(super) status: Option<&'static str>,
     pub(super) places: Places,
 }
@@ -94,12 +97,20 @@ impl When {
             (Some(prefix), Some(kind)) => kind.starts_with(prefix),
             (None, Some(kind)) => kind == pattern,
         };
+        let text = |place: &Place| place.text(values, around, kind).map(Cow::into_owned);
         let equal = |(place, texts): &(Place, Box<[Box<str>]>)| {
-            let text = place.text(values, around, kind).unwrap_or_default();
+            let text = text(place).unwrap_or_default();
             texts.iter().any(|wanted| **wanted == *text)
+        };
+        let same = |places: &[Place]| {
+            let mut texts = places.iter().map(text);
+            let first = texts.next().flatten();
+            first.is_some() && texts.all(|other| other == first)
         };
         (self.kinds.is_empty() || self.kinds.iter().any(|pattern| of_type(pattern)))
             && self.equals.iter().all(equal)
+            && self.present.iter().all(|place| text(place).is_some())
+            && (self.same.is_empty() || same(&self.same))
     }
 }
 
@@ -377,7 +388,11 @@ impl Compiler<'_, '_> {
         kind: Certainty,
     ) -> When {
         let key = |name: &str| format!("event.when[{index}].{name}");
-        if when.kind.is_none() && when.equals.is_none() {
+        if when.kind.is_none()
+            && when.equals.is_none()
+            && when.present.is_none()
+            && when.same.is_none()
+        {
             self.fault(
                 &key("type"),
                 "it would replace the places of every event",
@@ -396,6 +411,20 @@ impl Compiler<'_, '_> {
             let name = key(&format!("equals.\"{place}\""));
             let place = self.place(&name, Some(&OneOrMany::One(place.clone())), Trust::Covered);
             equals.push((place, texts.iter().map(Into::into).collect()));
+        }
+        let mut all = |name: &str, texts: &mut dyn Iterator<Item = &str>| -> Box<[Place]> {
+            let one = |text: &str| OneOrMany::One(text.to_owned());
+            texts
+                .map(|text| self.place(&key(name), Some(&one(text)), Trust::Covered))
+                .collect()
+        };
+        let present = all(
+            "present",
+            &mut when.present.iter().flat_map(OneOrMany::iter),
+        );
+        let same = all("same", &mut when.same.iter().flatten().map(String::as_str));
+        if when.same.is_some() && same.len() < 2 {
+            self.fault(&key("same"), "compares nothing", "name two places at least");
         }
         let mut other = |name: &str, texts: Option<&OneOrMany>, base: &Place, trust| match texts {
             Some(texts) => self.place(&key(name), Some(texts), trust),
@@ -442,6 +471,8 @@ impl Compiler<'_, '_> {
         When {
             kinds,
             equals: equals.into(),
+            present,
+            same,
             status,
             places,
         }

@@ -80,7 +80,17 @@ fn rfc3339(text: &str) -> Option<Timestamp> {
         text.contains(':')
             .then(|| TimeZone::UTC.to_timestamp(at).ok())?
     };
-    text.parse::<Timestamp>().ok().or_else(naive)
+    text.parse::<Timestamp>()
+        .ok()
+        .or_else(naive)
+        .or_else(|| dotted(text))
+}
+
+/// `2026-09-21.14:13:20`, in UTC, as Nuvei writes it.
+fn dotted(text: &str) -> Option<Timestamp> {
+    const DAY: usize = "2026-09-21".len();
+    let time = text.get(DAY..)?.strip_prefix('.')?;
+    rfc3339(&format!("{}T{time}", text.get(..DAY)?))
 }
 
 #[cfg(test)]
@@ -164,6 +174,7 @@ mod tests {
             None,
             Some("2026-09-21T14:13:20.7Z"),
         );
+        check("2026-09-21.14:13:20", None, Some("2026-09-21T14:13:20Z"));
         check("2026-09-21", None, None);
         check("yesterday", None, None);
         check(
