@@ -203,14 +203,19 @@ impl State {
         }
     }
 
-    fn end_handshake(&mut self, prefix: Prefix, id: u64) {
-        let Some(held) = self.addresses.get_mut(&prefix) else {
-            return;
-        };
-        if let Ok(index) = held.handshakes.binary_search_by_key(&id, |(id, _)| *id) {
-            held.handshakes.remove(index);
+    /// Whether it was still among them: it may have been evicted.
+    fn end_handshake(&mut self, prefix: Prefix, id: u64) -> bool {
+        let index = self.addresses.get_mut(&prefix).and_then(|held| {
+            let index = held
+                .handshakes
+                .binary_search_by_key(&id, |(id, _)| *id)
+                .ok()?;
+            held.handshakes.remove(index)
+        });
+        if index.is_some() {
             self.handshakes -= 1;
         }
+        index.is_some()
     }
 
     fn release(&mut self, prefix: Prefix) {
@@ -233,13 +238,14 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Counts the connection under the address that a trusted proxy named for it.
+    /// Counts the connection, whose handshake is still to come, under the address that a trusted proxy named.
     pub(super) fn readdress(&mut self, address: IpAddr) -> Result<(), LimitReached> {
         let prefix = Prefix::of(address);
         let mut state = self.gate.lock();
         state.check_address(prefix, Peer::Direct)?;
-        if let Some((id, _)) = self.handshake.take() {
-            state.end_handshake(self.prefix, id);
+        let handshake = self.handshake.take();
+        if !handshake.is_some_and(|(id, _)| state.end_handshake(self.prefix, id)) {
+            return Err(LimitReached::Handshakes);
         }
         state.release(self.prefix);
         self.prefix = prefix;
@@ -277,6 +283,8 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn gate(connections: usize, connections_per_ip: usize) -> Arc<Gate> {
@@ -372,5 +380,59 @@ mod tests {
             (state.open, state.handshakes, state.addresses.len()),
             (0, 0, 0)
         );
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Admit(u8),
+        Establish(usize),
+        Readdress(usize, u8),
+        Leave(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0_u8..4).prop_map(Step::Admit),
+            2 => any::<usize>().prop_map(Step::Establish),
+            2 => (any::<usize>(), 0_u8..4).prop_map(|(which, address)| Step::Readdress(which, address)),
+            2 => any::<usize>().prop_map(Step::Leave),
+        ];
+        proptest::collection::vec(step, 0..400)
+    }
+
+    proptest! {
+        #[test]
+        fn the_bounds_hold_and_nothing_leaks_whatever_happens(steps in steps()) {
+            let gate = gate(100, 40);
+            let address = |number: u8| IpAddr::from([192, 0, 2, number]);
+            let mut held: Vec<Ticket> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Admit(number) => held.extend(gate.admit(address(number), Peer::Direct)),
+                    Step::Establish(which) if !held.is_empty() => {
+                        let which = which % held.len();
+                        held[which].establish();
+                    }
+                    Step::Readdress(which, number) if !held.is_empty() => {
+                        let which = which % held.len();
+                        let _ = held[which].readdress(address(number));
+                    }
+                    Step::Leave(which) if !held.is_empty() => {
+                        drop(held.swap_remove(which % held.len()));
+                    }
+                    Step::Establish(_) | Step::Readdress(..) | Step::Leave(_) => {}
+                }
+                let state = gate.lock();
+                prop_assert_eq!(state.open, held.len());
+                prop_assert!(state.open <= 100 && state.handshakes <= 64);
+                let handshakes: usize =
+                    state.addresses.values().map(|held| held.handshakes.len()).sum();
+                prop_assert_eq!(state.handshakes, handshakes);
+                prop_assert!(state.addresses.values().all(|held| held.open <= 40));
+            }
+            drop(held);
+            let state = gate.lock();
+            prop_assert_eq!((state.open, state.handshakes, state.addresses.len()), (0, 0, 0));
+        }
     }
 }

@@ -28,7 +28,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
-    task::unconstrained,
+    task::{JoinSet, unconstrained},
     time,
 };
 use tower::Service;
@@ -85,7 +85,9 @@ where
     let (alive, mut ended) = mpsc::channel::<()>(1);
     let (stopping, stopped) = watch::channel(());
     let connections = acceptor.connections().clone();
-    let sweeper = tokio::spawn({
+    // Ends with this future, however that ends.
+    let mut sweeper = JoinSet::new();
+    sweeper.spawn({
         let acceptor = acceptor.clone();
         async move { acceptor.sweep().await }
     });
@@ -119,7 +121,6 @@ where
         connections.abort_where(|_| true);
         let _ = time::timeout(CUT_GRACE, ended.recv()).await;
     }
-    sweeper.abort();
     Ok(())
 }
 
