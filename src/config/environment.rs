@@ -1,10 +1,12 @@
 //! The environment, which no other room reads: values that override the file, and secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::ConfigFile;
 use super::fault::Findings;
 use super::shape::nearest;
 use super::tree::{Node, Origin, Value};
@@ -42,6 +44,17 @@ impl Environment {
     /// A variable's value, if it is set and is text.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.to_str()
+    }
+
+    /// Which file is the configuration: the flag's value before `COUNTERSIGN_CONFIG`, before the default.
+    pub fn configuration_file(&self, flag: Option<PathBuf>) -> ConfigFile {
+        let named = flag.or_else(|| self.os("COUNTERSIGN_CONFIG").map(PathBuf::from));
+        named.map_or(ConfigFile::Default, ConfigFile::Named)
+    }
+
+    /// A variable's value, if it is set.
+    pub fn os(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(name).map(OsString::as_os_str)
     }
 
     /// A variable's bytes, if it is set.

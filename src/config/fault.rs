@@ -98,6 +98,8 @@ pub(super) struct Findings {
     broken_lines: Vec<usize>,
     /// Keys whose value has no shape: nothing more is told about them.
     shapeless: Vec<KeyPath>,
+    wrong: Vec<KeyPath>,
+    pair_mismatch: bool,
     faults: Vec<Fault>,
     warnings: Vec<Warning>,
 }
@@ -110,6 +112,8 @@ impl Findings {
             tree,
             broken_lines: Vec::new(),
             shapeless: Vec::new(),
+            wrong: Vec::new(),
+            pair_mismatch: false,
             faults: Vec::new(),
             warnings: Vec::new(),
         }
@@ -152,6 +156,7 @@ impl Findings {
         if !self.told_about(key) {
             let fault = self.fault_at(key, what.into(), mend.into());
             self.push(fault);
+            self.wrong.push(key.clone());
         }
     }
 
@@ -165,6 +170,12 @@ impl Findings {
         if self.broken_lines.is_empty() {
             self.fault(key, what, mend);
         }
+    }
+
+    /// Tells that a key is not the certificate's: while the two are replaced one after the other, that passes.
+    pub(super) fn pair_mismatch(&mut self, key: &KeyPath, what: String, mend: &str) {
+        self.pair_mismatch = true;
+        self.fault(key, what, mend);
     }
 
     /// Tells of a variable that means nothing here.
@@ -191,9 +202,9 @@ impl Findings {
         !self.faults.is_empty()
     }
 
-    /// How many faults there are so far.
-    pub(super) fn count(&self) -> usize {
-        self.faults.len()
+    /// Whether anything at `key` or below it is wrong.
+    pub(super) fn any_within(&self, key: &KeyPath) -> bool {
+        self.wrong.iter().any(|wrong| wrong.is_within(key))
     }
 
     /// The faults in the order of the file, the environment's after them.

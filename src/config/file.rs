@@ -207,7 +207,6 @@ pub(super) struct Producer {
     pub(super) path: Option<String>,
     pub(super) account: Option<Account>,
     pub(super) url: Option<String>,
-    pub(super) key_id: Option<String>,
     pub(super) values: BTreeMap<String, String>,
     pub(super) signature: Option<NoSignature>,
     pub(super) shadow: bool,

@@ -16,14 +16,16 @@ mod key;
 mod meaning;
 mod secrets;
 mod shape;
+mod snapshot;
 mod tenants;
 mod tree;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::identity::Directory;
+use jiff::Timestamp;
 
 use context::Context;
 use fault::Findings;
@@ -35,6 +37,8 @@ pub use environment::Environment;
 pub use fault::{Fault, Warning};
 pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
 pub use secrets::Labelled;
+pub use snapshot::{Live, Snapshot};
+pub use trust::TlsSettings;
 
 /// The longest configuration file.
 const CONFIG_BYTES_MAX: usize = 4 << 20;
@@ -49,12 +53,6 @@ pub enum ConfigFile {
 }
 
 impl ConfigFile {
-    /// The flag's value before the environment's, before the default.
-    pub fn choose(flag: Option<PathBuf>, environment: &Environment) -> Self {
-        let named = flag.or_else(|| environment.text("COUNTERSIGN_CONFIG").map(PathBuf::from));
-        named.map_or(Self::Default, Self::Named)
-    }
-
     /// Its path.
     pub fn path(&self) -> &Path {
         match self {
@@ -73,8 +71,8 @@ pub struct Config {
     pub admin: AdminSettings,
     /// The store.
     pub store: StoreSettings,
-    /// Who may deliver.
-    pub directory: Arc<Directory>,
+    /// What a reload swaps.
+    pub snapshot: Arc<Snapshot>,
     /// What works, but should be known.
     pub warnings: Vec<Warning>,
     /// Every file that was read: what a reload watches.
@@ -83,11 +81,18 @@ pub struct Config {
 
 impl Config {
     /// Loads a configuration and everything that it names, or names everything that is wrong with it.
-    pub fn load(file: &ConfigFile, environment: &Environment) -> Result<Self, Vec<Fault>> {
+    ///
+    /// `now` is for warnings alone: a certificate that ended stops no start.
+    pub fn load(
+        file: &ConfigFile,
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<Self, Vec<Fault>> {
         let (mut context, shape) = open(file, environment)?;
         let server = meaning::server(&shape.server, &mut context.findings);
         let admin = meaning::admin(&shape.admin, server.as_ref(), &mut context);
         let store = meaning::store(&shape.store, server.as_ref(), &mut context);
+        let tls = trust::tls(&shape.tls, &mut context, now);
         let tenants = tenants::tenants(&shape.tenants, &mut context);
         let Context {
             mut findings,
@@ -99,17 +104,31 @@ impl Config {
         for stray in strays {
             stray.tell(&variables, &mut findings);
         }
-        match (server, admin, store) {
-            (Some(server), Some(admin), Some(store)) if !findings.any() => Ok(Self {
-                server,
-                admin,
-                store,
-                directory: Arc::new(tenants.directory),
-                warnings: findings.take_warnings(),
-                files,
-            }),
-            _ => Err(findings.into_faults()),
+        let (Some(server), Some(admin), Some(store), Some(tls)) = (server, admin, store, tls)
+        else {
+            return Err(findings.into_faults());
+        };
+        let directory = Arc::new(tenants.directory);
+        let snapshot = match Snapshot::build(&server, &tls, &directory) {
+            Ok(snapshot) => Arc::new(snapshot),
+            Err(failure) => {
+                let mend = "name another certificate and key";
+                let key = KeyPath::of(&["tls"]);
+                findings.fault(&key, trust::chain(&failure), mend);
+                return Err(findings.into_faults());
+            }
+        };
+        if findings.any() {
+            return Err(findings.into_faults());
         }
+        Ok(Self {
+            server,
+            admin,
+            store,
+            snapshot,
+            warnings: findings.take_warnings(),
+            files,
+        })
     }
 
     /// Loads `[store]` alone, for the commands that only read the store: they need no key and no secret.
@@ -208,6 +227,3 @@ fn is_header(text: &str, line: usize) -> bool {
     let line = text.lines().nth(line.saturating_sub(1));
     line.is_some_and(|line| line.trim_start().starts_with('['))
 }
-
-#[cfg(test)]
-mod tests;

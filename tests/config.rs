@@ -83,7 +83,7 @@ fn a_value_of_the_wrong_kind_hides_no_other_fault() {
         &[
             "countersign.toml:1: tenants[0].id: a whole number does not belong here; write a text in quotes",
             "countersign.toml:1: tenants[0].producers[0]: a whole number does not belong here; write a table",
-            "countersign.toml:1: tenants[0].producers[1].colour: unknown key; the keys here are name, subject, pins, profile, secrets, tolerance, path, account, url, key_id, values, signature, shadow",
+            "countersign.toml:1: tenants[0].producers[1].colour: unknown key; the keys here are name, subject, pins, profile, secrets, tolerance, path, account, url, values, signature, shadow",
             "countersign.toml:1: tenants[0].producers[1].pins[0]: a whole number does not belong here; write a text in quotes",
             "countersign.toml:1: tenants[0].producers[1].secrets: a whole number does not belong here; write a list in square brackets",
             "countersign.toml:1: tenants[0].producers[1].subject: a list does not belong here; write a text in quotes",

@@ -1,0 +1,109 @@
+//! What a reload swaps: built and checked whole, then never changed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::identity::{Directory, ProducerId};
+use crate::tls::{ServerConfig, SetupFailure, Trust, server_config};
+
+use super::meaning::ServerSettings;
+use super::trust::TlsSettings;
+
+/// Everything that a delivery is judged by, of one generation.
+#[derive(Debug)]
+pub struct Snapshot {
+    generation: u64,
+    server: ServerSettings,
+    server_config: Arc<ServerConfig>,
+    tls: TlsSettings,
+    directory: Arc<Directory>,
+    paths: HashSet<Arc<str>>,
+}
+
+impl Snapshot {
+    /// Puts together what was checked before.
+    pub(super) fn build(
+        server: &ServerSettings,
+        tls: &TlsSettings,
+        directory: &Arc<Directory>,
+    ) -> Result<Self, SetupFailure> {
+        let server_config =
+            server_config(&tls.identity, &tls.trust, tls.min_version, tls.resumption)?;
+        let own = directory
+            .producers()
+            .iter()
+            .filter_map(|producer| producer.path.clone());
+        Ok(Self {
+            generation: next_generation(),
+            server: server.clone(),
+            server_config,
+            tls: tls.clone(),
+            directory: Arc::clone(directory),
+            paths: server.paths.iter().cloned().chain(own).collect(),
+        })
+    }
+
+    /// What tells this snapshot from every other of this process; each is greater than those before.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Gate 1: whom we trust.
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.tls.trust
+    }
+
+    /// Gate 1: the configuration of TLS that was made with that trust.
+    pub fn server_config(&self) -> &Arc<ServerConfig> {
+        &self.server_config
+    }
+
+    /// Our own certificate and TLS's settings.
+    pub fn tls(&self) -> &TlsSettings {
+        &self.tls
+    }
+
+    /// Gate 2: who may deliver.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The bounds of the providers' side.
+    pub fn limits(&self) -> &ServerSettings {
+        &self.server
+    }
+
+    /// Whether deliveries are taken at this path: one of `server.paths`, or a producer's own.
+    pub fn accepts_path(&self, path: &str) -> bool {
+        self.paths.contains(path)
+    }
+}
+
+/// A value that is read by every request and swapped whole by a reload.
+#[derive(Debug)]
+pub struct Live<T>(ArcSwap<T>);
+
+impl<T> Live<T> {
+    /// Starts with `value`.
+    pub fn new(value: T) -> Self {
+        Self(ArcSwap::from_pointee(value))
+    }
+
+    /// Today's value.
+    pub fn load(&self) -> Arc<T> {
+        self.0.load_full()
+    }
+
+    /// Puts another in its place, and gives back what was there.
+    pub fn swap(&self, value: Arc<T>) -> Arc<T> {
+        self.0.swap(value)
+    }
+}
+
+fn next_generation() -> u64 {
+    static GENERATION: AtomicU64 = AtomicU64::new(1);
+    GENERATION.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,480 @@
+//! What `[tls]` means: our certificate and key, and whom we trust.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::{Timestamp, ToSpan};
+
+use crate::secret::Secret;
+use crate::tls::{
+    CrlExpired, CrlMissing, IdentityFault, MinVersion, Resumption, ServerIdentity, Trust,
+    TrustFault, TrustParts, TrustPolicy, V1Leaf,
+};
+use crate::x509::{
+    DistinguishedName, Leaf, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
+    decode_revocation_lists,
+};
+
+use super::context::{Context, FILE_BYTES_MAX};
+use super::fault::Findings;
+use super::file;
+use super::key::KeyPath;
+
+/// How long before a certificate's end it is told of.
+const ENDS_SOON_DAYS: i64 = 28;
+
+/// Gate 1's part of a configuration.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// Our certificate and its key.
+    pub identity: ServerIdentity,
+    /// Whom we trust.
+    pub trust: Arc<Trust>,
+    /// The lowest version of TLS.
+    pub min_version: MinVersion,
+    /// Whether sessions are resumed.
+    pub resumption: Resumption,
+}
+
+/// Something decoded, and where the configuration names it.
+struct Found<T> {
+    what: T,
+    key: KeyPath,
+    file: PathBuf,
+}
+
+pub(super) fn tls(
+    shape: &file::Tls,
+    context: &mut Context<'_>,
+    now: Timestamp,
+) -> Option<TlsSettings> {
+    let at = KeyPath::of(&["tls"]);
+    let identity = identity(shape, &at, context, now);
+    let (mut anchors, mut shadow_anchors) = (Vec::new(), Vec::new());
+    let key = at.key("client_ca");
+    if shape.client_ca.iter().all(|ca| ca.shadow) {
+        let mend = "write client_ca = [\"certs/ca.crt\"]: only its certificates are let in";
+        context
+            .findings
+            .missing(&key, "no CA is trusted, so no client could be let in", mend);
+    }
+    for (index, ca) in shape.client_ca.iter().enumerate() {
+        let found = certificates(&ca.text, &key.index(index), context);
+        if ca.shadow {
+            shadow_anchors.extend(found);
+        } else {
+            anchors.extend(found);
+        }
+    }
+    let key = at.key("intermediates");
+    let mut intermediates = Vec::new();
+    for (index, path) in shape.intermediates.iter().enumerate() {
+        intermediates.extend(certificates(path, &key.index(index), context));
+    }
+    for found in intermediates.iter().filter(|found| !found.what.is_ca()) {
+        not_a_ca(found, found.what.subject(), &mut context.findings);
+    }
+    let key = at.key("crls");
+    let mut crls = Vec::new();
+    for (index, path) in shape.crls.iter().enumerate() {
+        crls.extend(revocation_lists(path, &key.index(index), context));
+    }
+    once_each(&mut anchors);
+    once_each(&mut shadow_anchors);
+    let issuers = anchors.iter().chain(&shadow_anchors).chain(&intermediates);
+    for found in issuers {
+        let whose = format!(
+            "the CA {} in {}",
+            found.what.subject(),
+            found.file.display()
+        );
+        let mend = "add its successor beside it before then, and take this one out once it ended";
+        warn_of_the_end(
+            &found.what,
+            &whose,
+            mend,
+            &found.key,
+            now,
+            &mut context.findings,
+        );
+    }
+    warn_of_old_lists(&crls, shape.crl_expired, now, &mut context.findings);
+    let policy = TrustPolicy {
+        v1_leaf: if shape.accept_v1_leaf {
+            V1Leaf::Accept
+        } else {
+            V1Leaf::Refuse
+        },
+        crl_expired: match shape.crl_expired {
+            file::CrlExpired::Refuse => CrlExpired::Refuse,
+            file::CrlExpired::Warn => CrlExpired::Warn,
+        },
+        crl_missing: match shape.crl_missing {
+            file::CrlMissing::Allow => CrlMissing::Allow,
+            file::CrlMissing::Refuse => CrlMissing::Refuse,
+        },
+    };
+    let trust = trust(
+        &anchors,
+        &shadow_anchors,
+        &intermediates,
+        &crls,
+        policy,
+        context,
+    );
+    Some(TlsSettings {
+        identity: identity?,
+        trust: Arc::new(trust?),
+        min_version: match shape.min_version {
+            file::MinVersion::Tls12 => MinVersion::Tls12,
+            file::MinVersion::Tls13 => MinVersion::Tls13,
+        },
+        resumption: if shape.resumption {
+            Resumption::Tickets
+        } else {
+            Resumption::Off
+        },
+    })
+}
+
+fn identity(
+    shape: &file::Tls,
+    at: &KeyPath,
+    context: &mut Context<'_>,
+    now: Timestamp,
+) -> Option<ServerIdentity> {
+    let (certificate_key, key_key) = (at.key("certificate"), at.key("private_key"));
+    let certificate_path = context.resolve(&shape.certificate);
+    let key_path = context.resolve(&shape.private_key);
+    let certificate = context.read(&certificate_key, &certificate_path, FILE_BYTES_MAX);
+    let key = context.read(&key_key, &key_path, FILE_BYTES_MAX);
+    let (certificate, key) = (certificate?, key?);
+    if key.is_open_to_others() {
+        let what = format!(
+            "{} can be read by every user of this machine",
+            key_path.display()
+        );
+        let mend = format!("chmod 600 {}", key_path.display());
+        context.findings.warn(&key_key, what, mend);
+    }
+    let key = Secret::new(key.bytes);
+    let encrypted = contains(key.expose(), b"ENCRYPTED");
+    match ServerIdentity::load(&certificate.bytes, &key) {
+        Ok(identity) => {
+            let path = certificate_path.display();
+            warn_of_our_leaf(
+                identity.leaf(),
+                &path.to_string(),
+                &certificate_key,
+                now,
+                context,
+            );
+            Some(identity)
+        }
+        Err(IdentityFault::Certificate { detail }) => {
+            let what = format!("{} is no certificate: {detail}", certificate_path.display());
+            let mend = "write the server's certificate there in PEM, and its chain after it";
+            context.findings.fault(&certificate_key, what, mend);
+            None
+        }
+        Err(IdentityFault::Key { .. }) if encrypted => {
+            let path = key_path.display();
+            let mend =
+                format!("decrypt it: openssl pkey -in {path} -out NEW, and name NEW, mode 600");
+            let what = format!("{path} is encrypted with a passphrase");
+            context.findings.fault(&key_key, what, mend);
+            None
+        }
+        Err(IdentityFault::Key { detail }) => {
+            let what = format!("{} is no private key: {detail}", key_path.display());
+            let mend = "write the certificate's key there in PEM (PKCS #8, PKCS #1 or SEC 1)";
+            context.findings.fault(&key_key, what, mend);
+            None
+        }
+        Err(IdentityFault::Mismatch { .. }) => {
+            let what = format!(
+                "{} is not the key of the certificate in {}",
+                key_path.display(),
+                certificate_path.display()
+            );
+            let mend = "put the pair there together; openssl pkey -pubout and openssl x509 -pubkey print the same for both";
+            context.findings.pair_mismatch(&key_key, what, mend);
+            None
+        }
+    }
+}
+
+fn warn_of_our_leaf(
+    leaf: &Leaf,
+    path: &str,
+    key: &KeyPath,
+    now: Timestamp,
+    context: &mut Context<'_>,
+) {
+    let findings = &mut context.findings;
+    let issue = "issue it anew: countersign certs issue --server NAME";
+    if leaf.version() < 3 {
+        let what = format!("{path} is of X.509 version 1, which many clients refuse");
+        findings.warn(key, what, issue);
+    } else if leaf.subject_alt_names().is_empty() {
+        let what = format!("{path} has no subjectAltName, without which clients refuse it");
+        findings.warn(key, what, issue);
+    }
+    if let Some(usage) = leaf.extended_key_usage()
+        && !usage.server_auth()
+        && !usage.any()
+    {
+        let what = format!("{path} is not meant for servers (extendedKeyUsage)");
+        findings.warn(key, what, issue);
+    }
+    let mend = "issue its successor and put it and its key there: it is taken up without a restart";
+    warn_of_the_end(
+        leaf,
+        &format!("the certificate in {path}"),
+        mend,
+        key,
+        now,
+        findings,
+    );
+}
+
+fn warn_of_the_end(
+    certificate: &Leaf,
+    whose: &str,
+    mend: &str,
+    key: &KeyPath,
+    now: Timestamp,
+    findings: &mut Findings,
+) {
+    let validity = certificate.validity();
+    let soon = now.checked_add((ENDS_SOON_DAYS * 24).hours());
+    if validity.is_past_end(now) {
+        let what = format!("{whose} ended at {}", validity.not_after);
+        findings.warn(key, what, mend);
+    } else if validity.is_before_start(now) {
+        let what = format!("{whose} begins only at {}", validity.not_before);
+        findings.warn(key, what, "wait, or mend this machine's clock");
+    } else if soon.is_ok_and(|soon| validity.is_past_end(soon)) {
+        let what = format!("{whose} ends soon, at {}", validity.not_after);
+        findings.warn(key, what, mend);
+    }
+}
+
+fn warn_of_old_lists(
+    crls: &[Found<RevocationList>],
+    expired: file::CrlExpired,
+    now: Timestamp,
+    findings: &mut Findings,
+) {
+    for found in crls {
+        let Some(due) = found.what.next_update().filter(|due| *due < now) else {
+            continue;
+        };
+        let consequence = match expired {
+            file::CrlExpired::Refuse => "every client of its CA is refused",
+            file::CrlExpired::Warn => "revocations since then are not known here",
+        };
+        let what = format!(
+            "the CRL in {} should have been replaced by {due}: {consequence}",
+            found.file.display()
+        );
+        findings.warn(&found.key, what, "put the CA's newest CRL there");
+    }
+}
+
+fn trust(
+    anchors: &[Found<Leaf>],
+    shadow_anchors: &[Found<Leaf>],
+    intermediates: &[Found<Leaf>],
+    crls: &[Found<RevocationList>],
+    policy: TrustPolicy,
+    context: &mut Context<'_>,
+) -> Option<Trust> {
+    fn all<T: Clone>(found: &[Found<T>]) -> Vec<T> {
+        found.iter().map(|found| found.what.clone()).collect()
+    }
+    let findings = &mut context.findings;
+    if !shadow_anchors.is_empty() {
+        // On their own first, so that a fault names the right one.
+        let parts = TrustParts {
+            anchors: all(shadow_anchors),
+            policy,
+            ..TrustParts::default()
+        };
+        for fault in Trust::build(parts).err().into_iter().flatten() {
+            tell(&fault, shadow_anchors, &[], findings);
+        }
+    }
+    if findings.any_within(&KeyPath::of(&["tls"])) || anchors.is_empty() {
+        // What could not be read would be told of again as a CA that is missing; the rest is still looked at.
+        for found in anchors {
+            let parts = TrustParts {
+                anchors: vec![found.what.clone()],
+                policy,
+                ..TrustParts::default()
+            };
+            for fault in Trust::build(parts).err().into_iter().flatten() {
+                tell(&fault, std::slice::from_ref(found), &[], findings);
+            }
+        }
+        return None;
+    }
+    let parts = TrustParts {
+        anchors: all(anchors),
+        shadow_anchors: all(shadow_anchors),
+        intermediates: all(intermediates),
+        crls: all(crls),
+        policy,
+        ..TrustParts::default()
+    };
+    match Trust::build(parts) {
+        Ok(trust) => Some(trust),
+        Err(faults) => {
+            for fault in faults {
+                tell(&fault, anchors, crls, findings);
+            }
+            None
+        }
+    }
+}
+
+fn tell(
+    fault: &TrustFault,
+    anchors: &[Found<Leaf>],
+    crls: &[Found<RevocationList>],
+    findings: &mut Findings,
+) {
+    match fault {
+        TrustFault::NoAnchor => {}
+        TrustFault::NotACa { subject, anchor } => {
+            if let Some(found) = anchors.get(*anchor) {
+                not_a_ca(found, subject, findings);
+            }
+        }
+        TrustFault::Unusable {
+            subject,
+            anchor,
+            detail,
+        } => {
+            if let Some(found) = anchors.get(*anchor) {
+                let file = found.file.display();
+                let what = format!("{subject} in {file} can not be a trust anchor: {detail}");
+                findings.fault(
+                    &found.key,
+                    what,
+                    "ask the CA for a certificate of the usual form",
+                );
+            }
+        }
+        TrustFault::ForeignCrl { issuer, crl } => {
+            if let Some(found) = crls.get(*crl) {
+                let file = found.file.display();
+                let what =
+                    format!("no CA that is configured here signed the CRL of {issuer} in {file}");
+                let mend = "take it out, or name its CA in tls.client_ca or tls.intermediates";
+                findings.fault(&found.key, what, mend);
+            }
+        }
+        TrustFault::UnusableCrl {
+            issuer,
+            crl,
+            detail,
+        } => {
+            if let Some(found) = crls.get(*crl) {
+                let file = found.file.display();
+                let what = format!("the CRL of {issuer} in {file} can not be used: {detail}");
+                findings.fault(&found.key, what, "ask the CA for a full and direct CRL");
+            }
+        }
+    }
+}
+
+fn not_a_ca<T>(found: &Found<T>, subject: &DistinguishedName, findings: &mut Findings) {
+    let what = format!(
+        "{} holds {subject}, which is not a CA's certificate",
+        found.file.display()
+    );
+    let mend = "name the certificate of the CA that issues your producers' certificates";
+    findings.fault(&found.key, what, mend);
+}
+
+fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Found<Leaf>> {
+    let file = context.resolve(path);
+    let Some(read) = context.read(key, &file, FILE_BYTES_MAX) else {
+        return Vec::new();
+    };
+    let ders = decode_certificates(&read.bytes);
+    let ders = ders.and_then(|ders| ders.iter().map(|der| Leaf::decode(der)).collect());
+    decoded(ders, "certificate", file, key, &mut context.findings)
+}
+
+fn revocation_lists(
+    path: &str,
+    key: &KeyPath,
+    context: &mut Context<'_>,
+) -> Vec<Found<RevocationList>> {
+    let file = context.resolve(path);
+    let Some(read) = context.read(key, &file, REVOCATION_LIST_BYTES_MAX) else {
+        return Vec::new();
+    };
+    let lists = decode_revocation_lists(&read.bytes);
+    let lists = lists.and_then(|lists| {
+        lists
+            .iter()
+            .map(|der| RevocationList::decode(der))
+            .collect()
+    });
+    decoded(lists, "CRL", file, key, &mut context.findings)
+}
+
+fn decoded<T>(
+    result: Result<Vec<T>, crate::x509::X509Fault>,
+    kind: &str,
+    file: PathBuf,
+    key: &KeyPath,
+    findings: &mut Findings,
+) -> Vec<Found<T>> {
+    let path = file.display();
+    match result {
+        Ok(all) if all.is_empty() => {
+            let what = format!("{path} holds no {kind}");
+            findings.fault(key, what, format!("write the {kind} there, in PEM or DER"));
+            Vec::new()
+        }
+        Ok(all) => {
+            let found = |what| Found {
+                what,
+                key: key.clone(),
+                file: file.clone(),
+            };
+            all.into_iter().map(found).collect()
+        }
+        Err(fault) => {
+            let what = format!("{path} is no {kind}: {}", chain(&fault));
+            findings.fault(key, what, format!("write the {kind} there, in PEM or DER"));
+            Vec::new()
+        }
+    }
+}
+
+/// The same certificate in two files is one.
+fn once_each(found: &mut Vec<Found<Leaf>>) {
+    let mut seen = std::collections::HashSet::new();
+    found.retain(|found| seen.insert(found.what.sha256()));
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
+}
+
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
+}
