@@ -1,24 +1,49 @@
-//! The configuration's faults, as a table.
+//! `countersign.toml` and the environment: what is read, what is refused, and in which words.
 
-use super::*;
+use std::fs;
+use std::path::Path;
+
+use countersign::config::{Config, ConfigFile, Environment, Fault};
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+#[path = "it/authority.rs"]
+mod authority;
+
+use authority::{Authority, Leaf, SUBJECT};
 
 /// A directory with the files that the contract's example names.
-fn directory() -> tempfile::TempDir {
+fn directory() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let certs = directory.path().join("certs");
-    std::fs::create_dir(&certs).unwrap();
-    std::fs::write(
-        certs.join("producer.secret"),
+    fs::create_dir(directory.path().join("certs")).unwrap();
+    let authority = Authority::new("Webhook Internal CA");
+    let server = authority.issue_server();
+    let producer = authority.issue(&Leaf::of(SUBJECT));
+    write(&directory, "certs/ca.crt", &authority.certificate);
+    write(&directory, "certs/server.crt", &server.certificate);
+    write(&directory, "certs/server.key", &server.key);
+    write(&directory, "certs/producer.crt", &producer.certificate);
+    write(&directory, "certs/producer.key", &producer.key);
+    write(
+        &directory,
+        "certs/producer.secret",
         "a-secret-of-thirty-two-bytes-len\n",
-    )
-    .unwrap();
+    );
     directory
+}
+
+/// Writes a file that only its owner may read.
+fn write(directory: &TempDir, name: &str, content: impl AsRef<[u8]>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = directory.path().join(name);
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 fn load(directory: &Path, text: &str, environment: &Environment) -> Result<Config, Vec<Fault>> {
     let path = directory.join("countersign.toml");
-    std::fs::write(&path, text).unwrap();
-    Config::load(&ConfigFile::Named(path), environment)
+    fs::write(&path, text).unwrap();
+    Config::load(&ConfigFile::Named(path), environment, Timestamp::now())
 }
 
 /// What `check` would print for this file, the directory's name left out.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::identity::{Directory, ProducerId};
+use crate::identity::Directory;
 use crate::tls::{ServerConfig, SetupFailure, Trust, server_config};
 
 use super::meaning::ServerSettings;
