@@ -10,6 +10,8 @@ mod files;
 mod revoke;
 mod template;
 
+use std::fmt;
+
 use aws_lc_rs::rand;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
@@ -139,6 +141,12 @@ impl PrivateCa {
     /// What must be sent along with a leaf: an intermediate is not known to those who trust its root.
     fn chain(&self) -> Option<Leaf> {
         (!self.certificate.is_self_issued()).then(|| self.certificate.clone())
+    }
+}
+
+impl fmt::Debug for PrivateCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateCa({})", self.certificate.subject())
     }
 }
 

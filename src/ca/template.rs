@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::x509::der::{self, tag};
-use crate::x509::{AttributeType, DistinguishedName, Validity};
+use crate::x509::{DistinguishedName, Validity};
 
 use super::CaFault;
 
@@ -18,7 +18,7 @@ pub struct Template {
     subject: DistinguishedName,
     validity: Validity,
     version: Version,
-    authority: Option<Option<u8>>,
+    rank: Rank,
     key_uses: Vec<KeyUse>,
     purposes: Vec<Purpose>,
     server_names: Vec<ServerName>,
@@ -31,6 +31,12 @@ enum Version {
     V3,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rank {
+    Leaf,
+    Authority { path_len_max: Option<u8> },
+}
+
 impl Template {
     /// A client's leaf.
     pub fn client(subject: DistinguishedName, validity: Validity) -> Self {
@@ -38,7 +44,7 @@ impl Template {
             subject,
             validity,
             version: Version::V3,
-            authority: None,
+            rank: Rank::Leaf,
             key_uses: vec![KeyUse::DigitalSignature],
             purposes: vec![Purpose::ClientAuth],
             server_names: Vec::new(),
@@ -58,7 +64,7 @@ impl Template {
     /// A CA, with any number of intermediates below it.
     pub fn authority(subject: DistinguishedName, validity: Validity) -> Self {
         Self {
-            authority: Some(None),
+            rank: Rank::Authority { path_len_max: None },
             key_uses: vec![KeyUse::KeyCertSign, KeyUse::CrlSign],
             purposes: Vec::new(),
             ..Self::client(subject, validity)
@@ -68,7 +74,9 @@ impl Template {
     /// A CA with at most so many intermediates below it.
     #[must_use]
     pub fn with_path_len_max(mut self, path_len_max: u8) -> Self {
-        self.authority = Some(Some(path_len_max));
+        self.rank = Rank::Authority {
+            path_len_max: Some(path_len_max),
+        };
         self
     }
 
@@ -93,13 +101,10 @@ impl Template {
         self
     }
 
-    /// One more extension, given by its number in dotted notation; a number that is none is left out.
+    /// One more extension; `oid` is the contents of its OBJECT IDENTIFIER.
     #[must_use]
-    pub fn with_extension(mut self, oid: &str, critical: bool, value: &[u8]) -> Self {
-        if let Some(oid) = AttributeType::parse(oid) {
-            self.further
-                .push(extension(oid.contents(), critical, value));
-        }
+    pub fn with_extension(mut self, oid: &[u8], critical: bool, value: &[u8]) -> Self {
+        self.further.push(extension(oid, critical, value));
         self
     }
 
@@ -142,10 +147,12 @@ impl Template {
     }
 
     fn extensions(&self, issuer: &Issuer<'_>, raw_spki: &[u8]) -> Vec<Vec<u8>> {
-        let constraints = match self.authority {
-            None => der::sequence(&[]),
-            Some(None) => der::sequence(&[&TRUE]),
-            Some(Some(path_len_max)) => der::sequence(&[&TRUE, &der::unsigned(&[path_len_max])]),
+        let constraints = match self.rank {
+            Rank::Leaf => der::sequence(&[]),
+            Rank::Authority { path_len_max: None } => der::sequence(&[&TRUE]),
+            Rank::Authority {
+                path_len_max: Some(path_len_max),
+            } => der::sequence(&[&TRUE, &der::unsigned(&[path_len_max])]),
         };
         let mut extensions = vec![extension(BASIC_CONSTRAINTS, true, &constraints)];
         if !self.key_uses.is_empty() {

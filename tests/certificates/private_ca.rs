@@ -395,7 +395,9 @@ fn a_template_makes_every_kind_of_leaf_that_a_rehearsal_needs() {
         "unsuitable certificate purpose",
     );
     check(
-        &sound.clone().with_extension("1.2.3.4", true, b"\x05\0"),
+        &sound
+            .clone()
+            .with_extension(b"\x2a\x03\x04", true, b"\x05\0"),
         "unhandled critical extension",
     );
     assert_eq!(
