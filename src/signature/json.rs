@@ -124,6 +124,16 @@ impl ListPointer {
         })
     }
 
+    /// The pointer to the list.
+    pub(super) fn list_text(&self) -> String {
+        self.list.to_string()
+    }
+
+    /// The pointer inside each element; empty for the whole of it.
+    pub(super) fn element_text(&self) -> String {
+        self.element.to_string()
+    }
+
     /// The elements in order; `None` where there is no list. An element that lacks the inner part stands whole.
     pub(super) fn elements<'a>(
         &self,

@@ -167,7 +167,7 @@ pub(super) fn secret_bytes(secret: &Secret, form: KeyForm, prefix: Option<&str>)
 }
 
 /// Some providers show their secrets in base64url.
-fn from_either_base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn from_either_base64(text: &[u8]) -> Option<Vec<u8>> {
     BASE64.decode(text).or_else(|_| BASE64URL.decode(text)).ok()
 }
 
@@ -362,6 +362,22 @@ impl Algorithm {
             Self::Md5 | Self::Sha1 | Self::Sha256 | Self::Sha384 | Self::Sha512 | Self::Ed25519 => {
                 None
             }
+        }
+    }
+
+    /// As a sender names it.
+    pub(super) fn name_for_senders(self) -> &'static str {
+        match self {
+            Self::Md5 => "MD5",
+            Self::Sha1 => "SHA-1",
+            Self::Sha384 => "SHA-384",
+            Self::Sha512 => "SHA-512",
+            Self::Sha256
+            | Self::RsaPkcs1Sha256
+            | Self::RsaPssSha256
+            | Self::EcdsaP256Sha256
+            | Self::EcdsaP384Sha384
+            | Self::Ed25519 => "SHA-256",
         }
     }
 

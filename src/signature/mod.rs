@@ -19,9 +19,12 @@ mod key;
 mod mapping;
 mod place;
 mod profile;
+#[cfg(test)]
+mod round_trips;
 mod scheme;
 mod secrets;
 mod select;
+mod sign;
 mod template;
 #[cfg(test)]
 mod vectors;
@@ -42,4 +45,5 @@ pub use document::NotAnObject;
 pub use facts::{Facts, NoPayment, PaymentFacts};
 pub use key::KeyFault;
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};
+pub use sign::{SignFault, SignRequest, Signed, sign};
 pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};

@@ -309,6 +309,14 @@ pub(super) fn configured(value: &Value) -> Option<&str> {
 }
 
 impl Variant {
+    /// Whether it is checked with a public key.
+    pub(super) fn is_asymmetric(&self) -> bool {
+        self.algorithm
+            .possible()
+            .iter()
+            .any(|algorithm| algorithm.is_asymmetric())
+    }
+
     fn main(
         descriptor: &SignatureDescriptor,
         grammar: Grammar,

@@ -463,3 +463,86 @@ fn faults_of_a_producer_name_their_key() {
     );
     assert_eq!(none.unwrap_err()[0].key, "secrets");
 }
+
+/// Vectors that providers publish, by the grammar that each has.
+mod published {
+    use super::*;
+
+    fn check(profile: &str, secret_text: &str, headers: &[(&str, &str)], body: &str, now: i64) {
+        let verifier =
+            Verifier::new(own(profile), vec![secret(secret_text)], Settings::default()).unwrap();
+        assert_eq!(
+            refused(&verifier, headers, body, now),
+            "verified",
+            "{profile}"
+        );
+    }
+
+    #[test]
+    fn adyens_item_holds_and_each_signed_field_of_it_counts() {
+        // Adyen/adyen-node-api-library, src/__tests__/hmacValidator.spec.ts; the same in its Java, Go and .NET ones.
+        let profile = "signed = \"fields\"\n[signature]\nfrom = { json = \"/additionalData/hmacSignature\" }\n\
+            encoding = \"base64\"\nkey = \"hex\"\neach = \"/notificationItems/*/NotificationRequestItem\"\n\
+            content = \"{json:/pspReference}:{json:/originalReference}:{json:/merchantAccountCode}:\
+            {json:/merchantReference}:{json:/amount/value}:{json:/amount/currency}:{json:/eventCode}:{json:/success}\"";
+        let key = "DFB1EB5485895CFA84146406857104ABB4CBCABDC8AAF103A624C8F6A3EAAB00";
+        let body = r#"{"live":"false","notificationItems":[{"NotificationRequestItem":{"pspReference":"pspReference",
+            "originalReference":"originalReference","merchantAccountCode":"merchantAccount",
+            "merchantReference":"reference","amount":{"currency":"EUR","value":1000},"eventCode":"EVENT",
+            "success":"true","additionalData":{"hmacSignature":"ipnxGCaUZ4l8TUW75a71/ghd2Fe5ffvX0pV4TLTntIc="}}}]}"#;
+        check(profile, key, &[], body, 0);
+        check(
+            profile,
+            key,
+            &[],
+            &body.replace("\"success\":\"true\"", "\"success\":true"),
+            0,
+        );
+        let verifier = Verifier::new(own(profile), vec![secret(key)], Settings::default()).unwrap();
+        for (from, to) in [
+            ("1000", "1001"),
+            ("\"EUR\"", "\"USD\""),
+            ("\"EVENT\"", "\"X\""),
+            ("\"true\"", "\"false\""),
+        ] {
+            assert_eq!(
+                refused(&verifier, &[], &body.replace(from, to), 0),
+                "signature-mismatch",
+                "{from}"
+            );
+        }
+    }
+
+    #[test]
+    fn githubs_and_slacks_documented_examples_hold() {
+        let github = "[signature]\nfrom = { header = \"x-hub-signature-256\" }\npair = \"=\"\npick = [\"sha256\"]\n\
+            content = \"{body}\"";
+        let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        check(
+            github,
+            "It's a Secret to Everybody",
+            &[("x-hub-signature-256", signature)],
+            "Hello, World!",
+            0,
+        );
+        let slack = "[signature]\nfrom = { header = \"x-slack-signature\" }\npair = \"=\"\npick = [\"v0\"]\n\
+            content = \"v0:{timestamp}:{body}\"\n[timestamp]\nfrom = { header = \"x-slack-request-timestamp\" }\n\
+            past = \"5m\"\nfuture = \"5m\"";
+        let body = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V\
+            &channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=\
+            &response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN\
+            &trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
+        let signature = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
+        let headers = [
+            ("x-slack-request-timestamp", "1531420618"),
+            ("x-slack-signature", signature),
+        ];
+        check(
+            slack,
+            "8f742231b10e8888abcd99yyyzzz85a5",
+            &headers,
+            body,
+            1_531_420_618,
+        );
+    }
+}

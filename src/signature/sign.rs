@@ -1,0 +1,526 @@
+//! Signing as the provider does, for `countersign send`: the same profile, read the other way round.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding,
+    RsaKeyPair,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::Value as Json;
+
+use super::asked::{Asked, Place};
+use super::delivery::{Request, SignatureRefusal};
+use super::descriptor::{Algorithm, BodyFormat};
+use super::form;
+use super::grammar::Pick;
+use super::json;
+use super::key::{Key, KeyFault};
+use super::profile::Profile;
+use super::scheme::{AlgorithmRule, Scheme, Variant};
+use super::secrets::Settings;
+use super::template::Value;
+use crate::secret::Secret;
+
+/// What is to be signed.
+#[derive(Clone, Copy, Debug)]
+pub struct SignRequest<'a> {
+    /// The request as it would go out without a signature; its headers stay the caller's to send.
+    pub request: Request<'a>,
+    /// The delivery's id, where the profile has one; also what fills a nonce or a header that it signs.
+    pub id: &'a str,
+    /// When it is signed.
+    pub now: Timestamp,
+}
+
+/// A signed request: what to send besides, or instead of, what was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Headers to add.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The path and query to ask for.
+    pub path_and_query: String,
+    /// The body to send.
+    pub body: Bytes,
+}
+
+/// Why a delivery could not be signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignFault {
+    /// The secret serves no signing.
+    #[error("the secret cannot sign for this profile")]
+    Key {
+        /// Why.
+        #[source]
+        source: KeyFault,
+    },
+    /// The profile signs something that the request lacks.
+    #[error("the request lacks something that the profile signs")]
+    Content {
+        /// What.
+        #[source]
+        source: SignatureRefusal,
+    },
+    /// The signature stands inside the body, and the body has no place for it.
+    #[error(
+        "the body has no place for the signature: it must be a JSON document of the profile's form"
+    )]
+    NoPlace,
+    /// A value has bytes that no header may hold.
+    #[error("{name} cannot hold the value that the profile puts into it")]
+    Header {
+        /// The header.
+        name: HeaderName,
+    },
+}
+
+impl From<KeyFault> for SignFault {
+    fn from(source: KeyFault) -> Self {
+        Self::Key { source }
+    }
+}
+
+/// Signs `body` by the profile with one secret, as the provider would. For asymmetric schemes the secret is the
+/// private key: PKCS #8 in PEM, or a base64 Ed25519 seed (`whsk_`).
+pub fn sign(
+    profile: &Arc<Profile>,
+    secret: &Secret,
+    settings: &Settings,
+    to_sign: &SignRequest<'_>,
+    body: Bytes,
+) -> Result<Signed, SignFault> {
+    let path_and_query = to_sign.request.path_and_query.to_owned();
+    let Some(scheme) = &profile.scheme else {
+        return Ok(Signed {
+            headers: Vec::new(),
+            path_and_query,
+            body,
+        });
+    };
+    let signer = Signer {
+        profile,
+        scheme,
+        settings,
+        variant: variant_for(scheme, secret),
+        secret,
+        time: profile
+            .timestamp
+            .as_ref()
+            .map(|rule| rule.unit.written(to_sign.now)),
+        id: to_sign.id,
+    };
+    signer.sign(to_sign, body)
+}
+
+struct Signer<'a> {
+    profile: &'a Profile,
+    scheme: &'a Scheme,
+    settings: &'a Settings,
+    variant: &'a Variant,
+    secret: &'a Secret,
+    time: Option<String>,
+    id: &'a str,
+}
+
+/// A private key is known by the prefix of its public one (`whsk_` for `whpk_`), or by being PEM.
+fn variant_for<'a>(scheme: &'a Scheme, secret: &Secret) -> &'a Variant {
+    let shown = secret.expose();
+    let fits = |also: &&Variant| {
+        let public = also.strip_prefix.as_deref().unwrap_or_default();
+        let private = public.replace("pk_", "sk_");
+        shown.starts_with(private.as_bytes()) || (also.is_asymmetric() && is_pem(shown))
+    };
+    scheme.also.iter().find(fits).unwrap_or(&scheme.main)
+}
+
+fn is_pem(shown: &[u8]) -> bool {
+    shown.trim_ascii_start().starts_with(b"-----BEGIN")
+}
+
+impl Signer<'_> {
+    fn sign(&self, to_sign: &SignRequest<'_>, body: Bytes) -> Result<Signed, SignFault> {
+        let mut headers = self.named_headers(to_sign.request.headers)?;
+        let mut all = to_sign.request.headers.clone();
+        for (name, value) in &headers {
+            all.insert(name.clone(), value.clone());
+        }
+        let body = self.prepared(body);
+        let path_and_query = self.with_query(to_sign.request.path_and_query, &body);
+        let request = Request {
+            method: to_sign.request.method,
+            path_and_query: &path_and_query,
+            headers: &all,
+        };
+        let body = if self.scheme.per_item {
+            self.sign_each(&request, &body)?
+        } else {
+            let items = self.items();
+            let signature = self.signature(&request, &body, None)?;
+            let text = self.written(items, &signature);
+            match &self.scheme.place {
+                Place::Header(names) => {
+                    let name = names.first().cloned().ok_or(SignFault::NoPlace)?;
+                    headers.push(header(name, &text)?);
+                    body
+                }
+                Place::Form(field) => {
+                    let mut form = String::from_utf8_lossy(&body).into_owned();
+                    form::append(&mut form, field, text.as_bytes());
+                    form.into()
+                }
+                Place::Json(pointer) => placed(&body, &pointer.to_string(), &text)?,
+                Place::Query(_) | Place::Item(_) => return Err(SignFault::NoPlace),
+            }
+        };
+        Ok(Signed {
+            headers,
+            path_and_query,
+            body,
+        })
+    }
+
+    /// The headers that the content names, besides the signature: time, id, and whatever else it signs.
+    fn named_headers(
+        &self,
+        given: &HeaderMap,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, SignFault> {
+        let mut headers = Vec::new();
+        let mut add = |name: &HeaderName, text: &str, keep: bool| {
+            if !(keep && given.contains_key(name)) && !headers.iter().any(|(own, _)| own == name) {
+                headers.push(header(name.clone(), text)?);
+            }
+            Ok::<_, SignFault>(())
+        };
+        let first = |place: &Place| match place {
+            Place::Header(names) => names.first().cloned(),
+            Place::Form(_) | Place::Json(_) | Place::Query(_) | Place::Item(_) => None,
+        };
+        let rule = self.profile.timestamp.as_ref();
+        if let (Some(name), Some(time)) = (rule.and_then(|rule| first(&rule.place)), &self.time) {
+            add(&name, time, false)?;
+        }
+        if let Some(name) = self.scheme.id.as_ref().and_then(first) {
+            add(&name, self.id, false)?;
+        }
+        for value in self.scheme.values() {
+            if let Value::Header(name) = value {
+                add(name, self.id, true)?;
+            }
+        }
+        Ok(headers)
+    }
+
+    /// A form profile takes a document as its field; one that is a form already stays as it is.
+    fn prepared(&self, body: Bytes) -> Bytes {
+        let Some(field) = self.profile.mapping.field.as_deref() else {
+            return body;
+        };
+        let encoded = match self.profile.mapping.format {
+            BodyFormat::FormXml => STANDARD.encode(&body).into_bytes(),
+            BodyFormat::Form => body.to_vec(),
+            BodyFormat::Json | BodyFormat::JsonOrForm => return body,
+        };
+        if matches!(form::value(&body, field), Ok(Some(_))) {
+            return body;
+        }
+        let mut form = String::new();
+        form::append(&mut form, field, &encoded);
+        form.into()
+    }
+
+    /// Query parameters that are signed come from the body: `data.id` is what `/data/id` holds.
+    fn with_query(&self, path_and_query: &str, body: &[u8]) -> String {
+        let mut whole = path_and_query.to_owned();
+        let document: Option<Json> = serde_json::from_slice(body).ok();
+        for value in self.scheme.values() {
+            let Value::Query(name) = value else { continue };
+            let query = whole
+                .split_once('?')
+                .map_or("", |(_, query)| query)
+                .to_owned();
+            if !matches!(form::value(query.as_bytes(), name), Ok(None)) {
+                continue;
+            }
+            let held = document
+                .as_ref()
+                .and_then(|document| document.pointer(&format!("/{}", name.replace('.', "/"))));
+            let text = match held {
+                Some(Json::String(text)) => text.clone(),
+                Some(Json::Number(number)) => number.to_string(),
+                Some(Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_)) | None => {
+                    continue;
+                }
+            };
+            let mut parameter = String::new();
+            form::append(&mut parameter, name, text.as_bytes());
+            whole.push(if query.is_empty() && !whole.ends_with('?') {
+                '?'
+            } else {
+                '&'
+            });
+            whole.push_str(&parameter);
+        }
+        whole
+    }
+
+    /// The items that stand beside the signature, by their key.
+    fn items(&self) -> Vec<(Box<str>, String)> {
+        let mut items: Vec<(Box<str>, String)> = Vec::new();
+        let rule = self.profile.timestamp.as_ref();
+        if let (Some(Place::Item(key)), Some(time)) = (rule.map(|rule| &rule.place), &self.time) {
+            items.push((key.clone(), time.clone()));
+        }
+        if let AlgorithmRule::ByItem { item, .. } = &self.variant.algorithm {
+            items.push((item.clone(), self.algorithm().name_for_senders().to_owned()));
+        }
+        for value in self.scheme.values() {
+            if let Value::Item(key) = value
+                && !items.iter().any(|(own, _)| own == key)
+            {
+                items.push((key.clone(), self.id.to_owned()));
+            }
+        }
+        items
+    }
+
+    /// The strongest of the algorithms that are possible.
+    fn algorithm(&self) -> Algorithm {
+        let possible = self.variant.algorithm.possible();
+        possible.iter().copied().max().unwrap_or(Algorithm::Sha256)
+    }
+
+    fn signature(
+        &self,
+        request: &Request<'_>,
+        body: &[u8],
+        element: Option<&serde_json::value::RawValue>,
+    ) -> Result<String, SignFault> {
+        let document = element.or_else(|| json::document(body).ok());
+        let written = self
+            .items()
+            .into_iter()
+            .map(|(key, text)| self.item(&key, &text));
+        let written: Vec<String> = written.collect();
+        let texts: Vec<&str> = written.iter().map(String::as_str).collect();
+        let items = super::grammar::Items::read(self.scheme.grammar, &texts).ok();
+        let asked = Asked {
+            request,
+            body,
+            document,
+            timestamp: self.time.as_deref(),
+            id: Some(self.id),
+            items: items.as_ref(),
+            url: self.settings.url.as_deref(),
+            values: &self.settings.values,
+            secret: self.secret.expose(),
+            key: None,
+        };
+        let content = self.scheme.contents.first().ok_or(SignFault::NoPlace)?;
+        let refused = |unwritable| SignFault::Content {
+            source: SignatureRefusal::from(unwritable),
+        };
+        let Variant {
+            key,
+            mac,
+            encoding,
+            strip_prefix,
+            ..
+        } = self.variant;
+        let bytes = if self.variant.is_asymmetric() {
+            let mut message = Vec::new();
+            content
+                .write(&asked, &mut |bytes| message.extend_from_slice(bytes))
+                .map_err(refused)?;
+            signed_with_a_private_key(
+                self.algorithm(),
+                self.secret.expose(),
+                strip_prefix.as_deref(),
+                &message,
+            )?
+        } else {
+            let key = Key::prepare(
+                self.secret,
+                *key,
+                strip_prefix.as_deref(),
+                *mac,
+                self.algorithm(),
+            )?;
+            let mut run = key.start();
+            content
+                .write(&asked, &mut |bytes| run.update(bytes))
+                .map_err(refused)?;
+            run.finish().bytes().unwrap_or_default().to_vec()
+        };
+        Ok(encoding.encode(&bytes))
+    }
+
+    /// The whole text of the signature's place.
+    fn written(&self, items: Vec<(Box<str>, String)>, signature: &str) -> String {
+        let split = self
+            .scheme
+            .grammar
+            .split
+            .map(String::from)
+            .unwrap_or_default();
+        let mut written: Vec<String> = items
+            .iter()
+            .map(|(key, text)| self.item(key, text))
+            .collect();
+        let pair = self.scheme.grammar.pair;
+        let key_id = self.settings.values.get("key_id").map(String::as_str);
+        written.push(match (&self.variant.pick, pair) {
+            (Pick::Keys(keys), Some(pair)) => {
+                let key = keys
+                    .first()
+                    .map(|key| key.written(pair, key_id))
+                    .unwrap_or_default();
+                format!("{key}{pair}{signature}")
+            }
+            (Pick::Keys(_) | Pick::Whole | Pick::From(_), Some(_) | None) => signature.to_owned(),
+        });
+        written.join(&split)
+    }
+
+    fn item(&self, key: &str, text: &str) -> String {
+        match self.scheme.grammar.pair {
+            Some(pair) if !key.starts_with('+') => format!("{key}{pair}{text}"),
+            Some(_) | None => text.to_owned(),
+        }
+    }
+
+    /// Each element of the batch gets its own signature.
+    fn sign_each(&self, request: &Request<'_>, body: &[u8]) -> Result<Bytes, SignFault> {
+        let (Some(each), Place::Json(pointer)) = (&self.profile.batch, &self.scheme.place) else {
+            return Err(SignFault::NoPlace);
+        };
+        let mut whole: Json =
+            serde_json::from_slice(body).map_err(|_not_json| SignFault::NoPlace)?;
+        let list = whole
+            .pointer_mut(&each.list_text())
+            .and_then(Json::as_array_mut);
+        for element in list.ok_or(SignFault::NoPlace)? {
+            let inner = each.element_text();
+            let element = element.pointer_mut(&inner).ok_or(SignFault::NoPlace)?;
+            let text = element.to_string();
+            let raw = json::document(text.as_bytes()).map_err(|_not_json| SignFault::NoPlace)?;
+            let signature = self.signature(request, text.as_bytes(), Some(raw))?;
+            put(
+                element,
+                &pointer.to_string(),
+                &self.written(self.items(), &signature),
+            )?;
+        }
+        Ok(whole.to_string().into())
+    }
+}
+
+fn header(name: HeaderName, text: &str) -> Result<(HeaderName, HeaderValue), SignFault> {
+    match HeaderValue::from_str(text) {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(SignFault::Header { name }),
+    }
+}
+
+fn placed(body: &[u8], pointer: &str, text: &str) -> Result<Bytes, SignFault> {
+    let mut whole: Json = serde_json::from_slice(body).map_err(|_not_json| SignFault::NoPlace)?;
+    put(&mut whole, pointer, text)?;
+    Ok(whole.to_string().into())
+}
+
+/// Puts a text where the pointer says, and makes the objects on the way.
+fn put(document: &mut Json, pointer: &str, text: &str) -> Result<(), SignFault> {
+    put_json(document, pointer, Json::String(text.to_owned())).ok_or(SignFault::NoPlace)
+}
+
+pub(super) fn put_json(document: &mut Json, pointer: &str, value: Json) -> Option<()> {
+    let mut at = document;
+    for token in pointer.split('/').skip(1) {
+        let name = token.replace("~1", "/").replace("~0", "~");
+        let object = at.as_object_mut()?;
+        at = object
+            .entry(name)
+            .or_insert_with(|| Json::Object(serde_json::Map::new()));
+    }
+    *at = value;
+    Some(())
+}
+
+fn signed_with_a_private_key(
+    algorithm: Algorithm,
+    shown: &[u8],
+    public_prefix: Option<&str>,
+    message: &[u8],
+) -> Result<Vec<u8>, SignFault> {
+    let unusable = |_unspecified| KeyFault::Unusable;
+    let not_private = || KeyFault::NotAPrivateKey;
+    let pkcs8: Option<Cow<'_, [u8]>> = if is_pem(shown) {
+        let der = PrivatePkcs8KeyDer::from_pem_slice(shown).ok();
+        Some(Cow::Owned(
+            der.ok_or_else(not_private)?.secret_pkcs8_der().to_vec(),
+        ))
+    } else {
+        None
+    };
+    let der = || pkcs8.as_deref().ok_or_else(not_private);
+    let random = SystemRandom::new();
+    let rsa = |padding: &'static dyn RsaEncoding| -> Result<Vec<u8>, KeyFault> {
+        let pair = RsaKeyPair::from_pkcs8(der()?).map_err(|_rejected| not_private())?;
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign(padding, &random, message, &mut signature)
+            .map_err(unusable)?;
+        Ok(signature)
+    };
+    let ecdsa = |curve: &'static EcdsaSigningAlgorithm| -> Result<Vec<u8>, KeyFault> {
+        let pair = EcdsaKeyPair::from_pkcs8(curve, der()?).map_err(|_rejected| not_private())?;
+        Ok(pair
+            .sign(&random, message)
+            .map_err(unusable)?
+            .as_ref()
+            .to_vec())
+    };
+    Ok(match algorithm {
+        Algorithm::RsaPkcs1Sha256 => rsa(&RSA_PKCS1_SHA256)?,
+        Algorithm::RsaPssSha256 => rsa(&RSA_PSS_SHA256)?,
+        Algorithm::EcdsaP256Sha256 => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING)?,
+        Algorithm::EcdsaP384Sha384 => ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING)?,
+        Algorithm::Ed25519 => {
+            let pair = match &pkcs8 {
+                Some(der) => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
+                    .map_err(|_rejected| not_private())?,
+                None => ed25519_from_seed(shown, public_prefix)?,
+            };
+            pair.sign(message).as_ref().to_vec()
+        }
+        Algorithm::Md5
+        | Algorithm::Sha1
+        | Algorithm::Sha256
+        | Algorithm::Sha384
+        | Algorithm::Sha512 => {
+            return Err(KeyFault::NotAPrivateKey.into());
+        }
+    })
+}
+
+/// `whsk_` and base64 of the seed; some show the public key behind it.
+fn ed25519_from_seed(
+    shown: &[u8],
+    public_prefix: Option<&str>,
+) -> Result<Ed25519KeyPair, KeyFault> {
+    let prefix = public_prefix.unwrap_or_default().replace("pk_", "sk_");
+    let text = shown
+        .strip_prefix(prefix.as_bytes())
+        .unwrap_or(shown)
+        .trim_ascii();
+    let bytes = super::key::from_either_base64(text).ok_or(KeyFault::NotAPrivateKey)?;
+    let seed = bytes.get(..32).ok_or(KeyFault::NotAPrivateKey)?;
+    Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_rejected| KeyFault::NotAPrivateKey)
+}
