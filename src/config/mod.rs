@@ -20,6 +20,7 @@ mod snapshot;
 mod tenants;
 mod tree;
 mod trust;
+mod verifiers;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ use context::Context;
 use fault::Findings;
 use file::File;
 use key::KeyPath;
+use snapshot::Parts;
+use tenants::Tenants;
 use tree::Node;
 
 pub use environment::Environment;
@@ -93,7 +96,10 @@ impl Config {
         let admin = meaning::admin(&shape.admin, server.as_ref(), &mut context);
         let store = meaning::store(&shape.store, server.as_ref(), &mut context);
         let tls = trust::tls(&shape.tls, &mut context, now);
-        let tenants = tenants::tenants(&shape.tenants, &mut context);
+        let Tenants { directory, plans } = tenants::tenants(&shape.tenants, &mut context);
+        let profiles = verifiers::profiles(&shape.profiles, &mut context.findings);
+        let verifiers =
+            verifiers::verifiers(plans, &shape.profiles, &profiles, &mut context.findings);
         let Context {
             mut findings,
             files,
@@ -108,8 +114,17 @@ impl Config {
         else {
             return Err(findings.into_faults());
         };
-        let directory = Arc::new(tenants.directory);
-        let snapshot = match Snapshot::build(&server, &tls, &directory) {
+        if findings.any() {
+            return Err(findings.into_faults());
+        }
+        let parts = Parts {
+            server: server.clone(),
+            tls,
+            directory,
+            verifiers,
+            profiles,
+        };
+        let snapshot = match Snapshot::build(parts) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(failure) => {
                 let mend = "name another certificate and key";
@@ -118,9 +133,6 @@ impl Config {
                 return Err(findings.into_faults());
             }
         };
-        if findings.any() {
-            return Err(findings.into_faults());
-        }
         Ok(Self {
             server,
             admin,

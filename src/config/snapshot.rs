@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::identity::Directory;
+use crate::identity::{Directory, ProducerId};
+use crate::signature::{Profiles, Verifier};
 use crate::tls::{ServerConfig, SetupFailure, Trust, server_config};
 
 use super::meaning::ServerSettings;
@@ -20,29 +21,47 @@ pub struct Snapshot {
     server_config: Arc<ServerConfig>,
     tls: TlsSettings,
     directory: Arc<Directory>,
+    verifiers: Vec<Arc<Verifier>>,
+    profiles: Profiles,
     paths: HashSet<Arc<str>>,
+}
+
+/// Parts of a snapshot, each without a fault.
+pub(super) struct Parts {
+    pub(super) server: ServerSettings,
+    pub(super) tls: TlsSettings,
+    pub(super) directory: Directory,
+    /// By the place of their producers.
+    pub(super) verifiers: Vec<Arc<Verifier>>,
+    pub(super) profiles: Profiles,
 }
 
 impl Snapshot {
     /// Puts together what was checked before.
-    pub(super) fn build(
-        server: &ServerSettings,
-        tls: &TlsSettings,
-        directory: &Arc<Directory>,
-    ) -> Result<Self, SetupFailure> {
+    pub(super) fn build(parts: Parts) -> Result<Self, SetupFailure> {
+        let Parts {
+            server,
+            tls,
+            directory,
+            verifiers,
+            profiles,
+        } = parts;
         let server_config =
             server_config(&tls.identity, &tls.trust, tls.min_version, tls.resumption)?;
         let own = directory
             .producers()
             .iter()
             .filter_map(|producer| producer.path.clone());
+        let paths = server.paths.iter().cloned().chain(own).collect();
         Ok(Self {
             generation: next_generation(),
-            server: server.clone(),
+            server,
             server_config,
-            tls: tls.clone(),
-            directory: Arc::clone(directory),
-            paths: server.paths.iter().cloned().chain(own).collect(),
+            tls,
+            directory: Arc::new(directory),
+            verifiers,
+            profiles,
+            paths,
         })
     }
 
@@ -67,8 +86,18 @@ impl Snapshot {
     }
 
     /// Gate 2: who may deliver.
-    pub fn directory(&self) -> &Directory {
+    pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    /// Gate 3: how this producer's deliveries are checked.
+    pub fn verifier(&self, producer: ProducerId) -> Option<&Arc<Verifier>> {
+        self.verifiers.get(producer.0)
+    }
+
+    /// All profiles, built in and the user's own.
+    pub fn profiles(&self) -> &Profiles {
+        &self.profiles
     }
 
     /// The bounds of the providers' side.

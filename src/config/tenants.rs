@@ -23,16 +23,22 @@ pub(super) struct SignaturePlan {
     /// Where the producer stands in the file.
     pub(super) at: KeyPath,
     pub(super) profile: String,
-    pub(super) secrets: Vec<Labelled>,
-    pub(super) shadow_secrets: Vec<Labelled>,
-    /// References that were written, loadable or not.
-    pub(super) secrets_written: usize,
+    pub(super) secrets: Vec<PlannedSecret>,
     pub(super) tolerance: Option<Duration>,
     pub(super) account: Option<(String, String)>,
     pub(super) url: Option<String>,
     pub(super) values: BTreeMap<String, String>,
     pub(super) none: bool,
     pub(super) pinned: bool,
+}
+
+/// One secret of a producer.
+#[derive(Debug)]
+pub(super) struct PlannedSecret {
+    pub(super) secret: Labelled,
+    pub(super) standing: Standing,
+    /// The place of its reference in `secrets`.
+    pub(super) index: usize,
 }
 
 /// All producers, and what each must prove.
@@ -141,15 +147,15 @@ fn producer(
     let tolerance = shape
         .tolerance
         .and_then(|span| meaning::span(span, tolerances, &at.key("tolerance"), findings));
-    let (mut secrets, mut shadow_secrets) = (Vec::new(), Vec::new());
+    let mut secrets = Vec::new();
     for (index, reference) in shape.secrets.iter().enumerate() {
         let key = at.key("secrets").index(index);
-        let loaded = secrets::load(&reference.text, &key, context);
-        if reference.shadow {
-            shadow_secrets.extend(loaded);
-        } else {
-            secrets.extend(loaded);
-        }
+        let loaded = secrets::load(&reference.text, &key, context).into_iter();
+        secrets.extend(loaded.map(|secret| PlannedSecret {
+            secret,
+            standing: standing(reference.shadow),
+            index,
+        }));
     }
     warn_of_repeated(&secrets, &at.key("secrets"), &mut context.findings);
     let plan = SignaturePlan {
@@ -159,8 +165,6 @@ fn producer(
             .clone()
             .unwrap_or_else(|| DEFAULT_PROFILE.to_owned()),
         secrets,
-        shadow_secrets,
-        secrets_written: shape.secrets.len(),
         tolerance,
         account,
         url,
@@ -176,13 +180,17 @@ fn producer(
         pins,
         shadow_pins,
         path,
-        standing: if shape.shadow {
-            Standing::Shadow
-        } else {
-            Standing::Live
-        },
+        standing: standing(shape.shadow),
     });
     (producer, plan)
+}
+
+fn standing(shadow: bool) -> Standing {
+    if shadow {
+        Standing::Shadow
+    } else {
+        Standing::Live
+    }
 }
 
 fn directory(
@@ -299,9 +307,9 @@ fn is_url(text: &str, key: &KeyPath, findings: &mut Findings) -> bool {
     good
 }
 
-fn warn_of_repeated(secrets: &[Labelled], key: &KeyPath, findings: &mut Findings) {
+fn warn_of_repeated(secrets: &[PlannedSecret], key: &KeyPath, findings: &mut Findings) {
     let mut seen: HashMap<&[u8], &Arc<str>> = HashMap::new();
-    for secret in secrets {
+    for PlannedSecret { secret, .. } in secrets {
         if let Some(first) = seen.insert(secret.secret.expose(), &secret.label) {
             let what = format!("{} is the same secret as {first}", secret.label);
             findings.warn(key, what, "take one of them out");

@@ -1,0 +1,172 @@
+//! What `[profiles]` means, and how each producer's deliveries are checked by them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use crate::signature::{
+    AccountBinding, Coverage, ProducerSecret, Profile, ProfileDescriptor, ProfileFault, Profiles,
+    Settings, Verifier, builtin,
+};
+
+use super::fault::Findings;
+use super::key::KeyPath;
+use super::shape::nearest;
+use super::tenants::{PlannedSecret, SignaturePlan};
+
+/// Compiles the user's own profiles beside the built-in ones. Where one of them is wrong, the built-in ones are left.
+pub(super) fn profiles(
+    descriptors: &BTreeMap<String, ProfileDescriptor>,
+    findings: &mut Findings,
+) -> Profiles {
+    let at = KeyPath::of(&["profiles"]);
+    for (name, _) in descriptors.iter().filter(|(name, _)| !is_name(name)) {
+        findings.fault(
+            &at.key(name),
+            "a profile's name has letters, digits, - and _ alone",
+            "give it another name",
+        );
+    }
+    match Profiles::compile(descriptors, builtin()) {
+        Ok(profiles) => profiles,
+        Err(faults) => {
+            for (name, fault) in faults {
+                let ProfileFault { key, what, mend } = fault;
+                findings.fault(&at.key(&name).dotted(&key), what, mend);
+            }
+            builtin().clone()
+        }
+    }
+}
+
+/// Prepares each producer's check. The result has no place for a producer that has none.
+pub(super) fn verifiers(
+    plans: Vec<SignaturePlan>,
+    descriptors: &BTreeMap<String, ProfileDescriptor>,
+    profiles: &Profiles,
+    findings: &mut Findings,
+) -> Vec<Arc<Verifier>> {
+    let mut verifiers = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let key = plan.at.key("profile");
+        // A profile of the user's own that is wrong has been told of, and hides a built-in one of its name.
+        let own_is_wrong = descriptors.contains_key(&plan.profile)
+            && findings.any_within(&KeyPath::of(&["profiles"]));
+        match profiles.get(&plan.profile) {
+            _ if own_is_wrong => {}
+            Some(profile) => {
+                let profile = Arc::clone(profile);
+                verifiers.extend(verifier(plan, profile, findings).map(Arc::new));
+            }
+            None => {
+                let names = profiles.iter().map(|profile| profile.name());
+                let mend = match nearest(&plan.profile, names) {
+                    Some(nearest) => format!("did you mean {nearest:?}?"),
+                    None => "countersign profiles list prints those that are built in; or add [profiles.NAME]".to_owned(),
+                };
+                findings.fault(
+                    &key,
+                    format!("there is no profile {:?}", plan.profile),
+                    mend,
+                );
+            }
+        }
+    }
+    verifiers
+}
+
+fn verifier(
+    plan: SignaturePlan,
+    profile: Arc<Profile>,
+    findings: &mut Findings,
+) -> Option<Verifier> {
+    let at = &plan.at;
+    check_for_no_signature(&plan, &profile, findings);
+    if let Some(weakness) = profile.weakness() {
+        let what = format!("profile {} is weak: {weakness}", profile.name());
+        let mend = "bind the producer to pins as well, or ask the provider for something better";
+        findings.warn(&at.key("profile"), what, mend);
+    }
+    if plan.tolerance.is_some() && !profile.has_a_timestamp() {
+        let what = format!("the deliveries of profile {} state no time", profile.name());
+        findings.warn(&at.key("tolerance"), what, "take it out: it does nothing");
+    }
+    let loaded = plan.secrets.iter().map(|planned| ProducerSecret {
+        label: Arc::clone(&planned.secret.label),
+        secret: planned.secret.secret.clone(),
+        standing: planned.standing,
+    });
+    let settings = Settings {
+        tolerance: plan
+            .tolerance
+            .and_then(|span| SignedDuration::try_from(span).ok()),
+        account: plan
+            .account
+            .clone()
+            .map(|(pointer, equals)| AccountBinding { pointer, equals }),
+        url: plan.url.clone(),
+        values: plan.values.clone(),
+    };
+    match Verifier::new(profile, loaded.collect(), settings) {
+        Ok(verifier) => Some(verifier),
+        Err(faults) => {
+            for ProfileFault { key, what, mend } in faults {
+                let key = key_of(&key, &plan);
+                // Secrets that could not be loaded have been told of.
+                if !findings.any_within(&key) {
+                    findings.missing(&key, what, mend);
+                }
+            }
+            None
+        }
+    }
+}
+
+/// Mutual TLS as the only proof must be meant, and bound to more than the provider's own certificate.
+fn check_for_no_signature(plan: &SignaturePlan, profile: &Profile, findings: &mut Findings) {
+    let key = plan.at.key("signature");
+    let name = profile.name();
+    match (profile.coverage(), plan.none) {
+        (Coverage::Connection, false) => {
+            let what = format!("profile {name} signs nothing: mutual TLS would be the only proof");
+            findings.missing(&key, what, "write signature = \"none\" if that is meant");
+        }
+        (Coverage::Connection, true) => {
+            if plan.account.is_none() && !plan.pinned {
+                let what = "without a signature, any customer of the provider could deliver here";
+                let mend = "bind it: account = { pointer = \"/...\", equals = \"...\" }, or pins = [\"sha256:...\"]";
+                findings.missing(&key, what, mend);
+            }
+            let what =
+                format!("the deliveries of {name} are not signed: mutual TLS is their only proof");
+            findings.warn(
+                &key,
+                what,
+                "keep the list of CAs short, and pin the provider's key",
+            );
+        }
+        (Coverage::Body | Coverage::Fields | Coverage::Reference, true) => {
+            let what = format!("profile {name} signs its deliveries, and they are checked");
+            findings.fault(&key, what, "take signature = \"none\" out");
+        }
+        (Coverage::Body | Coverage::Fields | Coverage::Reference, false) => {}
+    }
+}
+
+/// The key of a fault that the verifier told: its secrets are counted as they were loaded.
+fn key_of(key: &str, plan: &SignaturePlan) -> KeyPath {
+    let loaded = key
+        .strip_prefix("secrets[")
+        .and_then(|rest| rest.strip_suffix(']'));
+    let loaded = loaded.and_then(|index| plan.secrets.get(index.parse::<usize>().ok()?));
+    match loaded {
+        Some(PlannedSecret { index, .. }) => plan.at.key("secrets").index(*index),
+        None => plan.at.dotted(key),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !name.is_empty() && name.len() <= 64 && name.chars().all(fits)
+}
