@@ -29,6 +29,8 @@ pub struct Capture(Arc<Mutex<Shown>>);
 
 #[derive(Debug, Default)]
 struct Shown {
+    /// A ClientHello was understood.
+    hello: bool,
     server_name: Option<String>,
     verified: Option<(u64, VerifiedChain)>,
     leaf: Option<Leaf>,
@@ -92,7 +94,7 @@ impl Capture {
         let mut shown = self.shown();
         let (reason, detail) = match shown.refusal.take() {
             Some(refusal) => (refusal.reason, refusal.detail),
-            None => classify(error),
+            None => classify(error, shown.hello),
         };
         HandshakeRefusal {
             reason,
@@ -115,7 +117,20 @@ impl Capture {
 }
 
 pub(super) fn note_server_name(name: Option<&str>) {
-    Capture::note(|shown| shown.server_name = name.map(str::to_owned));
+    Capture::note(|shown| {
+        shown.hello = true;
+        shown.server_name = name.map(str::to_owned);
+    });
+}
+
+/// The leaf of the handshake that runs now, which its verifier has decoded; decoded here if there is none.
+pub(super) fn leaf_of(certificate: &CertificateDer<'_>) -> Option<Leaf> {
+    let captured = CURRENT.try_with(|capture| capture.shown().leaf.clone());
+    captured
+        .ok()
+        .flatten()
+        .filter(|leaf| leaf.der() == certificate.as_ref())
+        .or_else(|| Leaf::decode(certificate).ok())
 }
 
 pub(super) fn note_verified(generation: u64, verified: &VerifiedChain) {
@@ -134,12 +149,16 @@ pub(super) fn note_refused(refusal: &ChainRefusal, shadow: Option<Leaf>) {
 }
 
 /// A failure that no certificate explains.
-fn classify(error: &io::Error) -> (HandshakeReason, String) {
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign enum, of which every other kind is a connection that broke"
+)]
+fn classify(error: &io::Error, hello: bool) -> (HandshakeReason, String) {
     if let Some(tls) = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Error>())
     {
-        return (reason_of(tls), tls.to_string());
+        return (reason_of(tls, hello), detail_of(tls));
     }
     let reason = match error.kind() {
         io::ErrorKind::TimedOut => HandshakeReason::Timeout,
@@ -149,7 +168,11 @@ fn classify(error: &io::Error) -> (HandshakeReason, String) {
     (reason, error.to_string())
 }
 
-fn reason_of(error: &Error) -> HandshakeReason {
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign enum, of which every other variant is a breach of the protocol"
+)]
+fn reason_of(error: &Error, hello: bool) -> HandshakeReason {
     match error {
         Error::NoCertificatesPresented => HandshakeReason::NoCertificate,
         Error::PeerIncompatible(
@@ -164,10 +187,40 @@ fn reason_of(error: &Error) -> HandshakeReason {
         }
         Error::InvalidCertificate(CertificateError::BadSignature) => HandshakeReason::BadSignature,
         Error::InvalidCertificate(_) => HandshakeReason::UnsupportedCertificate,
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => HandshakeReason::NotTls,
-        Error::AlertReceived(AlertDescription::ProtocolVersion) => HandshakeReason::ProtocolVersion,
-        // The peer ended it, most often since it does not trust our certificate: the detail names its alert.
-        Error::AlertReceived(_) => HandshakeReason::Closed,
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) if !hello => HandshakeReason::NotTls,
+        Error::AlertReceived(alert) => match alert {
+            AlertDescription::ProtocolVersion => HandshakeReason::ProtocolVersion,
+            AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::NoApplicationProtocol => HandshakeReason::NoCommonParameters,
+            _ => HandshakeReason::Closed,
+        },
         _ => HandshakeReason::Malformed,
     }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign enum, of which these alerts speak of our certificate"
+)]
+fn detail_of(error: &Error) -> String {
+    let Error::AlertReceived(alert) = error else {
+        return error.to_string();
+    };
+    let hint = match alert {
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateRevoked => {
+            ": it does not accept our certificate (tls.certificate)"
+        }
+        AlertDescription::CertificateExpired => {
+            ": to it, our certificate (tls.certificate) has ended"
+        }
+        _ => "",
+    };
+    format!("the peer ended the handshake with the alert {alert:?}{hint}")
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::server_config::load_key;
 use crate::secret::Secret;
 use crate::x509::decode_certificates;
 
@@ -84,12 +84,7 @@ impl Connector {
                 let chain = decode_certificates(certificate_pem)
                     .map_err(|fault| unusable(fault.to_string()))?;
                 let chain = chain.into_iter().map(CertificateDer::from).collect();
-                let key = PrivateKeyDer::from_pem_slice(key_pem.expose())
-                    .map_err(|error| unusable(error.to_string()))?;
-                let key = aws_lc_rs::default_provider()
-                    .key_provider
-                    .load_private_key(key)
-                    .map_err(|error| unusable(error.to_string()))?;
+                let key = load_key(key_pem).map_err(unusable)?;
                 // Unchecked, since the certificate may be of version 1; the receiver judges it.
                 let certified = Arc::new(CertifiedKey::new(chain, key));
                 builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(

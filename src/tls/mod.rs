@@ -11,18 +11,20 @@ mod connections;
 #[cfg(test)]
 mod connection_tests;
 mod drain;
+mod explain;
 mod limits;
 mod listener;
+mod path;
 mod peer;
 mod proxy_protocol;
 mod refusal;
 mod revocation;
 mod serve;
 mod server_config;
+mod signatures;
 mod socket;
 mod trust;
 mod verifier;
-mod version_1;
 
 use std::sync::Arc;
 
@@ -37,12 +39,13 @@ pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
 pub use rustls::ServerConfig;
 pub use serve::serve;
 pub use server_config::{
-    IdentityFault, MinVersion, Resumption, ServerIdentity, SetupFailure, seed, server_config,
+    IdentityFault, IdentityWarning, MinVersion, Resumption, ServerIdentity, SetupFailure, seed,
+    server_config,
 };
 pub use socket::Socket;
 pub use trust::{
     ChainRefusal, CrlExpired, CrlMissing, CutOffs, Trust, TrustFault, TrustParts, TrustPolicy,
-    V1Leaf, VerifiedChain,
+    TrustWarning, V1Leaf, VerifiedChain,
 };
 
 /// What gate 1 works with at this moment; a reload changes what it gives.

@@ -1,8 +1,8 @@
 //! What a handshake proved, and whether it still holds.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -21,10 +21,52 @@ struct Proven {
     anchor: Leaf,
     server_name: Option<String>,
     address: SocketAddr,
-    /// The trust under which the chain held last, and the whole seconds between which it holds under it.
+    standing: Standing,
+    /// The last trust under which the chain held no longer, with the reason.
+    refused: Mutex<Option<(u64, NoLongerValid)>>,
+}
+
+/// Under which trust the chain held last, and between which whole seconds it holds under it.
+///
+/// Readers take no lock. A writer sets the generation to 0 first and last to its own, so a reader that finds the same generation before
+/// and after has read its window. Generations begin at 1 and grow from trust to trust.
+#[derive(Debug)]
+struct Standing {
     generation: AtomicU64,
     not_before: AtomicI64,
     not_after: AtomicI64,
+}
+
+impl Standing {
+    fn new(generation: u64, window: Validity) -> Self {
+        Self {
+            generation: AtomicU64::new(generation),
+            not_before: AtomicI64::new(window.not_before.as_second()),
+            not_after: AtomicI64::new(window.not_after.as_second()),
+        }
+    }
+
+    fn holds(&self, generation: u64, now: Timestamp) -> bool {
+        let second = now.as_second();
+        self.generation.load(Ordering::SeqCst) == generation
+            && self.not_before.load(Ordering::SeqCst) <= second
+            && second <= self.not_after.load(Ordering::SeqCst)
+            && self.generation.load(Ordering::SeqCst) == generation
+    }
+
+    /// One writer at a time.
+    fn set(&self, generation: u64, window: Validity) {
+        // A request that began before a reload may come late; what is newer stays.
+        if self.generation.load(Ordering::SeqCst) > generation {
+            return;
+        }
+        self.generation.store(0, Ordering::SeqCst);
+        self.not_before
+            .store(window.not_before.as_second(), Ordering::SeqCst);
+        self.not_after
+            .store(window.not_after.as_second(), Ordering::SeqCst);
+        self.generation.store(generation, Ordering::SeqCst);
+    }
 }
 
 /// Why what a handshake proved holds no longer.
@@ -50,9 +92,8 @@ impl PeerCertificates {
             anchor: verified.anchor,
             server_name,
             address,
-            generation: AtomicU64::new(trust.generation()),
-            not_before: AtomicI64::new(verified.window.not_before.as_second()),
-            not_after: AtomicI64::new(verified.window.not_after.as_second()),
+            standing: Standing::new(trust.generation(), verified.window),
+            refused: Mutex::new(None),
         }))
     }
 
@@ -74,11 +115,11 @@ impl PeerCertificates {
     /// When the whole chain holds, in whole seconds.
     pub fn window(&self) -> Validity {
         let second = |at: &AtomicI64, beyond| {
-            Timestamp::from_second(at.load(Ordering::Relaxed)).unwrap_or(beyond)
+            Timestamp::from_second(at.load(Ordering::SeqCst)).unwrap_or(beyond)
         };
         Validity {
-            not_before: second(&self.0.not_before, Timestamp::MIN),
-            not_after: second(&self.0.not_after, Timestamp::MAX),
+            not_before: second(&self.0.standing.not_before, Timestamp::MIN),
+            not_after: second(&self.0.standing.not_after, Timestamp::MAX),
         }
     }
 
@@ -94,30 +135,46 @@ impl PeerCertificates {
 
     /// Whether the chain holds under `trust` at `now`.
     ///
-    /// While the trust is the one under which it held last, and its window is open, that is a load and three comparisons. Else the
-    /// chain is verified again, once for each new trust.
+    /// While the trust is the one under which it held last, and its window is open, that is a few loads and comparisons. Else the chain
+    /// is verified again, once for each new trust.
     pub fn recheck(&self, trust: &Trust, now: Timestamp) -> Result<(), NoLongerValid> {
-        let proven = &*self.0;
-        let second = now.as_second();
-        // Acquire pairs with the Release below: the window that is read belongs to this trust, or to a newer one.
-        if proven.generation.load(Ordering::Acquire) == trust.generation()
-            && proven.not_before.load(Ordering::Relaxed) <= second
-            && second <= proven.not_after.load(Ordering::Relaxed)
-        {
+        if self.0.standing.holds(trust.generation(), now) {
             return Ok(());
         }
-        let verified = trust
-            .verify(&proven.chain, now)
-            .map_err(|refusal| NoLongerValid { refusal })?;
-        proven
-            .not_before
-            .store(verified.window.not_before.as_second(), Ordering::Relaxed);
-        proven
-            .not_after
-            .store(verified.window.not_after.as_second(), Ordering::Relaxed);
-        proven
-            .generation
-            .store(trust.generation(), Ordering::Release);
-        Ok(())
+        self.verify_again(trust, now)
+    }
+
+    #[cold]
+    fn verify_again(&self, trust: &Trust, now: Timestamp) -> Result<(), NoLongerValid> {
+        let generation = trust.generation();
+        // The streams of one connection wait here for the first of them.
+        let mut refused = self.refused();
+        if self.0.standing.holds(generation, now) {
+            return Ok(());
+        }
+        // What lost its trust does not regain it: the connection is closed, and its peer may shake hands anew.
+        if let Some((of, reason)) = &*refused
+            && *of == generation
+        {
+            return Err(reason.clone());
+        }
+        match trust.verify(&self.0.chain, now) {
+            Ok(verified) => {
+                self.0.standing.set(generation, verified.window);
+                Ok(())
+            }
+            Err(refusal) => {
+                let reason = NoLongerValid { refusal };
+                *refused = Some((generation, reason.clone()));
+                Err(reason)
+            }
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<(u64, NoLongerValid)>> {
+        self.0
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

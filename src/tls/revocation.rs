@@ -1,118 +1,391 @@
-//! Revocation lists, each bound to the key that signed it when it was loaded.
+//! Revocation lists, each bound to the key that signed it when it was loaded (RFC 5280 §5 and §6.3).
+//!
+//! A list that can't be followed safely is a fault, not a list that is half followed: delta lists, indirect ones, lists for some
+//! reasons only, critical extensions that mean something else. Of several lists with one scope the newest counts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use webpki::BorrowedCertRevocationList;
 
 use super::TrustFault;
-use super::version_1::is_signed_by;
+use super::signatures::{self, Signature};
+use crate::x509::der::{DerFault, Element, Reader, tag};
 use crate::x509::{Leaf, RevocationList, Serial, SpkiPin};
+
+/// The contents of an OBJECT IDENTIFIER `2.5.29.n`.
+const fn certificate_extension(number: u8) -> [u8; 3] {
+    [0x55, 0x1d, number]
+}
+
+const DELTA_CRL_INDICATOR: [u8; 3] = certificate_extension(27);
+const ISSUING_DISTRIBUTION_POINT: [u8; 3] = certificate_extension(28);
+const CRL_DISTRIBUTION_POINTS: [u8; 3] = certificate_extension(31);
+
+/// Of a list: its number and its issuer's key, which may be critical and change nothing.
+const HARMLESS_IN_LISTS: [[u8; 3]; 2] = [certificate_extension(20), certificate_extension(35)];
+/// Of an entry: why, and since when. That it is revoked stands, whatever they say.
+const HARMLESS_IN_ENTRIES: [[u8; 3]; 3] = [
+    certificate_extension(21),
+    certificate_extension(23),
+    certificate_extension(24),
+];
 
 /// What the lists say of one certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Revocation {
     /// A list names it.
     Revoked,
-    /// A list that still counts does not name it.
+    /// A list that still counts covers it, and does not name it.
     Fresh { until: Timestamp },
-    /// Every list of its issuer has ended.
+    /// Every list that covers it has ended.
     Stale { since: Timestamp },
-    /// Its issuer has none.
+    /// No list covers it.
     NoList,
 }
 
-/// An issuer is its name and its key: two CAs may bear one name.
-type IssuerKey = (Box<[u8]>, SpkiPin);
+/// All lists, by the key of their issuer.
+#[derive(Debug, Default)]
+pub(super) struct RevocationLists {
+    by_key: HashMap<SpkiPin, Vec<Listed>>,
+}
 
+/// One list, ready to be asked.
 #[derive(Debug)]
 struct Listed {
     list: RevocationList,
-    serials: HashSet<Serial>,
+    /// Sorted.
+    serials: Vec<Serial>,
+    scope: Scope,
+    until: Timestamp,
 }
 
-/// All lists, by issuer.
-#[derive(Debug, Default)]
-pub(super) struct RevocationLists {
-    by_issuer: HashMap<IssuerKey, Vec<Listed>>,
+/// Which certificates of its issuer a list covers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Scope {
+    users_only: bool,
+    cas_only: bool,
+    /// The names of the distribution point that it is; none means all.
+    points: Vec<Vec<u8>>,
+}
+
+/// Why a list can't be followed.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("it can not be read")]
+    Der(#[from] DerFault),
+    #[error("it has no nextUpdate, so nobody could tell it from one that was held back")]
+    NoNextUpdate,
+    #[error("it is a delta CRL: configure the complete one")]
+    Delta,
+    #[error("it is an indirect CRL, of certificates of other issuers too")]
+    Indirect,
+    #[error("it covers some reasons of revocation only, or attribute certificates only")]
+    Partial,
+    #[error("its distribution point is named relative to an issuer, or not at all")]
+    PointUnnamed,
+    #[error("it has a critical extension that is not understood")]
+    UnknownCriticalExtension,
+    #[error("one of its serial numbers is too long")]
+    Serial,
+    #[error(
+        "it is signed with an algorithm or a key that proves nothing (SHA-1, RSA under 2048 bits)"
+    )]
+    WeakSignature,
+    #[error("the keyUsage of its issuer's certificate lacks cRLSign")]
+    SignerMayNot,
 }
 
 impl RevocationLists {
     /// Binds each list to the CA that signed it; tells which can not be.
     pub(super) fn build(
         lists: Vec<RevocationList>,
-        issuers: &[Leaf],
+        issuers: &[&Leaf],
         algorithms: &WebPkiSupportedAlgorithms,
         faults: &mut Vec<TrustFault>,
     ) -> Self {
         let mut built = Self::default();
         for (place, list) in lists.into_iter().enumerate() {
-            // webpki refuses what can not be followed safely: delta and indirect lists, unknown critical extensions.
-            if let Err(error) = BorrowedCertRevocationList::from_der(list.der()) {
-                let (issuer, detail) = (list.issuer().clone(), error.to_string());
-                faults.push(TrustFault::UnusableCrl {
+            let issuer = list.issuer().clone();
+            let bound =
+                signer(&list, issuers, algorithms).and_then(|key| Ok((key, Listed::read(list)?)));
+            match bound {
+                Ok((Some(key), listed)) => built.by_key.entry(key).or_default().push(listed),
+                Ok((None, _)) => faults.push(TrustFault::ForeignCrl { issuer, crl: place }),
+                Err(unusable) => faults.push(TrustFault::UnusableCrl {
                     issuer,
                     crl: place,
-                    detail,
-                });
-                continue;
-            }
-            let signer = issuers.iter().find(|issuer| {
-                issuer.subject_der() == list.issuer_der()
-                    && issuer.key_usage().is_none_or(|usage| usage.crl_sign())
-                    && is_signed_by(&list.signed_data(), issuer, algorithms)
-            });
-            match signer {
-                Some(signer) => {
-                    let serials = list.serials().collect();
-                    let issuer = (signer.subject_der().into(), signer.spki());
-                    built
-                        .by_issuer
-                        .entry(issuer)
-                        .or_default()
-                        .push(Listed { list, serials });
-                }
-                None => faults.push(TrustFault::ForeignCrl {
-                    issuer: list.issuer().clone(),
-                    crl: place,
+                    detail: describe(&unusable),
                 }),
             }
+        }
+        for lists in built.by_key.values_mut() {
+            lists.sort_by(|one, other| {
+                let age = |listed: &Listed| listed.list.this_update();
+                age(other).cmp(&age(one))
+            });
         }
         built
     }
 
     pub(super) fn lists(&self) -> impl Iterator<Item = &RevocationList> {
-        self.by_issuer.values().flatten().map(|listed| &listed.list)
+        self.by_key.values().flatten().map(|listed| &listed.list)
     }
 
     /// What the lists of `issuer` say of `subject`. A list that has ended still revokes what it names.
     pub(super) fn look_up(&self, subject: &Leaf, issuer: &Leaf, now: Timestamp) -> Revocation {
-        if self.by_issuer.is_empty() {
-            return Revocation::NoList;
-        }
-        let key = (issuer.subject_der().into(), issuer.spki());
-        let Some(lists) = self.by_issuer.get(&key) else {
+        let Some(lists) = self.by_key.get(&issuer.spki()) else {
             return Revocation::NoList;
         };
         let mut best = Revocation::NoList;
-        for Listed { list, serials } in lists {
-            if serials.contains(subject.serial()) {
+        // From the newest on; of one scope, what is older than one that counts counts no more.
+        let mut told: Vec<&Scope> = Vec::new();
+        for listed in lists {
+            // Two CAs may share a key, if under two names.
+            if listed.list.issuer_der() != issuer.subject_der() || told.contains(&&listed.scope) {
+                continue;
+            }
+            if listed.serials.binary_search(subject.serial()).is_ok() {
                 return Revocation::Revoked;
             }
-            // A list without an end can not be told from one that was held back: it has ended already.
-            let end = list.next_update().unwrap_or(list.this_update());
-            best = match best {
-                Revocation::Fresh { until } => Revocation::Fresh {
-                    until: until.max(end),
-                },
-                _ if now <= end => Revocation::Fresh { until: end },
-                Revocation::Stale { since } => Revocation::Stale {
-                    since: since.max(end),
-                },
-                Revocation::NoList | Revocation::Revoked => Revocation::Stale { since: end },
-            };
+            // A list of the future names whom it revokes, and vouches for nobody yet.
+            if listed.list.this_update() > now {
+                continue;
+            }
+            told.push(&listed.scope);
+            if listed.scope.covers(subject) {
+                best = best.or_until(listed.until, now);
+            }
         }
         best
+    }
+}
+
+impl Revocation {
+    /// This, or what a list that holds until `until` adds to it.
+    fn or_until(self, until: Timestamp, now: Timestamp) -> Self {
+        match self {
+            Self::Revoked => self,
+            Self::Fresh { until: before } => Self::Fresh {
+                until: before.max(until),
+            },
+            Self::Stale { .. } | Self::NoList if now <= until => Self::Fresh { until },
+            Self::Stale { since } => Self::Stale {
+                since: since.max(until),
+            },
+            Self::NoList => Self::Stale { since: until },
+        }
+    }
+}
+
+/// The key that signed `list`, if it is one of an issuer of that name.
+fn signer(
+    list: &RevocationList,
+    issuers: &[&Leaf],
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<Option<SpkiPin>, Unusable> {
+    let mut problem = None;
+    for issuer in issuers {
+        if issuer.subject_der() != list.issuer_der() {
+            continue;
+        }
+        match signatures::check(&list.signed_data(), issuer, algorithms) {
+            Signature::Holds if issuer.key_usage().is_none_or(|usage| usage.crl_sign()) => {
+                return Ok(Some(issuer.spki()));
+            }
+            Signature::Holds => problem = Some(Unusable::SignerMayNot),
+            Signature::Unsupported => problem = Some(Unusable::WeakSignature),
+            Signature::Broken => {}
+        }
+    }
+    problem.map_or(Ok(None), Err)
+}
+
+impl Listed {
+    fn read(list: RevocationList) -> Result<Self, Unusable> {
+        let until = list.next_update().ok_or(Unusable::NoNextUpdate)?;
+        let mut scope = Scope::default();
+        for extension in extensions_of_list(&list)? {
+            let Extension {
+                id,
+                critical,
+                value,
+            } = extension?;
+            if id == DELTA_CRL_INDICATOR {
+                return Err(Unusable::Delta);
+            } else if id == ISSUING_DISTRIBUTION_POINT {
+                scope = Scope::read(value)?;
+            } else if critical && !HARMLESS_IN_LISTS.iter().any(|known| id == known) {
+                return Err(Unusable::UnknownCriticalExtension);
+            }
+        }
+        let mut serials = Vec::new();
+        let mut entries = Reader::new(list.entries_der());
+        while !entries.is_empty() {
+            let mut entry = entries.expect(tag::SEQUENCE)?.reader();
+            let serial = entry.expect(tag::INTEGER)?;
+            serials.push(Serial::decode(serial.contents).ok_or(Unusable::Serial)?);
+            entry.element()?;
+            for extension in extensions(entry.optional(tag::SEQUENCE)?) {
+                let Extension { id, critical, .. } = extension?;
+                // The one other that RFC 5280 has names another issuer.
+                if critical && !HARMLESS_IN_ENTRIES.iter().any(|known| id == known) {
+                    return Err(Unusable::Indirect);
+                }
+            }
+        }
+        serials.sort_unstable();
+        Ok(Self {
+            list,
+            serials,
+            scope,
+            until,
+        })
+    }
+}
+
+impl Scope {
+    /// From an `IssuingDistributionPoint` (RFC 5280 §5.2.5).
+    fn read(value: &[u8]) -> Result<Self, Unusable> {
+        let mut fields = Reader::new(value).expect(tag::SEQUENCE)?.reader();
+        let mut scope = Self::default();
+        if let Some(point) = fields.optional(tag::context_constructed(0))? {
+            scope.points = full_name(&point).map(<[u8]>::to_vec).collect();
+            if scope.points.is_empty() {
+                return Err(Unusable::PointUnnamed);
+            }
+        }
+        let mut flag = |number| {
+            let element = fields.optional(tag::context(number))?;
+            Ok::<bool, DerFault>(element.is_some_and(|flag| flag.contents != [0]))
+        };
+        scope.users_only = flag(1)?;
+        scope.cas_only = flag(2)?;
+        let some_reasons = flag(3)?;
+        let indirect = flag(4)?;
+        let attributes = flag(5)?;
+        fields.finish()?;
+        if indirect {
+            Err(Unusable::Indirect)
+        } else if some_reasons || attributes {
+            Err(Unusable::Partial)
+        } else {
+            Ok(scope)
+        }
+    }
+
+    fn covers(&self, subject: &Leaf) -> bool {
+        let kind = if subject.is_ca() {
+            !self.users_only
+        } else {
+            !self.cas_only
+        };
+        kind && (self.points.is_empty() || self.is_point_of(subject))
+    }
+
+    /// Whether the certificate names this point, or none at all.
+    fn is_point_of(&self, subject: &Leaf) -> bool {
+        let Some(points) = distribution_points(subject) else {
+            return true;
+        };
+        let mut points = Reader::new(points);
+        while let Ok(point) = points.element() {
+            let name = point.reader().optional(tag::context_constructed(0));
+            if let Ok(Some(name)) = name
+                && full_name(&name).any(|name| self.points.iter().any(|own| own == name))
+            {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The general names of a `DistributionPointName`, if they are spelt out.
+fn full_name<'a>(point: &Element<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    let names = point.reader().optional(tag::context_constructed(0));
+    let names = names.ok().flatten().map(|names| names.contents);
+    let mut names = Reader::new(names.unwrap_or_default());
+    std::iter::from_fn(move || names.element().ok().map(|name| name.whole))
+}
+
+/// The contents of a certificate's `CRLDistributionPoints`.
+fn distribution_points(certificate: &Leaf) -> Option<&[u8]> {
+    let mut fields = Reader::new(certificate.signed_data().message)
+        .element()
+        .ok()?
+        .reader();
+    let wrapped = std::iter::from_fn(|| fields.element().ok())
+        .find(|field| field.tag == tag::context_constructed(3))?;
+    let list = wrapped.reader().element().ok()?;
+    let value = extensions(Some(list))
+        .filter_map(Result::ok)
+        .find(|extension| extension.id == CRL_DISTRIBUTION_POINTS)?
+        .value;
+    let points = Reader::new(value).expect(tag::SEQUENCE).ok()?;
+    Some(points.contents)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Extension<'a> {
+    id: &'a [u8],
+    critical: bool,
+    value: &'a [u8],
+}
+
+fn extensions_of_list(
+    list: &RevocationList,
+) -> Result<impl Iterator<Item = Result<Extension<'_>, DerFault>>, DerFault> {
+    let mut fields = Reader::new(list.signed_data().message).element()?.reader();
+    let mut wrapped = None;
+    while !fields.is_empty() {
+        let field = fields.element()?;
+        if field.tag == tag::context_constructed(0) {
+            wrapped = Some(field.reader().expect(tag::SEQUENCE)?);
+        }
+    }
+    Ok(extensions(wrapped))
+}
+
+/// The extensions in an `Extensions` element.
+fn extensions<'a>(
+    list: Option<Element<'a>>,
+) -> impl Iterator<Item = Result<Extension<'a>, DerFault>> {
+    let mut list = Reader::new(list.map(|list| list.contents).unwrap_or_default());
+    std::iter::from_fn(move || {
+        let next = (!list.is_empty()).then(|| extension(&mut list))?;
+        if next.is_err() {
+            // What follows a broken one can't be told from it.
+            list = Reader::new(&[]);
+        }
+        Some(next)
+    })
+}
+
+fn extension<'a>(list: &mut Reader<'a>) -> Result<Extension<'a>, DerFault> {
+    let mut fields = list.expect(tag::SEQUENCE)?.reader();
+    let id = fields.expect(tag::OID)?.contents;
+    let critical = fields.optional(tag::BOOLEAN)?;
+    let value = fields.expect(tag::OCTET_STRING)?.contents;
+    fields.finish()?;
+    Ok(Extension {
+        id,
+        critical: critical.is_some_and(|flag| flag.contents != [0]),
+        value,
+    })
+}
+
+fn describe(unusable: &Unusable) -> String {
+    match unusable {
+        Unusable::Der(fault) => format!("{unusable}: {fault}"),
+        Unusable::NoNextUpdate
+        | Unusable::Delta
+        | Unusable::Indirect
+        | Unusable::Partial
+        | Unusable::PointUnnamed
+        | Unusable::UnknownCriticalExtension
+        | Unusable::Serial
+        | Unusable::WeakSignature
+        | Unusable::SignerMayNot => unusable.to_string(),
     }
 }

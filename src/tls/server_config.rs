@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::capture::note_server_name;
 use super::trust::Trust;
 use super::verifier::Verifier;
 use crate::secret::Secret;
-use crate::x509::{Leaf, decode_certificates};
+use crate::x509::{Leaf, SubjectPublicKey, decode_certificates};
 
 /// The lowest version of TLS that is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,42 @@ pub enum IdentityFault {
         /// The certificate's subject.
         subject: String,
     },
+    /// The key belongs to a certificate that does not come first.
+    #[error("the key belongs to the certificate of {subject}, which must come first in the file")]
+    Order {
+        /// The certificate's subject.
+        subject: String,
+    },
+}
+
+/// What our peers may take amiss, though it is served as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityWarning {
+    /// Its validity has ended.
+    #[error("the server's certificate ended at {since:.0}: clients refuse it")]
+    Ended {
+        /// When.
+        since: Timestamp,
+    },
+    /// Its validity has not begun.
+    #[error("the server's certificate is not valid before {begins:.0}: clients refuse it")]
+    NotBegun {
+        /// When it begins.
+        begins: Timestamp,
+    },
+    /// Version 1, as `openssl x509 -req` without an extension file makes it.
+    #[error(
+        "the server's certificate is of X.509 version 1 and names no host: many clients refuse it; issue it with subjectAltName"
+    )]
+    Version1,
+    /// No host in it.
+    #[error("the server's certificate has no subjectAltName: most clients refuse it")]
+    NamesNoHost,
+    /// Its extended key usage does not allow a server.
+    #[error(
+        "the server's certificate is not for servers (extendedKeyUsage lacks serverAuth): clients refuse it"
+    )]
+    NotForServers,
 }
 
 impl ServerIdentity {
@@ -78,24 +115,23 @@ impl ServerIdentity {
         let leaf = Leaf::decode(first).map_err(|fault| IdentityFault::Certificate {
             detail: fault.to_string(),
         })?;
-        // rustls' own type wipes itself too.
-        let key = PrivateKeyDer::from_pem_slice(key_pem.expose()).map_err(|error| {
-            IdentityFault::Key {
-                detail: error.to_string(),
-            }
-        })?;
-        let key = aws_lc_rs::default_provider()
-            .key_provider
-            .load_private_key(key)
-            .map_err(|error| IdentityFault::Key {
-                detail: error.to_string(),
-            })?;
+        let key = load_key(key_pem).map_err(|detail| IdentityFault::Key { detail })?;
         let public = key.public_key().ok_or_else(|| IdentityFault::Key {
             detail: "it has no public part".into(),
         })?;
-        if public.as_ref() != leaf.raw_spki() {
-            return Err(IdentityFault::Mismatch {
-                subject: leaf.subject().to_string(),
+        if !is_key_of(&leaf, public.as_ref()) {
+            let of_another = chain
+                .iter()
+                .skip(1)
+                .filter_map(|der| Leaf::decode(der).ok());
+            let mut of_another = of_another.filter(|other| is_key_of(other, public.as_ref()));
+            return Err(match of_another.next() {
+                Some(other) => IdentityFault::Order {
+                    subject: other.subject().to_string(),
+                },
+                None => IdentityFault::Mismatch {
+                    subject: leaf.subject().to_string(),
+                },
             });
         }
         let chain = chain.into_iter().map(CertificateDer::from).collect();
@@ -109,6 +145,56 @@ impl ServerIdentity {
     pub fn leaf(&self) -> &Leaf {
         &self.leaf
     }
+
+    /// What clients may take amiss.
+    pub fn warnings(&self, now: Timestamp) -> Vec<IdentityWarning> {
+        let validity = self.leaf.validity();
+        let mut warnings = Vec::new();
+        if validity.is_past_end(now) {
+            let since = validity.not_after;
+            warnings.push(IdentityWarning::Ended { since });
+        }
+        if validity.is_before_start(now) {
+            let begins = validity.not_before;
+            warnings.push(IdentityWarning::NotBegun { begins });
+        }
+        if self.leaf.version() < 3 {
+            warnings.push(IdentityWarning::Version1);
+        } else if self.leaf.subject_alt_names().is_empty() {
+            warnings.push(IdentityWarning::NamesNoHost);
+        }
+        let purposes = self.leaf.extended_key_usage();
+        if purposes.is_some_and(|usage| !usage.server_auth()) {
+            warnings.push(IdentityWarning::NotForServers);
+        }
+        warnings
+    }
+}
+
+/// By the key alone: how its algorithm is written may differ, as RSA's parameters do.
+fn is_key_of(certificate: &Leaf, raw_spki: &[u8]) -> bool {
+    SubjectPublicKey::read(raw_spki).is_ok_and(|key| key.bits == certificate.public_key().bits)
+}
+
+/// Reads a private key; what PEM alone would call "nothing found" is told as what it is.
+pub(super) fn load_key(pem: &Secret) -> Result<Arc<dyn SigningKey>, String> {
+    let key = PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|error| {
+        let encrypted = pem
+            .expose()
+            .windows(b"ENCRYPTED".len())
+            .any(|window| window == b"ENCRYPTED");
+        if encrypted {
+            "it is encrypted; take the passphrase off with `openssl pkey -in FILE -out FILE.new`"
+                .to_owned()
+        } else {
+            format!("no PEM key (PKCS #8, PKCS #1 or SEC 1): {error}")
+        }
+    })?;
+    // rustls' own type wipes itself too.
+    aws_lc_rs::default_provider()
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| error.to_string())
 }
 
 /// One certificate for every name; what the client asked for is only noted.

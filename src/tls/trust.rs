@@ -1,24 +1,20 @@
 //! Whom we trust: anchors, intermediates, revocation lists, and the rules by which a chain is verified.
 //!
-//! Paths are built and verified by webpki (RFC 5280 §6). On top of it stand the checks that it leaves out: an anchor's own
-//! validity, path length and key usage, keyCertSign of each issuer, digitalSignature of the leaf, and revocation by lists whose
-//! signers were established when they were loaded. A [`Trust`] never changes; a reload builds another.
+//! A [`Trust`] is complete and checked when it is built, and never changes; a reload builds another. `path` finds the path of a
+//! chain under it, `explain` tells why there is none.
 
-use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::HandshakeReason;
-use super::revocation::{Revocation, RevocationLists};
-use super::version_1;
+use super::path;
+use super::revocation::RevocationLists;
+use super::signatures::{self, Signature};
 use crate::x509::{DistinguishedName, Leaf, RevocationList, Serial, SpkiPin, Validity};
-
-/// More certificates than this in one chain are refused unread.
-const CHAIN_MAX: usize = 10;
 
 /// Whether a leaf of X.509 version 1 may be accepted, if an anchor itself signed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +76,7 @@ pub struct CutOffs {
 }
 
 impl CutOffs {
-    fn names(&self, leaf: &Leaf) -> bool {
+    pub(super) fn names(&self, leaf: &Leaf) -> bool {
         self.serials.contains(leaf.serial())
             || self.keys.contains(&leaf.spki())
             || self
@@ -95,7 +91,7 @@ impl CutOffs {
 pub struct TrustParts {
     /// Trust anchors, each with where it comes from.
     pub anchors: Vec<Leaf>,
-    /// Anchors that decide nothing; it is told what they would have accepted.
+    /// Anchors that decide nothing; it is told what they would have accepted. A fault counts their places after the others'.
     pub shadow_anchors: Vec<Leaf>,
     /// Intermediates for clients that do not send theirs.
     pub intermediates: Vec<Leaf>,
@@ -118,7 +114,7 @@ pub enum TrustFault {
     NotACa {
         /// Its subject.
         subject: DistinguishedName,
-        /// Its place among the anchors.
+        /// Its place among the anchors (the shadow anchors' come after).
         anchor: usize,
     },
     /// An anchor can not be used.
@@ -126,7 +122,7 @@ pub enum TrustFault {
     Unusable {
         /// Its subject.
         subject: DistinguishedName,
-        /// Its place among the anchors.
+        /// Its place among the anchors (the shadow anchors' come after).
         anchor: usize,
         /// Why.
         detail: String,
@@ -151,6 +147,62 @@ pub enum TrustFault {
     },
 }
 
+/// What is no fault of the configuration, and still matters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrustWarning {
+    /// An anchor's own validity has ended, and with it that of everything below.
+    #[error("the trust anchor {subject} ended at {since:.0}: nobody under it is accepted")]
+    AnchorEnded {
+        /// Its subject.
+        subject: DistinguishedName,
+        /// When.
+        since: Timestamp,
+    },
+    /// An anchor's own validity has not begun.
+    #[error(
+        "the trust anchor {subject} is not valid before {begins:.0}: nobody under it is accepted"
+    )]
+    AnchorNotBegun {
+        /// Its subject.
+        subject: DistinguishedName,
+        /// When it begins.
+        begins: Timestamp,
+    },
+    /// What an anchor says of itself forbids everything that it is configured for.
+    #[error(
+        "the certificate of the trust anchor {subject} does not allow it to issue client certificates (keyUsage, extendedKeyUsage, or a critical extension): nobody under it is accepted"
+    )]
+    AnchorUseless {
+        /// Its subject.
+        subject: DistinguishedName,
+    },
+    /// A revocation list is past its `nextUpdate`.
+    #[error("the CRL of {issuer} ended at {since:.0}: {}", consequence_of_end(*.consequence))]
+    CrlEnded {
+        /// Whose list it is.
+        issuer: DistinguishedName,
+        /// When.
+        since: Timestamp,
+        /// What that means, by `tls.crl_expired`.
+        consequence: CrlExpired,
+    },
+    /// A revocation list is of the future.
+    #[error("the CRL of {issuer} begins at {begins:.0}: until then it tells nobody good")]
+    CrlNotBegun {
+        /// Whose list it is.
+        issuer: DistinguishedName,
+        /// When it begins.
+        begins: Timestamp,
+    },
+}
+
+fn consequence_of_end(consequence: CrlExpired) -> &'static str {
+    match consequence {
+        CrlExpired::Refuse => "nobody under it is accepted",
+        CrlExpired::Warn => "whom it should name by now is accepted (tls.crl_expired)",
+    }
+}
+
 /// A chain that held.
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
@@ -173,22 +225,6 @@ pub struct ChainRefusal {
     pub leaf: Option<Leaf>,
 }
 
-/// One reason on one path.
-#[derive(Clone, Debug)]
-pub(super) struct Objection {
-    pub(super) reason: HandshakeReason,
-    pub(super) detail: String,
-}
-
-impl Objection {
-    pub(super) fn new(reason: HandshakeReason, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            detail: detail.into(),
-        }
-    }
-}
-
 /// A built trust. Each has a generation of its own, so that "is it still the same?" is one comparison.
 #[derive(Debug)]
 pub struct Trust {
@@ -196,7 +232,7 @@ pub struct Trust {
     paths: Vec<TrustAnchor<'static>>,
     shadow: Option<Box<Trust>>,
     intermediates: Vec<Leaf>,
-    revocation: RevocationLists,
+    revocation: Arc<RevocationLists>,
     policy: TrustPolicy,
     cut_offs: CutOffs,
     algorithms: WebPkiSupportedAlgorithms,
@@ -213,49 +249,55 @@ impl Trust {
             faults.push(TrustFault::NoAnchor);
         }
         let mut paths = Vec::new();
-        for (place, anchor) in parts.anchors.iter().enumerate() {
-            match path_anchor(anchor, place) {
+        let anchors = parts.anchors.iter().chain(&parts.shadow_anchors);
+        for (place, anchor) in anchors.enumerate() {
+            match path_anchor(anchor, place, &algorithms) {
                 Ok(path) => paths.push(path),
                 Err(fault) => faults.push(fault),
             }
         }
-        let issuers: Vec<Leaf> = parts
+        // A list counts for the key that signed it, so it does no harm that a shadow anchor may have.
+        let issuers: Vec<&Leaf> = parts
             .anchors
             .iter()
+            .chain(&parts.shadow_anchors)
             .chain(&parts.intermediates)
-            .cloned()
             .collect();
         let revocation = RevocationLists::build(parts.crls, &issuers, &algorithms, &mut faults);
-        let shadow = if parts.shadow_anchors.is_empty() {
-            None
-        } else {
-            let parts = TrustParts {
-                anchors: parts.shadow_anchors,
-                intermediates: parts.intermediates.clone(),
-                policy: parts.policy,
-                cut_offs: parts.cut_offs.clone(),
-                shadow_anchors: Vec::new(),
-                crls: Vec::new(),
-            };
-            Self::build(parts)
-                .map_err(|more| faults.extend(more))
-                .ok()
-                .map(Box::new)
-        };
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(Self {
+        let shadow_paths = paths.split_off(parts.anchors.len());
+        let live = Self {
             anchors: parts.anchors,
             paths,
-            shadow,
+            shadow: None,
             intermediates: parts.intermediates,
-            revocation,
+            revocation: Arc::new(revocation),
             policy: parts.policy,
             cut_offs: parts.cut_offs,
             algorithms,
             generation: next_generation(),
-        })
+        };
+        Ok(live.watched_by(parts.shadow_anchors, shadow_paths))
+    }
+
+    /// Adds what decides nothing: a trust like this one under other anchors.
+    fn watched_by(mut self, anchors: Vec<Leaf>, paths: Vec<TrustAnchor<'static>>) -> Self {
+        if !anchors.is_empty() {
+            self.shadow = Some(Box::new(Self {
+                anchors,
+                paths,
+                shadow: None,
+                intermediates: self.intermediates.clone(),
+                revocation: Arc::clone(&self.revocation),
+                policy: self.policy,
+                cut_offs: self.cut_offs.clone(),
+                algorithms: self.algorithms,
+                generation: next_generation(),
+            }));
+        }
+        self
     }
 
     /// What tells this trust from every other of this process; never 0.
@@ -282,315 +324,85 @@ impl Trust {
         &self.algorithms
     }
 
+    pub(super) fn path_anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.paths
+    }
+
+    pub(super) fn revocation(&self) -> &RevocationLists {
+        &self.revocation
+    }
+
+    pub(super) fn policy(&self) -> TrustPolicy {
+        self.policy
+    }
+
+    pub(super) fn cut_offs(&self) -> &CutOffs {
+        &self.cut_offs
+    }
+
     /// Verifies what a client sent, leaf first, for use as a TLS client at `now`.
     pub fn verify(
         &self,
         chain: &[CertificateDer<'_>],
         now: Timestamp,
     ) -> Result<VerifiedChain, ChainRefusal> {
-        let refuse = |objection: Objection, leaf: Option<&Leaf>| ChainRefusal {
+        let Some((end, sent)) = chain.split_first() else {
+            return Err(ChainRefusal {
+                reason: HandshakeReason::NoCertificate,
+                detail: "no certificate was presented".to_owned(),
+                leaf: None,
+            });
+        };
+        let leaf = Leaf::decode(end).map_err(|fault| ChainRefusal {
+            reason: HandshakeReason::UnsupportedCertificate,
+            detail: format!("the leaf can not be decoded: {fault}"),
+            leaf: None,
+        })?;
+        path::find(self, &leaf, end, sent, now).map_err(|objection| ChainRefusal {
             reason: objection.reason,
             detail: objection.detail,
-            leaf: leaf.cloned(),
-        };
-        let Some((end, sent)) = chain.split_first() else {
-            return Err(refuse(
-                Objection::new(
-                    HandshakeReason::NoCertificate,
-                    "no certificate was presented",
-                ),
-                None,
-            ));
-        };
-        let leaf = Leaf::decode(end).map_err(|fault| {
-            let detail = format!("the leaf can not be decoded: {fault}");
-            refuse(
-                Objection::new(HandshakeReason::UnsupportedCertificate, detail),
-                None,
-            )
-        })?;
-        if chain.len() > CHAIN_MAX {
-            let detail = format!(
-                "{} certificates were sent, more than {CHAIN_MAX}",
-                chain.len()
-            );
-            return Err(refuse(
-                Objection::new(HandshakeReason::UnsupportedCertificate, detail),
-                Some(&leaf),
-            ));
-        }
-        let mut verified = if leaf.version() < 3 {
-            self.verify_version_1(&leaf, sent, now)
-        } else {
-            self.verify_path(&leaf, end, sent, now)
-        }
-        .map_err(|objection| refuse(objection, Some(&leaf)))?;
-        if self.cut_offs.names(&verified.leaf) {
-            let detail = "cut off by the operator; `countersign cutoff --lift` undoes it";
-            return Err(refuse(
-                Objection::new(HandshakeReason::Revoked, detail),
-                Some(&leaf),
-            ));
-        }
-        verified.window = verified.window.intersect(verified.leaf.validity());
-        Ok(verified)
+            leaf: Some(leaf),
+        })
     }
 
-    /// The anchor marked `shadow` under which a chain that was refused for want of an issuer would have held.
+    /// The anchor marked `shadow` under which a chain that was refused would have held.
     pub fn would_accept(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Option<Leaf> {
         let verified = self.shadow.as_ref()?.verify(chain, now).ok()?;
         Some(verified.anchor)
     }
 
-    fn verify_path(
-        &self,
-        leaf: &Leaf,
-        end: &CertificateDer<'_>,
-        sent: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Result<VerifiedChain, Objection> {
-        match self.build_path(leaf, end, sent, now) {
-            // webpki looks at the leaf's dates before anything else: whether the rest would have held decides if this
-            // certificate really lapsed, or only claims a subject that it never had.
-            Err(lapsed)
-                if matches!(
-                    lapsed.reason,
-                    HandshakeReason::Expired | HandshakeReason::NotYetValid
-                ) =>
-            {
-                let when = if leaf.validity().is_past_end(now) {
-                    leaf.validity().not_after
-                } else if leaf.validity().is_before_start(now) {
-                    leaf.validity().not_before
-                } else {
-                    return Err(lapsed);
-                };
-                match self.build_path(leaf, end, sent, when) {
-                    Err(other) if issuer_is_in_doubt(other.reason) => Err(other),
-                    Ok(_) | Err(_) => Err(lapsed),
-                }
-            }
-            decided => decided,
-        }
-    }
-
-    fn build_path(
-        &self,
-        leaf: &Leaf,
-        end: &CertificateDer<'_>,
-        sent: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Result<VerifiedChain, Objection> {
-        let cert = EndEntityCert::try_from(end).map_err(|error| objection(&error, leaf))?;
-        let intermediates: Vec<CertificateDer<'_>> = sent
-            .iter()
-            .cloned()
-            .chain(
-                self.intermediates
-                    .iter()
-                    .map(|leaf| CertificateDer::from_slice(leaf.der())),
-            )
-            .collect();
-        let objections: RefCell<Vec<Objection>> = RefCell::default();
-        let found: RefCell<Option<VerifiedChain>> = RefCell::default();
-        let examine = |path: &VerifiedPath<'_>| match self.examine(leaf, path, now) {
-            Ok(chain) => {
-                found.replace(Some(chain));
-                Ok(())
-            }
-            Err(objection) => {
-                let error = refused_path(objection.reason);
-                objections.borrow_mut().push(objection);
-                Err(error)
-            }
-        };
-        let outcome = cert.verify_for_usage(
-            self.algorithms.all,
-            &self.paths,
-            &intermediates,
-            unix_time(now),
-            KeyUsage::client_auth(),
-            None,
-            Some(&examine),
-        );
-        match outcome {
-            Ok(_) => found.into_inner().ok_or_else(|| {
-                Objection::new(HandshakeReason::UnknownIssuer, "no path was examined")
-            }),
-            // A path that reached an anchor says more than those that did not.
-            Err(error) => Err(objections
-                .into_inner()
-                .into_iter()
-                .next()
-                .unwrap_or_else(|| objection(&error, leaf))),
-        }
-    }
-
-    /// What webpki leaves out, for a path that held otherwise.
-    fn examine(
-        &self,
-        leaf: &Leaf,
-        path: &VerifiedPath<'_>,
-        now: Timestamp,
-    ) -> Result<VerifiedChain, Objection> {
-        let place = self
-            .paths
-            .iter()
-            .position(|anchor| std::ptr::eq(anchor, anchor_address(path.anchor())));
-        let anchor = place.and_then(|place| self.anchors.get(place));
-        let anchor = anchor.ok_or_else(|| {
-            Objection::new(
-                HandshakeReason::UnknownIssuer,
-                "the anchor is not one of ours",
-            )
-        })?;
-        let mut issuers = Vec::new();
-        for certificate in path.intermediate_certificates() {
-            let der = certificate.der();
-            let decoded = Leaf::decode(&der).map_err(|fault| {
-                let detail = format!("an intermediate can not be decoded: {fault}");
-                Objection::new(HandshakeReason::UnsupportedCertificate, detail)
-            })?;
-            issuers.push(decoded);
-        }
-        self.examine_anchor(anchor, &issuers, now)?;
-        let mut window = leaf.validity().intersect(anchor.validity());
-        for issuer in &issuers {
-            require_cert_sign(issuer)?;
-            window = window.intersect(issuer.validity());
-        }
-        if leaf
-            .key_usage()
-            .is_some_and(|usage| !usage.digital_signature())
-        {
-            let detail = "the leaf's keyUsage lacks digitalSignature";
-            return Err(Objection::new(HandshakeReason::WrongKeyUsage, detail));
-        }
-        issuers.push(anchor.clone());
-        let mut subject = leaf;
-        for issuer in &issuers {
-            let fresh_until = self.not_revoked(subject, issuer, now)?;
-            window = window.intersect(fresh_until);
-            subject = issuer;
-        }
-        Ok(VerifiedChain {
-            leaf: leaf.clone(),
-            anchor: anchor.clone(),
-            window,
-        })
-    }
-
-    /// The anchor's own certificate: its dates, its usage, how long a path may be below it.
-    fn examine_anchor(
-        &self,
-        anchor: &Leaf,
-        intermediates: &[Leaf],
-        now: Timestamp,
-    ) -> Result<(), Objection> {
-        require_within(anchor, "the trust anchor", now)?;
-        require_cert_sign(anchor)?;
-        let path_len_max = anchor
-            .basic_constraints()
-            .and_then(|constraints| constraints.path_len_max);
-        let below = intermediates
-            .iter()
-            .filter(|issuer| !issuer.is_self_issued())
-            .count();
-        if path_len_max.is_some_and(|max| u32::try_from(below).unwrap_or(u32::MAX) > max) {
-            let detail = format!(
-                "the trust anchor {} allows a shorter path (pathLenConstraint)",
-                anchor.subject()
-            );
-            return Err(Objection::new(HandshakeReason::WrongKeyUsage, detail));
-        }
-        Ok(())
-    }
-
-    fn verify_version_1(
-        &self,
-        leaf: &Leaf,
-        sent: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Result<VerifiedChain, Objection> {
-        if self.policy.v1_leaf == V1Leaf::Refuse {
-            let detail = "an X.509 version 1 leaf, and tls.accept_v1_leaf is false";
-            return Err(Objection::new(
-                HandshakeReason::UnsupportedCertificate,
-                detail,
-            ));
-        }
-        let sent = sent.iter().filter_map(|der| Leaf::decode(der).ok());
-        let others: Vec<Leaf> = sent.chain(self.intermediates.iter().cloned()).collect();
-        let mut refused = None;
-        for anchor in version_1::signers(leaf, &self.anchors, &others, &self.algorithms)? {
-            match self.examine_version_1(leaf, anchor, now) {
-                Ok(chain) => return Ok(chain),
-                Err(objection) => refused = Some(objection),
+    /// What is no fault, but ends deliveries now or soon enough: for the log and for `countersign check`.
+    pub fn warnings(&self, now: Timestamp) -> Vec<TrustWarning> {
+        let mut warnings = Vec::new();
+        let shadow = self.shadow.iter().flat_map(|shadow| &shadow.anchors);
+        for anchor in self.anchors.iter().chain(shadow) {
+            let subject = anchor.subject().clone();
+            let validity = anchor.validity();
+            if validity.is_past_end(now) {
+                let since = validity.not_after;
+                warnings.push(TrustWarning::AnchorEnded { subject, since });
+            } else if validity.is_before_start(now) {
+                let begins = validity.not_before;
+                warnings.push(TrustWarning::AnchorNotBegun { subject, begins });
+            } else if !path::may_issue_leaves(anchor) {
+                warnings.push(TrustWarning::AnchorUseless { subject });
             }
         }
-        Err(refused.unwrap_or_else(|| {
-            Objection::new(HandshakeReason::UnknownIssuer, "no anchor signed it")
-        }))
-    }
-
-    fn examine_version_1(
-        &self,
-        leaf: &Leaf,
-        anchor: &Leaf,
-        now: Timestamp,
-    ) -> Result<VerifiedChain, Objection> {
-        self.examine_anchor(anchor, &[], now)?;
-        require_within(leaf, "the leaf", now)?;
-        let fresh = self.not_revoked(leaf, anchor, now)?;
-        let window = leaf
-            .validity()
-            .intersect(anchor.validity())
-            .intersect(fresh);
-        Ok(VerifiedChain {
-            leaf: leaf.clone(),
-            anchor: anchor.clone(),
-            window,
-        })
-    }
-
-    /// When the answer "not revoked" holds; always, where nothing demands a fresh list.
-    fn not_revoked(
-        &self,
-        subject: &Leaf,
-        issuer: &Leaf,
-        now: Timestamp,
-    ) -> Result<Validity, Objection> {
-        let always = Validity {
-            not_before: Timestamp::MIN,
-            not_after: Timestamp::MAX,
-        };
-        match self.revocation.look_up(subject, issuer, now) {
-            Revocation::Revoked => {
-                let detail = format!(
-                    "the CRL of {} names serial {}",
-                    issuer.subject(),
-                    subject.serial()
-                );
-                Err(Objection::new(HandshakeReason::Revoked, detail))
+        for list in self.revocation.lists() {
+            let issuer = list.issuer().clone();
+            if let Some(since) = list.next_update().filter(|end| *end < now) {
+                let consequence = self.policy.crl_expired;
+                warnings.push(TrustWarning::CrlEnded {
+                    issuer,
+                    since,
+                    consequence,
+                });
+            } else if list.this_update() > now {
+                let begins = list.this_update();
+                warnings.push(TrustWarning::CrlNotBegun { issuer, begins });
             }
-            Revocation::Fresh { until } if self.policy.crl_expired == CrlExpired::Refuse => {
-                Ok(Validity {
-                    not_after: until,
-                    ..always
-                })
-            }
-            Revocation::Fresh { .. } => Ok(always),
-            Revocation::Stale { since } if self.policy.crl_expired == CrlExpired::Refuse => {
-                let detail = format!("the CRL of {} ended at {since:.0}", issuer.subject());
-                Err(Objection::new(HandshakeReason::RevocationUnknown, detail))
-            }
-            Revocation::Stale { .. } => Ok(always),
-            Revocation::NoList if self.policy.crl_missing == CrlMissing::Refuse => {
-                let detail = format!("no CRL of {} is configured", issuer.subject());
-                Err(Objection::new(HandshakeReason::RevocationUnknown, detail))
-            }
-            Revocation::NoList => Ok(always),
         }
+        warnings
     }
 }
 
@@ -599,15 +411,20 @@ fn next_generation() -> u64 {
     GENERATIONS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The form in which webpki knows an anchor. Anchors may be of version 1, as roots made long ago are.
-fn path_anchor(anchor: &Leaf, place: usize) -> Result<TrustAnchor<'static>, TrustFault> {
-    if anchor.version() >= 3 && !anchor.is_ca() {
-        return Err(TrustFault::NotACa {
-            subject: anchor.subject().clone(),
-            anchor: place,
-        });
-    }
-    if anchor.version() < 3 && !anchor.is_self_issued() {
+/// The form in which webpki knows an anchor. Anchors may be of version 1, as roots made long ago are: those that signed
+/// themselves, for nothing else says that they are a CA's.
+fn path_anchor(
+    anchor: &Leaf,
+    place: usize,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<TrustAnchor<'static>, TrustFault> {
+    let is_a_ca = if anchor.version() < 3 {
+        anchor.is_self_issued()
+            && signatures::check(&anchor.signed_data(), anchor, algorithms) != Signature::Broken
+    } else {
+        anchor.is_ca()
+    };
+    if !is_a_ca {
         return Err(TrustFault::NotACa {
             subject: anchor.subject().clone(),
             anchor: place,
@@ -620,145 +437,4 @@ fn path_anchor(anchor: &Leaf, place: usize) -> Result<TrustAnchor<'static>, Trus
         detail: error.to_string(),
     })?;
     Ok(path.to_owned())
-}
-
-fn anchor_address<'a>(anchor: &'a TrustAnchor<'a>) -> *const TrustAnchor<'static> {
-    std::ptr::from_ref(anchor).cast()
-}
-
-fn require_cert_sign(issuer: &Leaf) -> Result<(), Objection> {
-    if issuer
-        .key_usage()
-        .is_some_and(|usage| !usage.key_cert_sign())
-    {
-        let detail = format!(
-            "the keyUsage of the issuer {} lacks keyCertSign",
-            issuer.subject()
-        );
-        return Err(Objection::new(HandshakeReason::WrongKeyUsage, detail));
-    }
-    Ok(())
-}
-
-fn require_within(certificate: &Leaf, whose: &str, now: Timestamp) -> Result<(), Objection> {
-    let validity = certificate.validity();
-    if validity.is_past_end(now) {
-        return Err(Objection::new(
-            HandshakeReason::Expired,
-            lapsed(whose, certificate),
-        ));
-    }
-    if validity.is_before_start(now) {
-        return Err(Objection::new(
-            HandshakeReason::NotYetValid,
-            not_begun(whose, certificate),
-        ));
-    }
-    Ok(())
-}
-
-fn lapsed(whose: &str, certificate: &Leaf) -> String {
-    format!(
-        "{whose} {} ended at {:.0}",
-        certificate.subject(),
-        certificate.validity().not_after
-    )
-}
-
-fn not_begun(whose: &str, certificate: &Leaf) -> String {
-    format!(
-        "{whose} {} is not valid before {:.0}",
-        certificate.subject(),
-        certificate.validity().not_before
-    )
-}
-
-/// Whether "expired" would be said of a certificate that never was ours.
-fn issuer_is_in_doubt(reason: HandshakeReason) -> bool {
-    matches!(
-        reason,
-        HandshakeReason::UnknownIssuer | HandshakeReason::BadSignature
-    )
-}
-
-fn unix_time(now: Timestamp) -> UnixTime {
-    UnixTime::since_unix_epoch(std::time::Duration::from_secs(whole_seconds(now)))
-}
-
-fn from_unix(time: UnixTime) -> Timestamp {
-    i64::try_from(time.as_secs())
-        .ok()
-        .and_then(|second| Timestamp::from_second(second).ok())
-        .unwrap_or(Timestamp::MAX)
-}
-
-/// Seconds since 1970; what was before counts as its first.
-fn whole_seconds(time: Timestamp) -> u64 {
-    u64::try_from(time.as_second()).unwrap_or(0)
-}
-
-/// The error by which webpki is told to look for another path.
-fn refused_path(reason: HandshakeReason) -> webpki::Error {
-    match reason {
-        HandshakeReason::Revoked => webpki::Error::CertRevoked,
-        HandshakeReason::RevocationUnknown => webpki::Error::UnknownRevocationStatus,
-        _ => webpki::Error::UnknownIssuer,
-    }
-}
-
-/// webpki's verdict in our words.
-fn objection(error: &webpki::Error, leaf: &Leaf) -> Objection {
-    use webpki::Error;
-    let (reason, detail) = match error {
-        Error::CertExpired { not_after, .. }
-            if not_after.as_secs() == whole_seconds(leaf.validity().not_after) =>
-        {
-            (HandshakeReason::Expired, lapsed("the leaf", leaf))
-        }
-        Error::CertExpired { not_after, .. } => (
-            HandshakeReason::Expired,
-            format!(
-                "an intermediate of the chain ended at {:.0}",
-                from_unix(*not_after)
-            ),
-        ),
-        Error::CertNotValidYet { not_before, .. }
-            if not_before.as_secs() == whole_seconds(leaf.validity().not_before) =>
-        {
-            (HandshakeReason::NotYetValid, not_begun("the leaf", leaf))
-        }
-        Error::CertNotValidYet { not_before, .. } => {
-            let detail = format!(
-                "an intermediate of the chain is not valid before {:.0}",
-                from_unix(*not_before)
-            );
-            (HandshakeReason::NotYetValid, detail)
-        }
-        Error::UnknownIssuer => (
-            HandshakeReason::UnknownIssuer,
-            format!("no configured trust anchor issued {}", leaf.issuer()),
-        ),
-        Error::InvalidSignatureForPublicKey => {
-            let detail = format!(
-                "{} is known, but its key did not sign this certificate",
-                leaf.issuer()
-            );
-            (HandshakeReason::BadSignature, detail)
-        }
-        Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => (
-            HandshakeReason::WrongExtendedKeyUsage,
-            "the extended key usage does not allow a TLS client".to_owned(),
-        ),
-        Error::EndEntityUsedAsCa
-        | Error::PathLenConstraintViolated
-        | Error::NameConstraintViolation => (
-            HandshakeReason::WrongKeyUsage,
-            format!("an issuer of the chain may not issue it: {error}"),
-        ),
-        other => (
-            HandshakeReason::UnsupportedCertificate,
-            format!("the chain is not acceptable: {other}"),
-        ),
-    };
-    Objection::new(reason, detail)
 }

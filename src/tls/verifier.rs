@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
@@ -12,9 +11,9 @@ use rustls::{
 };
 
 use super::HandshakeReason;
-use super::capture::{note_refused, note_verified};
+use super::capture::{leaf_of, note_refused, note_verified};
+use super::signatures::{Version, verify_handshake};
 use super::trust::{ChainRefusal, Trust};
-use super::version_1::{self, Version, is_version_1};
 
 /// Verifies client certificates by one trust.
 #[derive(Debug)]
@@ -33,20 +32,29 @@ impl Verifier {
         Self { trust, hints }
     }
 
-    /// A signature of the handshake that does not hold is as telling as a chain that does not.
-    fn noted(
+    /// The handshake's own signature, by the key of a leaf of whatever version: webpki would not read version 1.
+    fn verify_signature(
+        &self,
+        message: &[u8],
         certificate: &CertificateDer<'_>,
-        outcome: Result<HandshakeSignatureValid, Error>,
+        signature: &DigitallySignedStruct,
+        version: Version,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if outcome.is_err() {
+        let leaf =
+            leaf_of(certificate).ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let algorithms = self.trust.algorithms();
+        verify_handshake(message, &leaf, signature, version, algorithms).inspect_err(|error| {
+            let reason = match error {
+                Error::InvalidCertificate(_) => HandshakeReason::BadSignature,
+                _ => HandshakeReason::Malformed,
+            };
             let refusal = ChainRefusal {
-                reason: HandshakeReason::BadSignature,
+                reason,
                 detail: "the handshake was not signed by the certificate's key".to_owned(),
-                leaf: crate::x509::Leaf::decode(certificate).ok(),
+                leaf: Some(leaf.clone()),
             };
             note_refused(&refusal, None);
-        }
-        outcome
+        })
     }
 }
 
@@ -78,7 +86,7 @@ impl ClientCertVerifier for Verifier {
             }
             Err(refusal) => {
                 note_refused(&refusal, self.trust.would_accept(&chain, now));
-                Err(Error::InvalidCertificate(alert(refusal.reason)))
+                Err(Error::InvalidCertificate(alert(&refusal)))
             }
         }
     }
@@ -89,17 +97,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let outcome = match is_version_1(cert) {
-            Some(leaf) => version_1::verify_handshake(
-                message,
-                &leaf,
-                dss,
-                Version::Tls12,
-                self.trust.algorithms(),
-            ),
-            None => verify_tls12_signature(message, cert, dss, self.trust.algorithms()),
-        };
-        Self::noted(cert, outcome)
+        self.verify_signature(message, cert, dss, Version::Tls12)
     }
 
     fn verify_tls13_signature(
@@ -108,17 +106,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let outcome = match is_version_1(cert) {
-            Some(leaf) => version_1::verify_handshake(
-                message,
-                &leaf,
-                dss,
-                Version::Tls13,
-                self.trust.algorithms(),
-            ),
-            None => verify_tls13_signature(message, cert, dss, self.trust.algorithms()),
-        };
-        Self::noted(cert, outcome)
+        self.verify_signature(message, cert, dss, Version::Tls13)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -127,18 +115,21 @@ impl ClientCertVerifier for Verifier {
 }
 
 /// The certificate error by which rustls picks the alert that says as much as TLS says.
-fn alert(reason: HandshakeReason) -> CertificateError {
-    match reason {
+fn alert(refusal: &ChainRefusal) -> CertificateError {
+    match refusal.reason {
         HandshakeReason::Expired => CertificateError::Expired,
         HandshakeReason::NotYetValid => CertificateError::NotValidYet,
         HandshakeReason::UnknownIssuer => CertificateError::UnknownIssuer,
         HandshakeReason::Revoked => CertificateError::Revoked,
         HandshakeReason::RevocationUnknown => CertificateError::UnknownRevocationStatus,
         HandshakeReason::BadSignature => CertificateError::BadSignature,
-        HandshakeReason::WrongKeyUsage | HandshakeReason::WrongExtendedKeyUsage => {
-            CertificateError::InvalidPurpose
+        HandshakeReason::UnsupportedCertificate if refusal.leaf.is_none() => {
+            CertificateError::BadEncoding
         }
-        HandshakeReason::UnsupportedCertificate => CertificateError::BadEncoding,
+        // rustls says unsupported_certificate for this one.
+        HandshakeReason::WrongKeyUsage
+        | HandshakeReason::WrongExtendedKeyUsage
+        | HandshakeReason::UnsupportedCertificate => CertificateError::InvalidPurpose,
         HandshakeReason::NoCertificate
         | HandshakeReason::ProtocolVersion
         | HandshakeReason::NoCommonParameters

@@ -1,0 +1,181 @@
+//! Why no path held, in the words that help most.
+//!
+//! webpki names the first obstacle, and looks at a leaf's dates before it looks for its issuer: a lapsed certificate of a stranger is
+//! "expired" to it. So a chain that was refused is walked once more, by names and signatures alone. Where that reaches an anchor, the
+//! path is judged as a whole; where it does not, the issuer is unknown, whatever else is wrong. The walk decides nothing: it only runs
+//! for what is refused already.
+
+use jiff::Timestamp;
+
+use super::HandshakeReason;
+use super::path::{Objection, Path, judge};
+use super::signatures::{self, Signature};
+use super::trust::Trust;
+use crate::x509::Leaf;
+
+/// Signatures that a walk verifies at most: a stranger must not make us work.
+const SIGNATURES_MAX: u32 = 16;
+/// Intermediates of a path that a walk follows; webpki follows as many.
+const INTERMEDIATES_MAX: usize = 6;
+
+/// Tells why `leaf` was refused; `error` is what webpki said, if it was asked.
+pub(super) fn explain(
+    trust: &Trust,
+    leaf: &Leaf,
+    candidates: &[Leaf],
+    now: Timestamp,
+    error: Option<&webpki::Error>,
+) -> Objection {
+    let mut walk = Walk {
+        trust,
+        leaf,
+        candidates,
+        now,
+        signatures_left: SIGNATURES_MAX,
+        reached: None,
+        unsupported: None,
+        broken: None,
+        missing: None,
+    };
+    walk.from(leaf, &mut Vec::new());
+    match walk.reached {
+        Some(mut objections) if !objections.is_empty() => objections.swap_remove(0),
+        // Signed, and nothing that we know of against it: webpki saw more.
+        Some(_) => unexplained(error),
+        None => walk
+            .unsupported
+            .or(walk.broken)
+            .or(walk.missing)
+            .unwrap_or_else(|| unexplained(error)),
+    }
+}
+
+struct Walk<'a> {
+    trust: &'a Trust,
+    leaf: &'a Leaf,
+    candidates: &'a [Leaf],
+    now: Timestamp,
+    signatures_left: u32,
+    /// What stands against the best of the paths that reached an anchor.
+    reached: Option<Vec<Objection>>,
+    unsupported: Option<Objection>,
+    broken: Option<Objection>,
+    missing: Option<Objection>,
+}
+
+impl<'a> Walk<'a> {
+    fn from(&mut self, head: &'a Leaf, intermediates: &mut Vec<&'a Leaf>) {
+        let mut named = false;
+        for anchor in self.trust.anchors() {
+            if anchor.subject_der() != head.issuer_der() {
+                continue;
+            }
+            named = true;
+            if self.is_signed_by(head, anchor) {
+                let path = Path {
+                    leaf: self.leaf,
+                    intermediates,
+                    anchor,
+                };
+                let objections = judge(self.trust, &path, self.now).objections;
+                let best = self.reached.as_ref();
+                if best.is_none_or(|best| objections.len() < best.len()) {
+                    self.reached = Some(objections);
+                }
+            }
+        }
+        for candidate in self.candidates {
+            let is_in_path = || {
+                let mut path = intermediates.iter().copied().chain([self.leaf]);
+                path.any(|other| {
+                    other.spki() == candidate.spki()
+                        && other.subject_der() == candidate.subject_der()
+                })
+            };
+            if candidate.subject_der() != head.issuer_der() || is_in_path() {
+                continue;
+            }
+            named = true;
+            if intermediates.len() < INTERMEDIATES_MAX && self.is_signed_by(head, candidate) {
+                intermediates.push(candidate);
+                self.from(candidate, intermediates);
+                intermediates.pop();
+            }
+        }
+        if !named {
+            let detail = format!("no configured CA has the name {}", head.issuer());
+            let objection = Objection::new(HandshakeReason::UnknownIssuer, detail);
+            self.missing.get_or_insert(objection);
+        }
+    }
+
+    fn is_signed_by(&mut self, subject: &Leaf, issuer: &Leaf) -> bool {
+        let Some(left) = self.signatures_left.checked_sub(1) else {
+            return false;
+        };
+        self.signatures_left = left;
+        let check = signatures::check(&subject.signed_data(), issuer, self.trust.algorithms());
+        match check {
+            Signature::Holds => true,
+            Signature::Unsupported => {
+                let detail = format!(
+                    "the signature of {} under {} is too weak, or of an unknown kind (the issuer's key: {})",
+                    subject.subject(),
+                    issuer.subject(),
+                    issuer.key_kind()
+                );
+                let objection = Objection::new(HandshakeReason::UnsupportedCertificate, detail);
+                self.unsupported.get_or_insert(objection);
+                false
+            }
+            Signature::Broken => {
+                let objection = under_another_key(subject, issuer);
+                self.broken.get_or_insert(objection);
+                false
+            }
+        }
+    }
+}
+
+/// The name is known, the key is not. Where the certificate itself says that it means another key, its issuer is another CA.
+fn under_another_key(subject: &Leaf, issuer: &Leaf) -> Objection {
+    let means_another = match (subject.authority_key_id(), issuer.subject_key_id()) {
+        (Some(meant), Some(has)) => meant != has,
+        (Some(_), None) | (None, _) => false,
+    };
+    let (subject, issuer) = (subject.subject(), issuer.subject());
+    if means_another {
+        let detail = format!("{subject} was issued by another CA of the name {issuer}");
+        Objection::new(HandshakeReason::UnknownIssuer, detail)
+    } else {
+        let detail = format!("{subject} was not signed by the key of {issuer}");
+        Objection::new(HandshakeReason::BadSignature, detail)
+    }
+}
+
+/// webpki's verdict in our words.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign enum, which grows"
+)]
+fn unexplained(error: Option<&webpki::Error>) -> Objection {
+    use webpki::Error;
+    let Some(error) = error else {
+        return Objection::new(HandshakeReason::UnknownIssuer, "no trust anchor signed it");
+    };
+    let reason = match error {
+        Error::CertExpired { .. } => HandshakeReason::Expired,
+        Error::CertNotValidYet { .. } => HandshakeReason::NotYetValid,
+        Error::UnknownIssuer => HandshakeReason::UnknownIssuer,
+        Error::InvalidSignatureForPublicKey => HandshakeReason::BadSignature,
+        Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
+            HandshakeReason::WrongExtendedKeyUsage
+        }
+        Error::CaUsedAsEndEntity
+        | Error::EndEntityUsedAsCa
+        | Error::PathLenConstraintViolated
+        | Error::NameConstraintViolation => HandshakeReason::WrongKeyUsage,
+        _ => HandshakeReason::UnsupportedCertificate,
+    };
+    Objection::new(reason, format!("the chain does not hold: {error}"))
+}

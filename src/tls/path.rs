@@ -1,0 +1,415 @@
+//! One path from a leaf to an anchor, judged by everything that can be said without a signature; and how paths are found.
+//!
+//! webpki builds the paths of version 3 leaves and verifies their signatures, dates, constraints and purposes (RFC 5280 §6). What it
+//! leaves out stands here: the anchor's own dates, path length and usage, keyCertSign of each issuer, digitalSignature of the leaf,
+//! revocation by lists that are bound to the key that signed them, cut-offs, and leaves of version 1.
+
+use std::cell::RefCell;
+
+use jiff::Timestamp;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+
+use super::HandshakeReason;
+use super::explain::explain;
+use super::revocation::Revocation;
+use super::signatures::{self, Signature};
+use super::trust::{CrlExpired, CrlMissing, Trust, V1Leaf, VerifiedChain};
+use crate::x509::{Leaf, Validity};
+
+/// Of the certificates after the leaf that a client sends, so many are looked at; no honest chain is longer.
+const SENT_MAX: usize = 8;
+/// And so many with one subject. The number of paths grows with the number of ways to go on from each name.
+const NAMESAKES_MAX: usize = 3;
+
+/// One reason against one path.
+#[derive(Clone, Debug)]
+pub(super) struct Objection {
+    pub(super) reason: HandshakeReason,
+    pub(super) detail: String,
+}
+
+impl Objection {
+    pub(super) fn new(reason: HandshakeReason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// From a leaf to an anchor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Path<'a> {
+    pub(super) leaf: &'a Leaf,
+    /// From the leaf's issuer upwards.
+    pub(super) intermediates: &'a [&'a Leaf],
+    pub(super) anchor: &'a Leaf,
+}
+
+impl<'a> Path<'a> {
+    fn issuers(&self) -> impl Iterator<Item = &'a Leaf> {
+        let anchor = std::iter::once(self.anchor);
+        self.intermediates.iter().copied().chain(anchor)
+    }
+
+    /// Each certificate below the anchor, with its issuer.
+    fn links(&self) -> impl Iterator<Item = (&'a Leaf, &'a Leaf)> {
+        let subjects = std::iter::once(self.leaf).chain(self.intermediates.iter().copied());
+        subjects.zip(self.issuers())
+    }
+}
+
+/// What is to be said of a path: what stands against it, the most telling first, and when it holds if nothing does.
+#[derive(Clone, Debug)]
+pub(super) struct Judgement {
+    pub(super) objections: Vec<Objection>,
+    pub(super) window: Validity,
+}
+
+/// Finds a path that holds, or tells why there is none.
+pub(super) fn find(
+    trust: &Trust,
+    leaf: &Leaf,
+    end: &CertificateDer<'_>,
+    sent: &[CertificateDer<'_>],
+    now: Timestamp,
+) -> Result<VerifiedChain, Objection> {
+    let candidates = candidates(trust, sent);
+    if leaf.version() < 3 {
+        return find_version_1(trust, leaf, now)
+            .ok_or_else(|| explain(trust, leaf, &candidates, now, None));
+    }
+    find_version_3(trust, leaf, end, &candidates, now)
+        .map_err(|error| explain(trust, leaf, &candidates, now, Some(&error)))
+}
+
+/// The intermediates through which a path may go: what the client sent, then what is configured.
+fn candidates(trust: &Trust, sent: &[CertificateDer<'_>]) -> Vec<Leaf> {
+    let mut candidates: Vec<Leaf> = Vec::new();
+    for der in sent.iter().take(SENT_MAX) {
+        // One that can't be read leads nowhere, and is no reason to refuse a leaf that needs it not.
+        let Ok(certificate) = Leaf::decode(der) else {
+            continue;
+        };
+        let namesakes = candidates
+            .iter()
+            .filter(|other| other.subject_der() == certificate.subject_der())
+            .count();
+        if namesakes < NAMESAKES_MAX {
+            candidates.push(certificate);
+        }
+    }
+    for configured in trust.intermediates() {
+        if !candidates.contains(configured) {
+            candidates.push(configured.clone());
+        }
+    }
+    candidates
+}
+
+fn find_version_3(
+    trust: &Trust,
+    leaf: &Leaf,
+    end: &CertificateDer<'_>,
+    candidates: &[Leaf],
+    now: Timestamp,
+) -> Result<VerifiedChain, webpki::Error> {
+    let certificate = EndEntityCert::try_from(end)?;
+    let intermediates: Vec<CertificateDer<'_>> = candidates
+        .iter()
+        .map(|candidate| CertificateDer::from_slice(candidate.der()))
+        .collect();
+    let found: RefCell<Option<VerifiedChain>> = RefCell::default();
+    let examine = |path: &VerifiedPath<'_>| {
+        let verified = examine(trust, leaf, candidates, path, now)?;
+        found.replace(Some(verified));
+        Ok(())
+    };
+    certificate.verify_for_usage(
+        trust.algorithms().all,
+        trust.path_anchors(),
+        &intermediates,
+        unix_time(now),
+        KeyUsage::client_auth(),
+        None,
+        Some(&examine),
+    )?;
+    found.into_inner().ok_or(webpki::Error::UnknownIssuer)
+}
+
+/// Judges a path that webpki found good. An error sends it to look for another; which error it is does not matter, since
+/// [`explain`] judges again.
+fn examine(
+    trust: &Trust,
+    leaf: &Leaf,
+    candidates: &[Leaf],
+    path: &VerifiedPath<'_>,
+    now: Timestamp,
+) -> Result<VerifiedChain, webpki::Error> {
+    // By address: two anchors may have one subject, and even one key, but not one place.
+    let place = trust
+        .path_anchors()
+        .iter()
+        .position(|anchor| std::ptr::addr_eq(anchor, path.anchor()));
+    let anchor = place
+        .and_then(|place| trust.anchors().get(place))
+        .ok_or(webpki::Error::UnknownIssuer)?;
+    let mut intermediates = Vec::new();
+    for certificate in path.intermediate_certificates() {
+        let der = certificate.der();
+        let candidate = candidates
+            .iter()
+            .find(|candidate| candidate.der() == der.as_ref())
+            .ok_or(webpki::Error::UnknownIssuer)?;
+        intermediates.push(candidate);
+    }
+    let judgement = judge(
+        trust,
+        &Path {
+            leaf,
+            intermediates: &intermediates,
+            anchor,
+        },
+        now,
+    );
+    if judgement.objections.is_empty() {
+        Ok(VerifiedChain {
+            leaf: leaf.clone(),
+            anchor: anchor.clone(),
+            window: judgement.window,
+        })
+    } else {
+        Err(webpki::Error::UnknownIssuer)
+    }
+}
+
+/// A version 1 leaf has no extensions, so nothing limits what it is for: it holds only where an anchor itself signed it.
+fn find_version_1(trust: &Trust, leaf: &Leaf, now: Timestamp) -> Option<VerifiedChain> {
+    for anchor in trust.anchors() {
+        if anchor.subject_der() != leaf.issuer_der() {
+            continue;
+        }
+        let path = Path {
+            leaf,
+            intermediates: &[],
+            anchor,
+        };
+        let judgement = judge(trust, &path, now);
+        if judgement.objections.is_empty()
+            && signatures::check(&leaf.signed_data(), anchor, trust.algorithms())
+                == Signature::Holds
+        {
+            return Some(VerifiedChain {
+                leaf: leaf.clone(),
+                anchor: anchor.clone(),
+                window: judgement.window,
+            });
+        }
+    }
+    None
+}
+
+/// Judges a path whose signatures hold.
+pub(super) fn judge(trust: &Trust, path: &Path<'_>, now: Timestamp) -> Judgement {
+    let mut objections = Vec::new();
+    let mut window = path.leaf.validity();
+    for issuer in path.issuers() {
+        window = window.intersect(issuer.validity());
+    }
+    if trust.cut_offs().names(path.leaf) {
+        let detail = "cut off by the operator; `countersign cutoff --lift` undoes it";
+        objections.push(Objection::new(HandshakeReason::Revoked, detail));
+    }
+    let mut uncertain = Vec::new();
+    for (subject, issuer) in path.links() {
+        match not_revoked(trust, subject, issuer, now) {
+            Ok(until) => window.not_after = window.not_after.min(until),
+            Err(objection) if objection.reason == HandshakeReason::Revoked => {
+                objections.push(objection);
+            }
+            Err(objection) => uncertain.push(objection),
+        }
+    }
+    objections.extend(outside_dates("the leaf", path.leaf, now));
+    for intermediate in path.intermediates {
+        objections.extend(outside_dates("the intermediate", intermediate, now));
+    }
+    objections.extend(outside_dates("the trust anchor", path.anchor, now));
+    object_to_leaf(trust, path, &mut objections);
+    object_to_issuers(path, &mut objections);
+    objections.append(&mut uncertain);
+    Judgement { objections, window }
+}
+
+fn outside_dates(whose: &str, certificate: &Leaf, now: Timestamp) -> Option<Objection> {
+    let validity = certificate.validity();
+    let subject = certificate.subject();
+    if validity.is_past_end(now) {
+        let detail = format!("{whose} {subject} ended at {:.0}", validity.not_after);
+        Some(Objection::new(HandshakeReason::Expired, detail))
+    } else if validity.is_before_start(now) {
+        let begins = validity.not_before;
+        let detail = format!("{whose} {subject} is not valid before {begins:.0}");
+        Some(Objection::new(HandshakeReason::NotYetValid, detail))
+    } else {
+        None
+    }
+}
+
+fn object_to_leaf(trust: &Trust, path: &Path<'_>, objections: &mut Vec<Objection>) {
+    let leaf = path.leaf;
+    let mut object = |reason, detail: &str| objections.push(Objection::new(reason, detail));
+    match leaf.version() {
+        3.. => {}
+        1 if trust.policy().v1_leaf == V1Leaf::Refuse => object(
+            HandshakeReason::UnsupportedCertificate,
+            "the leaf is of X.509 version 1, and tls.accept_v1_leaf is false",
+        ),
+        1 if path.intermediates.is_empty() => {}
+        1 => object(
+            HandshakeReason::UnsupportedCertificate,
+            "a leaf of X.509 version 1 must be signed by a trust anchor itself, not by an intermediate",
+        ),
+        _ => object(
+            HandshakeReason::UnsupportedCertificate,
+            "the leaf is of X.509 version 2, which nobody uses",
+        ),
+    }
+    if leaf.is_ca() {
+        object(
+            HandshakeReason::WrongKeyUsage,
+            "the leaf is a CA's certificate (basicConstraints), which no client may show",
+        );
+    }
+    if leaf
+        .key_usage()
+        .is_some_and(|usage| !usage.digital_signature())
+    {
+        object(
+            HandshakeReason::WrongKeyUsage,
+            "the leaf's keyUsage lacks digitalSignature",
+        );
+    }
+    if leaf
+        .extended_key_usage()
+        .is_some_and(|usage| !usage.client_auth())
+    {
+        object(
+            HandshakeReason::WrongExtendedKeyUsage,
+            "the leaf's extendedKeyUsage lacks clientAuth",
+        );
+    }
+    if signatures::is_weak(leaf) {
+        let detail = format!("the leaf's key is {}: too short", leaf.key_kind());
+        object(HandshakeReason::UnsupportedCertificate, &detail);
+    }
+}
+
+fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
+    let mut object = |reason, detail: String| objections.push(Objection::new(reason, detail));
+    let mut below = 0;
+    for issuer in path.issuers() {
+        let subject = issuer.subject();
+        let is_anchor = std::ptr::eq(issuer, path.anchor);
+        // What may be an anchor was settled when the trust was built; an old root of version 1 is one.
+        if !is_anchor && issuer.version() < 3 {
+            object(
+                HandshakeReason::UnsupportedCertificate,
+                format!("the issuer {subject} is of X.509 version 1, and no trust anchor"),
+            );
+        } else if !is_anchor && !issuer.is_ca() {
+            object(
+                HandshakeReason::WrongKeyUsage,
+                format!("the issuer {subject} is not a CA (basicConstraints)"),
+            );
+        }
+        if issuer
+            .key_usage()
+            .is_some_and(|usage| !usage.key_cert_sign())
+        {
+            object(
+                HandshakeReason::WrongKeyUsage,
+                format!("the keyUsage of the issuer {subject} lacks keyCertSign"),
+            );
+        }
+        let path_len_max = issuer
+            .basic_constraints()
+            .and_then(|constraints| constraints.path_len_max);
+        if path_len_max.is_some_and(|max| below > max) {
+            object(
+                HandshakeReason::WrongKeyUsage,
+                format!("the issuer {subject} allows a shorter path only (pathLenConstraint)"),
+            );
+        }
+        if issuer
+            .extended_key_usage()
+            .is_some_and(|usage| !usage.client_auth())
+        {
+            object(
+                HandshakeReason::WrongExtendedKeyUsage,
+                format!("the extendedKeyUsage of the issuer {subject} lacks clientAuth"),
+            );
+        }
+        if is_anchor && issuer.has_unknown_critical_extension() {
+            object(
+                HandshakeReason::UnsupportedCertificate,
+                format!(
+                    "the trust anchor {subject} has a critical extension that is not understood"
+                ),
+            );
+        }
+        // RFC 5280 §4.2.1.9: a self-issued certificate does not count.
+        if !issuer.is_self_issued() {
+            below += 1;
+        }
+    }
+}
+
+/// Whether an anchor's own certificate allows what it is configured for.
+pub(super) fn may_issue_leaves(anchor: &Leaf) -> bool {
+    let mut objections = Vec::new();
+    let path = Path {
+        leaf: anchor,
+        intermediates: &[],
+        anchor,
+    };
+    object_to_issuers(&path, &mut objections);
+    objections.is_empty()
+}
+
+/// Until when the answer "not revoked" holds; for ever, where nothing demands a fresh list.
+fn not_revoked(
+    trust: &Trust,
+    subject: &Leaf,
+    issuer: &Leaf,
+    now: Timestamp,
+) -> Result<Timestamp, Objection> {
+    let policy = trust.policy();
+    let unknown = |detail| Err(Objection::new(HandshakeReason::RevocationUnknown, detail));
+    match trust.revocation().look_up(subject, issuer, now) {
+        Revocation::Revoked => {
+            let (serial, issuer) = (subject.serial(), issuer.subject());
+            let detail = format!("the CRL of {issuer} names serial {serial}");
+            Err(Objection::new(HandshakeReason::Revoked, detail))
+        }
+        Revocation::Fresh { until } if policy.crl_expired == CrlExpired::Refuse => Ok(until),
+        Revocation::Stale { since } if policy.crl_expired == CrlExpired::Refuse => unknown(
+            format!("the CRL of {} ended at {since:.0}", issuer.subject()),
+        ),
+        Revocation::NoList if policy.crl_missing == CrlMissing::Refuse => unknown(format!(
+            "no CRL of {} that covers {} is configured",
+            issuer.subject(),
+            subject.subject()
+        )),
+        Revocation::Fresh { .. } | Revocation::Stale { .. } | Revocation::NoList => {
+            Ok(Timestamp::MAX)
+        }
+    }
+}
+
+/// In whole seconds; what was before 1970 counts as its first.
+fn unix_time(now: Timestamp) -> UnixTime {
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+}
