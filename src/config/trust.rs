@@ -191,6 +191,15 @@ fn identity(
             context.findings.fault(&key_key, what, mend);
             None
         }
+        Err(IdentityFault::Order { subject }) => {
+            let path = certificate_path.display();
+            let what = format!(
+                "{path} does not begin with the certificate of {subject}, whose key this is"
+            );
+            let mend = "put the server's own certificate first, and the CAs of its chain after it";
+            context.findings.fault(&certificate_key, what, mend);
+            None
+        }
         Err(IdentityFault::Mismatch { .. }) => {
             let what = format!(
                 "{} is not the key of the certificate in {}",

@@ -39,8 +39,7 @@ pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
 pub use rustls::ServerConfig;
 pub use serve::serve;
 pub use server_config::{
-    IdentityFault, IdentityWarning, MinVersion, Resumption, ServerIdentity, SetupFailure, seed,
-    server_config,
+    IdentityFault, MinVersion, Resumption, ServerIdentity, SetupFailure, seed, server_config,
 };
 pub use socket::Socket;
 pub use trust::{

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -70,36 +69,6 @@ pub enum IdentityFault {
     },
 }
 
-/// What our peers may take amiss, though it is served as it is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IdentityWarning {
-    /// Its validity has ended.
-    #[error("the server's certificate ended at {since:.0}: clients refuse it")]
-    Ended {
-        /// When.
-        since: Timestamp,
-    },
-    /// Its validity has not begun.
-    #[error("the server's certificate is not valid before {begins:.0}: clients refuse it")]
-    NotBegun {
-        /// When it begins.
-        begins: Timestamp,
-    },
-    /// Version 1, as `openssl x509 -req` without an extension file makes it.
-    #[error(
-        "the server's certificate is of X.509 version 1 and names no host: many clients refuse it; issue it with subjectAltName"
-    )]
-    Version1,
-    /// No host in it.
-    #[error("the server's certificate has no subjectAltName: most clients refuse it")]
-    NamesNoHost,
-    /// Its extended key usage does not allow a server.
-    #[error(
-        "the server's certificate is not for servers (extendedKeyUsage lacks serverAuth): clients refuse it"
-    )]
-    NotForServers,
-}
-
 impl ServerIdentity {
     /// From PEM: the chain, leaf first, and a key as PKCS #8, PKCS #1 or SEC 1.
     ///
@@ -145,30 +114,6 @@ impl ServerIdentity {
     pub fn leaf(&self) -> &Leaf {
         &self.leaf
     }
-
-    /// What clients may take amiss.
-    pub fn warnings(&self, now: Timestamp) -> Vec<IdentityWarning> {
-        let validity = self.leaf.validity();
-        let mut warnings = Vec::new();
-        if validity.is_past_end(now) {
-            let since = validity.not_after;
-            warnings.push(IdentityWarning::Ended { since });
-        }
-        if validity.is_before_start(now) {
-            let begins = validity.not_before;
-            warnings.push(IdentityWarning::NotBegun { begins });
-        }
-        if self.leaf.version() < 3 {
-            warnings.push(IdentityWarning::Version1);
-        } else if self.leaf.subject_alt_names().is_empty() {
-            warnings.push(IdentityWarning::NamesNoHost);
-        }
-        let purposes = self.leaf.extended_key_usage();
-        if purposes.is_some_and(|usage| !usage.server_auth()) {
-            warnings.push(IdentityWarning::NotForServers);
-        }
-        warnings
-    }
 }
 
 /// By the key alone: how its algorithm is written may differ, as RSA's parameters do.
@@ -176,14 +121,13 @@ fn is_key_of(certificate: &Leaf, raw_spki: &[u8]) -> bool {
     SubjectPublicKey::read(raw_spki).is_ok_and(|key| key.bits == certificate.public_key().bits)
 }
 
-/// Reads a private key; what PEM alone would call "nothing found" is told as what it is.
+/// Reads a private key.
 pub(super) fn load_key(pem: &Secret) -> Result<Arc<dyn SigningKey>, String> {
     let key = PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|error| {
-        let encrypted = pem
-            .expose()
-            .windows(b"ENCRYPTED".len())
-            .any(|window| window == b"ENCRYPTED");
-        if encrypted {
+        // "Nothing found" is what PEM says of it.
+        let encrypted = b"ENCRYPTED";
+        let mut windows = pem.expose().windows(encrypted.len());
+        if windows.any(|window| window == encrypted) {
             "it is encrypted; take the passphrase off with `openssl pkey -in FILE -out FILE.new`"
                 .to_owned()
         } else {
