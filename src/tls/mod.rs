@@ -10,6 +10,7 @@ pub mod client;
 mod connections;
 #[cfg(test)]
 mod connection_tests;
+mod database;
 mod drain;
 mod explain;
 mod limits;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 pub use accept::{Acceptor, Admitted, Answering};
 pub use capture::Capture;
 pub use connections::{Connection, Connections};
+pub use database::{DatabaseStream, DatabaseTls, DatabaseTlsFault, ServerCheck};
 pub use limits::{LimitReached, Limits};
 pub use listener::{ReusePort, inherited, listen, raise_open_files};
 pub use peer::{NoLongerValid, PeerCertificates};
