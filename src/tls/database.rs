@@ -161,7 +161,9 @@ impl<S> DatabaseStream<S> {
 /// The DER of the signature algorithms whose binding is by SHA-256: sha256WithRSAEncryption and ecdsa-with-SHA256.
 fn signed_with_sha256(certificate: &[u8]) -> bool {
     const OBJECT_IDENTIFIERS: [&[u8]; 2] = [
-        &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b],
+        &[
+            0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b,
+        ],
         &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
     ];
     OBJECT_IDENTIFIERS
@@ -233,7 +235,8 @@ impl Verifier {
             return None;
         }
         let checked = || {
-            let leaf = Leaf::decode(end_entity).map_err(|_malformed| CertificateError::BadEncoding)?;
+            let leaf =
+                Leaf::decode(end_entity).map_err(|_malformed| CertificateError::BadEncoding)?;
             let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
             let now = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
             if now > leaf.validity().not_after {
@@ -244,13 +247,17 @@ impl Verifier {
             }
             Ok(())
         };
-        Some(checked().map_err(Error::from).and_then(|()| match self.name {
-            NameCheck::Skipped => Ok(()),
-            NameCheck::Required => {
-                let parsed = rustls::server::ParsedCertificate::try_from(end_entity)?;
-                rustls::client::verify_server_name(&parsed, server_name)
-            }
-        }))
+        Some(
+            checked()
+                .map_err(Error::from)
+                .and_then(|()| match self.name {
+                    NameCheck::Skipped => Ok(()),
+                    NameCheck::Required => {
+                        let parsed = rustls::server::ParsedCertificate::try_from(end_entity)?;
+                        rustls::client::verify_server_name(&parsed, server_name)
+                    }
+                }),
+        )
     }
 }
 
