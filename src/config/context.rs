@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::environment::{Environment, Stray};
 use super::fault::Findings;
 use super::key::KeyPath;
+use super::watch::{Mark, Marks};
 
 /// The longest file that is read, but for revocation lists.
 pub(super) const FILE_BYTES_MAX: usize = 4 << 20;
@@ -19,8 +21,8 @@ pub(super) struct Context<'a> {
     pub(super) environment: &'a Environment,
     /// Where relative paths begin.
     pub(super) base: PathBuf,
-    /// Every file that was named, there or not: what a reload watches.
-    pub(super) files: BTreeSet<PathBuf>,
+    /// Every file that was named, there or not, as it was before it was read: what a reload watches.
+    pub(super) files: Marks,
     /// Variables that secrets refer to.
     pub(super) variables: BTreeSet<String>,
     /// Variables that name no key; those that secrets refer to need not.
@@ -40,7 +42,7 @@ impl Context<'_> {
         path: &Path,
         bytes_max: usize,
     ) -> Option<FileRead> {
-        self.files.insert(path.to_owned());
+        self.files.insert(path.to_owned(), Mark::of(path));
         match read_file(path, bytes_max) {
             Ok(read) => Some(read),
             Err(error) => {
@@ -60,17 +62,8 @@ pub(super) struct FileRead {
 
 impl FileRead {
     /// Whether users other than its owner and group may read it.
-    #[cfg(unix)]
     pub(super) fn is_open_to_others(&self) -> bool {
-        use std::os::unix::fs::PermissionsExt as _;
         self.metadata.permissions().mode() & 0o007 != 0
-    }
-
-    /// Whether users other than its owner and group may read it.
-    #[cfg(not(unix))]
-    pub(super) fn is_open_to_others(&self) -> bool {
-        let _unknown = &self.metadata;
-        false
     }
 }
 

@@ -202,6 +202,11 @@ impl Findings {
         !self.faults.is_empty()
     }
 
+    /// Whether certificate and key do not belong together.
+    pub(super) fn has_pair_mismatch(&self) -> bool {
+        self.pair_mismatch
+    }
+
     /// Whether anything at `key` or below it is wrong.
     pub(super) fn any_within(&self, key: &KeyPath) -> bool {
         self.wrong.iter().any(|wrong| wrong.is_within(key))

@@ -14,6 +14,7 @@ mod fault;
 mod file;
 mod key;
 mod meaning;
+mod reload;
 mod secrets;
 mod shape;
 mod snapshot;
@@ -21,6 +22,7 @@ mod tenants;
 mod tree;
 mod trust;
 mod verifiers;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,16 +34,20 @@ use context::Context;
 use fault::Findings;
 use file::File;
 use key::KeyPath;
+use reload::Fixed;
 use snapshot::Parts;
 use tenants::Tenants;
 use tree::Node;
+use watch::{Mark, Marks};
 
 pub use environment::Environment;
 pub use fault::{Fault, Warning};
 pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
+pub use reload::{ReloadStatus, Reloader};
 pub use secrets::Labelled;
 pub use snapshot::{Live, Snapshot};
 pub use trust::TlsSettings;
+pub use watch::Watch;
 
 /// The longest configuration file.
 const CONFIG_BYTES_MAX: usize = 4 << 20;
@@ -78,8 +84,8 @@ pub struct Config {
     pub snapshot: Arc<Snapshot>,
     /// What works, but should be known.
     pub warnings: Vec<Warning>,
-    /// Every file that was read: what a reload watches.
-    pub files: BTreeSet<PathBuf>,
+    /// Every file that was read, and how it was then.
+    files: Marks,
 }
 
 impl Config {
@@ -91,56 +97,7 @@ impl Config {
         environment: &Environment,
         now: Timestamp,
     ) -> Result<Self, Vec<Fault>> {
-        let (mut context, shape) = open(file, environment)?;
-        let server = meaning::server(&shape.server, &mut context.findings);
-        let admin = meaning::admin(&shape.admin, server.as_ref(), &mut context);
-        let store = meaning::store(&shape.store, server.as_ref(), &mut context);
-        let tls = trust::tls(&shape.tls, &mut context, now);
-        let Tenants { directory, plans } = tenants::tenants(&shape.tenants, &mut context);
-        let profiles = verifiers::profiles(&shape.profiles, &mut context.findings);
-        let verifiers =
-            verifiers::verifiers(plans, &shape.profiles, &profiles, &mut context.findings);
-        let Context {
-            mut findings,
-            files,
-            variables,
-            strays,
-            ..
-        } = context;
-        for stray in strays {
-            stray.tell(&variables, &mut findings);
-        }
-        let (Some(server), Some(admin), Some(store), Some(tls)) = (server, admin, store, tls)
-        else {
-            return Err(findings.into_faults());
-        };
-        if findings.any() {
-            return Err(findings.into_faults());
-        }
-        let parts = Parts {
-            server: server.clone(),
-            tls,
-            directory,
-            verifiers,
-            profiles,
-        };
-        let snapshot = match Snapshot::build(parts) {
-            Ok(snapshot) => Arc::new(snapshot),
-            Err(failure) => {
-                let mend = "name another certificate and key";
-                let key = KeyPath::of(&["tls"]);
-                findings.fault(&key, trust::chain(&failure), mend);
-                return Err(findings.into_faults());
-            }
-        };
-        Ok(Self {
-            server,
-            admin,
-            store,
-            snapshot,
-            warnings: findings.take_warnings(),
-            files,
-        })
+        load_all(file, environment, None, now).config
     }
 
     /// Loads `[store]` alone, for the commands that only read the store: they need no key and no secret.
@@ -155,6 +112,127 @@ impl Config {
             Some(_) | None => Err(context.findings.into_faults()),
         }
     }
+}
+
+/// A loaded configuration, or why there is none; and what was read for it.
+struct Loaded {
+    config: Result<Config, Vec<Fault>>,
+    files: Marks,
+    /// Whether certificate and key do not belong together, as for a moment when they are replaced.
+    pair_mismatch: bool,
+}
+
+impl Loaded {
+    fn failed(file: &ConfigFile, error: &dyn std::error::Error) -> Self {
+        let fault = Fault {
+            file: file.path().display().to_string().into(),
+            line: None,
+            key: String::new(),
+            what: format!("could not be loaded: {}", trust::chain(error)),
+            mend: "report this as a bug".to_owned(),
+        };
+        Self {
+            config: Err(vec![fault]),
+            files: Marks::new(),
+            pair_mismatch: false,
+        }
+    }
+}
+
+/// Loads all, beside a running receiver's `fixed` settings if there is one.
+fn load_all(
+    file: &ConfigFile,
+    environment: &Environment,
+    fixed: Option<&Fixed>,
+    now: Timestamp,
+) -> Loaded {
+    let mark = Mark::of(file.path());
+    let (mut context, shape) = match open(file, environment) {
+        Ok(opened) => opened,
+        Err(faults) => {
+            return Loaded {
+                config: Err(faults),
+                files: Marks::from([(file.path().to_owned(), mark)]),
+                pair_mismatch: false,
+            };
+        }
+    };
+    context.files.insert(file.path().to_owned(), mark);
+    let parts = parts(&shape, fixed, &mut context, now);
+    let Context {
+        mut findings,
+        files,
+        variables,
+        strays,
+        ..
+    } = context;
+    for stray in strays {
+        stray.tell(&variables, &mut findings);
+    }
+    let snapshot = match parts {
+        Some((parts, admin, store)) if !findings.any() => match Snapshot::build(parts) {
+            Ok(snapshot) => Some((Arc::new(snapshot), admin, store)),
+            Err(failure) => {
+                let key = KeyPath::of(&["tls"]);
+                findings.fault(
+                    &key,
+                    trust::chain(&failure),
+                    "name another certificate and key",
+                );
+                None
+            }
+        },
+        Some(_) | None => None,
+    };
+    let pair_mismatch = findings.has_pair_mismatch();
+    let config = match snapshot {
+        Some((snapshot, admin, store)) => Ok(Config {
+            server: snapshot.limits().clone(),
+            admin,
+            store,
+            snapshot,
+            warnings: findings.take_warnings(),
+            files: files.clone(),
+        }),
+        None => Err(findings.into_faults()),
+    };
+    Loaded {
+        config,
+        files,
+        pair_mismatch,
+    }
+}
+
+/// What each section means; everything that is wrong with any of them goes to the context's findings.
+fn parts(
+    shape: &File,
+    fixed: Option<&Fixed>,
+    context: &mut Context<'_>,
+    now: Timestamp,
+) -> Option<(Parts, AdminSettings, StoreSettings)> {
+    let server = meaning::server(&shape.server, &mut context.findings);
+    let admin = meaning::admin(&shape.admin, server.as_ref(), context);
+    let store = meaning::store(&shape.store, server.as_ref(), context);
+    let tls = trust::tls(&shape.tls, context, now);
+    let Tenants { directory, plans } = tenants::tenants(&shape.tenants, context);
+    let findings = &mut context.findings;
+    let profiles = verifiers::profiles(&shape.profiles, findings);
+    let verifiers = verifiers::verifiers(plans, &shape.profiles, &profiles, findings);
+    let (server, admin, store, tls) = (server?, admin?, store?, tls?);
+    if let Some(fixed) = fixed {
+        for key in fixed.differing(&server, &admin, &store) {
+            let what = "is other than what this receiver was started with";
+            findings.warn(&KeyPath::of(&key), what, "restart it for this to count");
+        }
+    }
+    let parts = Parts {
+        server,
+        tls,
+        directory,
+        verifiers,
+        profiles,
+    };
+    Some((parts, admin, store))
 }
 
 /// Reads the file and the environment, as far as they have a shape.
@@ -195,7 +273,7 @@ fn open<'e>(
         findings,
         environment,
         base: path.parent().map(Path::to_owned).unwrap_or_default(),
-        files: BTreeSet::from([path.to_owned()]),
+        files: Marks::new(),
         variables: BTreeSet::new(),
         strays,
     };

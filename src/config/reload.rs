@@ -1,0 +1,190 @@
+//! Reloading: the whole configuration anew, or nothing.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::sleep;
+
+use crate::secret::Secret;
+
+use super::fault::Fault;
+use super::meaning::{AdminSettings, ServerSettings, StoreSettings};
+use super::watch::{InUse, Watch};
+use super::{Config, ConfigFile, Environment, Loaded};
+
+/// How often a certificate and key that do not belong together are read again: they may be under replacement.
+const PAIR_ATTEMPTS: usize = 6;
+/// How long between two readings of them.
+const PAIR_PAUSE: Duration = Duration::from_millis(250);
+
+/// Reads the configuration again, and remembers how that went.
+#[derive(Debug)]
+pub struct Reloader {
+    file: ConfigFile,
+    environment: Environment,
+    fixed: Fixed,
+    files: InUse,
+    status: Mutex<ReloadStatus>,
+    one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+/// How reloads went so far.
+#[derive(Clone, Debug)]
+pub struct ReloadStatus {
+    /// When what serves now was loaded.
+    pub loaded_at: Timestamp,
+    /// Since when what is written can not be loaded.
+    pub failing_since: Option<Timestamp>,
+    /// What was wrong at the last attempt.
+    pub faults: Vec<Fault>,
+    /// Reloads that were taken up.
+    pub reloads: u64,
+    /// Reloads that were refused.
+    pub refused: u64,
+}
+
+impl Reloader {
+    /// For a receiver that serves `config`, loaded at `now` from `file` and `environment`.
+    pub fn new(
+        file: ConfigFile,
+        environment: Environment,
+        config: &Config,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            file,
+            environment,
+            fixed: Fixed::of(config),
+            files: InUse::new(config.files.clone()),
+            status: Mutex::new(ReloadStatus {
+                loaded_at: now,
+                failing_since: None,
+                faults: Vec::new(),
+                reloads: 0,
+                refused: 0,
+            }),
+            one_at_a_time: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Loads the configuration and everything that it names, and gives it to `take_up`; or tells everything that is
+    /// wrong with it, and changes nothing. Reloads never overlap.
+    ///
+    /// What only a restart can change is a warning of the new configuration.
+    pub async fn reload(
+        &self,
+        now: Timestamp,
+        take_up: impl FnOnce(Config),
+    ) -> Result<(), Vec<Fault>> {
+        let _alone = self.one_at_a_time.lock().await;
+        let mut attempt = 1;
+        let result = loop {
+            let loaded = self.load(now).await;
+            match loaded.config {
+                Ok(config) => {
+                    self.files.replace(loaded.files);
+                    break Ok(config);
+                }
+                Err(_) if loaded.pair_mismatch && attempt < PAIR_ATTEMPTS => {
+                    attempt += 1;
+                    sleep(PAIR_PAUSE).await;
+                }
+                Err(faults) => {
+                    // What serves now stays in use, and so does what the next attempt will read.
+                    self.files.update(loaded.files);
+                    break Err(faults);
+                }
+            }
+        };
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(config) => {
+                take_up(config);
+                *status = ReloadStatus {
+                    loaded_at: now,
+                    failing_since: None,
+                    faults: Vec::new(),
+                    reloads: status.reloads + 1,
+                    refused: status.refused,
+                };
+                Ok(())
+            }
+            Err(faults) => {
+                status.failing_since.get_or_insert(now);
+                status.faults.clone_from(&faults);
+                status.refused += 1;
+                Err(faults)
+            }
+        }
+    }
+
+    /// How reloads went so far.
+    pub fn status(&self) -> ReloadStatus {
+        self.status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A watch over every file that the last reload read, whatever those come to be.
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.files.clone())
+    }
+
+    async fn load(&self, now: Timestamp) -> Loaded {
+        let (file, environment) = (self.file.clone(), self.environment.clone());
+        let fixed = self.fixed.clone();
+        let loading = move || super::load_all(&file, &environment, Some(&fixed), now);
+        match tokio::task::spawn_blocking(loading).await {
+            Ok(loaded) => loaded,
+            Err(error) => Loaded::failed(&self.file, &error),
+        }
+    }
+}
+
+/// What a running receiver can not change.
+#[derive(Clone, Debug)]
+pub(super) struct Fixed {
+    server: ServerSettings,
+    admin: AdminSettings,
+    store: StoreSettings,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            server: config.server.clone(),
+            admin: config.admin.clone(),
+            store: config.store.clone(),
+        }
+    }
+
+    /// The keys that differ, though only a restart can change them.
+    pub(super) fn differing(
+        &self,
+        server: &ServerSettings,
+        admin: &AdminSettings,
+        store: &StoreSettings,
+    ) -> impl Iterator<Item = [&'static str; 2]> {
+        let tokens = |tokens: &[Secret]| -> Vec<Vec<u8>> {
+            tokens.iter().map(|token| token.expose().to_vec()).collect()
+        };
+        [
+            (["server", "listen"], self.server.listen != server.listen),
+            (
+                ["server", "reuse_port"],
+                self.server.reuse_port != server.reuse_port,
+            ),
+            (["admin", "listen"], self.admin.listen != admin.listen),
+            (
+                ["admin", "token"],
+                tokens(&self.admin.tokens) != tokens(&admin.tokens),
+            ),
+            (["store", "url"], self.store.url != store.url),
+            (["store", "limits"], self.store.limits != store.limits),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+    }
+}

@@ -1,0 +1,195 @@
+//! Notices that a file of the configuration has changed.
+//!
+//! What decides is a look at the files themselves (inode, size, times, through every symbolic link), every two seconds,
+//! and at once when the system tells that something moved in one of their directories. So a Kubernetes secret's symlink
+//! swap, an editor's rename, and a file system that tells nothing are all the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// How often the files are looked at where nothing is told.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long the files must be as they are before that counts: whoever writes several is given the time.
+const SETTLED_AFTER: Duration = Duration::from_millis(300);
+/// How long that may take at most.
+const SETTLED_AT_LAST: Duration = Duration::from_secs(2);
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Mark {
+    /// The file as it is now, through every symbolic link; none where there is none.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path)
+            .ok()
+            .map(|metadata| Self::from(&metadata))
+    }
+}
+
+impl From<&Metadata> for Mark {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// Files, and how each was when it was last read.
+pub(super) type Marks = BTreeMap<PathBuf, Option<Mark>>;
+
+/// The files that are in use, shared between who reads and who watches.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InUse(Arc<Mutex<Marks>>);
+
+impl InUse {
+    pub(super) fn new(marks: Marks) -> Self {
+        Self(Arc::new(Mutex::new(marks)))
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// These files were read, and no others are in use.
+    pub(super) fn replace(&self, marks: Marks) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = marks;
+    }
+
+    /// These files were read or looked at; others stay in use.
+    pub(super) fn update(&self, marks: Marks) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(marks);
+    }
+}
+
+/// Watches the files of a configuration: those that are named in it, and itself.
+#[derive(Debug)]
+pub struct Watch {
+    files: InUse,
+    told: Arc<Notify>,
+    /// None where the system gives no watcher: looking is enough.
+    watcher: Option<RecommendedWatcher>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    pub(super) fn new(files: InUse) -> Self {
+        let told = Arc::new(Notify::new());
+        let wake = Arc::clone(&told);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading is no change, and we read ourselves.
+            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+                wake.notify_one();
+            }
+        });
+        let mut watch = Self {
+            files,
+            told,
+            watcher: watcher.ok(),
+            directories: BTreeSet::new(),
+        };
+        let marks = watch.files.marks();
+        watch.follow(&marks);
+        watch
+    }
+
+    /// Waits until a file has changed since it was last read, and has settled. May be dropped at any time.
+    pub async fn changed(&mut self) {
+        loop {
+            let before = self.files.marks();
+            self.follow(&before);
+            let now = look(before.keys().cloned()).await;
+            if now != before {
+                let settled = self.settled(now).await;
+                self.files.update(settled);
+                return;
+            }
+            tokio::select! {
+                () = self.told.notified() => {}
+                () = sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Looks until two looks in a row are the same, or it has taken long enough.
+    async fn settled(&self, first: Marks) -> Marks {
+        let at_last = Instant::now() + SETTLED_AT_LAST;
+        let mut before = first;
+        loop {
+            sleep_until((Instant::now() + SETTLED_AFTER).min(at_last)).await;
+            let now = look(before.keys().cloned()).await;
+            if now == before || Instant::now() >= at_last {
+                return now;
+            }
+            before = now;
+        }
+    }
+
+    /// Watches the directories of all files, and those that their links point into.
+    fn follow(&mut self, marks: &Marks) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let directories: BTreeSet<PathBuf> =
+            marks.keys().flat_map(|file| directories(file)).collect();
+        for gone in self.directories.difference(&directories) {
+            // It may be gone already.
+            let _gone = watcher.unwatch(gone);
+        }
+        for new in directories.difference(&self.directories) {
+            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                tracing::debug!(%error, directory = %new.display(), "not watched; it is looked at every few seconds");
+            }
+        }
+        self.directories = directories;
+    }
+}
+
+fn directories(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let of = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        Some(parent) => Some(parent.to_owned()),
+        None => None,
+    };
+    let real = fs::canonicalize(file).ok();
+    of(file).into_iter().chain(real.as_deref().and_then(of))
+}
+
+/// Looks at files off the runtime's threads: they may lie on a network.
+async fn look(files: impl Iterator<Item = PathBuf> + Send) -> Marks {
+    let files: Vec<PathBuf> = files.collect();
+    let looked = tokio::task::spawn_blocking(move || {
+        files
+            .into_iter()
+            .map(|file| {
+                let mark = Mark::of(&file);
+                (file, mark)
+            })
+            .collect()
+    });
+    looked.await.unwrap_or_default()
+}
