@@ -14,6 +14,7 @@
 mod event;
 mod group_commit;
 
+
 use std::error::Error;
 use std::fmt;
 use std::future::Future;

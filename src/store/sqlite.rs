@@ -23,8 +23,10 @@ use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome};
 const APPLICATION_ID: i64 = 0x4353_474e;
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_secs(10);
-/// SQLite's memory for pages, in KiB.
-const CACHE_KIB: i64 = 65_536;
+/// SQLite's memory for pages, in KiB. More would cost more: a batch that splits a page makes SQLite walk through all of it
+/// (its `balance_nonroot` numbers pages past the end for a moment, and the commit looks for pages to cut off). The
+/// system's own cache holds the rest.
+const CACHE_KIB: i64 = 16_384;
 
 /// Opens the file for writing, makes it if there is none, and brings its schema up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreFault> {
