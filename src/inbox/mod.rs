@@ -13,6 +13,7 @@
 
 mod event;
 mod group_commit;
+mod reading;
 
 
 use std::error::Error;
