@@ -15,7 +15,6 @@ mod event;
 mod group_commit;
 mod reading;
 
-
 use std::error::Error;
 use std::fmt;
 use std::future::Future;

@@ -33,15 +33,22 @@ impl Event {
                 ItemVerdict::Refused(_) => continue,
             };
             let body_sha256: [u8; 32] = Sha256::digest(&item.body).into();
-            let event_id = facts.and_then(|facts| facts.event_id.as_deref()).or(signed_id).filter(|id| !id.is_empty());
+            let event_id = facts
+                .and_then(|facts| facts.event_id.as_deref())
+                .or(signed_id)
+                .filter(|id| !id.is_empty());
             events.push(Self {
                 key: IdempotencyKey {
                     tenant: producer.tenant.clone(),
                     producer: Arc::clone(&producer.name),
                     event_id: event_id.map_or_else(|| hex::encode(body_sha256).into(), Into::into),
                 },
-                kind: facts.and_then(|facts| facts.event_type.as_deref()).map(Into::into),
-                occurred_at: facts.and_then(|facts| facts.occurred_at).or(delivery.signed_at()),
+                kind: facts
+                    .and_then(|facts| facts.event_type.as_deref())
+                    .map(Into::into),
+                occurred_at: facts
+                    .and_then(|facts| facts.occurred_at)
+                    .or(delivery.signed_at()),
                 received_at,
                 body: item.body.clone(),
                 body_sha256,
@@ -65,12 +72,17 @@ fn payment(facts: &Facts) -> Option<crate::signature::PaymentFacts> {
 fn kept_headers(headers: &HeaderMap) -> Arc<[(Box<str>, Box<str>)]> {
     headers
         .iter()
-        .filter(|(name, _)| !speaks_of_identity(name.as_str()) && !bears_a_credential(name.as_str()))
+        .filter(|(name, _)| {
+            !speaks_of_identity(name.as_str()) && !bears_a_credential(name.as_str())
+        })
         .take(HEADERS_MAX)
         .map(|(name, value)| {
             let value = value.as_bytes();
             let value = value.get(..VALUE_BYTES_MAX).unwrap_or(value);
-            (Box::from(name.as_str()), String::from_utf8_lossy(value).into())
+            (
+                Box::from(name.as_str()),
+                String::from_utf8_lossy(value).into(),
+            )
         })
         .collect()
 }
@@ -91,12 +103,23 @@ fn speaks_of_identity(name: &str) -> bool {
         "x-remote-user",
         "x-ssl-",
     ];
-    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    BEGINNINGS
+        .iter()
+        .any(|beginning| name.starts_with(beginning))
 }
 
 fn bears_a_credential(name: &str) -> bool {
-    const WORDS: [&str; 9] =
-        ["api-key", "apikey", "authorization", "cookie", "credential", "password", "secret", "token", "verif-hash"];
+    const WORDS: [&str; 9] = [
+        "api-key",
+        "apikey",
+        "authorization",
+        "cookie",
+        "credential",
+        "password",
+        "secret",
+        "token",
+        "verif-hash",
+    ];
     WORDS.iter().any(|word| name.contains(word))
 }
 
@@ -121,7 +144,10 @@ mod tests {
             "x-gitlab-token",
             "x-webhook-signature",
         ] {
-            headers.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("v"));
+            headers.append(
+                http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_static("v"),
+            );
         }
         let kept = kept_headers(&headers);
         let names: Vec<&str> = kept.iter().map(|(name, _)| &**name).collect();
@@ -132,9 +158,18 @@ mod tests {
     fn a_value_that_is_no_text_is_kept_as_far_as_it_is_one() {
         let mut headers = HeaderMap::new();
         headers.append("x-odd", HeaderValue::from_bytes(b"a\xffb").unwrap());
-        headers.append("x-long", HeaderValue::from_str(&"x".repeat(10_000)).unwrap());
+        headers.append(
+            "x-long",
+            HeaderValue::from_str(&"x".repeat(10_000)).unwrap(),
+        );
         let kept = kept_headers(&headers);
-        assert!(kept.iter().any(|(name, value)| (&**name, &**value) == ("x-odd", "a\u{fffd}b")));
-        assert!(kept.iter().any(|(name, value)| &**name == "x-long" && value.len() == 8192));
+        assert!(
+            kept.iter()
+                .any(|(name, value)| (&**name, &**value) == ("x-odd", "a\u{fffd}b"))
+        );
+        assert!(
+            kept.iter()
+                .any(|(name, value)| &**name == "x-long" && value.len() == 8192)
+        );
     }
 }
