@@ -24,7 +24,7 @@ pub(super) struct File {
 }
 
 /// `[server]`: the providers' side.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Server {
     pub(super) listen: String,
@@ -47,7 +47,7 @@ impl Default for Server {
 }
 
 /// `[server.limits]`.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Limits {
     pub(super) body_bytes: i64,
@@ -74,7 +74,7 @@ impl Default for Limits {
 }
 
 /// `[admin]`: the operator's side.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Admin {
     pub(super) listen: String,
@@ -91,7 +91,7 @@ impl Default for Admin {
 }
 
 /// `[tls]`.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Tls {
     pub(super) certificate: String,
@@ -149,7 +149,7 @@ pub(super) enum CrlMissing {
 }
 
 /// `[store]`.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) url: String,
@@ -166,7 +166,7 @@ impl Default for Store {
 }
 
 /// `[store.limits]`.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct StoreLimits {
     pub(super) queue_deliveries: i64,

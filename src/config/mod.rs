@@ -18,6 +18,7 @@ mod reload;
 mod secrets;
 mod shape;
 mod snapshot;
+mod template;
 mod tenants;
 mod tree;
 mod trust;
@@ -46,6 +47,7 @@ pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
 pub use reload::{ReloadStatus, Reloader};
 pub use secrets::Labelled;
 pub use snapshot::{Live, Snapshot};
+pub use template::TEMPLATE;
 pub use trust::TlsSettings;
 pub use watch::Watch;
 
