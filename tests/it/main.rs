@@ -39,6 +39,7 @@ mod connections;
 mod deliveries;
 mod handshakes;
 mod life_cycle;
+mod rotation;
 
 pub(crate) use authority::{Authority, Identity, Leaf};
 pub(crate) use eventually::eventually;

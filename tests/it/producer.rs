@@ -139,6 +139,17 @@ impl Producer {
         }
     }
 
+    /// The same producer, with a connection of its own.
+    pub(crate) fn renewed(&self) -> Self {
+        Self {
+            address: self.address,
+            path: self.path.clone(),
+            secret: self.secret.clone(),
+            tls: Arc::clone(&self.tls),
+            connection: None,
+        }
+    }
+
     /// A new connection beside the one that `deliver` uses, its handshake done.
     pub(crate) fn connect(&self) -> io::Result<Connection> {
         Connection::open(self.address, Arc::clone(&self.tls))
@@ -258,16 +269,6 @@ impl Connection {
         };
         sock.set_nonblocking(false).unwrap();
         open
-    }
-
-    /// Reads until the peer closes, and fails if it does not, or if it resets.
-    pub(crate) fn read_to_close(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        match self.stream.read_to_end(&mut bytes) {
-            // A close without close_notify is a close too.
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-            Ok(_) | Err(_) => Ok(bytes),
-        }
     }
 }
 

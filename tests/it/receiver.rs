@@ -146,7 +146,13 @@ impl Receiver {
     /// `GET` on the operator's side.
     #[track_caller]
     pub(crate) fn admin(&self, path: &str) -> Answer {
-        plain_get(self.admin, path)
+        plain(self.admin, "GET", path)
+    }
+
+    /// `POST /api/reload`.
+    #[track_caller]
+    pub(crate) fn reload_now(&self) -> Answer {
+        plain(self.admin, "POST", "/api/reload")
     }
 
     /// The records of refusals so far, newest first.
@@ -345,12 +351,12 @@ secrets = ["file:certs/producer.secret"]
 }
 
 #[track_caller]
-fn plain_get(address: SocketAddr, path: &str) -> Answer {
+fn plain(address: SocketAddr, method: &str, path: &str) -> Answer {
     let mut tcp = TcpStream::connect(address).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
         tcp,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
     Answer::read(&mut BufReader::new(tcp)).unwrap()

@@ -1,0 +1,173 @@
+//! Trust that changes while it runs.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{Authority, Leaf, Receiver, authority::SUBJECT, event, eventually};
+
+const SECONDS_10: Duration = Duration::from_secs(10);
+
+#[test]
+fn an_anchor_that_is_taken_out_ends_what_it_vouched_for() {
+    let receiver = Receiver::start();
+    let mut producer = receiver.producer();
+    assert_eq!(producer.deliver(&event("evt_1")).status, 204);
+    let mut idle = producer.connect().unwrap();
+    // A request that has begun is answered by today's trust.
+    let mut busy = producer.connect().unwrap();
+    let request = producer.signed(&event("evt_2"));
+    let (head, tail) = request.split_at(request.len() - 10);
+    busy.send(head).unwrap();
+    let other = Authority::new("The next CA");
+    receiver.write("certs/ca.crt", &other.certificate);
+    let answer = receiver.reload_now();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let reloaded = Instant::now();
+    eventually(SECONDS_10, || (!idle.is_open()).then_some(()));
+    assert!(reloaded.elapsed() < Duration::from_secs(2));
+    let _ = busy.send(tail);
+    if let Ok(answer) = busy.answer() {
+        // Its head may have been checked before the reload, or after.
+        assert!(matches!(answer.status, 204 | 403), "{answer:?}");
+    }
+    // TLS 1.3: the client is done before it is told that it was refused.
+    assert!(producer.try_deliver(&event("evt_3")).is_err());
+    receiver.refusal("unknown-issuer");
+    let identity = other.issue(&Leaf::of(SUBJECT));
+    let mut next = receiver.producer_as(Some(&identity));
+    assert_eq!(next.deliver(&event("evt_4")).status, 204);
+}
+
+#[test]
+fn a_broken_file_leaves_the_old_trust_serving() {
+    let receiver = Receiver::start();
+    let mut producer = receiver.producer();
+    for name in [
+        "certs/ca.crt",
+        "certs/server.crt",
+        "certs/server.key",
+        "certs/producer.secret",
+        "countersign.toml",
+    ] {
+        let good = std::fs::read_to_string(receiver.directory().join(name)).unwrap();
+        // An empty secret is a fault as much as a text that is no certificate.
+        receiver.write(
+            name,
+            if name.ends_with("secret") {
+                ""
+            } else {
+                "broken"
+            },
+        );
+        let answer = receiver.reload_now();
+        assert_eq!(answer.status, 422, "{name}: {answer:?}");
+        assert_eq!(producer.deliver(&event(name)).status, 204, "{name}");
+        assert!(receiver.producer().connect().is_ok(), "{name}");
+        receiver.write(name, &good);
+        let answer = receiver.reload_now();
+        assert_eq!(answer.status, 200, "{name}: {answer:?}");
+    }
+}
+
+#[test]
+fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
+    let receiver = Receiver::start();
+    let old = receiver.authority.certificate.clone();
+    let next = Authority::new("The next CA");
+    let over = AtomicBool::new(false);
+    let delivered = AtomicUsize::new(0);
+    let switched = AtomicUsize::new(0);
+    let producer = Mutex::new((0, receiver.producer()));
+    // Deliveries go on while each step is taken, and by what the step before it made possible.
+    let rounds = || {
+        let before = delivered.load(Ordering::Relaxed);
+        eventually(SECONDS_10, || {
+            (delivered.load(Ordering::Relaxed) > before + 20).then_some(())
+        });
+    };
+    let reload = || {
+        let answer = receiver.reload_now();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        rounds();
+    };
+    thread::scope(|scope| {
+        let deliverers: Vec<_> = (0..3)
+            .map(|number| {
+                let (over, delivered, producer) = (&over, &delivered, &producer);
+                let switched = &switched;
+                let receiver = &receiver;
+                scope.spawn(move || {
+                    let mut mine = receiver.producer();
+                    let mut version = 0;
+                    let mut count = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        let changed = {
+                            let current = producer.lock().unwrap();
+                            (current.0 != version).then(|| (current.0, current.1.renewed()))
+                        };
+                        if let Some((new, renewed)) = changed {
+                            (version, mine) = (new, renewed);
+                            switched.fetch_add(1, Ordering::Relaxed);
+                        }
+                        let id = format!("evt_{number}_{count}");
+                        let answer = mine.deliver(&event(&id));
+                        assert_eq!(answer.status, 204, "{id}: {answer:?}");
+                        delivered.fetch_add(1, Ordering::Relaxed);
+                        count += 1;
+                    }
+                })
+            })
+            .collect();
+        let watched = scope.spawn(|| {
+            rounds();
+            // Our own certificate.
+            let server = receiver.authority.issue_server();
+            receiver.write("certs/server.crt", &server.certificate);
+            receiver.write("certs/server.key", &server.key);
+            reload();
+            // The clients' CA: both for a while.
+            receiver.write("certs/ca.crt", &format!("{old}\n{}", next.certificate));
+            reload();
+            // The secret: both for a while, then the producer signs with the new one, then the old one goes.
+            receiver.write("certs/next.secret", "another-secret-of-thirty-two-byte");
+            let file = receiver.directory().join("countersign.toml");
+            let text = std::fs::read_to_string(file).unwrap();
+            let both = text.replace(
+                r#"secrets = ["file:certs/producer.secret"]"#,
+                r#"secrets = ["file:certs/producer.secret", "file:certs/next.secret"]"#,
+            );
+            receiver.write("countersign.toml", &both);
+            reload();
+            let identity = next.issue(&Leaf::of(SUBJECT));
+            {
+                let mut current = producer.lock().unwrap();
+                let mut renewed = receiver.producer_as(Some(&identity));
+                renewed.secret = b"another-secret-of-thirty-two-byte".to_vec();
+                *current = (1, renewed);
+            }
+            eventually(SECONDS_10, || {
+                (switched.load(Ordering::Relaxed) == 3).then_some(())
+            });
+            rounds();
+            receiver.write("certs/ca.crt", &next.certificate);
+            let one = text.replace("certs/producer.secret", "certs/next.secret");
+            receiver.write("countersign.toml", &one);
+            reload();
+            over.store(true, Ordering::Relaxed);
+        });
+        let failed = watched.join();
+        over.store(true, Ordering::Relaxed);
+        for deliverer in deliverers {
+            deliverer.join().unwrap();
+        }
+        failed.unwrap();
+    });
+    // Neither the old leaf nor the old secret is of use any more.
+    assert!(receiver.producer().try_deliver(&event("late")).is_err());
+}
