@@ -41,6 +41,21 @@ pub(super) enum Place {
     Item(Box<str>),
 }
 
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Header(names) => {
+                let names: Vec<_> = names.iter().map(HeaderName::as_str).collect();
+                write!(f, "the header {}", names.join(" or "))
+            }
+            Self::Form(name) => write!(f, "the form field {name}"),
+            Self::Json(pointer) => write!(f, "the field {pointer} of the body"),
+            Self::Query(name) => write!(f, "the query parameter {name}"),
+            Self::Item(key) => write!(f, "the item {key} of the signature"),
+        }
+    }
+}
+
 impl Place {
     pub(super) fn compile(
         descriptor: &PlaceDescriptor,

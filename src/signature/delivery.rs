@@ -52,6 +52,16 @@ pub struct Item {
     pub verdict: ItemVerdict,
 }
 
+impl Item {
+    /// Why its own signature did not hold.
+    pub fn refusal(&self) -> Option<&SignatureRefusal> {
+        match &self.verdict {
+            ItemVerdict::Verified(_) => None,
+            ItemVerdict::Refused(refusal) => Some(refusal),
+        }
+    }
+}
+
 /// Whether an item may be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemVerdict {

@@ -9,6 +9,9 @@ mod clock;
 mod delivery;
 mod descriptor;
 mod document;
+mod explain;
+#[cfg(test)]
+mod explanations;
 mod extend;
 mod facts;
 mod filter;
@@ -17,6 +20,7 @@ mod grammar;
 mod json;
 mod key;
 mod mapping;
+mod mistakes;
 mod place;
 mod profile;
 #[cfg(test)]
@@ -42,8 +46,10 @@ pub use descriptor::{
     TimestampDescriptor, Unlisted, WhenDescriptor,
 };
 pub use document::NotAnObject;
+pub use explain::{Explanation, Finding, explain};
 pub use facts::{Facts, NoPayment, PaymentFacts};
 pub use key::KeyFault;
+pub use mistakes::{BodyMistake, KeyMistake, Mistake};
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};
 pub use sign::{SignFault, SignRequest, Signed, sign};
 pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};

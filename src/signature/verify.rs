@@ -194,7 +194,7 @@ impl Verifier {
         clippy::type_complexity,
         reason = "three results that are only taken apart"
     )]
-    fn matched<'a>(
+    pub(super) fn matched<'a>(
         &self,
         scheme: &Scheme,
         request: &Request<'a>,
