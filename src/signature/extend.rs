@@ -6,6 +6,9 @@ use super::descriptor::{
 
 /// Fills the named fields of `$own` from `$base` where they are absent.
 macro_rules! or_else {
+    (whole $own:expr, $base:expr; $($field:ident),+ $(,)?) => {
+        Self { $($field: $own.$field.or_else(|| $base.$field.clone()),)+ }
+    };
     ($own:expr, $base:expr; $($field:ident),+ $(,)?) => {
         Self { $($field: $own.$field.or_else(|| $base.$field.clone()),)+ ..$own }
     };
@@ -52,20 +55,20 @@ fn joined<V: Clone>(
 
 impl SignatureDescriptor {
     fn over(self, base: &Self) -> Self {
-        or_else!(self, base; from, all, split, pair, pick, bare, mac, algorithm, encoding, key, strip_prefix,
+        or_else!(whole self, base; from, all, split, pair, pick, bare, mac, algorithm, encoding, key, strip_prefix,
             content, id, each, also)
     }
 }
 
 impl TimestampDescriptor {
     fn over(self, base: &Self) -> Self {
-        or_else!(self, base; from, unit, past, future)
+        or_else!(whole self, base; from, unit, past, future)
     }
 }
 
 impl AnswerDescriptor {
     fn over(self, base: &Self) -> Self {
-        or_else!(self, base; accepted, body, content_type, bad_signature, budget)
+        or_else!(whole self, base; accepted, body, content_type, bad_signature, budget)
     }
 }
 

@@ -69,7 +69,7 @@ impl Pointer {
             let mut reader = serde_json::Deserializer::from_str(at.get());
             match Step(token)
                 .deserialize(&mut reader)
-                .map_err(|_| JsonFault::NotJson)?
+                .map_err(|_not_json| JsonFault::NotJson)?
             {
                 Found::Nothing => return Ok(None),
                 Found::Twice => return Err(JsonFault::Repeated),
@@ -149,7 +149,7 @@ impl ListPointer {
         let mut reader = serde_json::Deserializer::from_str(list.get());
         let elements = Elements
             .deserialize(&mut reader)
-            .map_err(|_| JsonFault::TooMany)?;
+            .map_err(|_not_json| JsonFault::TooMany)?;
         let inner = |element: &'a RawValue| Ok(self.element.find(element)?.unwrap_or(element));
         elements
             .into_iter()
@@ -161,7 +161,7 @@ impl ListPointer {
 
 /// The whole of `body` as JSON.
 pub(super) fn document(body: &[u8]) -> Result<&RawValue, JsonFault> {
-    serde_json::from_slice(body).map_err(|_| JsonFault::NotJson)
+    serde_json::from_slice(body).map_err(|_not_json| JsonFault::NotJson)
 }
 
 /// A scalar's text; `None` for null, lists and objects.

@@ -141,7 +141,7 @@ pub(super) fn derive(
         .unwrap_or(shown);
     let bytes = match form {
         KeyForm::Utf8 => shown.to_vec(),
-        KeyForm::Hex => hex::decode(shown.trim_ascii()).map_err(|_| KeyFault::NotHex)?,
+        KeyForm::Hex => hex::decode(shown.trim_ascii()).map_err(|_unreadable| KeyFault::NotHex)?,
         KeyForm::Base64 => from_either_base64(shown.trim_ascii()).ok_or(KeyFault::NotBase64)?,
         KeyForm::Sha1 if shown.is_empty() => return Err(KeyFault::Empty),
         KeyForm::Sha1 => Sha1::digest(shown).to_vec(),
@@ -173,8 +173,8 @@ pub(super) fn from_either_base64(text: &[u8]) -> Option<Vec<u8>> {
 
 fn public_key_der(shown: &[u8]) -> Result<Vec<u8>, KeyFault> {
     if shown.trim_ascii_start().starts_with(b"-----BEGIN") {
-        let der =
-            SubjectPublicKeyInfoDer::from_pem_slice(shown).map_err(|_| KeyFault::NotAPublicKey)?;
+        let der = SubjectPublicKeyInfoDer::from_pem_slice(shown)
+            .map_err(|_unreadable| KeyFault::NotAPublicKey)?;
         return Ok(der.as_ref().to_vec());
     }
     let unbroken: Vec<u8> = shown
@@ -208,7 +208,7 @@ impl PublicKey {
             }
         };
         let read = |algorithm: &'static dyn public::VerificationAlgorithm| {
-            ParsedPublicKey::new(algorithm, der).map_err(|_| KeyFault::NotAPublicKey)
+            ParsedPublicKey::new(algorithm, der).map_err(|_unreadable| KeyFault::NotAPublicKey)
         };
         let fixed = match fixed {
             Some(algorithm) => Some(read(algorithm)?),

@@ -113,9 +113,10 @@ fn signed(profile: &Arc<Profile>, shown: &str) -> Sent {
         headers: added,
         path_and_query,
         body,
+        ..
     } = sign(profile, &secret, &settings(), &to_sign, body(profile))
         .unwrap_or_else(|fault| panic!("{}: {fault:?}", profile.name()));
-    headers.extend(added.into_iter());
+    headers.extend(added);
     Sent {
         headers,
         path_and_query,

@@ -51,6 +51,8 @@ pub struct Signed {
     pub path_and_query: String,
     /// The body to send.
     pub body: Bytes,
+    /// Its media type.
+    pub content_type: &'static str,
 }
 
 /// Why a delivery could not be signed.
@@ -100,10 +102,12 @@ pub fn sign(
 ) -> Result<Signed, SignFault> {
     let path_and_query = to_sign.request.path_and_query.to_owned();
     let Some(scheme) = &profile.scheme else {
+        let content_type = media_type(profile.mapping.format, &body);
         return Ok(Signed {
             headers: Vec::new(),
             path_and_query,
             body,
+            content_type,
         });
     };
     let signer = Signer {
@@ -181,10 +185,12 @@ impl Signer<'_> {
                 Place::Query(_) | Place::Item(_) => return Err(SignFault::NoPlace),
             }
         };
+        let content_type = media_type(self.profile.mapping.format, &body);
         Ok(Signed {
             headers,
             path_and_query,
             body,
+            content_type,
         })
     }
 
@@ -195,7 +201,9 @@ impl Signer<'_> {
     ) -> Result<Vec<(HeaderName, HeaderValue)>, SignFault> {
         let mut headers = Vec::new();
         let mut add = |name: &HeaderName, text: &str, keep: bool| {
-            if !(keep && given.contains_key(name)) && !headers.iter().any(|(own, _)| own == name) {
+            let given = keep && given.contains_key(name);
+            let known = headers.iter().any(|(own, _)| own == name);
+            if !given && !known {
                 headers.push(header(name.clone(), text)?);
             }
             Ok::<_, SignFault>(())
@@ -420,6 +428,17 @@ impl Signer<'_> {
             )?;
         }
         Ok(whole.to_string().into())
+    }
+}
+
+fn media_type(format: BodyFormat, body: &[u8]) -> &'static str {
+    let json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
+    match format {
+        BodyFormat::Json => "application/json",
+        BodyFormat::JsonOrForm if json => "application/json",
+        BodyFormat::JsonOrForm | BodyFormat::Form | BodyFormat::FormXml => {
+            "application/x-www-form-urlencoded"
+        }
     }
 }
 

@@ -372,7 +372,7 @@ fn value(name: &str) -> Result<Value, TemplateFault> {
 
 /// A header's name, in lower case.
 pub(super) fn header_name(name: &str) -> Result<HeaderName, TemplateFault> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_fault| {
         fault(
             &format!("\"{name}\" is no header name"),
             "write letters, digits and \"-\"",

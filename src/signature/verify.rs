@@ -81,6 +81,25 @@ impl Verifier {
         Ok(VerifiedDelivery::new(from, request.headers.clone(), proof))
     }
 
+    /// Whether the signature holds, and by which secret. It opens no gate: for measuring, and for tools.
+    pub fn check(
+        &self,
+        request: &Request<'_>,
+        body: &Bytes,
+        now: Timestamp,
+    ) -> Result<Option<Arc<str>>, SignatureRefusal> {
+        let Some(scheme) = &self.profile.scheme else {
+            return Ok(None);
+        };
+        if scheme.per_item {
+            return Ok(self.prove(request, body.clone(), now)?.secret);
+        }
+        let document = self.document(scheme, body)?;
+        let (matched, _, _) = self.matched(scheme, request, body, document, now)?;
+        let secret = matched.secret.and_then(|at| self.secrets.get(at));
+        Ok(secret.map(|secret| Arc::clone(&secret.label)))
+    }
+
     /// The answer to an unsigned `GET` challenge; `None` if the request is none.
     pub fn answer_challenge(&self, request: &Request<'_>) -> Option<ChallengeAnswer> {
         let get = http::Method::GET;
@@ -249,7 +268,7 @@ impl Verifier {
                 AlgorithmRule::ByItem { item, allow } => {
                     let named = items
                         .named(item)
-                        .map_err(|_| malformed("the algorithm is named twice"))?;
+                        .map_err(|_several| malformed("the algorithm is named twice"))?;
                     let named = named
                         .and_then(Algorithm::named)
                         .filter(|named| allow.contains(named));
