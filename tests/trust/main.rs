@@ -1,0 +1,64 @@
+//! Attacks gate 1: chains, revocation lists and handshakes of every quality, against a clock that is an argument.
+//!
+//! `forge` makes what a CA would not; `chains`, `revocation` and `version_1` ask a `Trust` directly, `handshakes` and `recheck` shake hands
+//! in memory, with rustls on both sides.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
+mod chains;
+mod forge;
+
+mod revocation;
+mod version_1;
+
+use countersign::tls::{Trust, TrustParts};
+use countersign::x509::Leaf;
+use jiff::Timestamp;
+
+/// When the tests take place.
+pub(crate) fn now() -> Timestamp {
+    "2026-06-15T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn parts(anchors: &[&[u8]]) -> TrustParts {
+    TrustParts {
+        anchors: leaves(anchors),
+        ..TrustParts::default()
+    }
+}
+
+pub(crate) fn trust(anchors: &[&[u8]]) -> Trust {
+    Trust::build(parts(anchors)).unwrap()
+}
+
+pub(crate) fn leaves(certificates: &[&[u8]]) -> Vec<Leaf> {
+    let decode = |der: &&[u8]| Leaf::decode(der).unwrap();
+    certificates.iter().map(decode).collect()
+}
+
+/// The reason for which `chain` is refused, or that it holds.
+#[track_caller]
+pub(crate) fn verdict(trust: &Trust, chain: &[&[u8]]) -> &'static str {
+    verdict_at(trust, chain, now())
+}
+
+#[track_caller]
+pub(crate) fn verdict_at(trust: &Trust, chain: &[&[u8]], at: Timestamp) -> &'static str {
+    let chain: Vec<_> = chain.iter().map(|der| (*der).into()).collect();
+    match trust.verify(&chain, at) {
+        Ok(verified) => {
+            assert!(verified.window.contains(at), "{:?}", verified.window);
+            "holds"
+        }
+        Err(refusal) => {
+            eprintln!("{}: {}", refusal.reason.as_str(), refusal.detail);
+            refusal.reason.as_str()
+        }
+    }
+}
