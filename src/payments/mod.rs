@@ -14,6 +14,8 @@ mod amount;
 mod claim;
 mod currency;
 mod payment;
+#[cfg(test)]
+mod profiles;
 mod status;
 
 pub use amount::{Amount, AmountFault};

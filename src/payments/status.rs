@@ -13,13 +13,13 @@ pub enum Status {
     Pending,
     /// Waits for the payer (3-D Secure, a redirect).
     RequiresAction,
-    /// Refused, or expired before it was authorized.
+    /// Refused.
     Failed,
     /// The amount is reserved.
     Authorized,
     /// The amount has been asked for.
     Captured,
-    /// Given up before any money moved.
+    /// Given up, or expired, before any money moved.
     Canceled,
     /// Paid.
     Succeeded,
@@ -129,6 +129,7 @@ mod tests {
                 format!("\"{name}\"")
             );
         }
+        assert_eq!(crate::signature::STATUSES, names);
         assert!(Status::ALL.is_sorted());
         assert_eq!("cancelled".parse::<Status>(), Err(UnknownStatus));
         assert_eq!("Pending".parse::<Status>(), Err(UnknownStatus));

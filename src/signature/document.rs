@@ -114,3 +114,52 @@ fn decoded(base64: &str) -> Option<String> {
         .ok()?;
     String::from_utf8(bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The document's JSON, or its fields written one after the other.
+    fn read(format: BodyFormat, body: &str) -> Result<String, NotAnObject> {
+        let field = match format {
+            BodyFormat::Json | BodyFormat::Form => None,
+            BodyFormat::JsonOrForm | BodyFormat::FormXml => Some("payload"),
+        };
+        Ok(match Document::read(body.as_bytes(), format, field)? {
+            Document::Json(text) => text.into_owned(),
+            Document::Fields(fields) => {
+                let text = |(name, text): (String, Option<String>)| format!("{name}={text:?};");
+                fields.into_iter().map(text).collect()
+            }
+        })
+    }
+
+    #[track_caller]
+    fn check(format: BodyFormat, body: &str, expected: Result<&str, NotAnObject>) {
+        let found = read(format, body);
+        assert_eq!(found.as_deref(), expected.as_ref().copied(), "{body}");
+    }
+
+    #[test]
+    fn forms_and_what_they_hold_are_unpacked() {
+        use BodyFormat::{Form, FormXml, Json, JsonOrForm};
+        use NotAnObject::{NoObject, NotJson, NotTheForm};
+        check(Json, " {}", Ok(" {}"));
+        check(Json, "[{}]", Err(NoObject));
+        check(Json, "a=1", Err(NotJson));
+        check(
+            Form,
+            "a=1&i%2Fd=x+y&a=2",
+            Ok("/a=None;/i~1d=Some(\"x y\");"),
+        );
+        check(Form, "", Err(NotTheForm));
+        check(Form, "a=%ff", Err(NotTheForm));
+        check(JsonOrForm, "payload=%7B%22id%22%3A1%7D", Ok("{\"id\":1}"));
+        check(JsonOrForm, "{\"id\":1}", Ok("{\"id\":1}"));
+        check(JsonOrForm, "id=1", Err(NotTheForm));
+        check(JsonOrForm, "payload=1", Err(NoObject));
+        let xml = "payload=PG4%2BPGtpbmQ%2BY2hl%0AY2s8L2tpbmQ%2BPC9uPg%3D%3D%0A&signature=x";
+        check(FormXml, xml, Ok("/n/kind=Some(\"check\");"));
+        check(FormXml, "payload=%3Cn%3E", Err(NotTheForm));
+    }
+}

@@ -22,7 +22,7 @@ use super::select::Values;
 use super::when;
 
 /// The statuses that a profile's table may name; `payments` gives them their rank.
-pub(super) const STATUSES: [&str; 12] = [
+pub const STATUSES: [&str; 12] = [
     "pending",
     "requires_action",
     "failed",
@@ -533,44 +533,6 @@ mod tests {
             "]".repeat(100_000)
         );
         assert_eq!(read(deep.as_bytes()), Ok(Some("7".to_owned())));
-    }
-
-    #[test]
-    fn forms_and_what_they_hold_are_read_like_objects() {
-        let headers = HeaderMap::new();
-        let around = Around {
-            headers: &headers,
-            query: "",
-        };
-        let id = |event: &str, body: &str| {
-            mapping(event)
-                .facts(body.as_bytes(), around)
-                .map(|facts| facts.event_id)
-        };
-        assert_eq!(
-            id("format = 'form'\nid = '/i~1d'", "a=1&i%2Fd=x+y"),
-            Ok(Some("x y".to_owned()))
-        );
-        assert_eq!(
-            id("format = 'form'\nid = '/a'", ""),
-            Err(NotAnObject::NotTheForm)
-        );
-        let either = "format = 'json-or-form'\nfield = 'payload'\nid = '/id'";
-        assert_eq!(
-            id(either, "payload=%7B%22id%22%3A%22x%22%7D"),
-            Ok(Some("x".to_owned()))
-        );
-        assert_eq!(id(either, "{\"id\":\"x\"}"), Ok(Some("x".to_owned())));
-        assert_eq!(id(either, "id=x"), Err(NotAnObject::NotTheForm));
-        let xml = "format = 'form-xml'\nfield = 'p'\nid = '/n/kind'";
-        assert_eq!(
-            id(
-                xml,
-                "p=PG4%2BPGtpbmQ%2BY2hl%0AY2s8L2tpbmQ%2BPC9uPg%3D%3D%0A"
-            ),
-            Ok(Some("check".to_owned()))
-        );
-        assert_eq!(id(xml, "p=%3Cn%3E"), Err(NotAnObject::NotTheForm));
     }
 
     #[test]

@@ -408,6 +408,7 @@ impl Encoding {
             Self::Base64OfHex => BASE64
                 .decode(text)
                 .ok()
+                .filter(|inner| !inner.iter().any(u8::is_ascii_uppercase))
                 .and_then(|inner| hex::decode(inner).ok()),
         }
     }

@@ -47,7 +47,7 @@ pub use descriptor::{
 };
 pub use document::NotAnObject;
 pub use explain::{Explanation, Finding, explain};
-pub use facts::{Facts, NoPayment, PaymentFacts};
+pub use facts::{Facts, NoPayment, PaymentFacts, STATUSES};
 pub use key::KeyFault;
 pub use mistakes::{BodyMistake, KeyMistake, Mistake};
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};

@@ -1,5 +1,6 @@
 //! A profile with meaning: everything that its text says is checked here, once, when it is loaded.
 
+use bytes::Bytes;
 use http::StatusCode;
 use jiff::SignedDuration;
 
@@ -134,6 +135,11 @@ impl Profile {
             answer,
             challenges,
         })
+    }
+
+    /// The events of a delivery's body, as slices of it: one, or the elements of its batch.
+    pub fn items(&self, body: &Bytes) -> Result<Vec<Bytes>, NotAnObject> {
+        self.mapping.items(body)
     }
 
     /// What one event of a delivery tells. Only for bodies whose signature held: those that
