@@ -214,8 +214,12 @@ impl Findings {
 
     /// The faults in the order of the file, the environment's after them.
     pub(super) fn into_faults(mut self) -> Vec<Fault> {
-        self.faults
-            .sort_by_key(|fault| (fault.line.is_none() && fault.file != self.file, fault.line));
+        let file = self.file.clone();
+        self.faults.sort_by(|one, other| {
+            let place = |fault: &Fault| (fault.file != file, fault.line);
+            let by_place = place(one).cmp(&place(other));
+            by_place.then_with(|| one.file.cmp(&other.file))
+        });
         self.faults
     }
 

@@ -1,0 +1,245 @@
+//! Reloads: all or nothing, and noticed by themselves.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign::config::{
+    Config, ConfigFile, Environment, Fault, Live, Reloader, Snapshot, Watch,
+};
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::{TENANT, authority::Authority, directory, load, write};
+
+/// The contract's bound.
+const NOTICED_WITHIN: Duration = Duration::from_secs(5);
+
+/// A receiver's configuration, without the receiver.
+struct Running {
+    directory: TempDir,
+    reloader: Reloader,
+    live: Live<Snapshot>,
+}
+
+impl Running {
+    fn start() -> Self {
+        Self::start_in(directory(), TENANT)
+    }
+
+    fn start_in(directory: TempDir, text: &str) -> Self {
+        let config = load(directory.path(), text, &Environment::empty()).unwrap();
+        let file = ConfigFile::Named(directory.path().join("countersign.toml"));
+        let reloader = Reloader::new(file, Environment::empty(), &config, Timestamp::now());
+        let live = Live::from_arc(config.snapshot);
+        Self {
+            directory,
+            reloader,
+            live,
+        }
+    }
+
+    /// Reloads, and gives the keys of the new configuration's warnings.
+    async fn reload(&self) -> Result<Vec<String>, Vec<Fault>> {
+        let mut warnings = Vec::new();
+        let take_up = |config: Config| {
+            warnings.extend(config.warnings.into_iter().map(|warning| warning.key));
+            self.live.swap(config.snapshot);
+        };
+        self.reloader.reload(Timestamp::now(), take_up).await?;
+        Ok(warnings)
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+#[track_caller]
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+async fn noticed(watch: &mut Watch) {
+    timeout(NOTICED_WITHIN, watch.changed())
+        .await
+        .expect("a change is noticed");
+}
+
+#[test]
+fn a_reload_that_fails_changes_nothing_and_says_since_when() {
+    runtime().block_on(async {
+        let running = Running::start();
+        let before = running.live.load().generation();
+        write(
+            &running.directory,
+            "countersign.toml",
+            "[server]\nlisten = 5\nx = 1\n",
+        );
+        let faults = running.reload().await.unwrap_err();
+        assert_eq!(faults.len(), 2);
+        assert_eq!(running.live.load().generation(), before);
+        let status = running.reloader.status();
+        assert_eq!(status.faults, faults);
+        let since = status.failing_since.unwrap();
+        running.reload().await.unwrap_err();
+        assert_eq!(running.reloader.status().failing_since, Some(since));
+
+        write(&running.directory, "countersign.toml", TENANT);
+        running.reload().await.unwrap();
+        assert!(running.live.load().generation() > before);
+        let status = running.reloader.status();
+        assert_eq!(
+            (status.failing_since, status.reloads, status.refused),
+            (None, 1, 2)
+        );
+    });
+}
+
+#[test]
+fn what_only_a_restart_can_change_is_told_and_the_rest_is_taken_up() {
+    runtime().block_on(async {
+        let running = Running::start();
+        let text = format!("[server]\nlisten = \"127.0.0.1:1\"\npaths = [\"/new\"]\n[store]\nurl = \"sqlite:other.db\"\n{TENANT}");
+        write(&running.directory, "countersign.toml", text);
+        let warnings = running.reload().await.unwrap();
+        assert_eq!(warnings, ["server.listen", "store.url"]);
+        assert!(running.live.load().accepts_path("/new"));
+    });
+}
+
+#[test]
+fn a_key_that_comes_a_little_after_its_certificate_is_waited_for() {
+    runtime().block_on(async {
+        let running = Running::start();
+        let server = Authority::new("Internal CA").issue_server();
+        write(&running.directory, "certs/server.crt", &server.certificate);
+        let (reloaded, ()) = tokio::join!(running.reload(), async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            write(&running.directory, "certs/server.key", &server.key);
+        });
+        reloaded.unwrap();
+
+        let another = Authority::new("Internal CA").issue_server();
+        write(&running.directory, "certs/server.crt", &another.certificate);
+        let faults = running.reload().await.unwrap_err();
+        assert_eq!(faults[0].key, "tls.private_key");
+    });
+}
+
+#[test]
+fn every_way_to_change_a_file_is_noticed_once() {
+    runtime().block_on(async {
+        let running = Running::start();
+        let mut watch = running.reloader.watch();
+        let quiet = Duration::from_millis(500);
+        assert!(
+            timeout(quiet, watch.changed()).await.is_err(),
+            "nothing has changed"
+        );
+
+        // Written in place.
+        write(
+            &running.directory,
+            "certs/producer.secret",
+            "another-secret-of-thirty-two-byte\n",
+        );
+        noticed(&mut watch).await;
+        running.reload().await.unwrap();
+        assert!(
+            timeout(quiet, watch.changed()).await.is_err(),
+            "noticed once"
+        );
+
+        // As editors do it.
+        write(
+            &running.directory,
+            "certs/.new",
+            "a-secret-of-thirty-two-bytes-len",
+        );
+        fs::rename(
+            running.path("certs/.new"),
+            running.path("certs/producer.secret"),
+        )
+        .unwrap();
+        noticed(&mut watch).await;
+        running.reload().await.unwrap();
+
+        // The file itself, broken and mended.
+        write(&running.directory, "countersign.toml", "[");
+        noticed(&mut watch).await;
+        running.reload().await.unwrap_err();
+        assert!(
+            timeout(quiet, watch.changed()).await.is_err(),
+            "noticed once"
+        );
+        write(&running.directory, "countersign.toml", TENANT);
+        noticed(&mut watch).await;
+        running.reload().await.unwrap();
+    });
+}
+
+#[test]
+fn a_file_that_a_failed_reload_missed_is_waited_for() {
+    runtime().block_on(async {
+        let running = Running::start();
+        let mut watch = running.reloader.watch();
+        let text = TENANT.replace("producer.secret", "later.secret");
+        write(&running.directory, "countersign.toml", text);
+        noticed(&mut watch).await;
+        running.reload().await.unwrap_err();
+        write(
+            &running.directory,
+            "certs/later.secret",
+            "a-secret-of-thirty-two-bytes-len",
+        );
+        noticed(&mut watch).await;
+        running.reload().await.unwrap();
+    });
+}
+
+#[test]
+fn the_symlink_swap_of_a_mounted_secret_is_noticed() {
+    fn link(to: &Path, from: &Path) {
+        std::os::unix::fs::symlink(to, from).unwrap();
+    }
+    runtime().block_on(async {
+        // certs/producer.secret -> ..data/producer.secret, ..data -> ..v1
+        let directory = directory();
+        let certs = directory.path().join("certs");
+        for version in ["..v1", "..v2"] {
+            fs::create_dir(certs.join(version)).unwrap();
+            let secret = format!("certs/{version}/producer.secret");
+            write(
+                &directory,
+                &secret,
+                format!("a-secret-of-thirty-two-bytes-{version}"),
+            );
+        }
+        fs::remove_file(certs.join("producer.secret")).unwrap();
+        link(Path::new("..v1"), &certs.join("..data"));
+        link(
+            Path::new("..data/producer.secret"),
+            &certs.join("producer.secret"),
+        );
+
+        let running = Running::start_in(directory, TENANT);
+        let mut watch = running.reloader.watch();
+        link(Path::new("..v2"), &certs.join("..data_tmp"));
+        fs::rename(certs.join("..data_tmp"), certs.join("..data")).unwrap();
+        noticed(&mut watch).await;
+        running.reload().await.unwrap();
+    });
+}
+
+#[test]
+fn a_value_is_swapped_whole() {
+    let live = Live::new(1);
+    assert_eq!(*live.swap(Arc::new(2)), 1);
+    assert_eq!(*live.load(), 2);
+}
