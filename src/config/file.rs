@@ -330,7 +330,7 @@ impl fmt::Display for Span {
             ("m", 60_000),
             ("s", 1000),
         ] {
-            if milliseconds >= size && milliseconds % size == 0 {
+            if milliseconds >= size && milliseconds.is_multiple_of(size) {
                 return write!(f, "{}{unit}", milliseconds / size);
             }
         }

@@ -253,6 +253,10 @@ pub(super) fn path(text: &str, key: &KeyPath, findings: &mut Findings) -> Option
 
 fn paths(shape: &[String], at: &KeyPath, findings: &mut Findings) -> Vec<Arc<str>> {
     let mut paths: Vec<Arc<str>> = Vec::new();
+    if shape.is_empty() {
+        let what = "there are none: only producers with a path of their own can deliver";
+        findings.warn(at, what, "write paths = [\"/webhooks/payments\"]");
+    }
     for (index, text) in shape.iter().enumerate() {
         let key = at.index(index);
         let Some(path) = self::path(text, &key, findings) else {

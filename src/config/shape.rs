@@ -288,6 +288,10 @@ impl Misfit {
 struct Reading<'de>(&'de Node);
 
 impl Reading<'_> {
+    fn is_void(&self) -> bool {
+        matches!(self.0.value, Value::Void)
+    }
+
     /// The text of a variable, whose type is what is asked for.
     fn of_variable(&self) -> Option<&str> {
         match (&self.0.value, &self.0.origin) {
@@ -300,7 +304,7 @@ impl Reading<'_> {
     where
         Self: Deserializer<'de, Error = Misfit>,
     {
-        if matches!(self.0.value, Value::Void) {
+        if self.is_void() {
             return visitor.visit_u64(0);
         }
         match self.of_variable().and_then(|text| text.trim().parse().ok()) {
@@ -342,14 +346,15 @@ impl<'de> Deserializer<'de> for Reading<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match self.0.value {
-            Value::Void => visitor.visit_none(),
-            _ => visitor.visit_some(self),
+        if self.is_void() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
         }
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        if matches!(self.0.value, Value::Void) {
+        if self.is_void() {
             return visitor.visit_bool(false);
         }
         match self.of_variable().map(str::trim) {
@@ -376,9 +381,10 @@ impl<'de> Deserializer<'de> for Reading<'de> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match self.0.value {
-            Value::Void => visitor.visit_str(""),
-            _ => self.deserialize_any(visitor),
+        if self.is_void() {
+            visitor.visit_str("")
+        } else {
+            self.deserialize_any(visitor)
         }
     }
 
@@ -397,20 +403,23 @@ impl<'de> Deserializer<'de> for Reading<'de> {
                 ))
             }
             Some(text) => visitor.visit_seq(Parts { rest: Some(text) }),
-            None => match self.0.value {
-                Value::Void => visitor.visit_seq(Parts { rest: None }),
-                _ => self.deserialize_any(visitor),
-            },
+            None => {
+                if self.is_void() {
+                    visitor.visit_seq(Parts { rest: None })
+                } else {
+                    self.deserialize_any(visitor)
+                }
+            }
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match self.0.value {
-            Value::Void => visitor.visit_map(Entries {
-                entries: Default::default(),
-                value: None,
-            }),
-            _ => self.deserialize_any(visitor),
+        if self.is_void() {
+            let entries = Default::default();
+            let value = None;
+            visitor.visit_map(Entries { entries, value })
+        } else {
+            self.deserialize_any(visitor)
         }
     }
 
@@ -420,11 +429,11 @@ impl<'de> Deserializer<'de> for Reading<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Misfit> {
-        match self.0.value {
-            // A struct may be written as a list in serde's eyes, but not in ours.
-            Value::List(_) => Err(de::Error::invalid_type(Unexpected::Seq, &"a table")),
-            _ => self.deserialize_map(visitor),
+        // A struct may be written as a list in serde's eyes, but not in ours.
+        if matches!(self.0.value, Value::List(_)) {
+            return Err(de::Error::invalid_type(Unexpected::Seq, &"a table"));
         }
+        self.deserialize_map(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

@@ -62,14 +62,6 @@ pub(super) struct NotToml {
 }
 
 impl Node {
-    /// An empty table that was written nowhere.
-    pub(super) fn empty() -> Self {
-        Self {
-            origin: Origin::Nowhere,
-            value: Value::Table(BTreeMap::new()),
-        }
-    }
-
     /// Parses a file as far as it can be understood, and tells every line that cannot.
     pub(super) fn parse(text: &str) -> (Self, Vec<NotToml>) {
         let (table, errors) = DeTable::parse_recoverable(text);
