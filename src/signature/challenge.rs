@@ -203,3 +203,182 @@ fn only_value(place: Place, key: &str, faults: &mut Faults) -> Option<Value> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use http::HeaderMap;
+    use jiff::Timestamp;
+
+    use super::super::{ProducerSecret, Profile, Request, Settings, SignRequest, Verifier, sign};
+    use super::*;
+    use crate::identity::Standing;
+    use crate::secret::Secret;
+
+    const SECRET: &[u8] = b"a secret of at least 24 bytes!!!";
+
+    struct Set {
+        profile: Arc<Profile>,
+        settings: Settings,
+        verifier: Verifier,
+    }
+
+    fn set(text: &str) -> Set {
+        let profile = Profile::compile("own", &toml::from_str(text).unwrap());
+        let profile = Arc::new(profile.unwrap_or_else(|faults| panic!("{faults:#?}")));
+        let values = BTreeMap::from([("key_id".to_owned(), "PUBLIC".to_owned())]);
+        let settings = Settings {
+            values,
+            ..Settings::default()
+        };
+        let secret = ProducerSecret {
+            label: "file:s".into(),
+            secret: Secret::new(SECRET.to_vec()),
+            standing: Standing::Live,
+        };
+        let verifier = Verifier::new(Arc::clone(&profile), vec![secret], settings.clone()).unwrap();
+        Set {
+            profile,
+            settings,
+            verifier,
+        }
+    }
+
+    fn posted(set: &Set, body: &str) -> Option<ChallengeAnswer> {
+        let (none, now) = (
+            HeaderMap::new(),
+            Timestamp::from_second(1_790_000_000).unwrap(),
+        );
+        let request = Request {
+            method: &Method::POST,
+            path_and_query: "/",
+            headers: &none,
+        };
+        let to_sign = SignRequest {
+            request,
+            id: "x",
+            now,
+        };
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let secret = Secret::new(SECRET.to_vec());
+        let signed = sign(&set.profile, &secret, &set.settings, &to_sign, body.clone()).unwrap();
+        let unsigned = set.verifier.prove(&request, body.clone(), now);
+        assert!(
+            unsigned.is_err(),
+            "a challenge that nobody signed is answered"
+        );
+        let headers: HeaderMap = signed.headers.into_iter().collect();
+        let request = Request {
+            headers: &headers,
+            ..request
+        };
+        set.verifier.prove(&request, body, now).unwrap().challenge
+    }
+
+    fn got(
+        set: &Set,
+        path_and_query: &str,
+        header: Option<(&'static str, &str)>,
+    ) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = header {
+            headers.insert(name, value.parse().unwrap());
+        }
+        let request = Request {
+            method: &Method::GET,
+            path_and_query,
+            headers: &headers,
+        };
+        let answer = set.verifier.answer_challenge(&request)?;
+        Some(String::from_utf8(answer.body.to_vec()).unwrap())
+    }
+
+    const HMAC: &str = "[signature]\nfrom = { header = \"s\" }\ncontent = \"{body}\"\n";
+
+    #[test]
+    fn slacks_challenge_is_echoed_once_its_signature_held() {
+        let set = set(&format!(
+            "{HMAC}[[challenge]]\nwhen = {{ json = \"/type\" }}\nequals = \"url_verification\"\n\
+             body = \"{{json:/challenge}}\"\n"
+        ));
+        let answer = posted(&set, r#"{"type":"url_verification","challenge":"3eZb"}"#).unwrap();
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (StatusCode::OK, &b"3eZb"[..])
+        );
+        assert_eq!(
+            posted(&set, r#"{"type":"event_callback","challenge":"3eZb"}"#),
+            None
+        );
+    }
+
+    #[test]
+    fn zooms_token_is_answered_with_its_mac_as_json() {
+        let set = set(&format!(
+            "{HMAC}[[challenge]]\nwhen = {{ json = \"/event\" }}\nequals = \"endpoint.url_validation\"\n\
+             content_type = \"application/json\"\n\
+             body = '{{{{\"plainToken\":{{quoted:json:/payload/plainToken}},\"encryptedToken\":\"{{mac:json:/payload/plainToken}}\"}}}}'\n"
+        ));
+        let body = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"q\"w"}}"#;
+        let answer = posted(&set, body).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        use hmac::{KeyInit, Mac};
+        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(SECRET).unwrap();
+        mac.update(b"q\"w");
+        assert_eq!(told["plainToken"], "q\"w");
+        assert_eq!(
+            told["encryptedToken"],
+            hex::encode(mac.finalize().into_bytes())
+        );
+    }
+
+    #[test]
+    fn braintrees_challenge_is_answered_only_if_it_could_be_no_delivery() {
+        let set = set(
+            "weak = \"SHA-1\"\n[signature]\nfrom = { form = \"bt_signature\" }\nsplit = \"&\"\npair = \"|\"\n\
+             pick = [\"{key_id}\"]\nalgorithm = \"sha1\"\nkey = \"sha1\"\ncontent = \"{form:bt_payload}\"\n\
+             [event]\nformat = \"form-xml\"\nfield = \"bt_payload\"\n\
+             [[challenge]]\nmethod = \"GET\"\nwhen = { query = \"bt_challenge\" }\naccept = \"hex\"\n\
+             body = \"{key_id}|{mac:query:bt_challenge}\"\n",
+        );
+        let answer = got(
+            &set,
+            "/?bt_challenge=20f9f8ed05f77439fe955c977e4c8a53",
+            None,
+        )
+        .unwrap();
+        assert!(
+            answer.starts_with("PUBLIC|") && answer.len() == 7 + 40,
+            "{answer}"
+        );
+        for query in [
+            "",
+            "?bt_challenge=",
+            "?bt_challenge=PHhtbD4%3D",
+            "?bt_challenge=20f9",
+            "?a=20f9f8ed05f77439fe955c",
+        ] {
+            assert_eq!(got(&set, &format!("/{query}"), None), None, "{query}");
+        }
+        let twice = "/?bt_challenge=20f9f8ed05f77439fe955c977e4c8a53&bt_challenge=20f9f8ed05f77439fe955c977e4c8a53";
+        assert_eq!(got(&set, twice, None), None);
+    }
+
+    #[test]
+    fn worldlines_header_is_echoed_if_it_is_plain_text() {
+        let set = set(&format!(
+            "{HMAC}[[challenge]]\nmethod = \"GET\"\nwhen = {{ header = \"x-gcs-webhooks-endpoint-verification\" }}\n\
+             body = \"{{header:x-gcs-webhooks-endpoint-verification}}\"\n"
+        ));
+        let name = "x-gcs-webhooks-endpoint-verification";
+        assert_eq!(
+            got(&set, "/", Some((name, "abc-1"))).as_deref(),
+            Some("abc-1")
+        );
+        assert_eq!(got(&set, "/", Some((name, "a b"))), None);
+        assert_eq!(got(&set, "/", Some((name, &"a".repeat(257)))), None);
+        assert_eq!(got(&set, "/", None), None);
+    }
+}

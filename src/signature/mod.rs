@@ -1,6 +1,17 @@
 //! Gate 3: is the delivery signed by whom the certificate names?
 //!
-//! A profile is data ([`ProfileDescriptor`]), checked and compiled once ([`Profile`]).
+//! A profile is data ([`ProfileDescriptor`]), checked and compiled once ([`Profile`]); a [`Verifier`] adds one
+//! producer's secrets and bindings to it, with the keys prepared. Only [`Verifier::verify`] makes a
+//! [`VerifiedDelivery`].
+//!
+//! It promises: the raw bytes are what is verified, and they are parsed only afterwards; every listed signature
+//! and every active secret is tried, and MACs are compared in constant time; what the signature does not cover is
+//! never an amount, a status or an account. The other way round, [`sign`] signs as the provider does, and
+//! [`explain`] tells a person why a signature does not match, without telling a secret or a signature.
+//!
+//! It never reads a file, a clock or the environment, never logs, and never fetches a key.
+//!
+//! Sources: RFC 2104, RFC 6901, RFC 8032, the Standard Webhooks specification 1.0.0; each profile names its own.
 
 mod asked;
 mod catalogue;

@@ -455,3 +455,33 @@ fn one_bad_item_never_hides_a_good_one_nor_lets_a_bad_one_pass() {
         "signature-missing"
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_delivery_makes_any_built_in_profile_panic_or_pass(
+        which in 0..200_usize,
+        text in "[a-z0-9=,;|/ +v.\u{e9}]{0,60}",
+        body in "[\\[\\]{}\":,a-z0-9/&=%]{0,60}",
+    ) {
+        let profiles: Vec<_> = builtin().iter().collect();
+        let profile = profiles[which % profiles.len()];
+        let shown = shown(profile);
+        if profile.scheme.is_none() || shown.is_empty() {
+            return Ok(());
+        }
+        let mut headers = HeaderMap::new();
+        let scheme = profile.scheme.as_ref().unwrap();
+        let places = [Some(&scheme.place), scheme.id.as_ref(), profile.timestamp.as_ref().map(|rule| &rule.place)];
+        for place in places.into_iter().flatten() {
+            if let (asked::Place::Header(names), Ok(value)) = (place, http::HeaderValue::from_str(&text)) {
+                headers.insert(names[0].clone(), value);
+            }
+        }
+        let path_and_query = format!("/?{body}");
+        let request = Request { method: &Method::POST, path_and_query: &path_and_query, headers: &headers };
+        let verifier = verifier(profile, &shown);
+        proptest::prop_assert!(verifier.prove(&request, body.clone().into(), now()).is_err());
+        let _ = verifier.answer_challenge(&Request { method: &Method::GET, ..request });
+        let _ = explain(&verifier, &request, &body.into(), now());
+    }
+}
