@@ -1,1 +1,108 @@
-//! admin
+//! The operator's side: health, metrics, what was received and turned away, and a reload on request.
+//!
+//! Plain HTTP, on loopback by default. Anywhere else the configuration demands a token, which every request but
+//! `/healthz` and `/readyz` must bear. A web page that asks on behalf of another origin gets nothing. This room looks on: it
+//! changes nothing but by [`Operator::reload`].
+
+mod api;
+mod guard;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+
+use crate::config::Fault;
+use crate::store::Store;
+use crate::telemetry::Exporter;
+
+pub use guard::Guard;
+
+/// What the receiver tells its operator.
+pub trait Operator: Send + Sync + 'static {
+    /// Whether deliveries can be made durable now.
+    fn readiness(&self) -> Readiness;
+
+    /// Reads the configuration and its files again: all or nothing.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), Vec<Fault>>> + Send + '_>>;
+
+    /// Every certificate that matters here, as `/api/certificates` lists them.
+    fn certificates(&self) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>>;
+}
+
+/// The store did not give what was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the store can not be read: {detail}")]
+pub struct Unreadable {
+    /// The whole chain of causes.
+    pub detail: String,
+}
+
+/// What `/readyz` says.
+#[derive(Clone, Debug, Serialize)]
+pub struct Readiness {
+    /// Whether a delivery would be answered 204.
+    pub ready: bool,
+    /// Whether the receiver is on its way out.
+    pub stopping: bool,
+    /// The store: `ok`, or why it is not.
+    pub store: String,
+    /// The last reload: `ok`, or what it found wrong; the old configuration serves on.
+    pub reload: String,
+    /// Since when reloads fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload_failing_since: Option<String>,
+}
+
+/// What the pages are made from.
+#[derive(Clone)]
+struct Pages {
+    operator: Arc<dyn Operator>,
+    store: Arc<Store>,
+    exporter: Exporter,
+}
+
+/// The operator's routes.
+pub fn router(operator: Arc<dyn Operator>, store: Arc<Store>, exporter: Exporter, guard: Guard) -> Router {
+    let guard = Arc::new(guard);
+    let open = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
+    let guarded = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/api/events", get(api::events))
+        .route("/api/events/{tenant}/{id}", get(api::event))
+        .route("/api/payments", get(api::payments))
+        .route("/api/payments/{tenant}/{id}", get(api::payment))
+        .route("/api/refusals", get(api::refusals))
+        .route("/api/certificates", get(api::certificates))
+        .route("/api/reload", post(api::reload))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&guard), guard::demand_token));
+    open.merge(guarded)
+        .layer(middleware::from_fn_with_state(guard, guard::refuse_other_origins))
+        .with_state(Pages { operator, store, exporter })
+}
+
+/// The process answers: nothing more.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(pages): State<Pages>) -> Response {
+    let readiness = pages.operator.readiness();
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(readiness)).into_response()
+}
+
+async fn metrics(State(pages): State<Pages>) -> Response {
+    let mut response = pages.exporter.render().into_response();
+    let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, version);
+    response
+}

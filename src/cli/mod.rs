@@ -1,1 +1,114 @@
-//! cli
+//! The command line: commands, exit codes, output.
+//!
+//! One definition stands behind help and behaviour. What a command prints for a person or a program goes to standard
+//! output, what went wrong to standard error. Exit codes: 0 done; 1 what was asked failed (a check, a delivery, an
+//! unknown id); 2 usage, or a configuration that the command could not use.
+
+mod certs;
+mod check;
+mod dev;
+mod health;
+mod lists;
+mod output;
+mod send;
+mod serve;
+mod wire;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Environment, Fault};
+
+pub use output::Outcome;
+
+/// Receives payment webhooks over mutual TLS: checks who sends, checks the signature, keeps each event once, and
+/// follows the payment.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The first run: makes a private CA, certificates, a secret and a configuration where they are missing, then serves
+    Dev(dev::Dev),
+    /// Serve by the configuration
+    Serve,
+    /// Check configuration, certificates, secrets and store, and print every fault
+    Check(check::Check),
+    /// Make, read and revoke certificates of a private CA
+    Certs(certs::Certs),
+    /// Send a signed delivery over mutual TLS
+    Send(send::Send),
+    /// What was received
+    Events(lists::Events),
+    /// What the payments have come to
+    Payments(lists::Payments),
+    /// What was turned away
+    Refusals(lists::Refusals),
+    /// Bring the store's schema up to date, and nothing else
+    Migrate,
+    /// Ask a running receiver on this machine whether it is well (for a container's health check)
+    Health(health::Health),
+}
+
+/// Which rows a list holds.
+#[derive(Clone, Debug, Args)]
+struct Selection {
+    /// Only this tenant's
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+    /// Only what came at or after this time: RFC 3339, or an age such as 15m, 24h, 7d
+    #[arg(long, value_name = "TIME", value_parser = output::parse_since)]
+    since: Option<jiff::Timestamp>,
+    /// How many at the most; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u64,
+    /// Print JSON Lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command that the process was called with.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            let code = if usage.use_stderr() { Outcome::Unusable } else { Outcome::Done };
+            // Nobody is left to tell that standard error is closed.
+            let _closed = usage.print();
+            return code.into();
+        }
+    };
+    let environment = Environment::of_process();
+    let place = environment.configuration_file(cli.config);
+    match cli.command {
+        Command::Dev(command) => command.run(&place, &environment),
+        Command::Serve => serve::run(&place, &environment),
+        Command::Check(command) => command.run(&place, &environment),
+        Command::Certs(command) => command.run(&place, &environment),
+        Command::Send(command) => command.run(&place, &environment),
+        Command::Events(command) => command.run(&place, &environment),
+        Command::Payments(command) => command.run(&place, &environment),
+        Command::Refusals(command) => command.run(&place, &environment),
+        Command::Migrate => serve::migrate(&place, &environment),
+        Command::Health(command) => command.run(&place, &environment),
+    }
+    .into()
+}
+
+/// Prints every fault of a configuration that a command could not use.
+fn unusable(faults: &[Fault]) -> Outcome {
+    for fault in faults {
+        output::complain(&format!("countersign: {fault}"));
+    }
+    Outcome::Unusable
+}

@@ -102,6 +102,18 @@ impl Config {
         load_all(file, environment, None, now).config
     }
 
+    /// Loads `[admin]` alone, for asking a running receiver how it is.
+    pub fn load_admin(
+        file: &ConfigFile,
+        environment: &Environment,
+    ) -> Result<AdminSettings, Vec<Fault>> {
+        let (mut context, shape) = open(file, environment)?;
+        match meaning::admin(&shape.admin, None, &mut context) {
+            Some(admin) if !context.findings.any() => Ok(admin),
+            Some(_) | None => Err(context.findings.into_faults()),
+        }
+    }
+
     /// Loads `[store]` alone, for the commands that only read the store: they need no key and no secret.
     pub fn load_store(
         file: &ConfigFile,

@@ -171,6 +171,16 @@ pub enum ShadowMark {
     Pin,
 }
 
+impl ShadowMark {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Pin => "pin",
+        }
+    }
+}
+
 /// What a mark would have done with a request that was decided otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Would {

@@ -1,2 +1,19 @@
-//! server
-pub mod notify;
+//! Wiring: the providers' side, the operator's side, and the life of the process.
+//!
+//! A delivery's way is in `receive.rs`; what it is answered in `answer.rs`, the only file that knows a status; what all requests share
+//! in `receiver.rs`; start, reload and stop in `life_cycle.rs`.
+//!
+//! Nothing is bound before the configuration is whole and the store is open, and nothing that was begun is cut at the stop before its
+//! grace has passed.
+
+mod answer;
+mod certificates;
+mod life_cycle;
+mod notify;
+mod operator;
+mod receive;
+mod receiver;
+mod record;
+mod routes;
+
+pub use life_cycle::{Announced, ServeFailure, Start, serve, serve_into};

@@ -1,0 +1,219 @@
+//! Certificates, servers as processes of their own, and what they cost.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use countersign::ca::{Order, PrivateCa};
+use countersign::config::{Config, ConfigFile, Environment};
+use countersign::inbox::{Event, Inbox, InboxFailure, Receipt};
+use countersign::x509::DistinguishedName;
+use jiff::Timestamp;
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::bare;
+
+/// Tells a child of the benchmark which server it is to be.
+pub const ROLE: &str = "SPEED_ROLE";
+const FOLDER: &str = "SPEED_FOLDER";
+pub const SECRET: &[u8] = b"3f1c9a5e7b2d4f608192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidate {
+    /// rustls, a fixed 204, nothing else.
+    Bare,
+    /// All gates, and an inbox that keeps nothing.
+    NoStore,
+    /// The real binary, on SQLite.
+    Sqlite,
+}
+
+impl Candidate {
+    pub const ALL: [Self; 3] = [Self::Bare, Self::NoStore, Self::Sqlite];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::NoStore => "signed, no store",
+            Self::Sqlite => "durable, sqlite",
+        }
+    }
+
+    pub fn takes(self, load: crate::Load) -> bool {
+        load == crate::Load::Requests || self != Self::NoStore
+    }
+}
+
+/// A CA, a server's leaf, a producer's leaf and a secret, in a folder of their own.
+pub struct Credentials {
+    folder: tempfile::TempDir,
+}
+
+impl Credentials {
+    pub fn make() -> Result<Self, Box<dyn Error>> {
+        let folder = tempfile::tempdir()?;
+        let now = Timestamp::now();
+        let ca = PrivateCa::init(folder.path(), DistinguishedName::parse("CN=speed")?, 10, now)?;
+        let order = |subject: &str, names: &[&str]| -> Result<Order, Box<dyn Error>> {
+            Ok(Order {
+                subject: Some(DistinguishedName::parse_as_encoded(subject)?),
+                days: 5,
+                request: None,
+                server_names: names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
+            })
+        };
+        ca.issue(&order("CN=localhost", &["localhost"])?, now)?.write(&folder.path().join("server"))?;
+        ca.issue(&order("CN=payments-provider,O=Example,OU=tenant-42", &[])?, now)?.write(&folder.path().join("producer"))?;
+        std::fs::write(folder.path().join("producer.secret"), SECRET)?;
+        Ok(Self { folder })
+    }
+
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        let read = |name: &str| std::fs::read(self.folder.path().join(name)).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&read("ca.crt")) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let chain = CertificateDer::pem_slice_iter(&read("producer.crt")).collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(&read("producer.key")).unwrap();
+        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        config.resumption = rustls::client::Resumption::disabled();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+}
+
+/// A server in a process of its own; dropping it ends the process.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    pub fn start(candidate: Candidate, credentials: &Credentials) -> Result<Self, Box<dyn Error>> {
+        let data = tempfile::tempdir_in(std::env::var("SPEED_DATA").unwrap_or_else(|_unset| env!("CARGO_TARGET_TMPDIR").into()))?;
+        let config = data.path().join("countersign.toml");
+        std::fs::write(&config, configuration(credentials.folder.path(), data.path()))?;
+        let mut command = match candidate {
+            Candidate::Bare | Candidate::NoStore => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.env(ROLE, candidate.name()).env(FOLDER, data.path());
+                command
+            }
+            Candidate::Sqlite => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+                command.arg("--config").arg(&config).arg("serve");
+                command
+            }
+        };
+        let mut child = command.env("COUNTERSIGN_LOG", "error").stdout(Stdio::piped()).spawn()?;
+        let out = child.stdout.take().ok_or("no standard output")?;
+        let mut line = String::new();
+        BufReader::new(out).read_line(&mut line)?;
+        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
+        let port = port.ok_or_else(|| format!("{candidate:?} said {line:?}"))?;
+        Ok(Self { child, port, _data: data })
+    }
+
+    /// User and system time that the process has used.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);
+        // utime and stime (proc_pid_stat(5)), in ticks of 10 ms.
+        (ticks(11) + ticks(12)) / 100.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn configuration(certs: &Path, data: &Path) -> String {
+    let (certs, data) = (certs.display(), data.display());
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+paths = ["/webhooks/payments"]
+[admin]
+listen = "127.0.0.1:0"
+[tls]
+certificate = "{certs}/server.crt"
+private_key = "{certs}/server.key"
+client_ca = ["{certs}/ca.crt"]
+[store]
+url = "sqlite:{data}/speed.db"
+[[tenants]]
+id = "tenant-42"
+[[tenants.producers]]
+name = "payments-provider"
+subject = "CN=payments-provider,O=Example,OU=tenant-42"
+profile = "timestamped"
+secrets = ["file:{certs}/producer.secret"]
+"#
+    )
+}
+
+/// An inbox that forgets.
+struct Nowhere;
+
+impl Inbox for Nowhere {
+    async fn accept(&self, delivery: Vec<Event>) -> Result<Vec<Receipt>, InboxFailure> {
+        Ok(delivery.iter().map(|_event| Receipt::Accepted).collect())
+    }
+}
+
+/// The child's side: serves until it is killed.
+pub fn serve_as(role: &str) -> Result<(), Box<dyn Error>> {
+    let folder = PathBuf::from(std::env::var(FOLDER)?);
+    let file = ConfigFile::Named(folder.join("countersign.toml"));
+    let config = Config::load(&file, &Environment::empty(), Timestamp::now()).map_err(|faults| format!("{faults:?}"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if role == Candidate::Bare.name() {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+            println!("{}", listener.local_addr()?);
+            bare::serve(listener, bare_config(&folder)?).await?;
+            return Ok(());
+        }
+        countersign::server::serve_into(config, Nowhere, |address| println!("{address}")).await?;
+        Ok(())
+    })
+}
+
+/// The same TLS as the receiver's, without its checks of the client but webpki's own.
+fn bare_config(folder: &Path) -> Result<Arc<rustls::ServerConfig>, Box<dyn Error>> {
+    let text = std::fs::read_to_string(folder.join("countersign.toml"))?;
+    let certs = text.split("client_ca = [\"").nth(1).and_then(|rest| rest.split("/ca.crt").next()).ok_or("no client_ca")?;
+    let certs = Path::new(certs);
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(certs.join("ca.crt"))? {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+    let chain = CertificateDer::pem_file_iter(certs.join("server.crt"))?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(certs.join("server.key"))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}

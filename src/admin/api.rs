@@ -1,0 +1,165 @@
+//! `/api`: the objects of the command line's `--json`, as pages.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::guard::answer;
+use super::{Pages, Unreadable};
+use crate::problem::Problem;
+use crate::store::{Cursor, Filter, ReadFailure};
+
+/// How long a page is when nobody says.
+const LIMIT_DEFAULT: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    tenant: Option<String>,
+    since: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+    producer: Option<String>,
+}
+
+impl Asked {
+    fn filter(self) -> Result<Filter, Response> {
+        let after = match self.after.as_deref() {
+            None | Some("") => None,
+            Some(text) => Some(text.parse::<Cursor>().map_err(|fault| bad_request(&fault.to_string()))?),
+        };
+        let since = match self.since.as_deref() {
+            None | Some("") => None,
+            Some(text) => {
+                let time = text.parse::<jiff::Timestamp>();
+                Some(time.map_err(|fault| bad_request(&format!("\"since\" is not RFC 3339: {fault}")))?)
+            }
+        };
+        let limit = match self.limit {
+            None => LIMIT_DEFAULT,
+            Some(0) => Filter::LIMIT_MAX,
+            Some(limit) => limit.min(Filter::LIMIT_MAX),
+        };
+        Ok(Filter { tenant: self.tenant, since, after, limit })
+    }
+}
+
+type AskedQuery = Result<Query<Asked>, QueryRejection>;
+
+fn filter(query: AskedQuery) -> Result<Filter, Response> {
+    let Query(asked) = query.map_err(|fault| bad_request(&fault.body_text()))?;
+    asked.filter()
+}
+
+pub(super) async fn events(State(pages): State<Pages>, query: AskedQuery) -> Response {
+    match filter(query) {
+        Ok(filter) => page(pages.store.views().events(filter).await),
+        Err(refused) => refused,
+    }
+}
+
+pub(super) async fn payments(State(pages): State<Pages>, query: AskedQuery) -> Response {
+    match filter(query) {
+        Ok(filter) => page(pages.store.views().payments(filter).await),
+        Err(refused) => refused,
+    }
+}
+
+pub(super) async fn refusals(State(pages): State<Pages>, query: AskedQuery) -> Response {
+    match filter(query) {
+        Ok(filter) => page(pages.store.views().refusals(filter).await),
+        Err(refused) => refused,
+    }
+}
+
+pub(super) async fn event(
+    State(pages): State<Pages>,
+    Path((tenant, id)): Path<(String, String)>,
+    query: AskedQuery,
+) -> Response {
+    let producer = match query {
+        Ok(Query(asked)) => asked.producer,
+        Err(fault) => return bad_request(&fault.body_text()),
+    };
+    let found = pages.store.views().events_by_id(Some(&tenant), &id).await;
+    let chosen = found.map(|events| {
+        events.into_iter().find(|found| producer.as_deref().is_none_or(|name| found.event.producer == name))
+    });
+    one(chosen, "event")
+}
+
+pub(super) async fn payment(State(pages): State<Pages>, Path((tenant, id)): Path<(String, String)>) -> Response {
+    let found = pages.store.views().payments_by_id(Some(&tenant), &id).await;
+    one(found.map(|payments| payments.into_iter().next()), "payment")
+}
+
+pub(super) async fn certificates(State(pages): State<Pages>) -> Response {
+    match pages.operator.certificates().await {
+        Ok(items) => Json(json!({ "items": items, "next": null })).into_response(),
+        Err(failure) => unreadable(&failure),
+    }
+}
+
+pub(super) async fn reload(State(pages): State<Pages>) -> Response {
+    match pages.operator.reload().await {
+        Ok(()) => Json(json!({ "reloaded": true })).into_response(),
+        Err(faults) => {
+            let faults: Vec<_> = faults
+                .iter()
+                .map(|fault| json!({ "file": fault.file, "line": fault.line, "key": fault.key, "what": fault.what, "mend": fault.mend }))
+                .collect();
+            let problem = json!({
+                "type": "urn:countersign:problem:configuration-refused",
+                "title": "The configuration was refused",
+                "status": 422,
+                "detail": "the running configuration serves on; mend every fault and reload again",
+                "faults": faults,
+            });
+            (StatusCode::UNPROCESSABLE_ENTITY, [("content-type", crate::problem::MEDIA_TYPE)], problem.to_string())
+                .into_response()
+        }
+    }
+}
+
+fn page<T: Serialize>(read: Result<T, ReadFailure>) -> Response {
+    match read {
+        Ok(page) => Json(page).into_response(),
+        Err(failure) => unreadable(&failure),
+    }
+}
+
+fn one<T: Serialize>(read: Result<Option<T>, ReadFailure>, what: &str) -> Response {
+    match read {
+        Ok(Some(object)) => Json(object).into_response(),
+        Ok(None) => answer(&Problem {
+            status: StatusCode::NOT_FOUND,
+            name: "not-found",
+            title: "Not found",
+            detail: format!("no such {what}"),
+        }),
+        Err(failure) => unreadable(&failure),
+    }
+}
+
+fn unreadable(failure: &dyn std::error::Error) -> Response {
+    let detail = Unreadable { detail: failure.to_string() }.to_string();
+    answer(&Problem {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        name: "store-unavailable",
+        title: "The store can not be read",
+        detail,
+    })
+}
+
+fn bad_request(detail: &str) -> Response {
+    answer(&Problem {
+        status: StatusCode::BAD_REQUEST,
+        name: "bad-request",
+        title: "The query can not be understood",
+        detail: detail.to_owned(),
+    })
+}

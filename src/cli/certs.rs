@@ -1,0 +1,242 @@
+//! `countersign certs`: the private CA, and what a certificate says.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+
+use super::output::{self, Outcome, complain, json_line, say};
+use crate::ca::{CaFault, Order, PrivateCa, ServerName};
+use crate::config::{Config, ConfigFile, Environment};
+use crate::x509::{
+    CertificateReport, CertificateRole, DistinguishedName, Leaf, SigningRequest, decode_certificates, decode_signing_request,
+};
+
+/// How long a leaf lives when nobody says.
+const LEAF_DAYS: u32 = 90;
+/// How long the CA lives.
+const CA_DAYS: u32 = 3650;
+
+/// Make, read and revoke certificates of a private CA
+#[derive(Debug, Args)]
+pub(super) struct Certs {
+    #[command(subcommand)]
+    command: CertsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CertsCommand {
+    /// Make a private CA: DIR/ca.crt, and DIR/ca.key with mode 0600; never overwrites
+    Init {
+        /// Where to
+        #[arg(long, value_name = "DIR", default_value = "certs")]
+        out: PathBuf,
+        /// Its name
+        #[arg(long, value_name = "DN", default_value = "CN=countersign private CA")]
+        subject: String,
+        /// How long it lives
+        #[arg(long, value_name = "N", default_value_t = CA_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+    },
+    /// Issue a leaf: PREFIX.crt, and PREFIX.key with mode 0600 unless --csr is given; never overwrites
+    Issue {
+        /// The directory of the CA
+        #[arg(long, value_name = "DIR", default_value = "certs")]
+        ca: PathBuf,
+        /// The subject, as CN=payments-provider,O=Example,OU=tenant-42 (kept in this order); default: that of the request
+        #[arg(long, value_name = "DN", required_unless_present = "csr")]
+        subject: Option<String>,
+        /// Where to: PREFIX.crt and PREFIX.key
+        #[arg(long, value_name = "PREFIX")]
+        out: PathBuf,
+        /// How long it lives
+        #[arg(long, value_name = "N", default_value_t = LEAF_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+        /// A signing request: the sender keeps its key
+        #[arg(long, value_name = "FILE")]
+        csr: Option<PathBuf>,
+        /// A server's leaf for these names or addresses, instead of a client's
+        #[arg(long, value_name = "NAME", num_args = 1..)]
+        server: Vec<String>,
+    },
+    /// What a certificate says, and which tenant it maps to here, or why to none
+    Inspect {
+        /// PEM or DER
+        file: PathBuf,
+        /// Print JSON Lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a certificate to the CA's revocation list, DIR/ca.crl
+    Revoke {
+        /// The directory of the CA
+        #[arg(long, value_name = "DIR", default_value = "certs")]
+        ca: PathBuf,
+        /// The certificate, PEM or DER; without one, the list is only renewed
+        file: Option<PathBuf>,
+    },
+}
+
+/// Why a certificate command failed: what, and what to do.
+struct Failed(String);
+
+impl From<CaFault> for Failed {
+    fn from(fault: CaFault) -> Self {
+        Self(format!("{}; {}", output::chain(&fault), fault.mend()))
+    }
+}
+
+impl Certs {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        let now = Timestamp::now();
+        let done = match self.command {
+            CertsCommand::Init { out, subject, days } => init(&out, &subject, days, now),
+            CertsCommand::Issue { ca, subject, out, days, csr, server } => {
+                issue(&ca, subject.as_deref(), &out, days, csr.as_deref(), &server, now)
+            }
+            CertsCommand::Inspect { file, json } => inspect(&file, json, place, environment, now),
+            CertsCommand::Revoke { ca, file } => revoke(&ca, file.as_deref(), now),
+        };
+        match done {
+            Ok(()) => Outcome::Done,
+            Err(Failed(text)) => {
+                complain(&format!("countersign: {text}"));
+                Outcome::Failed
+            }
+        }
+    }
+}
+
+fn init(out: &Path, subject: &str, days: u32, now: Timestamp) -> Result<(), Failed> {
+    PrivateCa::init(out, name(subject)?, days, now)?;
+    say(&format!("{}", out.join("ca.crt").display()));
+    say(&format!("{}", out.join("ca.key").display()));
+    Ok(())
+}
+
+fn issue(
+    ca: &Path,
+    subject: Option<&str>,
+    out: &Path,
+    days: u32,
+    csr: Option<&Path>,
+    server: &[String],
+    now: Timestamp,
+) -> Result<(), Failed> {
+    let request = csr
+        .map(|path| {
+            let unusable = |what: String| Failed(format!("{}: {what}; give a PKCS #10 request in PEM or DER", path.display()));
+            let file = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+            let der = decode_signing_request(&file).map_err(|fault| unusable(fault.to_string()))?;
+            SigningRequest::decode(&der).map_err(|fault| unusable(output::chain(&fault)))
+        })
+        .transpose()?;
+    let server_names = server.iter().map(|name| name.parse()).collect::<Result<Vec<ServerName>, CaFault>>()?;
+    let order = Order { subject: subject.map(name).transpose()?, days, request, server_names };
+    let issued = PrivateCa::open(ca)?.issue(&order, now)?;
+    let (certificate, key) = issued.write(out)?;
+    say(&format!("{}", certificate.display()));
+    if let Some(key) = key {
+        say(&format!("{}", key.display()));
+    }
+    Ok(())
+}
+
+fn revoke(ca: &Path, file: Option<&Path>, now: Timestamp) -> Result<(), Failed> {
+    let leaves = file.map(read).transpose()?.unwrap_or_default();
+    // Of a chain only the leaf is meant.
+    let leaves: Vec<Leaf> = leaves.into_iter().take(1).collect();
+    let revocation = PrivateCa::revoke(ca, &leaves, now)?;
+    say(&format!("{}: {} added; renew it before {:.0}", revocation.path.display(), revocation.added, revocation.next_update));
+    Ok(())
+}
+
+fn inspect(file: &Path, json: bool, place: &ConfigFile, environment: &Environment, now: Timestamp) -> Result<(), Failed> {
+    let config = Config::load(place, environment, now);
+    for leaf in read(file)? {
+        let mut report = CertificateReport::of(&leaf);
+        let mut mapping = String::new();
+        if report.role == CertificateRole::Client {
+            match &config {
+                Ok(config) => {
+                    let producers: Vec<_> = config.snapshot.directory().claimed(leaf.subject()).collect();
+                    if let [producer, ..] = producers.as_slice() {
+                        report.producer = Some(producer.name.to_string());
+                        report.tenant_id = Some(producer.tenant.to_string());
+                    }
+                    mapping = explain_mapping(config, &leaf, now);
+                }
+                Err(faults) => {
+                    let first = faults.first().map(ToString::to_string).unwrap_or_default();
+                    mapping = format!("to nobody: the configuration can not be used ({first})");
+                }
+            }
+        }
+        if json {
+            json_line(&report);
+        } else {
+            print(&report, &mapping);
+        }
+    }
+    Ok(())
+}
+
+/// Which producers the leaf stands for, or what is in its way.
+fn explain_mapping(config: &Config, leaf: &Leaf, now: Timestamp) -> String {
+    let snapshot = &config.snapshot;
+    let producers: Vec<_> = snapshot.directory().claimed(leaf.subject()).collect();
+    if producers.is_empty() {
+        let known: Vec<String> =
+            snapshot.directory().producers().iter().map(|producer| producer.subject.to_string()).collect();
+        return format!("to nobody: no producer has this subject (configured: {})", known.join(" | "));
+    }
+    let mut lines = Vec::new();
+    for producer in producers {
+        let path = producer.path.as_deref().unwrap_or("every path of server.paths");
+        let mut line = format!("tenant {}, producer {}, on {path}", producer.tenant, producer.name);
+        if !producer.pins.is_empty() && !producer.pins.contains(&leaf.spki()) {
+            line.push_str("; refused: its key is none of the pinned");
+        }
+        lines.push(line);
+    }
+    let chain = [leaf.der().to_vec().into()];
+    if let Err(refusal) = snapshot.trust().verify(&chain, now) {
+        lines.push(format!("the handshake would refuse it: {}: {}", refusal.reason.as_str(), refusal.detail));
+    }
+    lines.join("\n            ")
+}
+
+fn print(report: &CertificateReport, mapping: &str) {
+    let line = |label: &str, value: &str| {
+        if !value.is_empty() {
+            say(&format!("{label:<12}{value}"));
+        }
+    };
+    line("role", report.role.as_str());
+    line("subject", &report.subject);
+    line("issuer", &report.issuer);
+    line("serial", &report.serial);
+    line("valid", &format!("{:.0} to {:.0}", report.not_before, report.not_after));
+    line("version", &report.version.to_string());
+    line("key", &report.key);
+    line("names", &report.subject_alt_names.join(", "));
+    line("key usage", &report.key_usage.as_ref().map(|uses| uses.join(", ")).unwrap_or_default());
+    line("purposes", &report.extended_key_usage.as_ref().map(|uses| uses.join(", ")).unwrap_or_default());
+    line("sha256", &report.sha256);
+    line("pin", &format!("sha256:{}", report.spki_sha256));
+    line("maps to", mapping);
+}
+
+fn read(path: &Path) -> Result<Vec<Leaf>, Failed> {
+    let unusable = |what: String| Failed(format!("{}: {what}; give a certificate in PEM or DER", path.display()));
+    let file = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let ders = decode_certificates(&file).map_err(|fault| unusable(output::chain(&fault)))?;
+    if ders.is_empty() {
+        return Err(unusable("there is no certificate in it".to_owned()));
+    }
+    ders.iter().map(|der| Leaf::decode(der).map_err(|fault| unusable(output::chain(&fault)))).collect()
+}
+
+fn name(text: &str) -> Result<DistinguishedName, Failed> {
+    DistinguishedName::parse_as_encoded(text).map_err(|fault| Failed(format!("--subject \"{text}\": {fault}; {}", fault.mend())))
+}

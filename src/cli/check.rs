@@ -1,0 +1,121 @@
+//! `countersign check`: every fault of configuration, certificates, secrets and store, at once.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::output::{self, Outcome, Table, json_line, say};
+use crate::config::{Config, ConfigFile, Environment};
+use crate::store::{Filter, StoreFault, Url, Views};
+
+/// Check configuration, certificates, secrets and store, and print every fault
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Print JSON Lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+struct Finding {
+    level: &'static str,
+    file: String,
+    line: Option<usize>,
+    key: String,
+    what: String,
+    mend: String,
+}
+
+impl Check {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        let mut findings = Vec::new();
+        match Config::load(place, environment, Timestamp::now()) {
+            Ok(config) => {
+                for warning in config.warnings {
+                    findings.push(Finding {
+                        level: "warning",
+                        file: warning.file.to_string(),
+                        line: warning.line,
+                        key: warning.key,
+                        what: warning.what,
+                        mend: warning.mend,
+                    });
+                }
+            }
+            Err(faults) => {
+                for fault in faults {
+                    findings.push(Finding {
+                        level: "fault",
+                        file: fault.file.to_string(),
+                        line: fault.line,
+                        key: fault.key,
+                        what: fault.what,
+                        mend: fault.mend,
+                    });
+                }
+            }
+        }
+        if let Ok(store) = Config::load_store(place, environment)
+            && let Err(what) = look_into(&store.url)
+        {
+            findings.push(Finding {
+                level: "fault",
+                file: place.path().display().to_string(),
+                line: None,
+                key: "store.url".to_owned(),
+                what,
+                mend: "mend the store, or name another".to_owned(),
+            });
+        }
+        self.print(&findings, place);
+        if findings.iter().any(|finding| finding.level == "fault") { Outcome::Failed } else { Outcome::Done }
+    }
+
+    fn print(&self, findings: &[Finding], place: &ConfigFile) {
+        if self.json {
+            findings.iter().for_each(json_line);
+            return;
+        }
+        let faults = findings.iter().filter(|finding| finding.level == "fault").count();
+        if !findings.is_empty() {
+            let mut table = Table::new(["LEVEL", "WHERE", "KEY", "WHAT", "MEND"]);
+            for finding in findings {
+                let line = finding.line.map(|line| format!(":{line}")).unwrap_or_default();
+                table.row([
+                    finding.level.to_owned(),
+                    format!("{}{line}", finding.file),
+                    finding.key.clone(),
+                    finding.what.clone(),
+                    finding.mend.clone(),
+                ]);
+            }
+            table.print();
+            say("");
+        }
+        let warnings = findings.len() - faults;
+        say(&format!("{}: {faults} faults, {warnings} warnings", place.path().display()));
+    }
+}
+
+/// Whether the store can be read. One that is not there yet will be made, if its directory is there.
+fn look_into(url: &Url) -> Result<(), String> {
+    let views = match Views::open(url) {
+        Ok(views) => views,
+        Err(StoreFault::NoStore { path }) => {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            return match directory {
+                Some(directory) if !directory.is_dir() => Err(format!(
+                    "the directory {} does not exist; make it: mkdir -p {}",
+                    directory.display(),
+                    directory.display()
+                )),
+                Some(_) | None => Ok(()),
+            };
+        }
+        Err(fault) => return Err(output::chain(&fault)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let filter = Filter { limit: 1, ..Filter::default() };
+    runtime.block_on(views.events(filter)).map(drop).map_err(|failure| output::chain(&failure))
+}

@@ -1,0 +1,78 @@
+//! `countersign health`: for a container's health check, which has no shell and no curl.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::output::{Outcome, complain, failed, say};
+use super::unusable;
+use crate::config::{Config, ConfigFile, Environment};
+
+const WAIT: Duration = Duration::from_secs(2);
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// Ask a running receiver on this machine whether it is well
+#[derive(Debug, Args)]
+pub(super) struct Health {
+    /// Ask whether deliveries are taken (/readyz), not only whether the process lives (/healthz)
+    #[arg(long)]
+    ready: bool,
+}
+
+impl Health {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        let listen = match Config::load_admin(place, environment) {
+            Ok(admin) => admin.listen,
+            Err(faults) => return unusable(&faults),
+        };
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&error),
+        };
+        let path = if self.ready { "/readyz" } else { "/healthz" };
+        match runtime.block_on(tokio::time::timeout(WAIT, ask(reachable(listen), path))) {
+            Ok(Ok((status, body))) => {
+                say(body.trim());
+                if status.is_success() { Outcome::Done } else { Outcome::Failed }
+            }
+            Ok(Err(error)) => {
+                complain(&format!("countersign: http://{listen}{path}: {error}"));
+                Outcome::Failed
+            }
+            Err(_elapsed) => {
+                complain(&format!("countersign: http://{listen}{path}: no answer in {} s", WAIT.as_secs()));
+                Outcome::Failed
+            }
+        }
+    }
+}
+
+/// From this machine, "every address" is reached by loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let mut address = listen;
+    if listen.ip().is_unspecified() {
+        address.set_ip(if listen.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
+}
+
+async fn ask(address: SocketAddr, path: &str) -> Result<(http::StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get(path).header("host", address.to_string()).body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await?.to_bytes();
+    driver.abort();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}

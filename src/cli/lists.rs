@@ -1,0 +1,210 @@
+//! `countersign events`, `payments` and `refusals`: what the store holds.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::output::{Outcome, Table, complain, failed, json_line, printable, say};
+use super::{Selection, unusable};
+use crate::config::{Config, ConfigFile, Environment};
+use crate::store::{Cursor, EventView, Filter, Page, PaymentView, ReadFailure, RefusalView, Views};
+
+/// What was received
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    #[command(subcommand)]
+    command: Lookup,
+}
+
+/// What the payments have come to
+#[derive(Debug, Args)]
+pub(super) struct Payments {
+    #[command(subcommand)]
+    command: Lookup,
+}
+
+/// What was turned away
+#[derive(Debug, Args)]
+pub(super) struct Refusals {
+    #[command(subcommand)]
+    command: ListOnly,
+}
+
+#[derive(Debug, Subcommand)]
+enum Lookup {
+    /// List them, newest first
+    List(Selection),
+    /// Show one, whole
+    Show {
+        /// Its id
+        id: String,
+        /// Only this tenant's
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ListOnly {
+    /// List them, newest first
+    List(Selection),
+}
+
+impl Events {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        with_views(place, environment, async |views| match self.command {
+            Lookup::List(selection) => {
+                let heads = ["RECEIVED", "TENANT", "PRODUCER", "EVENT", "TYPE", "PAYMENT", "VERDICT", "EFFECT", "AGAIN"];
+                list(&selection, heads, event_row, async |filter| views.events(filter).await).await
+            }
+            Lookup::Show { id, tenant, json } => {
+                let found = views.events_by_id(tenant.as_deref(), &id).await?;
+                Ok(show(&found, json, &id, "event"))
+            }
+        })
+    }
+}
+
+impl Payments {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        with_views(place, environment, async |views| match self.command {
+            Lookup::List(selection) => {
+                let heads = ["TENANT", "PAYMENT", "STATUS", "AMOUNT", "REFUNDED", "CURRENCY", "OCCURRED", "LAST EVENT", "EVENTS"];
+                list(&selection, heads, payment_row, async |filter| views.payments(filter).await).await
+            }
+            Lookup::Show { id, tenant, json } => {
+                let found = views.payments_by_id(tenant.as_deref(), &id).await?;
+                Ok(show(&found, json, &id, "payment"))
+            }
+        })
+    }
+}
+
+impl Refusals {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        let ListOnly::List(selection) = self.command;
+        with_views(place, environment, async |views| {
+            let heads = ["LAST SEEN", "SINCE", "COUNT", "GATE", "REASON", "PRODUCER", "SUBJECT", "ADDRESS", "DETAIL"];
+            list(&selection, heads, refusal_row, async |filter| views.refusals(filter).await).await
+        })
+    }
+}
+
+fn with_views(
+    place: &ConfigFile,
+    environment: &Environment,
+    command: impl AsyncFnOnce(&Views) -> Result<Outcome, ReadFailure>,
+) -> Outcome {
+    let store = match Config::load_store(place, environment) {
+        Ok(store) => store,
+        Err(faults) => return unusable(&faults),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    runtime.block_on(async {
+        match Views::open(&store.url) {
+            Ok(views) => command(&views).await.unwrap_or_else(|failure| failed(&failure)),
+            Err(fault) => failed(&fault),
+        }
+    })
+}
+
+/// Prints page after page until the limit is met.
+async fn list<T: Serialize, const N: usize>(
+    selection: &Selection,
+    heads: [&str; N],
+    row: impl Fn(&T) -> [String; N],
+    read: impl AsyncFn(Filter) -> Result<Page<T>, ReadFailure>,
+) -> Result<Outcome, ReadFailure> {
+    let mut table = Table::new(heads);
+    let mut left = if selection.limit == 0 { u64::MAX } else { selection.limit };
+    let mut after: Option<Cursor> = None;
+    while left > 0 {
+        let limit = usize::try_from(left).unwrap_or(usize::MAX).min(Filter::LIMIT_MAX);
+        let filter = Filter { tenant: selection.tenant.clone(), since: selection.since, after, limit };
+        let page = read(filter).await?;
+        left = left.saturating_sub(page.items.len() as u64);
+        for item in &page.items {
+            if selection.json { json_line(item) } else { table.row(row(item)) }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    if !selection.json {
+        table.print();
+    }
+    Ok(Outcome::Done)
+}
+
+/// Prints what was found under an id; several only where several tenants or producers have it.
+fn show<T: Serialize>(found: &[T], json: bool, id: &str, what: &str) -> Outcome {
+    if found.is_empty() {
+        complain(&format!("countersign: there is no {what} \"{}\"", printable(id)));
+        return Outcome::Failed;
+    }
+    for object in found {
+        if json {
+            json_line(object);
+        } else {
+            // Views are structs of texts and numbers: they always serialize.
+            say(&serde_json::to_string_pretty(object).unwrap_or_default());
+        }
+    }
+    Outcome::Done
+}
+
+fn text(value: Option<&String>) -> String {
+    value.cloned().unwrap_or_else(|| "-".to_owned())
+}
+
+fn number(value: Option<i64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+fn event_row(event: &EventView) -> [String; 9] {
+    [
+        format!("{:.0}", event.received_at.0),
+        event.tenant_id.clone(),
+        event.producer.clone(),
+        event.event_id.clone(),
+        text(event.kind.as_ref()),
+        text(event.payment_id.as_ref()),
+        event.verdict.to_owned(),
+        event.effect.unwrap_or("-").to_owned(),
+        event.duplicates.to_string(),
+    ]
+}
+
+fn payment_row(payment: &PaymentView) -> [String; 9] {
+    [
+        payment.tenant_id.clone(),
+        payment.payment_id.clone(),
+        text(payment.status.as_ref()),
+        number(payment.amount_minor),
+        number(payment.amount_refunded_minor),
+        text(payment.currency.as_ref()),
+        payment.occurred_at.as_ref().map_or_else(|| "-".to_owned(), |time| format!("{:.0}", time.0)),
+        text(payment.last_event_id.as_ref()),
+        payment.events.to_string(),
+    ]
+}
+
+fn refusal_row(refusal: &RefusalView) -> [String; 9] {
+    [
+        format!("{:.0}", refusal.last_seen.0),
+        format!("{:.0}", refusal.first_seen.0),
+        refusal.count.to_string(),
+        refusal.gate.clone(),
+        refusal.reason.clone(),
+        text(refusal.producer.as_ref()),
+        text(refusal.subject.as_ref()),
+        refusal.address.clone(),
+        text(refusal.detail.as_ref()),
+    ]
+}

@@ -1,0 +1,150 @@
+//! What is printed, and with which code a command ends.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::config::Environment;
+use crate::telemetry::{self, LogFormat};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// What was asked is done.
+    Done,
+    /// What was asked failed: a check, a delivery, an unknown id.
+    Failed,
+    /// The call or the configuration could not be used.
+    Unusable,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Failed => Self::from(1),
+            Outcome::Unusable => Self::from(2),
+        }
+    }
+}
+
+/// Begins to log, as `COUNTERSIGN_LOG` (directives such as `info`, `countersign=debug`) and `COUNTERSIGN_LOG_FORMAT`
+/// (`text`, `json`) say.
+pub(super) fn log(environment: &Environment) {
+    let format = match environment.text("COUNTERSIGN_LOG_FORMAT") {
+        Some("json") => LogFormat::Json,
+        Some(_) | None => LogFormat::Text,
+    };
+    telemetry::log_to_stderr(environment.text("COUNTERSIGN_LOG").unwrap_or("info"), format);
+}
+
+/// Prints a line to standard output. A reader that went away (`| head`) is no error.
+pub(super) fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _closed = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Prints a line to standard error.
+pub(super) fn complain(line: &str) {
+    let mut err = io::stderr().lock();
+    let _closed = writeln!(err, "{line}");
+}
+
+/// Prints an error with all its causes, and tells that the command failed.
+pub(super) fn failed(error: &dyn std::error::Error) -> Outcome {
+    complain(&format!("countersign: {}", chain(error)));
+    Outcome::Failed
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Prints one object as a JSON line.
+pub(super) fn json_line(value: &impl Serialize) {
+    // Views are structs of texts and numbers: they always serialize.
+    say(&serde_json::to_string(value).unwrap_or_default());
+}
+
+/// A table for a person: columns as wide as their widest cell, two blanks between.
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new<const N: usize>(heads: [&str; N]) -> Self {
+        Self { rows: vec![heads.map(str::to_owned).to_vec()] }
+    }
+
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.map(|cell| printable(&cell)).to_vec());
+    }
+
+    pub(super) fn print(&self) {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            let cells: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            say(cells.join("  ").trim_end());
+        }
+    }
+}
+
+/// A text from the wire as a terminal may show it: control characters escaped.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// Parses `--since`: RFC 3339, or an age (`90s`, `15m`, `24h`, `7d`).
+pub(super) fn parse_since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let usage = || format!("\"{text}\" is no time: write 2026-01-31T08:00:00Z, or an age such as 15m, 24h, 7d");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(usage)?;
+    let seconds: i64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(usage()),
+    };
+    let age = number.parse::<u32>().map_err(|_not_a_number| usage())?;
+    let age = SignedDuration::from_secs(i64::from(age).saturating_mul(seconds));
+    Timestamp::now().checked_sub(age).map_err(|_out_of_range| usage())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_takes_a_time_or_an_age() {
+        assert_eq!(parse_since("1970-01-01T00:00:01Z").unwrap().as_second(), 1);
+        let day = parse_since("1d").unwrap();
+        assert!((Timestamp::now().as_second() - day.as_second() - 86_400).abs() <= 1);
+        for wrong in ["", "d", "-1d", "1w", "tomorrow", "ü"] {
+            assert!(parse_since(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_never_sees_a_control_character_of_a_sender() {
+        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+    }
+}

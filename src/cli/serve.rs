@@ -1,0 +1,61 @@
+//! `countersign serve` and `countersign migrate`.
+
+use jiff::Timestamp;
+
+use super::output::{self, Outcome, failed, say};
+use super::unusable;
+use crate::config::{Config, ConfigFile, Environment};
+use crate::server::{self, Announced, Start};
+use crate::store::Store;
+
+/// Serves by the configuration until it is told to stop.
+pub(super) fn run(place: &ConfigFile, environment: &Environment) -> Outcome {
+    output::log(environment);
+    match Config::load(place, environment, Timestamp::now()) {
+        Ok(config) => serve(config, place, environment, |_announced| {}),
+        Err(faults) => unusable(&faults),
+    }
+}
+
+/// Serves a configuration that was loaded; `more` is called once deliveries are accepted.
+pub(super) fn serve(
+    config: Config,
+    place: &ConfigFile,
+    environment: &Environment,
+    more: impl FnOnce(Announced),
+) -> Outcome {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let start = Start { config, file: place.clone(), environment: environment.clone() };
+    let served = runtime.block_on(server::serve(start, |announced| {
+        say(&format!("countersign: listening on https://{}", announced.server));
+        say(&format!("countersign: admin on http://{}", announced.admin));
+        more(announced);
+    }));
+    match served {
+        Ok(()) => Outcome::Done,
+        Err(failure) => failed(&failure),
+    }
+}
+
+/// Brings the store's schema up to date, and nothing else.
+pub(super) fn migrate(place: &ConfigFile, environment: &Environment) -> Outcome {
+    output::log(environment);
+    let store = match Config::load_store(place, environment) {
+        Ok(store) => store,
+        Err(faults) => return unusable(&faults),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    match runtime.block_on(Store::migrate(&store.url)) {
+        Ok(()) => {
+            say(&format!("{}: the schema is up to date", store.url));
+            Outcome::Done
+        }
+        Err(fault) => failed(&fault),
+    }
+}

@@ -1,0 +1,114 @@
+//! One request over mutual TLS, and its answer: what `send` and its relatives share.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use crate::tls::client::{ConnectFailure, Connector};
+
+/// How long an answer is waited for.
+const WAIT: Duration = Duration::from_secs(60);
+const ANSWER_BYTES: usize = 1024 * 1024;
+
+/// Where deliveries go.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) path_and_query: String,
+}
+
+/// A text that is no address of a receiver.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{url}\" is no receiver's address; write https://HOST:PORT/PATH")]
+pub(super) struct NotATarget {
+    url: String,
+}
+
+impl Target {
+    pub(super) fn parse(url: &str) -> Result<Self, NotATarget> {
+        let wrong = || NotATarget { url: url.to_owned() };
+        let uri: Uri = url.parse().map_err(|_invalid| wrong())?;
+        if uri.scheme_str() != Some("https") {
+            return Err(wrong());
+        }
+        let host = uri.host().ok_or_else(wrong)?.to_owned();
+        let path_and_query = uri.path_and_query().map_or("/", |whole| whole.as_str()).to_owned();
+        Ok(Self { host, port: uri.port_u16().unwrap_or(443), path_and_query })
+    }
+
+    fn authority(&self) -> String {
+        if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// Why nothing came back.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireFailure {
+    #[error(transparent)]
+    Connect(#[from] ConnectFailure),
+    #[error("the request can not be written")]
+    Request(#[from] http::Error),
+    #[error("the connection failed before the answer")]
+    Http(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("no answer in {} s", WAIT.as_secs())]
+    TooSlow,
+}
+
+/// A connection that is kept alive between requests.
+pub(super) struct Wire {
+    sender: http1::SendRequest<Full<Bytes>>,
+    authority: String,
+}
+
+impl Wire {
+    pub(super) async fn open(connector: &Connector, target: &Target) -> Result<Self, WireFailure> {
+        let stream = connector.connect(&target.host, target.port).await?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| WireFailure::Http(error.into()))?;
+        tokio::spawn(connection);
+        Ok(Self { sender, authority: target.authority() })
+    }
+
+    /// Whether another request may be sent.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    pub(super) async fn post(
+        &mut self,
+        path_and_query: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Answered, WireFailure> {
+        let mut request = http::Request::builder()
+            .method(Method::POST)
+            .uri(path_and_query)
+            .header("host", &self.authority)
+            .body(Full::new(body))?;
+        request.headers_mut().extend(headers.clone());
+        let exchange = async {
+            self.sender.ready().await?;
+            let response = self.sender.send_request(request).await?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES).collect().await?.to_bytes();
+            Ok(Answered { status: head.status, headers: head.headers, body })
+        };
+        match tokio::time::timeout(WAIT, exchange).await {
+            Ok(answered) => answered.map_err(WireFailure::Http),
+            Err(_elapsed) => Err(WireFailure::TooSlow),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What the operator may ask and demand: readiness, a reload, the certificates in use.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::certificates;
+use super::receiver::{Current, LiveCurrent};
+use crate::admin::{Operator, Readiness, Unreadable};
+use crate::config::{Config, Fault, Reloader, Watch};
+use crate::store::Store;
+use crate::telemetry::{Exporter, Meters};
+use crate::tls::Acceptor;
+
+/// The operator's desk.
+pub(super) struct Desk {
+    reloader: Reloader,
+    live: Arc<LiveCurrent>,
+    acceptor: Acceptor,
+    store: Arc<Store>,
+    meters: Meters,
+    draining: AtomicBool,
+    store_state: Mutex<Result<(), String>>,
+}
+
+impl Desk {
+    pub(super) fn new(reloader: Reloader, live: Arc<LiveCurrent>, acceptor: Acceptor, store: Arc<Store>) -> Self {
+        Self {
+            reloader,
+            live,
+            acceptor,
+            store,
+            meters: Meters::default(),
+            draining: AtomicBool::new(false),
+            store_state: Mutex::new(Ok(())),
+        }
+    }
+
+    /// From now on `/readyz` says no, so that a load balancer sends new connections elsewhere.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Watches every file that the configuration names.
+    pub(super) fn watch(&self) -> Watch {
+        self.reloader.watch()
+    }
+
+    /// Reads everything again and swaps it in whole, or leaves what serves as it was.
+    pub(super) async fn reload_at(&self, now: Timestamp) -> Result<(), Vec<Fault>> {
+        let outcome = self.reloader.reload(now, |config| self.take_up(&config, now)).await;
+        let failing_since = self.reloader.status().failing_since;
+        self.meters.reloaded(failing_since.map(Timestamp::as_second));
+        if let Err(faults) = &outcome {
+            for fault in faults {
+                tracing::error!("reload refused, the configuration before it serves on: {fault}");
+            }
+        }
+        outcome
+    }
+
+    fn take_up(&self, config: &Config, now: Timestamp) {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.acceptor.reconfigure(config.server.connections.clone(), config.server.trusted_proxies.clone());
+        let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
+        self.live.swap(Arc::clone(&current));
+        let closed = self.acceptor.connections().close_where(|peer| {
+            let trusted = peer.recheck(current.snapshot.trust(), now).is_ok();
+            !trusted || current.snapshot.directory().claimed(peer.leaf().subject()).next().is_none()
+        });
+        tracing::info!(connections_closed = closed, "reloaded");
+    }
+
+    /// Keeps an eye on the store and on what ends, until it is dropped.
+    pub(super) async fn pulse(self: Arc<Self>, every: Duration, exporter: Exporter) {
+        let mut beat = tokio::time::interval(every);
+        let mut warnings = certificates::Warnings::default();
+        loop {
+            beat.tick().await;
+            let found = self.store.ready().await.map_err(|failure| {
+                let error: &dyn std::error::Error = &failure;
+                error.source().map_or_else(|| failure.to_string(), |cause| format!("{failure}: {cause}"))
+            });
+            let was_well = std::mem::replace(&mut *self.store_state(), found.clone()).is_ok();
+            match (&found, was_well) {
+                (Err(failure), true) => tracing::error!(%failure, "the store takes no deliveries"),
+                (Ok(()), false) => tracing::info!("the store takes deliveries again"),
+                (Err(_), false) | (Ok(()), true) => {}
+            }
+            self.meters.ready(found.is_ok() && !self.draining.load(Ordering::Relaxed));
+            self.meters.connections(self.acceptor.connections().count());
+            exporter.fold();
+            let current = self.live.load();
+            warnings.look(&current.snapshot, &self.store, &self.meters, Timestamp::now()).await;
+        }
+    }
+
+    fn store_state(&self) -> MutexGuard<'_, Result<(), String>> {
+        self.store_state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Operator for Desk {
+    fn readiness(&self) -> Readiness {
+        let draining = self.draining.load(Ordering::Relaxed);
+        let found = self.store_state().clone();
+        let status = self.reloader.status();
+        let faults: Vec<String> = status.faults.iter().map(ToString::to_string).collect();
+        Readiness {
+            ready: found.is_ok() && !draining,
+            stopping: draining,
+            store: found.err().unwrap_or_else(|| "ok".to_owned()),
+            reload: if faults.is_empty() { "ok".to_owned() } else { faults.join("\n") },
+            reload_failing_since: status.failing_since.map(|since| format!("{since:.3}")),
+        }
+    }
+
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), Vec<Fault>>> + Send + '_>> {
+        Box::pin(self.reload_at(Timestamp::now()))
+    }
+
+    fn certificates(&self) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>> {
+        Box::pin(async move { certificates::list(&self.live.load().snapshot, &self.store).await })
+    }
+}

@@ -1,0 +1,166 @@
+//! What all requests share: today's configuration, the inbox, and where refusals and figures go.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::HeaderValue;
+use jiff::Timestamp;
+
+use super::answer::Answer;
+use super::record::{Recorder, Told};
+use crate::config::{Live, Snapshot};
+use crate::identity::{Identified, IdentityRefusal, ProducerId, Would};
+use crate::inbox::{Event, InboxFailure};
+use crate::refusals::Gate;
+use crate::signature::{SignatureRefusal, VerifiedDelivery};
+use crate::store::Seen;
+use crate::telemetry::{Meters, ProducerMeters};
+use crate::tls::{CurrentTrust, PeerCertificates, ServerConfig, Trust};
+
+/// The configuration that serves, and what is counted for its producers.
+pub(super) struct Current {
+    pub(super) snapshot: Arc<Snapshot>,
+    meters: Vec<ProducerMeters>,
+}
+
+impl Current {
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        let producers = snapshot.directory().producers();
+        let meters = producers.iter().map(|one| ProducerMeters::new(one.tenant.as_str(), &one.name)).collect();
+        Self { snapshot, meters }
+    }
+
+    pub(super) fn meters(&self, producer: ProducerId) -> Option<&ProducerMeters> {
+        self.meters.get(producer.0)
+    }
+}
+
+/// The configuration that serves, swapped whole by a reload.
+pub(super) type LiveCurrent = Live<Current>;
+
+impl CurrentTrust for LiveCurrent {
+    fn trust(&self) -> Arc<Trust> {
+        Arc::clone(self.load().snapshot.trust())
+    }
+
+    fn server_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(self.load().snapshot.server_config())
+    }
+}
+
+/// What all requests share.
+pub(super) struct Receiver<I> {
+    pub(super) live: Arc<LiveCurrent>,
+    pub(super) inbox: Arc<I>,
+    pub(super) meters: Meters,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) seen: Arc<Seen>,
+    requests: AtomicU64,
+    process: u32,
+}
+
+impl<I> Receiver<I> {
+    pub(super) fn new(live: Arc<LiveCurrent>, inbox: Arc<I>, recorder: Arc<Recorder>, seen: Arc<Seen>) -> Self {
+        // Ids need to differ between processes and restarts, not to be secret.
+        let started = Timestamp::now().as_nanosecond();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the low bits are what differs")]
+        let process = (started >> 8) as u32 ^ std::process::id();
+        Self { live, inbox, meters: Meters::default(), recorder, seen, requests: AtomicU64::new(0), process }
+    }
+
+    pub(super) fn current(&self) -> Arc<Current> {
+        self.live.load()
+    }
+
+    /// A new `X-Request-Id`; what a sender calls its request is not ours to repeat.
+    pub(super) fn request_id(&self) -> HeaderValue {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:08x}-{number:x}", self.process);
+        HeaderValue::from_str(&id).unwrap_or_else(|_never| HeaderValue::from_static("-"))
+    }
+
+    /// Records a refusal at gate 2, and gives its answer.
+    pub(super) fn refuse_identity(
+        &self,
+        current: &Current,
+        peer: &PeerCertificates,
+        refusal: &IdentityRefusal,
+        now: Timestamp,
+    ) -> Answer {
+        let answer = Answer::from(refusal);
+        let claimed = current.snapshot.directory().claimed(peer.leaf().subject()).next();
+        let told = Told { gate: Gate::Identity, reason: answer.name(), detail: refusal.to_string() };
+        self.recorder.of_peer(told, peer, claimed.map(|producer| &**producer), now);
+        answer
+    }
+
+    /// Records a refusal at gate 3, and gives its answer.
+    pub(super) fn refuse_signature(&self, from: &Identified, refusal: &SignatureRefusal, now: Timestamp) -> Answer {
+        let answer = Answer::from(refusal);
+        let gate = match refusal {
+            SignatureRefusal::AccountMismatch => Gate::Identity,
+            SignatureRefusal::Missing { .. }
+            | SignatureRefusal::Malformed { .. }
+            | SignatureRefusal::Mismatch { .. }
+            | SignatureRefusal::TimestampOutsideTolerance { .. } => Gate::Signature,
+        };
+        let told = Told { gate, reason: answer.name(), detail: refusal.to_string() };
+        self.recorder.of_peer(told, from.peer(), Some(from.producer()), now);
+        answer
+    }
+
+    /// Counts what marks with `shadow = true` would have decided otherwise at gate 2.
+    pub(super) fn watch_identity(&self, current: &Current, peer: &PeerCertificates, path: &str, opened: bool) {
+        for verdict in current.snapshot.directory().shadow_verdicts(peer.leaf(), path, opened) {
+            let would = match verdict.would {
+                Would::Accept => "accept",
+                Would::Refuse => "refuse",
+            };
+            self.meters.shadow(verdict.mark.as_str(), would, &verdict.producer.name);
+        }
+    }
+
+    /// The same at gate 3, for secrets.
+    pub(super) fn watch_signature(&self, from: &Identified, outcome: &Result<VerifiedDelivery, SignatureRefusal>) {
+        match outcome {
+            Ok(delivery) => {
+                for shadow in delivery.shadows().iter().filter(|shadow| shadow.matches) {
+                    self.meters.shadow("secret", "agree", &format!("{} {}", from.producer().name, shadow.label));
+                }
+            }
+            Err(SignatureRefusal::Mismatch { shadow: Some(label) }) => {
+                self.meters.shadow("secret", "accept", &format!("{} {label}", from.producer().name));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Notes which certificate and which secret are in use, and which events say nothing of a payment.
+    pub(super) fn note(&self, current: &Current, delivery: &VerifiedDelivery, events: &[Event], now: Timestamp) {
+        let from = delivery.from();
+        let producer = from.producer();
+        self.seen.note_leaf(&producer.tenant, &producer.name, from.peer().leaf(), from.peer().anchor(), now);
+        if let Some(secret) = delivery.secret() {
+            self.seen.note_secret(&producer.tenant, &producer.name, secret, now);
+        }
+        if let Some(meters) = current.meters(producer.id) {
+            events.iter().filter(|event| event.payment.is_none()).for_each(|event| {
+                meters.unmapped(event.kind.as_deref().unwrap_or_default());
+            });
+        }
+    }
+
+    /// Counts a failure of ours on its way to the sender.
+    pub(super) fn fail(&self, cause: &'static str, answer: Answer) -> Answer {
+        self.meters.failed(cause);
+        answer
+    }
+
+    /// Logs a failure with its causes, as often as the log's bound allows.
+    pub(super) fn log_failure(&self, failure: &InboxFailure) {
+        if let Some(suppressed) = self.recorder.may_log() {
+            tracing::error!(error = failure as &dyn Error, suppressed, "a delivery could not be kept; answered 503");
+        }
+    }
+}

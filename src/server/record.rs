@@ -1,0 +1,138 @@
+//! Where refusals go: the book, a counter, and a log line that a flood can't multiply.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use super::receiver::LiveCurrent;
+use crate::identity::Producer;
+use crate::refusals::{Book, ClaimedProducer, Gate, Refusal, printable};
+use crate::telemetry::Meters;
+use crate::tls::{HandshakeRefusal, LimitReached, Observer, PeerCertificates};
+
+/// Lines that may be logged at once, and each second after.
+const LINES_AT_ONCE: u32 = 200;
+const LINES_PER_SECOND: u32 = 20;
+
+/// Records what was turned away at gates 1 to 3.
+pub(super) struct Recorder {
+    live: Arc<LiveCurrent>,
+    book: Arc<Book>,
+    meters: Meters,
+    lines: Mutex<Allowance>,
+    suppressed: AtomicU64,
+}
+
+struct Allowance {
+    lines: u32,
+    since: i64,
+}
+
+/// Why something was turned away.
+pub(super) struct Told {
+    pub(super) gate: Gate,
+    pub(super) reason: &'static str,
+    pub(super) detail: String,
+}
+
+impl Recorder {
+    pub(super) fn new(live: Arc<LiveCurrent>, book: Arc<Book>) -> Self {
+        let lines = Mutex::new(Allowance { lines: LINES_AT_ONCE, since: Timestamp::now().as_second() });
+        Self { live, book, meters: Meters::default(), lines, suppressed: AtomicU64::new(0) }
+    }
+
+    /// Records the refusal of a peer whose certificates held at the handshake.
+    pub(super) fn of_peer(&self, told: Told, peer: &PeerCertificates, producer: Option<&Producer>, now: Timestamp) {
+        let leaf = peer.leaf();
+        self.record(
+            Refusal {
+                gate: told.gate,
+                reason: told.reason,
+                subject: Some(leaf.subject().to_string()),
+                issuer: Some(leaf.issuer().to_string()),
+                serial: Some(leaf.serial().to_string()),
+                address: peer.address().ip(),
+                server_name: peer.server_name().map(str::to_owned),
+                producer: None,
+                detail: Some(told.detail),
+                at: now,
+            },
+            producer,
+        );
+    }
+
+    /// Whether a line may be logged now, and how many were not since the last one.
+    pub(super) fn may_log(&self) -> Option<u64> {
+        let now = Timestamp::now().as_second();
+        let mut allowance = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = u32::try_from(now.saturating_sub(allowance.since)).unwrap_or(0);
+        if passed > 0 {
+            let regained = passed.saturating_mul(LINES_PER_SECOND);
+            allowance.lines = allowance.lines.saturating_add(regained).min(LINES_AT_ONCE);
+            allowance.since = now;
+        }
+        if allowance.lines == 0 {
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        allowance.lines -= 1;
+        Some(self.suppressed.swap(0, Ordering::Relaxed))
+    }
+
+    fn record(&self, refusal: Refusal, producer: Option<&Producer>) {
+        let name = producer.map_or("", |producer| &*producer.name);
+        self.meters.refused(refusal.gate.as_str(), refusal.reason, name);
+        if let Some(suppressed) = self.may_log() {
+            let text = |text: &Option<String>| text.as_deref().map(printable).unwrap_or_default();
+            tracing::warn!(
+                gate = refusal.gate.as_str(),
+                reason = refusal.reason,
+                subject = %text(&refusal.subject),
+                issuer = %text(&refusal.issuer),
+                serial = %text(&refusal.serial),
+                address = %refusal.address,
+                server_name = %text(&refusal.server_name),
+                producer = name,
+                detail = %text(&refusal.detail),
+                suppressed,
+                "refused"
+            );
+        }
+        let producer = producer.map(|producer| ClaimedProducer {
+            tenant_id: producer.tenant.as_str().into(),
+            name: (&*producer.name).into(),
+        });
+        self.book.record(Refusal { producer, ..refusal });
+    }
+}
+
+impl Observer for Recorder {
+    fn refused(&self, refusal: HandshakeRefusal) {
+        let current = self.live.load();
+        let claimed = refusal.claimed.as_ref();
+        let producer = claimed.and_then(|claimed| current.snapshot.directory().claimed(&claimed.subject).next());
+        if let Some(anchor) = &refusal.shadow {
+            self.meters.shadow("client_ca", "accept", &anchor.subject().to_string());
+        }
+        self.record(
+            Refusal {
+                gate: Gate::Handshake,
+                reason: refusal.reason.as_str(),
+                subject: claimed.map(|claimed| claimed.subject.to_string()),
+                issuer: claimed.map(|claimed| claimed.issuer.to_string()),
+                serial: claimed.map(|claimed| claimed.serial.to_string()),
+                address: refusal.address.ip(),
+                server_name: refusal.server_name,
+                producer: None,
+                detail: Some(refusal.detail),
+                at: Timestamp::now(),
+            },
+            producer.map(|producer| &**producer),
+        );
+    }
+
+    fn closed_at_limit(&self, limit: LimitReached) {
+        self.meters.closed_at_limit(limit.as_str());
+    }
+}
