@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Where we are in our life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(super) enum State {
     /// Ports are bound, and deliveries are accepted (again, after a reload).
     Ready,
     /// A reload has begun; `Ready` follows, whether it was carried out or refused.
@@ -27,20 +27,20 @@ pub enum State {
 
 /// The service manager, if there is one.
 #[derive(Clone, Debug, Default)]
-pub struct Notifier {
+pub(super) struct Notifier {
     socket: Option<OsString>,
 }
 
 impl Notifier {
     /// `socket` is what `NOTIFY_SOCKET` holds: a path, or an abstract name after an `@`.
-    pub fn new(socket: Option<OsString>) -> Self {
+    pub(super) fn new(socket: Option<OsString>) -> Self {
         Self {
             socket: socket.filter(|socket| !socket.is_empty()),
         }
     }
 
     /// Tells the state.
-    pub fn notify(&self, state: State) -> io::Result<()> {
+    pub(super) fn notify(&self, state: State) -> io::Result<()> {
         let Some(name) = &self.socket else {
             return Ok(());
         };
