@@ -26,10 +26,16 @@ struct Settings {
 
 impl Settings {
     fn of_process() -> Self {
-        let mut settings = Self { rounds: 5, seconds: 4, connections: 64, only: None };
+        let mut settings = Self {
+            rounds: 5,
+            seconds: 4,
+            connections: 64,
+            only: None,
+        };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
-            let number = |words: &mut dyn Iterator<Item = String>| words.next().and_then(|n| n.parse().ok());
+            let number =
+                |words: &mut dyn Iterator<Item = String>| words.next().and_then(|n| n.parse().ok());
             match word.as_str() {
                 "--rounds" => settings.rounds = number(&mut words).unwrap_or(5),
                 "--seconds" => settings.seconds = number(&mut words).unwrap_or(4) as u64,
@@ -48,36 +54,58 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let settings = Settings::of_process();
     let credentials = Credentials::make()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
 
     println!(
         "{} connections, {} rounds of {} s, bodies of 1 KiB, unique signed events, TLS 1.3, P-256, HTTP/1.1 keep-alive\n",
         settings.connections, settings.rounds, settings.seconds
     );
     let chosen = |candidate: &&Candidate| {
-        **candidate == Candidate::Bare || settings.only.as_deref().is_none_or(|only| candidate.name().contains(only))
+        **candidate == Candidate::Bare
+            || settings
+                .only
+                .as_deref()
+                .is_none_or(|only| candidate.name().contains(only))
     };
     let candidates: Vec<Candidate> = Candidate::ALL.iter().filter(chosen).copied().collect();
     let window = Duration::from_secs(settings.seconds);
 
     for load in [Load::Requests, Load::Handshakes] {
         println!("{}", load.title());
-        println!("{:<22} {:>12} {:>14} {:>14} {:>12} {:>10}", "", "median/s", "of bare, least", "of bare, median", "CPU s/1,000", "p99 ms");
+        println!(
+            "{:<22} {:>12} {:>14} {:>14} {:>12} {:>10}",
+            "", "median/s", "of bare, least", "of bare, median", "CPU s/1,000", "p99 ms"
+        );
         let mut rates: Vec<Vec<Measured>> = vec![Vec::new(); candidates.len()];
         for _round in 0..settings.rounds {
             for (measured, candidate) in rates.iter_mut().zip(&candidates) {
                 if candidate.takes(load) {
                     let server = Server::start(*candidate, &credentials)?;
-                    measured.push(runtime.block_on(driver::drive(load, &server, &credentials, settings.connections, window))?);
+                    measured.push(runtime.block_on(driver::drive(
+                        load,
+                        &server,
+                        &credentials,
+                        settings.connections,
+                        window,
+                    ))?);
                 }
             }
         }
-        let bare: Vec<f64> = rates.first().map(|all| all.iter().map(|one| one.per_second).collect()).unwrap_or_default();
+        let bare: Vec<f64> = rates
+            .first()
+            .map(|all| all.iter().map(|one| one.per_second).collect())
+            .unwrap_or_default();
         for (measured, candidate) in rates.iter().zip(&candidates) {
             if measured.is_empty() {
                 continue;
             }
-            let ratios: Vec<f64> = measured.iter().zip(&bare).map(|(one, bare)| one.per_second / bare).collect();
+            let ratios: Vec<f64> = measured
+                .iter()
+                .zip(&bare)
+                .map(|(one, bare)| one.per_second / bare)
+                .collect();
             println!(
                 "{:<22} {:>12.0} {:>14.3} {:>14.3} {:>12.4} {:>10.2}",
                 candidate.name(),

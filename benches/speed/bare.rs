@@ -15,7 +15,9 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>) -> std
         tcp.set_nodelay(true)?;
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
-            let Ok(mut stream) = acceptor.accept(tcp).await else { return };
+            let Ok(mut stream) = acceptor.accept(tcp).await else {
+                return;
+            };
             let mut buffer = Vec::with_capacity(16 * 1024);
             loop {
                 let end = loop {
@@ -40,8 +42,12 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>) -> std
 fn end_of_request(buffer: &[u8]) -> Option<usize> {
     const LENGTH: &[u8] = b"content-length: ";
     let head = buffer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let at = buffer[..head].windows(LENGTH.len()).position(|part| part.eq_ignore_ascii_case(LENGTH));
-    let digits = at.map(|at| &buffer[at + LENGTH.len()..head]).unwrap_or(b"0");
+    let at = buffer[..head]
+        .windows(LENGTH.len())
+        .position(|part| part.eq_ignore_ascii_case(LENGTH));
+    let digits = at
+        .map(|at| &buffer[at + LENGTH.len()..head])
+        .unwrap_or(b"0");
     let digits = digits.split(|byte| !byte.is_ascii_digit()).next()?;
     let length: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
     (buffer.len() >= head + length).then_some(head + length)

@@ -49,7 +49,11 @@ pub async fn drive(
 ) -> Result<Measured, Failure> {
     let connector = TlsConnector::from(credentials.client_config());
     let sequence = Arc::new(AtomicU64::new(0));
-    let connections = if load == Load::Handshakes { connections.min(16) } else { connections };
+    let connections = if load == Load::Handshakes {
+        connections.min(16)
+    } else {
+        connections
+    };
     let warm_up = window / 5;
     let (begin, cpu_before) = (Instant::now(), server.cpu_seconds());
     let stop = begin + warm_up + window;
@@ -81,7 +85,9 @@ pub async fn drive(
 async fn connect(port: u16, connector: &TlsConnector) -> Result<TlsStream<TcpStream>, Failure> {
     let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
     tcp.set_nodelay(true)?;
-    Ok(connector.connect(ServerName::try_from("localhost")?, tcp).await?)
+    Ok(connector
+        .connect(ServerName::try_from("localhost")?, tcp)
+        .await?)
 }
 
 async fn deliver(
@@ -118,7 +124,12 @@ async fn deliver(
     }
 }
 
-async fn shake_hands(port: u16, connector: &TlsConnector, from: Instant, stop: Instant) -> Result<Vec<Duration>, Failure> {
+async fn shake_hands(
+    port: u16,
+    connector: &TlsConnector,
+    from: Instant,
+    stop: Instant,
+) -> Result<Vec<Duration>, Failure> {
     let mut waits = Vec::new();
     loop {
         let begun = Instant::now();
@@ -138,7 +149,9 @@ fn request(key: &Hmac<Sha256>, sequence: u64) -> Result<Vec<u8>, Failure> {
     use std::io::Write;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     // A bijection of the sequence (splitmix64's finalizer): unique and spread like a random id.
-    let mut id = sequence.wrapping_add(now.subsec_nanos().into()).wrapping_add(now.as_secs() << 32);
+    let mut id = sequence
+        .wrapping_add(now.subsec_nanos().into())
+        .wrapping_add(now.as_secs() << 32);
     id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     id ^= id >> 31;

@@ -57,17 +57,30 @@ impl Credentials {
     pub fn make() -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let now = Timestamp::now();
-        let ca = PrivateCa::init(folder.path(), DistinguishedName::parse("CN=speed")?, 10, now)?;
+        let ca = PrivateCa::init(
+            folder.path(),
+            DistinguishedName::parse("CN=speed")?,
+            10,
+            now,
+        )?;
         let order = |subject: &str, names: &[&str]| -> Result<Order, Box<dyn Error>> {
             Ok(Order {
                 subject: Some(DistinguishedName::parse_as_encoded(subject)?),
                 days: 5,
                 request: None,
-                server_names: names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
+                server_names: names
+                    .iter()
+                    .map(|name| name.parse())
+                    .collect::<Result<_, _>>()?,
             })
         };
-        ca.issue(&order("CN=localhost", &["localhost"])?, now)?.write(&folder.path().join("server"))?;
-        ca.issue(&order("CN=payments-provider,O=Example,OU=tenant-42", &[])?, now)?.write(&folder.path().join("producer"))?;
+        ca.issue(&order("CN=localhost", &["localhost"])?, now)?
+            .write(&folder.path().join("server"))?;
+        ca.issue(
+            &order("CN=payments-provider,O=Example,OU=tenant-42", &[])?,
+            now,
+        )?
+        .write(&folder.path().join("producer"))?;
         std::fs::write(folder.path().join("producer.secret"), SECRET)?;
         Ok(Self { folder })
     }
@@ -78,14 +91,18 @@ impl Credentials {
         for certificate in CertificateDer::pem_slice_iter(&read("ca.crt")) {
             roots.add(certificate.unwrap()).unwrap();
         }
-        let chain = CertificateDer::pem_slice_iter(&read("producer.crt")).collect::<Result<Vec<_>, _>>().unwrap();
-        let key = PrivateKeyDer::from_pem_slice(&read("producer.key")).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
+        let chain = CertificateDer::pem_slice_iter(&read("producer.crt"))
+            .collect::<Result<Vec<_>, _>>()
             .unwrap();
+        let key = PrivateKeyDer::from_pem_slice(&read("producer.key")).unwrap();
+        let mut config = ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
         config.resumption = rustls::client::Resumption::disabled();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
@@ -101,9 +118,14 @@ pub struct Server {
 
 impl Server {
     pub fn start(candidate: Candidate, credentials: &Credentials) -> Result<Self, Box<dyn Error>> {
-        let data = tempfile::tempdir_in(std::env::var("SPEED_DATA").unwrap_or_else(|_unset| env!("CARGO_TARGET_TMPDIR").into()))?;
+        let data = tempfile::tempdir_in(
+            std::env::var("SPEED_DATA").unwrap_or_else(|_unset| env!("CARGO_TARGET_TMPDIR").into()),
+        )?;
         let config = data.path().join("countersign.toml");
-        std::fs::write(&config, configuration(credentials.folder.path(), data.path()))?;
+        std::fs::write(
+            &config,
+            configuration(credentials.folder.path(), data.path()),
+        )?;
         let mut command = match candidate {
             Candidate::Bare | Candidate::NoStore => {
                 let mut command = Command::new(std::env::current_exe()?);
@@ -116,21 +138,38 @@ impl Server {
                 command
             }
         };
-        let mut child = command.env("COUNTERSIGN_LOG", "error").stdout(Stdio::piped()).spawn()?;
+        let mut child = command
+            .env("COUNTERSIGN_LOG", "error")
+            .stdout(Stdio::piped())
+            .spawn()?;
         let out = child.stdout.take().ok_or("no standard output")?;
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line)?;
-        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
+        let port = line
+            .trim()
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok());
         let port = port.ok_or_else(|| format!("{candidate:?} said {line:?}"))?;
-        Ok(Self { child, port, _data: data })
+        Ok(Self {
+            child,
+            port,
+            _data: data,
+        })
     }
 
     /// User and system time that the process has used.
     pub fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);
+        let ticks = |at: usize| {
+            fields
+                .get(at)
+                .and_then(|ticks| ticks.parse::<f64>().ok())
+                .unwrap_or(0.0)
+        };
         // utime and stime (proc_pid_stat(5)), in ticks of 10 ms.
         (ticks(11) + ticks(12)) / 100.0
     }
@@ -182,8 +221,11 @@ impl Inbox for Nowhere {
 pub fn serve_as(role: &str) -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::var(FOLDER)?);
     let file = ConfigFile::Named(folder.join("countersign.toml"));
-    let config = Config::load(&file, &Environment::empty(), Timestamp::now()).map_err(|faults| format!("{faults:?}"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let config = Config::load(&file, &Environment::empty(), Timestamp::now())
+        .map_err(|faults| format!("{faults:?}"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         if role == Candidate::Bare.name() {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -199,15 +241,24 @@ pub fn serve_as(role: &str) -> Result<(), Box<dyn Error>> {
 /// The same TLS as the receiver's, without its checks of the client but webpki's own.
 fn bare_config(folder: &Path) -> Result<Arc<rustls::ServerConfig>, Box<dyn Error>> {
     let text = std::fs::read_to_string(folder.join("countersign.toml"))?;
-    let certs = text.split("client_ca = [\"").nth(1).and_then(|rest| rest.split("/ca.crt").next()).ok_or("no client_ca")?;
+    let certs = text
+        .split("client_ca = [\"")
+        .nth(1)
+        .and_then(|rest| rest.split("/ca.crt").next())
+        .ok_or("no client_ca")?;
     let certs = Path::new(certs);
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(certs.join("ca.crt"))? {
         roots.add(certificate?)?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
-    let chain = CertificateDer::pem_file_iter(certs.join("server.crt"))?.collect::<Result<Vec<_>, _>>()?;
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(&provider),
+    )
+    .build()?;
+    let chain =
+        CertificateDer::pem_file_iter(certs.join("server.crt"))?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(certs.join("server.key"))?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?

@@ -30,21 +30,32 @@ impl Asked {
     fn filter(self) -> Result<Filter, Response> {
         let after = match self.after.as_deref() {
             None | Some("") => None,
-            Some(text) => Some(text.parse::<Cursor>().map_err(|fault| bad_request(&fault.to_string()))?),
+            Some(text) => Some(
+                text.parse::<Cursor>()
+                    .map_err(|fault| bad_request(&fault.to_string()))?,
+            ),
         };
-        let since = match self.since.as_deref() {
-            None | Some("") => None,
-            Some(text) => {
-                let time = text.parse::<jiff::Timestamp>();
-                Some(time.map_err(|fault| bad_request(&format!("\"since\" is not RFC 3339: {fault}")))?)
-            }
-        };
+        let since =
+            match self.since.as_deref() {
+                None | Some("") => None,
+                Some(text) => {
+                    let time = text.parse::<jiff::Timestamp>();
+                    Some(time.map_err(|fault| {
+                        bad_request(&format!("\"since\" is not RFC 3339: {fault}"))
+                    })?)
+                }
+            };
         let limit = match self.limit {
             None => LIMIT_DEFAULT,
             Some(0) => Filter::LIMIT_MAX,
             Some(limit) => limit.min(Filter::LIMIT_MAX),
         };
-        Ok(Filter { tenant: self.tenant, since, after, limit })
+        Ok(Filter {
+            tenant: self.tenant,
+            since,
+            after,
+            limit,
+        })
     }
 }
 
@@ -87,12 +98,19 @@ pub(super) async fn event(
     };
     let found = pages.store.views().events_by_id(Some(&tenant), &id).await;
     let chosen = found.map(|events| {
-        events.into_iter().find(|found| producer.as_deref().is_none_or(|name| found.event.producer == name))
+        events.into_iter().find(|found| {
+            producer
+                .as_deref()
+                .is_none_or(|name| found.event.producer == name)
+        })
     });
     one(chosen, "event")
 }
 
-pub(super) async fn payment(State(pages): State<Pages>, Path((tenant, id)): Path<(String, String)>) -> Response {
+pub(super) async fn payment(
+    State(pages): State<Pages>,
+    Path((tenant, id)): Path<(String, String)>,
+) -> Response {
     let found = pages.store.views().payments_by_id(Some(&tenant), &id).await;
     one(found.map(|payments| payments.into_iter().next()), "payment")
 }
@@ -119,7 +137,11 @@ pub(super) async fn reload(State(pages): State<Pages>) -> Response {
                 "detail": "the running configuration serves on; mend every fault and reload again",
                 "faults": faults,
             });
-            (StatusCode::UNPROCESSABLE_ENTITY, [("content-type", crate::problem::MEDIA_TYPE)], problem.to_string())
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                [("content-type", crate::problem::MEDIA_TYPE)],
+                problem.to_string(),
+            )
                 .into_response()
         }
     }
@@ -146,7 +168,10 @@ fn one<T: Serialize>(read: Result<Option<T>, ReadFailure>, what: &str) -> Respon
 }
 
 fn unreadable(failure: &dyn std::error::Error) -> Response {
-    let detail = Unreadable { detail: failure.to_string() }.to_string();
+    let detail = Unreadable {
+        detail: failure.to_string(),
+    }
+    .to_string();
     answer(&Problem {
         status: StatusCode::SERVICE_UNAVAILABLE,
         name: "store-unavailable",

@@ -36,45 +36,66 @@ impl Guard {
         if !self.listen.ip().is_loopback() {
             return true;
         }
-        let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+        let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+            return false;
+        };
         let name = without_port(host);
-        let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        let name = name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'))
+            .unwrap_or(name);
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
     fn knows_token(&self, headers: &HeaderMap) -> bool {
         if self.tokens.is_empty() {
             return true;
         }
-        let bearer = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
-            let (scheme, sent) = value.split_at_checked(7)?;
-            scheme.eq_ignore_ascii_case(b"bearer ").then_some(sent)
-        });
+        let bearer = headers
+            .get(AUTHORIZATION)
+            .map(HeaderValue::as_bytes)
+            .and_then(|value| {
+                let (scheme, sent) = value.split_at_checked(7)?;
+                scheme.eq_ignore_ascii_case(b"bearer ").then_some(sent)
+            });
         // Digests have one length, so the comparison does not tell the token's.
         let digest = |bytes: &[u8]| Sha256::digest(bytes);
         // Every token is tried: the time taken must not tell which one is in use.
         bearer.is_some_and(|sent| {
             let sent = digest(sent);
-            self.tokens.iter().fold(false, |known, token| known | bool::from(sent.ct_eq(&digest(token.expose()))))
+            self.tokens.iter().fold(false, |known, token| {
+                known | bool::from(sent.ct_eq(&digest(token.expose())))
+            })
         })
     }
 }
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some((name, port))
+            if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            name
+        }
         Some(_) | None => host,
     }
 }
 
 /// Turns away what a browser sends for the sake of a page from elsewhere.
-pub(super) async fn refuse_other_origins(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(super) async fn refuse_other_origins(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     let same_origin = match headers.get(ORIGIN) {
         None => true,
         Some(origin) => {
             let origin = origin.to_str().unwrap_or_default();
-            let origin = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            let origin = origin
+                .strip_prefix("http://")
+                .or_else(|| origin.strip_prefix("https://"));
             let host = headers.get(HOST).and_then(|host| host.to_str().ok());
             origin.is_some() && origin == host
         }
@@ -84,22 +105,43 @@ pub(super) async fn refuse_other_origins(State(guard): State<Arc<Guard>>, reques
     if same_origin && same_site && guard.knows_host(headers) {
         return next.run(request).await;
     }
-    refused(StatusCode::FORBIDDEN, "other-origin", "Not for other origins", "call the operator's side by its own address")
+    refused(
+        StatusCode::FORBIDDEN,
+        "other-origin",
+        "Not for other origins",
+        "call the operator's side by its own address",
+    )
 }
 
 /// Demands the token, where there is one.
-pub(super) async fn demand_token(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(super) async fn demand_token(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
     if guard.knows_token(request.headers()) {
         return next.run(request).await;
     }
     let detail = "send \"Authorization: Bearer TOKEN\" with the value of admin.token";
-    let mut response = refused(StatusCode::UNAUTHORIZED, "token-required", "A token is required", detail);
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    let mut response = refused(
+        StatusCode::UNAUTHORIZED,
+        "token-required",
+        "A token is required",
+        detail,
+    );
+    response
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
 
 fn refused(status: StatusCode, name: &'static str, title: &'static str, detail: &str) -> Response {
-    answer(&Problem { status, name, title, detail: detail.to_owned() })
+    answer(&Problem {
+        status,
+        name,
+        title,
+        detail: detail.to_owned(),
+    })
 }
 
 /// A problem as a response.
@@ -113,16 +155,32 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
+            .collect()
     }
 
     #[test]
     fn on_loopback_only_its_own_names_are_answered() {
         let guard = Guard::new("127.0.0.1:9443".parse().unwrap(), Vec::new());
-        for good in ["localhost", "LOCALHOST:9443", "127.0.0.1:9443", "127.0.0.1", "[::1]:9443", "[::1]"] {
+        for good in [
+            "localhost",
+            "LOCALHOST:9443",
+            "127.0.0.1:9443",
+            "127.0.0.1",
+            "[::1]:9443",
+            "[::1]",
+        ] {
             assert!(guard.knows_host(&headers(&[(HOST, good)])), "{good}");
         }
-        for bad in ["attacker.example", "localhost.attacker.example", "127.0.0.1.attacker.example:9443", "", "10.0.0.1"] {
+        for bad in [
+            "attacker.example",
+            "localhost.attacker.example",
+            "127.0.0.1.attacker.example:9443",
+            "",
+            "10.0.0.1",
+        ] {
             assert!(!guard.knows_host(&headers(&[(HOST, bad)])), "{bad}");
         }
         assert!(!guard.knows_host(&HeaderMap::new()));
@@ -130,12 +188,24 @@ mod tests {
 
     #[test]
     fn only_the_very_token_opens() {
-        let tokens = vec![Secret::new(b"other".to_vec()), Secret::new(b"s3cret".to_vec())];
+        let tokens = vec![
+            Secret::new(b"other".to_vec()),
+            Secret::new(b"s3cret".to_vec()),
+        ];
         let guard = Guard::new("0.0.0.0:9443".parse().unwrap(), tokens);
         assert!(guard.knows_token(&headers(&[(AUTHORIZATION, "Bearer s3cret")])));
         assert!(guard.knows_token(&headers(&[(AUTHORIZATION, "bearer s3cret")])));
-        for bad in ["Bearer s3cre", "Bearer s3cretX", "Bearer ", "s3cret", "Basic s3cret"] {
-            assert!(!guard.knows_token(&headers(&[(AUTHORIZATION, bad)])), "{bad}");
+        for bad in [
+            "Bearer s3cre",
+            "Bearer s3cretX",
+            "Bearer ",
+            "s3cret",
+            "Basic s3cret",
+        ] {
+            assert!(
+                !guard.knows_token(&headers(&[(AUTHORIZATION, bad)])),
+                "{bad}"
+            );
         }
         assert!(!guard.knows_token(&HeaderMap::new()));
     }

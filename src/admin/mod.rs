@@ -35,7 +35,9 @@ pub trait Operator: Send + Sync + 'static {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), Vec<Fault>>> + Send + '_>>;
 
     /// Every certificate that matters here, as `/api/certificates` lists them.
-    fn certificates(&self) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>>;
+    fn certificates(
+        &self,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>>;
 }
 
 /// The store did not give what was asked.
@@ -71,9 +73,16 @@ struct Pages {
 }
 
 /// The operator's routes.
-pub fn router(operator: Arc<dyn Operator>, store: Arc<Store>, exporter: Exporter, guard: Guard) -> Router {
+pub fn router(
+    operator: Arc<dyn Operator>,
+    store: Arc<Store>,
+    exporter: Exporter,
+    guard: Guard,
+) -> Router {
     let guard = Arc::new(guard);
-    let open = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
+    let open = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz));
     let guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/api/events", get(api::events))
@@ -83,10 +92,20 @@ pub fn router(operator: Arc<dyn Operator>, store: Arc<Store>, exporter: Exporter
         .route("/api/refusals", get(api::refusals))
         .route("/api/certificates", get(api::certificates))
         .route("/api/reload", post(api::reload))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&guard), guard::demand_token));
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&guard),
+            guard::demand_token,
+        ));
     open.merge(guarded)
-        .layer(middleware::from_fn_with_state(guard, guard::refuse_other_origins))
-        .with_state(Pages { operator, store, exporter })
+        .layer(middleware::from_fn_with_state(
+            guard,
+            guard::refuse_other_origins,
+        ))
+        .with_state(Pages {
+            operator,
+            store,
+            exporter,
+        })
 }
 
 /// The process answers: nothing more.
@@ -96,7 +115,11 @@ async fn healthz() -> &'static str {
 
 async fn readyz(State(pages): State<Pages>) -> Response {
     let readiness = pages.operator.readiness();
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, axum::Json(readiness)).into_response()
 }
 

@@ -9,7 +9,8 @@ use super::output::{self, Outcome, complain, json_line, say};
 use crate::ca::{CaFault, Order, PrivateCa, ServerName};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::x509::{
-    CertificateReport, CertificateRole, DistinguishedName, Leaf, SigningRequest, decode_certificates, decode_signing_request,
+    CertificateReport, CertificateRole, DistinguishedName, Leaf, SigningRequest,
+    decode_certificates, decode_signing_request,
 };
 
 /// How long a leaf lives when nobody says.
@@ -91,9 +92,22 @@ impl Certs {
         let now = Timestamp::now();
         let done = match self.command {
             CertsCommand::Init { out, subject, days } => init(&out, &subject, days, now),
-            CertsCommand::Issue { ca, subject, out, days, csr, server } => {
-                issue(&ca, subject.as_deref(), &out, days, csr.as_deref(), &server, now)
-            }
+            CertsCommand::Issue {
+                ca,
+                subject,
+                out,
+                days,
+                csr,
+                server,
+            } => issue(
+                &ca,
+                subject.as_deref(),
+                &out,
+                days,
+                csr.as_deref(),
+                &server,
+                now,
+            ),
             CertsCommand::Inspect { file, json } => inspect(&file, json, place, environment, now),
             CertsCommand::Revoke { ca, file } => revoke(&ca, file.as_deref(), now),
         };
@@ -125,14 +139,27 @@ fn issue(
 ) -> Result<(), Failed> {
     let request = csr
         .map(|path| {
-            let unusable = |what: String| Failed(format!("{}: {what}; give a PKCS #10 request in PEM or DER", path.display()));
+            let unusable = |what: String| {
+                Failed(format!(
+                    "{}: {what}; give a PKCS #10 request in PEM or DER",
+                    path.display()
+                ))
+            };
             let file = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
             let der = decode_signing_request(&file).map_err(|fault| unusable(fault.to_string()))?;
             SigningRequest::decode(&der).map_err(|fault| unusable(output::chain(&fault)))
         })
         .transpose()?;
-    let server_names = server.iter().map(|name| name.parse()).collect::<Result<Vec<ServerName>, CaFault>>()?;
-    let order = Order { subject: subject.map(name).transpose()?, days, request, server_names };
+    let server_names = server
+        .iter()
+        .map(|name| name.parse())
+        .collect::<Result<Vec<ServerName>, CaFault>>()?;
+    let order = Order {
+        subject: subject.map(name).transpose()?,
+        days,
+        request,
+        server_names,
+    };
     let issued = PrivateCa::open(ca)?.issue(&order, now)?;
     let (certificate, key) = issued.write(out)?;
     say(&format!("{}", certificate.display()));
@@ -147,11 +174,22 @@ fn revoke(ca: &Path, file: Option<&Path>, now: Timestamp) -> Result<(), Failed> 
     // Of a chain only the leaf is meant.
     let leaves: Vec<Leaf> = leaves.into_iter().take(1).collect();
     let revocation = PrivateCa::revoke(ca, &leaves, now)?;
-    say(&format!("{}: {} added; renew it before {:.0}", revocation.path.display(), revocation.added, revocation.next_update));
+    say(&format!(
+        "{}: {} added; renew it before {:.0}",
+        revocation.path.display(),
+        revocation.added,
+        revocation.next_update
+    ));
     Ok(())
 }
 
-fn inspect(file: &Path, json: bool, place: &ConfigFile, environment: &Environment, now: Timestamp) -> Result<(), Failed> {
+fn inspect(
+    file: &Path,
+    json: bool,
+    place: &ConfigFile,
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<(), Failed> {
     let config = Config::load(place, environment, now);
     for leaf in read(file)? {
         let mut report = CertificateReport::of(&leaf);
@@ -159,7 +197,11 @@ fn inspect(file: &Path, json: bool, place: &ConfigFile, environment: &Environmen
         if report.role == CertificateRole::Client {
             match &config {
                 Ok(config) => {
-                    let producers: Vec<_> = config.snapshot.directory().claimed(leaf.subject()).collect();
+                    let producers: Vec<_> = config
+                        .snapshot
+                        .directory()
+                        .claimed(leaf.subject())
+                        .collect();
                     if let [producer, ..] = producers.as_slice() {
                         report.producer = Some(producer.name.to_string());
                         report.tenant_id = Some(producer.tenant.to_string());
@@ -186,14 +228,27 @@ fn explain_mapping(config: &Config, leaf: &Leaf, now: Timestamp) -> String {
     let snapshot = &config.snapshot;
     let producers: Vec<_> = snapshot.directory().claimed(leaf.subject()).collect();
     if producers.is_empty() {
-        let known: Vec<String> =
-            snapshot.directory().producers().iter().map(|producer| producer.subject.to_string()).collect();
-        return format!("to nobody: no producer has this subject (configured: {})", known.join(" | "));
+        let known: Vec<String> = snapshot
+            .directory()
+            .producers()
+            .iter()
+            .map(|producer| producer.subject.to_string())
+            .collect();
+        return format!(
+            "to nobody: no producer has this subject (configured: {})",
+            known.join(" | ")
+        );
     }
     let mut lines = Vec::new();
     for producer in producers {
-        let path = producer.path.as_deref().unwrap_or("every path of server.paths");
-        let mut line = format!("tenant {}, producer {}, on {path}", producer.tenant, producer.name);
+        let path = producer
+            .path
+            .as_deref()
+            .unwrap_or("every path of server.paths");
+        let mut line = format!(
+            "tenant {}, producer {}, on {path}",
+            producer.tenant, producer.name
+        );
         if !producer.pins.is_empty() && !producer.pins.contains(&leaf.spki()) {
             line.push_str("; refused: its key is none of the pinned");
         }
@@ -201,7 +256,11 @@ fn explain_mapping(config: &Config, leaf: &Leaf, now: Timestamp) -> String {
     }
     let chain = [leaf.der().to_vec().into()];
     if let Err(refusal) = snapshot.trust().verify(&chain, now) {
-        lines.push(format!("the handshake would refuse it: {}: {}", refusal.reason.as_str(), refusal.detail));
+        lines.push(format!(
+            "the handshake would refuse it: {}: {}",
+            refusal.reason.as_str(),
+            refusal.detail
+        ));
     }
     lines.join("\n            ")
 }
@@ -216,27 +275,52 @@ fn print(report: &CertificateReport, mapping: &str) {
     line("subject", &report.subject);
     line("issuer", &report.issuer);
     line("serial", &report.serial);
-    line("valid", &format!("{:.0} to {:.0}", report.not_before, report.not_after));
+    line(
+        "valid",
+        &format!("{:.0} to {:.0}", report.not_before, report.not_after),
+    );
     line("version", &report.version.to_string());
     line("key", &report.key);
     line("names", &report.subject_alt_names.join(", "));
-    line("key usage", &report.key_usage.as_ref().map(|uses| uses.join(", ")).unwrap_or_default());
-    line("purposes", &report.extended_key_usage.as_ref().map(|uses| uses.join(", ")).unwrap_or_default());
+    line(
+        "key usage",
+        &report
+            .key_usage
+            .as_ref()
+            .map(|uses| uses.join(", "))
+            .unwrap_or_default(),
+    );
+    line(
+        "purposes",
+        &report
+            .extended_key_usage
+            .as_ref()
+            .map(|uses| uses.join(", "))
+            .unwrap_or_default(),
+    );
     line("sha256", &report.sha256);
     line("pin", &format!("sha256:{}", report.spki_sha256));
     line("maps to", mapping);
 }
 
 fn read(path: &Path) -> Result<Vec<Leaf>, Failed> {
-    let unusable = |what: String| Failed(format!("{}: {what}; give a certificate in PEM or DER", path.display()));
+    let unusable = |what: String| {
+        Failed(format!(
+            "{}: {what}; give a certificate in PEM or DER",
+            path.display()
+        ))
+    };
     let file = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
     let ders = decode_certificates(&file).map_err(|fault| unusable(output::chain(&fault)))?;
     if ders.is_empty() {
         return Err(unusable("there is no certificate in it".to_owned()));
     }
-    ders.iter().map(|der| Leaf::decode(der).map_err(|fault| unusable(output::chain(&fault)))).collect()
+    ders.iter()
+        .map(|der| Leaf::decode(der).map_err(|fault| unusable(output::chain(&fault))))
+        .collect()
 }
 
 fn name(text: &str) -> Result<DistinguishedName, Failed> {
-    DistinguishedName::parse_as_encoded(text).map_err(|fault| Failed(format!("--subject \"{text}\": {fault}; {}", fault.mend())))
+    DistinguishedName::parse_as_encoded(text)
+        .map_err(|fault| Failed(format!("--subject \"{text}\": {fault}; {}", fault.mend())))
 }

@@ -69,7 +69,11 @@ impl Check {
             });
         }
         self.print(&findings, place);
-        if findings.iter().any(|finding| finding.level == "fault") { Outcome::Failed } else { Outcome::Done }
+        if findings.iter().any(|finding| finding.level == "fault") {
+            Outcome::Failed
+        } else {
+            Outcome::Done
+        }
     }
 
     fn print(&self, findings: &[Finding], place: &ConfigFile) {
@@ -77,11 +81,17 @@ impl Check {
             findings.iter().for_each(json_line);
             return;
         }
-        let faults = findings.iter().filter(|finding| finding.level == "fault").count();
+        let faults = findings
+            .iter()
+            .filter(|finding| finding.level == "fault")
+            .count();
         if !findings.is_empty() {
             let mut table = Table::new(["LEVEL", "WHERE", "KEY", "WHAT", "MEND"]);
             for finding in findings {
-                let line = finding.line.map(|line| format!(":{line}")).unwrap_or_default();
+                let line = finding
+                    .line
+                    .map(|line| format!(":{line}"))
+                    .unwrap_or_default();
                 table.row([
                     finding.level.to_owned(),
                     format!("{}{line}", finding.file),
@@ -94,7 +104,10 @@ impl Check {
             say("");
         }
         let warnings = findings.len() - faults;
-        say(&format!("{}: {faults} faults, {warnings} warnings", place.path().display()));
+        say(&format!(
+            "{}: {faults} faults, {warnings} warnings",
+            place.path().display()
+        ));
     }
 }
 
@@ -103,7 +116,9 @@ fn look_into(url: &Url) -> Result<(), String> {
     let views = match Views::open(url) {
         Ok(views) => views,
         Err(StoreFault::NoStore { path }) => {
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let directory = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
             return match directory {
                 Some(directory) if !directory.is_dir() => Err(format!(
                     "the directory {} does not exist; make it: mkdir -p {}",
@@ -115,7 +130,16 @@ fn look_into(url: &Url) -> Result<(), String> {
         }
         Err(fault) => return Err(output::chain(&fault)),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let filter = Filter { limit: 1, ..Filter::default() };
-    runtime.block_on(views.events(filter)).map(drop).map_err(|failure| output::chain(&failure))
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let filter = Filter {
+        limit: 1,
+        ..Filter::default()
+    };
+    runtime
+        .block_on(views.events(filter))
+        .map(drop)
+        .map_err(|failure| output::chain(&failure))
 }

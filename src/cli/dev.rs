@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::output::{self, Outcome, complain, say};
 use super::{serve, unusable};
 use crate::ca::{CaFault, Order, PrivateCa, ServerName, write_new_secret};
-use crate::config::{Config, ConfigFile, TEMPLATE, Environment};
+use crate::config::{Config, ConfigFile, Environment, TEMPLATE};
 use crate::server::Announced;
 use crate::x509::{DistinguishedName, NameFault};
 
@@ -33,7 +33,10 @@ enum DevFailure {
     #[error("a built-in name can not be read")]
     Name(#[from] NameFault),
     #[error("{} can not be written", path.display())]
-    Write { path: PathBuf, source: std::io::Error },
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 impl Dev {
@@ -44,7 +47,9 @@ impl Dev {
             Some(_) | None => PathBuf::from("."),
         };
         match make(&home, place.path(), Timestamp::now()) {
-            Ok(made) => made.iter().for_each(|path| say(&format!("made {}", path.display()))),
+            Ok(made) => made
+                .iter()
+                .for_each(|path| say(&format!("made {}", path.display()))),
             Err(failure) => {
                 complain(&format!("countersign: {}", output::chain(&failure)));
                 return Outcome::Failed;
@@ -55,9 +60,19 @@ impl Dev {
             Ok(config) => config,
             Err(faults) => return unusable(&faults),
         };
-        let path = config.server.paths.first().map_or_else(|| "/".to_owned(), ToString::to_string);
-        let hint = Hint { home, file: place.path().to_owned(), path };
-        serve::serve(config, &place, environment, |announced| hint.print(announced))
+        let path = config
+            .server
+            .paths
+            .first()
+            .map_or_else(|| "/".to_owned(), ToString::to_string);
+        let hint = Hint {
+            home,
+            file: place.path().to_owned(),
+            path,
+        };
+        serve::serve(config, &place, environment, |announced| {
+            hint.print(announced)
+        })
     }
 }
 
@@ -76,7 +91,12 @@ fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevF
         None
     } else {
         made.extend([file("ca.crt"), file("ca.key")]);
-        Some(PrivateCa::init(&certs, DistinguishedName::parse_as_encoded(CA_SUBJECT)?, CA_DAYS, now)?)
+        Some(PrivateCa::init(
+            &certs,
+            DistinguishedName::parse_as_encoded(CA_SUBJECT)?,
+            CA_DAYS,
+            now,
+        )?)
     };
     let issue = |order: &Order, prefix: &str| -> Result<Vec<PathBuf>, DevFailure> {
         let issued = match &ca {
@@ -88,13 +108,32 @@ fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevF
     };
     if !file("server.crt").exists() {
         let names = ["localhost", "127.0.0.1", "::1"];
-        let server_names = names.iter().map(|name| name.parse()).collect::<Result<Vec<ServerName>, CaFault>>()?;
+        let server_names = names
+            .iter()
+            .map(|name| name.parse())
+            .collect::<Result<Vec<ServerName>, CaFault>>()?;
         let subject = Some(DistinguishedName::parse_as_encoded(SERVER_SUBJECT)?);
-        made.extend(issue(&Order { subject, days: LEAF_DAYS, request: None, server_names }, "server")?);
+        made.extend(issue(
+            &Order {
+                subject,
+                days: LEAF_DAYS,
+                request: None,
+                server_names,
+            },
+            "server",
+        )?);
     }
     if !file("producer.crt").exists() {
         let subject = Some(DistinguishedName::parse_as_encoded(PRODUCER_SUBJECT)?);
-        made.extend(issue(&Order { subject, days: LEAF_DAYS, request: None, server_names: Vec::new() }, "producer")?);
+        made.extend(issue(
+            &Order {
+                subject,
+                days: LEAF_DAYS,
+                request: None,
+                server_names: Vec::new(),
+            },
+            "producer",
+        )?);
     }
     if !file("producer.secret").exists() {
         write_new_secret(&file("producer.secret"))?;
@@ -102,7 +141,8 @@ fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevF
     }
     if !config.exists() {
         let mut new = std::fs::File::create_new(config).map_err(write_failed(config))?;
-        new.write_all(TEMPLATE.as_bytes()).map_err(write_failed(config))?;
+        new.write_all(TEMPLATE.as_bytes())
+            .map_err(write_failed(config))?;
         made.push(config.to_owned());
     }
     let data = home.join("data");
@@ -125,21 +165,33 @@ impl Hint {
         let program = std::env::current_exe().ok();
         let here = std::env::current_dir().ok();
         let shown = |path: &Path| {
-            let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+            let relative = here
+                .as_deref()
+                .and_then(|here| path.strip_prefix(here).ok());
             relative.unwrap_or(path).display().to_string()
         };
-        let program = program.as_deref().map_or_else(|| "countersign".to_owned(), shown);
+        let program = program
+            .as_deref()
+            .map_or_else(|| "countersign".to_owned(), shown);
         let config = if self.file == Path::new("countersign.toml") {
             String::new()
         } else {
             format!(" --config {}", self.file.display())
         };
         let certs = self.home.join("certs");
-        let certs = certs.strip_prefix(".").unwrap_or(&certs).display().to_string();
+        let certs = certs
+            .strip_prefix(".")
+            .unwrap_or(&certs)
+            .display()
+            .to_string();
         let port = announced.server.port();
         let url = format!("https://{}:{port}{}", host(announced.server), self.path);
         // `send` knows the default address by itself.
-        let to = if port == 8443 && self.path == "/webhooks/payments" { String::new() } else { format!(" --url {url}") };
+        let to = if port == 8443 && self.path == "/webhooks/payments" {
+            String::new()
+        } else {
+            format!(" --url {url}")
+        };
         say(&format!(
             "
 Try it from another terminal, in this folder:

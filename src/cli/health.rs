@@ -30,7 +30,10 @@ impl Health {
             Ok(admin) => admin.listen,
             Err(faults) => return unusable(&faults),
         };
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
             Ok(runtime) => runtime,
             Err(error) => return failed(&error),
         };
@@ -38,14 +41,21 @@ impl Health {
         match runtime.block_on(tokio::time::timeout(WAIT, ask(reachable(listen), path))) {
             Ok(Ok((status, body))) => {
                 say(body.trim());
-                if status.is_success() { Outcome::Done } else { Outcome::Failed }
+                if status.is_success() {
+                    Outcome::Done
+                } else {
+                    Outcome::Failed
+                }
             }
             Ok(Err(error)) => {
                 complain(&format!("countersign: http://{listen}{path}: {error}"));
                 Outcome::Failed
             }
             Err(_elapsed) => {
-                complain(&format!("countersign: http://{listen}{path}: no answer in {} s", WAIT.as_secs()));
+                complain(&format!(
+                    "countersign: http://{listen}{path}: no answer in {} s",
+                    WAIT.as_secs()
+                ));
                 Outcome::Failed
             }
         }
@@ -65,14 +75,23 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn ask(address: SocketAddr, path: &str) -> Result<(http::StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
+async fn ask(
+    address: SocketAddr,
+    path: &str,
+) -> Result<(http::StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
-    let request = http::Request::get(path).header("host", address.to_string()).body(Empty::<Bytes>::new())?;
+    let request = http::Request::get(path)
+        .header("host", address.to_string())
+        .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await?.to_bytes();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES)
+        .collect()
+        .await?
+        .to_bytes();
     driver.abort();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -56,8 +56,14 @@ impl Events {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
         with_views(place, environment, async |views| match self.command {
             Lookup::List(selection) => {
-                let heads = ["RECEIVED", "TENANT", "PRODUCER", "EVENT", "TYPE", "PAYMENT", "VERDICT", "EFFECT", "AGAIN"];
-                list(&selection, heads, event_row, async |filter| views.events(filter).await).await
+                let heads = [
+                    "RECEIVED", "TENANT", "PRODUCER", "EVENT", "TYPE", "PAYMENT", "VERDICT",
+                    "EFFECT", "AGAIN",
+                ];
+                list(&selection, heads, event_row, async |filter| {
+                    views.events(filter).await
+                })
+                .await
             }
             Lookup::Show { id, tenant, json } => {
                 let found = views.events_by_id(tenant.as_deref(), &id).await?;
@@ -71,8 +77,21 @@ impl Payments {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
         with_views(place, environment, async |views| match self.command {
             Lookup::List(selection) => {
-                let heads = ["TENANT", "PAYMENT", "STATUS", "AMOUNT", "REFUNDED", "CURRENCY", "OCCURRED", "LAST EVENT", "EVENTS"];
-                list(&selection, heads, payment_row, async |filter| views.payments(filter).await).await
+                let heads = [
+                    "TENANT",
+                    "PAYMENT",
+                    "STATUS",
+                    "AMOUNT",
+                    "REFUNDED",
+                    "CURRENCY",
+                    "OCCURRED",
+                    "LAST EVENT",
+                    "EVENTS",
+                ];
+                list(&selection, heads, payment_row, async |filter| {
+                    views.payments(filter).await
+                })
+                .await
             }
             Lookup::Show { id, tenant, json } => {
                 let found = views.payments_by_id(tenant.as_deref(), &id).await?;
@@ -86,8 +105,21 @@ impl Refusals {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
         let ListOnly::List(selection) = self.command;
         with_views(place, environment, async |views| {
-            let heads = ["LAST SEEN", "SINCE", "COUNT", "GATE", "REASON", "PRODUCER", "SUBJECT", "ADDRESS", "DETAIL"];
-            list(&selection, heads, refusal_row, async |filter| views.refusals(filter).await).await
+            let heads = [
+                "LAST SEEN",
+                "SINCE",
+                "COUNT",
+                "GATE",
+                "REASON",
+                "PRODUCER",
+                "SUBJECT",
+                "ADDRESS",
+                "DETAIL",
+            ];
+            list(&selection, heads, refusal_row, async |filter| {
+                views.refusals(filter).await
+            })
+            .await
         })
     }
 }
@@ -101,13 +133,18 @@ fn with_views(
         Ok(store) => store,
         Err(faults) => return unusable(&faults),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
     runtime.block_on(async {
         match Views::open(&store.url) {
-            Ok(views) => command(&views).await.unwrap_or_else(|failure| failed(&failure)),
+            Ok(views) => command(&views)
+                .await
+                .unwrap_or_else(|failure| failed(&failure)),
             Err(fault) => failed(&fault),
         }
     })
@@ -121,15 +158,30 @@ async fn list<T: Serialize, const N: usize>(
     read: impl AsyncFn(Filter) -> Result<Page<T>, ReadFailure>,
 ) -> Result<Outcome, ReadFailure> {
     let mut table = Table::new(heads);
-    let mut left = if selection.limit == 0 { u64::MAX } else { selection.limit };
+    let mut left = if selection.limit == 0 {
+        u64::MAX
+    } else {
+        selection.limit
+    };
     let mut after: Option<Cursor> = None;
     while left > 0 {
-        let limit = usize::try_from(left).unwrap_or(usize::MAX).min(Filter::LIMIT_MAX);
-        let filter = Filter { tenant: selection.tenant.clone(), since: selection.since, after, limit };
+        let limit = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(Filter::LIMIT_MAX);
+        let filter = Filter {
+            tenant: selection.tenant.clone(),
+            since: selection.since,
+            after,
+            limit,
+        };
         let page = read(filter).await?;
         left = left.saturating_sub(page.items.len() as u64);
         for item in &page.items {
-            if selection.json { json_line(item) } else { table.row(row(item)) }
+            if selection.json {
+                json_line(item)
+            } else {
+                table.row(row(item))
+            }
         }
         after = page.next;
         if after.is_none() {
@@ -145,7 +197,10 @@ async fn list<T: Serialize, const N: usize>(
 /// Prints what was found under an id; several only where several tenants or producers have it.
 fn show<T: Serialize>(found: &[T], json: bool, id: &str, what: &str) -> Outcome {
     if found.is_empty() {
-        complain(&format!("countersign: there is no {what} \"{}\"", printable(id)));
+        complain(&format!(
+            "countersign: there is no {what} \"{}\"",
+            printable(id)
+        ));
         return Outcome::Failed;
     }
     for object in found {
@@ -189,7 +244,10 @@ fn payment_row(payment: &PaymentView) -> [String; 9] {
         number(payment.amount_minor),
         number(payment.amount_refunded_minor),
         text(payment.currency.as_ref()),
-        payment.occurred_at.as_ref().map_or_else(|| "-".to_owned(), |time| format!("{:.0}", time.0)),
+        payment
+            .occurred_at
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |time| format!("{:.0}", time.0)),
         text(payment.last_event_id.as_ref()),
         payment.events.to_string(),
     ]

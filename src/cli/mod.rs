@@ -26,7 +26,13 @@ pub use output::Outcome;
 /// Receives payment webhooks over mutual TLS: checks who sends, checks the signature, keeps each event once, and
 /// follows the payment.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "countersign",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     /// The configuration file.
     #[arg(long, global = true, value_name = "FILE")]
@@ -82,7 +88,11 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {
-            let code = if usage.use_stderr() { Outcome::Unusable } else { Outcome::Done };
+            let code = if usage.use_stderr() {
+                Outcome::Unusable
+            } else {
+                Outcome::Done
+            };
             // Nobody is left to tell that standard error is closed.
             let _closed = usage.print();
             return code.into();

@@ -37,7 +37,10 @@ pub(super) fn log(environment: &Environment) {
         Some("json") => LogFormat::Json,
         Some(_) | None => LogFormat::Text,
     };
-    telemetry::log_to_stderr(environment.text("COUNTERSIGN_LOG").unwrap_or("info"), format);
+    telemetry::log_to_stderr(
+        environment.text("COUNTERSIGN_LOG").unwrap_or("info"),
+        format,
+    );
 }
 
 /// Prints a line to standard output. A reader that went away (`| head`) is no error.
@@ -83,7 +86,9 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new<const N: usize>(heads: [&str; N]) -> Self {
-        Self { rows: vec![heads.map(str::to_owned).to_vec()] }
+        Self {
+            rows: vec![heads.map(str::to_owned).to_vec()],
+        }
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
@@ -98,8 +103,11 @@ impl Table {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
-            let cells: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
             say(cells.join("  ").trim_end());
         }
     }
@@ -107,7 +115,15 @@ impl Table {
 
 /// A text from the wire as a terminal may show it: control characters escaped.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }
 
 /// Parses `--since`: RFC 3339, or an age (`90s`, `15m`, `24h`, `7d`).
@@ -115,8 +131,12 @@ pub(super) fn parse_since(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    let usage = || format!("\"{text}\" is no time: write 2026-01-31T08:00:00Z, or an age such as 15m, 24h, 7d");
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(usage)?;
+    let usage = || {
+        format!("\"{text}\" is no time: write 2026-01-31T08:00:00Z, or an age such as 15m, 24h, 7d")
+    };
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(usage)?;
     let seconds: i64 = match unit {
         "s" => 1,
         "m" => 60,
@@ -126,7 +146,9 @@ pub(super) fn parse_since(text: &str) -> Result<Timestamp, String> {
     };
     let age = number.parse::<u32>().map_err(|_not_a_number| usage())?;
     let age = SignedDuration::from_secs(i64::from(age).saturating_mul(seconds));
-    Timestamp::now().checked_sub(age).map_err(|_out_of_range| usage())
+    Timestamp::now()
+        .checked_sub(age)
+        .map_err(|_out_of_range| usage())
 }
 
 #[cfg(test)]

@@ -22,7 +22,11 @@ use crate::tls::client::Connector;
 #[derive(Debug, Args)]
 pub(super) struct Send {
     /// The receiver, and the path that takes deliveries
-    #[arg(long, value_name = "URL", default_value = "https://localhost:8443/webhooks/payments")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "https://localhost:8443/webhooks/payments"
+    )]
     url: String,
     /// The CA that vouches for the receiver
     #[arg(long, value_name = "FILE", default_value = "certs/ca.crt")]
@@ -37,7 +41,11 @@ pub(super) struct Send {
     #[arg(long, value_name = "NAME", default_value = "timestamped")]
     profile: String,
     /// The secret to sign with
-    #[arg(long, value_name = "file:FILE", default_value = "file:certs/producer.secret")]
+    #[arg(
+        long,
+        value_name = "file:FILE",
+        default_value = "file:certs/producer.secret"
+    )]
     secret: String,
     /// The body; default: a payment event with a fresh id
     #[arg(long, value_name = "FILE")]
@@ -58,14 +66,21 @@ impl<E: std::error::Error> From<E> for Failed {
 
 impl Send {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
             Ok(runtime) => runtime,
             Err(error) => return super::output::failed(&error),
         };
         match runtime.block_on(self.deliver(place, environment)) {
             Ok((answered, id)) => {
                 self.print(&answered, &id);
-                if answered.status.is_success() { Outcome::Done } else { Outcome::Failed }
+                if answered.status.is_success() {
+                    Outcome::Done
+                } else {
+                    Outcome::Failed
+                }
             }
             Err(Failed(text)) => {
                 complain(&format!("countersign: {text}"));
@@ -74,7 +89,11 @@ impl Send {
         }
     }
 
-    async fn deliver(&self, place: &ConfigFile, environment: &Environment) -> Result<(Answered, String), Failed> {
+    async fn deliver(
+        &self,
+        place: &ConfigFile,
+        environment: &Environment,
+    ) -> Result<(Answered, String), Failed> {
         let target = Target::parse(&self.url)?;
         let profile = profile(&self.profile, place, environment)?;
         let secret = secret(&self.secret, environment)?;
@@ -86,23 +105,48 @@ impl Send {
         };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION"))));
-        let request = Request { method: &Method::POST, path_and_query: &target.path_and_query, headers: &headers };
-        let settings = signature::Settings { url: Some(origin(&self.url)), ..signature::Settings::default() };
-        let signed = sign(&profile, &secret, &settings, &SignRequest { request, id: &id, now }, body)?;
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION"))),
+        );
+        let request = Request {
+            method: &Method::POST,
+            path_and_query: &target.path_and_query,
+            headers: &headers,
+        };
+        let settings = signature::Settings {
+            url: Some(origin(&self.url)),
+            ..signature::Settings::default()
+        };
+        let signed = sign(
+            &profile,
+            &secret,
+            &settings,
+            &SignRequest {
+                request,
+                id: &id,
+                now,
+            },
+            body,
+        )?;
         headers.extend(signed.headers);
 
         let key = Secret::new(read(&self.key)?);
         let connector = Connector::new(&read(&self.ca)?, Some((&read(&self.cert)?, &key)))?;
         let mut wire = Wire::open(&connector, &target).await?;
-        let answered = wire.post(&signed.path_and_query, &headers, signed.body).await?;
+        let answered = wire
+            .post(&signed.path_and_query, &headers, signed.body)
+            .await?;
         Ok((answered, id))
     }
 
     fn print(&self, answered: &Answered, id: &str) {
         let text = String::from_utf8_lossy(&answered.body);
         if self.json {
-            let request_id = answered.headers.get("x-request-id").and_then(|value| value.to_str().ok());
+            let request_id = answered
+                .headers
+                .get("x-request-id")
+                .and_then(|value| value.to_str().ok());
             json_line(&json!({
                 "status": answered.status.as_u16(),
                 "event_id": if self.body.is_none() { Some(id) } else { None },
@@ -113,7 +157,9 @@ impl Send {
         }
         say(&format!("{}", answered.status));
         if self.body.is_none() && answered.status.is_success() {
-            say(&format!("event {id}: see it with: countersign events show {id}"));
+            say(&format!(
+                "event {id}: see it with: countersign events show {id}"
+            ));
         }
         if !text.is_empty() {
             say(&printable(&text));
@@ -122,7 +168,11 @@ impl Send {
 }
 
 /// A profile of this name, the user's own before a built-in one.
-fn profile(name: &str, place: &ConfigFile, environment: &Environment) -> Result<Arc<Profile>, Failed> {
+fn profile(
+    name: &str,
+    place: &ConfigFile,
+    environment: &Environment,
+) -> Result<Arc<Profile>, Failed> {
     if let Ok(config) = Config::load(place, environment, Timestamp::now())
         && let Some(profile) = config.snapshot.profiles().get(name)
     {
@@ -130,7 +180,10 @@ fn profile(name: &str, place: &ConfigFile, environment: &Environment) -> Result<
     }
     builtin().get(name).cloned().ok_or_else(|| {
         let known: Vec<&str> = builtin().iter().map(|profile| profile.name()).collect();
-        Failed(format!("there is no profile \"{name}\"; built in are {}", known.join(", ")))
+        Failed(format!(
+            "there is no profile \"{name}\"; built in are {}",
+            known.join(", ")
+        ))
     })
 }
 
@@ -138,12 +191,17 @@ fn secret(reference: &str, environment: &Environment) -> Result<Secret, Failed> 
     let bytes = match SecretReference::from_str(reference)? {
         SecretReference::File(path) => read(&path)?,
         SecretReference::Env(name) => {
-            let value = environment.text(&name).ok_or_else(|| Failed(format!("the variable {name} is not set")))?;
+            let value = environment
+                .text(&name)
+                .ok_or_else(|| Failed(format!("the variable {name} is not set")))?;
             value.as_bytes().to_vec()
         }
     };
     // The first line: a file may hold several secrets.
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     if line.is_empty() {
         return Err(Failed(format!("{reference}: the secret is empty")));
     }
@@ -152,7 +210,10 @@ fn secret(reference: &str, environment: &Environment) -> Result<Secret, Failed> 
 
 fn read(path: &Path) -> Result<Vec<u8>, Failed> {
     std::fs::read(path).map_err(|error| {
-        Failed(format!("{}: {error}; `countersign dev` makes the files that the defaults name", path.display()))
+        Failed(format!(
+            "{}: {error}; `countersign dev` makes the files that the defaults name",
+            path.display()
+        ))
     })
 }
 
@@ -166,7 +227,8 @@ fn origin(url: &str) -> String {
 
 fn fresh_id(now: Timestamp) -> Result<String, Failed> {
     let mut random = [0_u8; 8];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_unspecified| Failed("no random bytes can be had".to_owned()))?;
+    aws_lc_rs::rand::fill(&mut random)
+        .map_err(|_unspecified| Failed("no random bytes can be had".to_owned()))?;
     Ok(format!("evt_{:x}{}", now.as_second(), hex::encode(random)))
 }
 

@@ -24,13 +24,23 @@ pub(super) fn serve(
     environment: &Environment,
     more: impl FnOnce(Announced),
 ) -> Outcome {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let start = Start { config, file: place.clone(), environment: environment.clone() };
+    let start = Start {
+        config,
+        file: place.clone(),
+        environment: environment.clone(),
+    };
     let served = runtime.block_on(server::serve(start, |announced| {
-        say(&format!("countersign: listening on https://{}", announced.server));
+        say(&format!(
+            "countersign: listening on https://{}",
+            announced.server
+        ));
         say(&format!("countersign: admin on http://{}", announced.admin));
         more(announced);
     }));
@@ -47,7 +57,10 @@ pub(super) fn migrate(place: &ConfigFile, environment: &Environment) -> Outcome 
         Ok(store) => store,
         Err(faults) => return unusable(&faults),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };

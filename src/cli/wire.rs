@@ -31,18 +31,31 @@ pub(super) struct NotATarget {
 
 impl Target {
     pub(super) fn parse(url: &str) -> Result<Self, NotATarget> {
-        let wrong = || NotATarget { url: url.to_owned() };
+        let wrong = || NotATarget {
+            url: url.to_owned(),
+        };
         let uri: Uri = url.parse().map_err(|_invalid| wrong())?;
         if uri.scheme_str() != Some("https") {
             return Err(wrong());
         }
         let host = uri.host().ok_or_else(wrong)?.to_owned();
-        let path_and_query = uri.path_and_query().map_or("/", |whole| whole.as_str()).to_owned();
-        Ok(Self { host, port: uri.port_u16().unwrap_or(443), path_and_query })
+        let path_and_query = uri
+            .path_and_query()
+            .map_or("/", |whole| whole.as_str())
+            .to_owned();
+        Ok(Self {
+            host,
+            port: uri.port_u16().unwrap_or(443),
+            path_and_query,
+        })
     }
 
     fn authority(&self) -> String {
-        if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+        if self.port == 443 {
+            self.host.clone()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -76,10 +89,14 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) async fn open(connector: &Connector, target: &Target) -> Result<Self, WireFailure> {
         let stream = connector.connect(&target.host, target.port).await?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| WireFailure::Http(error.into()))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| WireFailure::Http(error.into()))?;
         tokio::spawn(connection);
-        Ok(Self { sender, authority: target.authority() })
+        Ok(Self {
+            sender,
+            authority: target.authority(),
+        })
     }
 
     /// Whether another request may be sent.
@@ -104,7 +121,11 @@ impl Wire {
             let response = self.sender.send_request(request).await?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES).collect().await?.to_bytes();
-            Ok(Answered { status: head.status, headers: head.headers, body })
+            Ok(Answered {
+                status: head.status,
+                headers: head.headers,
+                body,
+            })
         };
         match tokio::time::timeout(WAIT, exchange).await {
             Ok(answered) => answered.map_err(WireFailure::Http),

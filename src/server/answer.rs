@@ -27,9 +27,24 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn new(status: StatusCode, name: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        let problem = Problem { status, name, title, detail: detail.into() };
-        Self { problem, retry_after: None, allow: None, afterwards: Afterwards::Keep }
+    fn new(
+        status: StatusCode,
+        name: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        let problem = Problem {
+            status,
+            name,
+            title,
+            detail: detail.into(),
+        };
+        Self {
+            problem,
+            retry_after: None,
+            allow: None,
+            afterwards: Afterwards::Keep,
+        }
     }
 
     fn and_close(mut self) -> Self {
@@ -40,7 +55,10 @@ impl Answer {
     /// A failure of ours: the sender is asked to come again after `seconds`.
     fn unavailable(name: &'static str, detail: &str, seconds: u32) -> Self {
         let title = "The delivery could not be kept";
-        Self { retry_after: Some(seconds), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, name, title, detail) }
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, name, title, detail)
+        }
     }
 
     /// The problem's name.
@@ -60,37 +78,79 @@ impl Answer {
     }
 
     pub(super) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "No such path", "deliver to the exact path that was agreed upon: case, slashes and escapes count")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "No such path",
+            "deliver to the exact path that was agreed upon: case, slashes and escapes count",
+        )
     }
 
     pub(super) fn method_not_allowed() -> Self {
-        let answer = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Deliveries are posted", "send the event with POST");
-        Self { allow: Some("POST"), ..answer }
+        let answer = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Deliveries are posted",
+            "send the event with POST",
+        );
+        Self {
+            allow: Some("POST"),
+            ..answer
+        }
     }
 
     pub(super) fn body_too_large(limit: usize) -> Self {
         let detail = format!("send at most {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail).and_close()
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            "The body is too large",
+            detail,
+        )
+        .and_close()
     }
 
     pub(super) fn body_too_slow() -> Self {
         let detail = "send the whole body in time";
-        Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body did not arrive in time", detail).and_close()
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body-too-slow",
+            "The body did not arrive in time",
+            detail,
+        )
+        .and_close()
     }
 
     pub(super) fn body_unreadable() -> Self {
         let detail = "the body ended early, or its framing is broken";
-        Self::new(StatusCode::BAD_REQUEST, "body-unreadable", "The body could not be read", detail).and_close()
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "body-unreadable",
+            "The body could not be read",
+            detail,
+        )
+        .and_close()
     }
 
     pub(super) fn malformed_payload() -> Self {
-        let detail = "the signature holds, and the body was kept apart, but it is not a JSON object";
-        Self::new(StatusCode::BAD_REQUEST, "payload-malformed", "The body is not a JSON object", detail)
+        let detail =
+            "the signature holds, and the body was kept apart, but it is not a JSON object";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "payload-malformed",
+            "The body is not a JSON object",
+            detail,
+        )
     }
 
     pub(super) fn account_mismatch() -> Self {
         let detail = "the body names an account that is not the one bound to this producer";
-        Self::new(StatusCode::FORBIDDEN, "account-mismatch", "The delivery is for another account", detail)
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "account-mismatch",
+            "The delivery is for another account",
+            detail,
+        )
     }
 
     pub(super) fn shutting_down() -> Self {
@@ -98,7 +158,11 @@ impl Answer {
     }
 
     pub(super) fn request_too_slow() -> Self {
-        Self::unavailable("store-slow", "the delivery was not kept in time: send again", 2)
+        Self::unavailable(
+            "store-slow",
+            "the delivery was not kept in time: send again",
+            2,
+        )
     }
 
     pub(super) fn failed_within() -> Self {
@@ -113,15 +177,31 @@ impl From<&IdentityRefusal> for Answer {
             IdentityRefusal::CertificateNoLongerValid { .. } => {
                 let detail = "renew the client certificate, or connect again";
                 let title = "The client certificate is no longer valid here";
-                Self::new(StatusCode::FORBIDDEN, "certificate-no-longer-valid", title, detail).and_close()
+                Self::new(
+                    StatusCode::FORBIDDEN,
+                    "certificate-no-longer-valid",
+                    title,
+                    detail,
+                )
+                .and_close()
             }
             IdentityRefusal::UnknownProducer { .. } | IdentityRefusal::CutOff { .. } => {
                 let detail = "the certificate holds, but its subject is not one that may deliver here; ask the receiver's operator";
-                Self::new(StatusCode::FORBIDDEN, "unknown-producer", "Unknown producer", detail)
+                Self::new(
+                    StatusCode::FORBIDDEN,
+                    "unknown-producer",
+                    "Unknown producer",
+                    detail,
+                )
             }
             IdentityRefusal::PinMismatch { .. } => {
                 let detail = "the certificate's key is not one that was announced; ask the receiver's operator to pin it";
-                Self::new(StatusCode::FORBIDDEN, "pin-mismatch", "The key is not pinned", detail)
+                Self::new(
+                    StatusCode::FORBIDDEN,
+                    "pin-mismatch",
+                    "The key is not pinned",
+                    detail,
+                )
             }
         }
     }
@@ -129,21 +209,27 @@ impl From<&IdentityRefusal> for Answer {
 
 impl From<&SignatureRefusal> for Answer {
     fn from(refusal: &SignatureRefusal) -> Self {
-        let refused = |title, detail: &str| Self::new(StatusCode::UNAUTHORIZED, refusal.name(), title, detail);
+        let refused = |title, detail: &str| {
+            Self::new(StatusCode::UNAUTHORIZED, refusal.name(), title, detail)
+        };
         match refusal {
-            SignatureRefusal::Missing { .. } => {
-                refused("The delivery bears no signature", "sign the delivery as the agreed scheme demands")
-            }
-            SignatureRefusal::Malformed { .. } => {
-                refused("The signature can not be read", "write signature and timestamp in the agreed scheme's form, each once")
-            }
-            SignatureRefusal::Mismatch { .. } => {
-                refused("The signature does not match", "sign the exact bytes of the body with the agreed secret")
-            }
+            SignatureRefusal::Missing { .. } => refused(
+                "The delivery bears no signature",
+                "sign the delivery as the agreed scheme demands",
+            ),
+            SignatureRefusal::Malformed { .. } => refused(
+                "The signature can not be read",
+                "write signature and timestamp in the agreed scheme's form, each once",
+            ),
+            SignatureRefusal::Mismatch { .. } => refused(
+                "The signature does not match",
+                "sign the exact bytes of the body with the agreed secret",
+            ),
             SignatureRefusal::AccountMismatch => Self::account_mismatch(),
-            SignatureRefusal::TimestampOutsideTolerance { .. } => {
-                refused("The timestamp is too old or too new", "sign at the time of sending, with a clock that is right")
-            }
+            SignatureRefusal::TimestampOutsideTolerance { .. } => refused(
+                "The timestamp is too old or too new",
+                "sign at the time of sending, with a clock that is right",
+            ),
         }
     }
 }
@@ -151,15 +237,21 @@ impl From<&SignatureRefusal> for Answer {
 impl From<&InboxFailure> for Answer {
     fn from(failure: &InboxFailure) -> Self {
         match failure {
-            InboxFailure::QueueFull => Self::unavailable("queue-full", "too many deliveries wait: send again", 1),
+            InboxFailure::QueueFull => {
+                Self::unavailable("queue-full", "too many deliveries wait: send again", 1)
+            }
             InboxFailure::ShuttingDown => Self::shutting_down(),
-            InboxFailure::Unavailable { .. } => {
-                Self::unavailable("store-unavailable", "the store is out of reach: send again", 5)
-            }
+            InboxFailure::Unavailable { .. } => Self::unavailable(
+                "store-unavailable",
+                "the store is out of reach: send again",
+                5,
+            ),
             InboxFailure::TimedOut { .. } => Self::request_too_slow(),
-            InboxFailure::Commit { .. } | InboxFailure::Row { .. } => {
-                Self::unavailable("store-unavailable", "the store did not take the delivery: send again", 2)
-            }
+            InboxFailure::Commit { .. } | InboxFailure::Row { .. } => Self::unavailable(
+                "store-unavailable",
+                "the store did not take the delivery: send again",
+                2,
+            ),
         }
     }
 }

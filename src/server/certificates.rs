@@ -21,14 +21,25 @@ const LOOK_SECONDS: i64 = 60;
 /// The server's leaf, the anchors, and every client leaf that was seen.
 pub(super) async fn list(snapshot: &Snapshot, store: &Store) -> Result<Vec<Value>, Unreadable> {
     let seen = store.views().leaves_seen().await.map_err(|failure| {
-        let cause = failure.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        Unreadable { detail: format!("{failure}{cause}") }
+        let cause = failure
+            .source()
+            .map(|cause| format!(": {cause}"))
+            .unwrap_or_default();
+        Unreadable {
+            detail: format!("{failure}{cause}"),
+        }
     })?;
     let mut all = vec![ours("server", snapshot.tls().identity.leaf(), None)];
     for anchor in snapshot.trust().anchors() {
         let sha256 = anchor.sha256().to_string();
-        let used = seen.iter().filter(|leaf| leaf.anchor_sha256.as_deref() == Some(&sha256));
-        all.push(ours("trust_anchor", anchor, used.map(|leaf| leaf.last_seen.0).max()));
+        let used = seen
+            .iter()
+            .filter(|leaf| leaf.anchor_sha256.as_deref() == Some(&sha256));
+        all.push(ours(
+            "trust_anchor",
+            anchor,
+            used.map(|leaf| leaf.last_seen.0).max(),
+        ));
     }
     all.extend(seen.iter().map(client));
     Ok(all)
@@ -77,7 +88,13 @@ pub(super) struct Warnings {
 
 impl Warnings {
     /// Tells the metrics when each certificate ends, and the log once for each of the days before.
-    pub(super) async fn look(&mut self, snapshot: &Snapshot, store: &Store, meters: &Meters, now: Timestamp) {
+    pub(super) async fn look(
+        &mut self,
+        snapshot: &Snapshot,
+        store: &Store,
+        meters: &Meters,
+        now: Timestamp,
+    ) {
         if now.as_second() - self.looked < LOOK_SECONDS {
             return;
         }
@@ -89,21 +106,37 @@ impl Warnings {
         for crl in snapshot.trust().crls() {
             if let Some(end) = crl.next_update() {
                 meters.crl_ends(crl.issuer().to_string(), end.as_second());
-                self.warn(&format!("crl {}", crl.issuer()), "crl", &crl.issuer().to_string(), end, now);
+                self.warn(
+                    &format!("crl {}", crl.issuer()),
+                    "crl",
+                    &crl.issuer().to_string(),
+                    end,
+                    now,
+                );
             }
         }
         // The newest leaf of a producer is the one that counts, also if it has not called since.
-        let Ok(seen) = store.views().leaves_seen().await else { return };
+        let Ok(seen) = store.views().leaves_seen().await else {
+            return;
+        };
         let mut newest: HashMap<(&str, &str), &LeafSeen> = HashMap::new();
         for leaf in &seen {
-            let entry = newest.entry((&leaf.tenant_id, &leaf.producer)).or_insert(leaf);
+            let entry = newest
+                .entry((&leaf.tenant_id, &leaf.producer))
+                .or_insert(leaf);
             if leaf.not_after.0 > entry.not_after.0 {
                 *entry = leaf;
             }
         }
         for leaf in newest.into_values() {
             let end = leaf.not_after.0;
-            meters.certificate_ends("client", leaf.subject.clone(), leaf.serial.clone(), leaf.producer.clone(), end.as_second());
+            meters.certificate_ends(
+                "client",
+                leaf.subject.clone(),
+                leaf.serial.clone(),
+                leaf.producer.clone(),
+                end.as_second(),
+            );
             let whose = format!("{} of {}", leaf.producer, leaf.tenant_id);
             self.warn(&leaf.sha256, "client", &whose, end, now);
         }
@@ -112,13 +145,21 @@ impl Warnings {
     fn one(&mut self, meters: &Meters, role: &'static str, leaf: &Leaf, now: Timestamp) {
         let end = leaf.validity().not_after;
         let (subject, serial) = (leaf.subject().to_string(), leaf.serial().to_string());
-        meters.certificate_ends(role, subject.clone(), serial, String::new(), end.as_second());
+        meters.certificate_ends(
+            role,
+            subject.clone(),
+            serial,
+            String::new(),
+            end.as_second(),
+        );
         self.warn(&leaf.sha256().to_string(), role, &subject, end, now);
     }
 
     fn warn(&mut self, which: &str, role: &str, whose: &str, end: Timestamp, now: Timestamp) {
         let left = (end.as_second() - now.as_second()).div_euclid(DAY_SECONDS);
-        let Some(mark) = DAYS.into_iter().rev().find(|days| left <= *days) else { return };
+        let Some(mark) = DAYS.into_iter().rev().find(|days| left <= *days) else {
+            return;
+        };
         if self.said.get(which).is_some_and(|said| *said <= mark) {
             return;
         }

@@ -81,14 +81,21 @@ pub enum ServeFailure {
 
 /// Serves until SIGTERM or SIGINT. `announce` is called once, when deliveries are accepted.
 pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(), ServeFailure> {
-    let Start { config, file, environment } = start;
+    let Start {
+        config,
+        file,
+        environment,
+    } = start;
     tls::seed()?;
     let open_files = tls::raise_open_files(config.server.connections.connections);
     let exporter = Exporter::install()?;
     let store = Arc::new(Store::open(&config.store.url, config.store.limits).await?);
     let book = Arc::new(Book::new(REFUSAL_GROUPS));
     if let Err(failure) = store.load(&book).await {
-        tracing::warn!(error = &failure as &dyn std::error::Error, "refusals of earlier could not be read");
+        tracing::warn!(
+            error = &failure as &dyn std::error::Error,
+            "refusals of earlier could not be read"
+        );
     }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -99,7 +106,10 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
 
     let providers = listeners(&config)?;
     let desk_listener = bind("admin.listen", config.admin.listen, tls::ReusePort::No)?;
-    let announced = Announced { server: local_address(&providers)?, admin: desk_listener.local_addr()? };
+    let announced = Announced {
+        server: local_address(&providers)?,
+        admin: desk_listener.local_addr()?,
+    };
 
     let snapshot: Arc<Snapshot> = Arc::clone(&config.snapshot);
     let live: Arc<LiveCurrent> = Arc::new(Live::new(Current::new(snapshot)));
@@ -119,13 +129,23 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     let notifier = Notifier::new(environment.os("NOTIFY_SOCKET").map(ToOwned::to_owned));
     let guard = Guard::new(config.admin.listen, config.admin.tokens.clone());
     let reloader = Reloader::new(file, environment, &config, Timestamp::now());
-    let desk = Arc::new(Desk::new(reloader, Arc::clone(&live), acceptor.clone(), Arc::clone(&store)));
+    let desk = Arc::new(Desk::new(
+        reloader,
+        Arc::clone(&live),
+        acceptor.clone(),
+        Arc::clone(&store),
+    ));
 
     let (stopping, stopped) = watch::channel(());
     let mut ended = stopped.clone();
     let admin = tokio::spawn(serve_admin(
         desk_listener,
-        admin::router(Arc::clone(&desk) as Arc<dyn admin::Operator>, Arc::clone(&store), exporter.clone(), guard),
+        admin::router(
+            Arc::clone(&desk) as Arc<dyn admin::Operator>,
+            Arc::clone(&store),
+            exporter.clone(),
+            guard,
+        ),
         async move {
             let _gone = ended.changed().await;
         },
@@ -144,18 +164,31 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         let (notifier, desk) = (notifier.clone(), Arc::clone(&desk));
         async move {
             stop.await;
-            tracing::info!("stopping: no new connections; what is in flight has {} s", GRACE.as_secs());
+            tracing::info!(
+                "stopping: no new connections; what is in flight has {} s",
+                GRACE.as_secs()
+            );
             desk.drain();
             tell(&notifier, State::Stopping);
         }
     };
-    tls::serve(providers, acceptor, routes::providers(receiver), on_stop, GRACE).await?;
+    tls::serve(
+        providers,
+        acceptor,
+        routes::providers(receiver),
+        on_stop,
+        GRACE,
+    )
+    .await?;
 
     reloads.abort();
     pulse.abort();
     errands.abort();
     if let Err(cause) = store.flush(&book).await {
-        tracing::warn!(error = &*cause as &dyn std::error::Error, "the last refusals could not be written down");
+        tracing::warn!(
+            error = &*cause as &dyn std::error::Error,
+            "the last refusals could not be written down"
+        );
     }
     store.close().await;
     drop(stopping);
@@ -175,32 +208,62 @@ pub async fn serve_into<I: Inbox + 'static>(
     let providers = listeners(&config)?;
     announce(local_address(&providers)?);
     let live: Arc<LiveCurrent> = Arc::new(Live::new(Current::new(Arc::clone(&config.snapshot))));
-    let recorder = Arc::new(Recorder::new(Arc::clone(&live), Arc::new(Book::new(REFUSAL_GROUPS))));
+    let recorder = Arc::new(Recorder::new(
+        Arc::clone(&live),
+        Arc::new(Book::new(REFUSAL_GROUPS)),
+    ));
     let acceptor = Acceptor::new(
         Arc::clone(&live) as Arc<dyn tls::CurrentTrust>,
         Arc::clone(&recorder) as Arc<dyn tls::Observer>,
         config.server.connections.clone(),
         config.server.trusted_proxies.clone(),
     );
-    let receiver = Arc::new(Receiver::new(live, Arc::new(inbox), recorder, Arc::default()));
-    tls::serve(providers, acceptor, routes::providers(receiver), std::future::pending(), GRACE).await?;
+    let receiver = Arc::new(Receiver::new(
+        live,
+        Arc::new(inbox),
+        recorder,
+        Arc::default(),
+    ));
+    tls::serve(
+        providers,
+        acceptor,
+        routes::providers(receiver),
+        std::future::pending(),
+        GRACE,
+    )
+    .await?;
     Ok(())
 }
 
 fn listeners(config: &Config) -> Result<Vec<std::net::TcpListener>, ServeFailure> {
     let inherited = tls::inherited()?;
     if inherited.is_empty() {
-        return Ok(vec![bind("server.listen", config.server.listen, config.server.reuse_port)?]);
+        return Ok(vec![bind(
+            "server.listen",
+            config.server.listen,
+            config.server.reuse_port,
+        )?]);
     }
     Ok(inherited)
 }
 
-fn bind(key: &'static str, address: SocketAddr, reuse: tls::ReusePort) -> Result<std::net::TcpListener, ServeFailure> {
-    tls::listen(address, reuse).map_err(|source| ServeFailure::Listen { key, address, source })
+fn bind(
+    key: &'static str,
+    address: SocketAddr,
+    reuse: tls::ReusePort,
+) -> Result<std::net::TcpListener, ServeFailure> {
+    tls::listen(address, reuse).map_err(|source| ServeFailure::Listen {
+        key,
+        address,
+        source,
+    })
 }
 
 fn local_address(listeners: &[std::net::TcpListener]) -> io::Result<SocketAddr> {
-    listeners.first().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?.local_addr()
+    listeners
+        .first()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
+        .local_addr()
 }
 
 async fn serve_admin(
@@ -211,7 +274,11 @@ async fn serve_admin(
     let server = axum_server::from_tcp(listener)?;
     let handle = axum_server::Handle::new();
     let mut server = server.handle(handle.clone());
-    server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+    server
+        .http_builder()
+        .http1()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10));
     tokio::spawn(async move {
         stop.await;
         handle.graceful_shutdown(Some(PULSE));
@@ -233,7 +300,9 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 
 /// Reloads at SIGHUP, and when a file of the configuration has changed.
 async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return };
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+        return;
+    };
     let mut changes = desk.watch();
     loop {
         tokio::select! {

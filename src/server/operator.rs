@@ -28,7 +28,12 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(reloader: Reloader, live: Arc<LiveCurrent>, acceptor: Acceptor, store: Arc<Store>) -> Self {
+    pub(super) fn new(
+        reloader: Reloader,
+        live: Arc<LiveCurrent>,
+        acceptor: Acceptor,
+        store: Arc<Store>,
+    ) -> Self {
         Self {
             reloader,
             live,
@@ -52,9 +57,13 @@ impl Desk {
 
     /// Reads everything again and swaps it in whole, or leaves what serves as it was.
     pub(super) async fn reload_at(&self, now: Timestamp) -> Result<(), Vec<Fault>> {
-        let outcome = self.reloader.reload(now, |config| self.take_up(&config, now)).await;
+        let outcome = self
+            .reloader
+            .reload(now, |config| self.take_up(&config, now))
+            .await;
         let failing_since = self.reloader.status().failing_since;
-        self.meters.reloaded(failing_since.map(Timestamp::as_second));
+        self.meters
+            .reloaded(failing_since.map(Timestamp::as_second));
         if let Err(faults) = &outcome {
             for fault in faults {
                 tracing::error!("reload refused, the configuration before it serves on: {fault}");
@@ -67,12 +76,21 @@ impl Desk {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        self.acceptor.reconfigure(config.server.connections.clone(), config.server.trusted_proxies.clone());
+        self.acceptor.reconfigure(
+            config.server.connections.clone(),
+            config.server.trusted_proxies.clone(),
+        );
         let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
         self.live.swap(Arc::clone(&current));
         let closed = self.acceptor.connections().close_where(|peer| {
             let trusted = peer.recheck(current.snapshot.trust(), now).is_ok();
-            !trusted || current.snapshot.directory().claimed(peer.leaf().subject()).next().is_none()
+            !trusted
+                || current
+                    .snapshot
+                    .directory()
+                    .claimed(peer.leaf().subject())
+                    .next()
+                    .is_none()
         });
         tracing::info!(connections_closed = closed, "reloaded");
     }
@@ -85,7 +103,10 @@ impl Desk {
             beat.tick().await;
             let found = self.store.ready().await.map_err(|failure| {
                 let error: &dyn std::error::Error = &failure;
-                error.source().map_or_else(|| failure.to_string(), |cause| format!("{failure}: {cause}"))
+                error.source().map_or_else(
+                    || failure.to_string(),
+                    |cause| format!("{failure}: {cause}"),
+                )
             });
             let was_well = std::mem::replace(&mut *self.store_state(), found.clone()).is_ok();
             match (&found, was_well) {
@@ -93,16 +114,26 @@ impl Desk {
                 (Ok(()), false) => tracing::info!("the store takes deliveries again"),
                 (Err(_), false) | (Ok(()), true) => {}
             }
-            self.meters.ready(found.is_ok() && !self.draining.load(Ordering::Relaxed));
+            self.meters
+                .ready(found.is_ok() && !self.draining.load(Ordering::Relaxed));
             self.meters.connections(self.acceptor.connections().count());
             exporter.fold();
             let current = self.live.load();
-            warnings.look(&current.snapshot, &self.store, &self.meters, Timestamp::now()).await;
+            warnings
+                .look(
+                    &current.snapshot,
+                    &self.store,
+                    &self.meters,
+                    Timestamp::now(),
+                )
+                .await;
         }
     }
 
     fn store_state(&self) -> MutexGuard<'_, Result<(), String>> {
-        self.store_state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store_state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,7 +147,11 @@ impl Operator for Desk {
             ready: found.is_ok() && !draining,
             stopping: draining,
             store: found.err().unwrap_or_else(|| "ok".to_owned()),
-            reload: if faults.is_empty() { "ok".to_owned() } else { faults.join("\n") },
+            reload: if faults.is_empty() {
+                "ok".to_owned()
+            } else {
+                faults.join("\n")
+            },
             reload_failing_since: status.failing_since.map(|since| format!("{since:.3}")),
         }
     }
@@ -125,7 +160,9 @@ impl Operator for Desk {
         Box::pin(self.reload_at(Timestamp::now()))
     }
 
-    fn certificates(&self) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>> {
+    fn certificates(
+        &self,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>> {
         Box::pin(async move { certificates::list(&self.live.load().snapshot, &self.store).await })
     }
 }

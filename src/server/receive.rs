@@ -26,7 +26,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers one request on the providers' side.
 pub(super) async fn receive<I: Inbox + 'static>(
-    State(receiver): State<Arc<Receiver<I>>>, request: Request) -> Response {
+    State(receiver): State<Arc<Receiver<I>>>,
+    request: Request,
+) -> Response {
     let begun = Instant::now();
     let connection = request.extensions().get::<Connection>().cloned();
     let mut response = match deliver(&receiver, request, begun).await {
@@ -40,13 +42,21 @@ pub(super) async fn receive<I: Inbox + 'static>(
             answer.into_response()
         }
     };
-    response.headers_mut().insert(X_REQUEST_ID, receiver.request_id());
+    response
+        .headers_mut()
+        .insert(X_REQUEST_ID, receiver.request_id());
     receiver.meters.responded(response.status().as_u16());
-    receiver.meters.waited(Wait::Request, begun.elapsed().as_secs_f64());
+    receiver
+        .meters
+        .waited(Wait::Request, begun.elapsed().as_secs_f64());
     response
 }
 
-async fn deliver<I: Inbox>(receiver: &Receiver<I>, request: Request, begun: Instant) -> Result<Response, Answer> {
+async fn deliver<I: Inbox>(
+    receiver: &Receiver<I>,
+    request: Request,
+    begun: Instant,
+) -> Result<Response, Answer> {
     let now = Timestamp::now();
     let current = receiver.current();
     let (head, body) = request.into_parts();
@@ -63,7 +73,14 @@ async fn deliver<I: Inbox>(receiver: &Receiver<I>, request: Request, begun: Inst
     if let Some(challenge) = delivery.challenge() {
         return Ok(answer_challenge(challenge));
     }
-    let receipts = accept(receiver, &current, &delivery, now, begun + limits.request_timeout).await?;
+    let receipts = accept(
+        receiver,
+        &current,
+        &delivery,
+        now,
+        begun + limits.request_timeout,
+    )
+    .await?;
     acknowledge(receiver, &current, &delivery, &receipts, now)
 }
 
@@ -75,7 +92,10 @@ fn still_trusted<I>(
     now: Timestamp,
 ) -> Result<PeerCertificates, Answer> {
     // Our acceptor puts it there; a request without it did not come through a handshake, so it gets nothing.
-    let peer = head.extensions.get::<PeerCertificates>().ok_or_else(Answer::failed_within)?;
+    let peer = head
+        .extensions
+        .get::<PeerCertificates>()
+        .ok_or_else(Answer::failed_within)?;
     match peer.recheck(current.snapshot.trust(), now) {
         Ok(()) => Ok(peer.clone()),
         Err(source) => {
@@ -111,8 +131,16 @@ fn identify<I>(
 }
 
 /// The body, within its bounds of size and time.
-async fn read(body: Body, head: &Parts, bytes_max: usize, within: Duration) -> Result<Bytes, Answer> {
-    let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+async fn read(
+    body: Body,
+    head: &Parts,
+    bytes_max: usize,
+    within: Duration,
+) -> Result<Bytes, Answer> {
+    let announced = head
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(Answer::body_too_large(bytes_max));
     }
@@ -129,7 +157,9 @@ async fn read(body: Body, head: &Parts, bytes_max: usize, within: Duration) -> R
             Ok(Some(Ok(frame))) => frame,
         };
         // Trailers are no part of the body.
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         length = length.saturating_add(data.len());
         if length > bytes_max {
             return Err(Answer::body_too_large(bytes_max));
@@ -158,9 +188,19 @@ fn verify<I>(
     body: Bytes,
     now: Timestamp,
 ) -> Result<VerifiedDelivery, Answer> {
-    let verifier = current.snapshot.verifier(identified.producer().id).ok_or_else(Answer::failed_within)?;
-    let path_and_query = head.uri.path_and_query().map_or(head.uri.path(), |whole| whole.as_str());
-    let request = signature::Request { method: &head.method, path_and_query, headers: &head.headers };
+    let verifier = current
+        .snapshot
+        .verifier(identified.producer().id)
+        .ok_or_else(Answer::failed_within)?;
+    let path_and_query = head
+        .uri
+        .path_and_query()
+        .map_or(head.uri.path(), |whole| whole.as_str());
+    let request = signature::Request {
+        method: &head.method,
+        path_and_query,
+        headers: &head.headers,
+    };
     let verified = verifier.verify(identified.clone(), &request, body, now);
     receiver.watch_signature(&identified, &verified);
     verified.map_err(|refusal| {
@@ -188,7 +228,9 @@ async fn accept<I: Inbox>(
         Ok(kept) => kept,
         Err(_elapsed) => return Err(receiver.fail("request_timeout", Answer::request_too_slow())),
     };
-    receiver.meters.waited(Wait::Store, begun.elapsed().as_secs_f64());
+    receiver
+        .meters
+        .waited(Wait::Store, begun.elapsed().as_secs_f64());
     kept.map_err(|failure: InboxFailure| {
         receiver.log_failure(&failure);
         receiver.fail(failure.name(), Answer::from(&failure))
@@ -207,10 +249,13 @@ fn acknowledge<I>(
     if let Some(meters) = current.meters(identified.producer().id) {
         count(meters, receipts);
     }
-    let refused = delivery.items().iter().find_map(|item| match &item.verdict {
-        ItemVerdict::Verified(_) => None,
-        ItemVerdict::Refused(refusal) => Some(refusal),
-    });
+    let refused = delivery
+        .items()
+        .iter()
+        .find_map(|item| match &item.verdict {
+            ItemVerdict::Verified(_) => None,
+            ItemVerdict::Refused(refusal) => Some(refusal),
+        });
     if let Some(refusal) = refused {
         // The good items are kept; the sender comes again with all of them, of which those are then duplicates.
         return Err(receiver.refuse_signature(identified, refusal, now));
@@ -218,7 +263,10 @@ fn acknowledge<I>(
     if receipts.contains(&Receipt::Quarantined) {
         return Err(Answer::malformed_payload());
     }
-    let expected = current.snapshot.verifier(identified.producer().id).map(|verifier| verifier.profile().answer());
+    let expected = current
+        .snapshot
+        .verifier(identified.producer().id)
+        .map(|verifier| verifier.profile().answer());
     let mut response = Response::new(Body::empty());
     if let Some(expected) = expected {
         *response.status_mut() = expected.accepted;
@@ -244,17 +292,33 @@ fn count(meters: &ProducerMeters, receipts: &[Receipt]) {
 }
 
 /// A request that is no POST: some providers ask by GET whether we are there.
-fn challenged(current: &Current, identified: &Identified, head: &Parts) -> Result<Response, Answer> {
-    let path_and_query = head.uri.path_and_query().map_or(head.uri.path(), |whole| whole.as_str());
-    let request = signature::Request { method: &head.method, path_and_query, headers: &head.headers };
+fn challenged(
+    current: &Current,
+    identified: &Identified,
+    head: &Parts,
+) -> Result<Response, Answer> {
+    let path_and_query = head
+        .uri
+        .path_and_query()
+        .map_or(head.uri.path(), |whole| whole.as_str());
+    let request = signature::Request {
+        method: &head.method,
+        path_and_query,
+        headers: &head.headers,
+    };
     let verifier = current.snapshot.verifier(identified.producer().id);
     let challenge = verifier.and_then(|verifier| verifier.answer_challenge(&request));
-    challenge.as_ref().map(answer_challenge).ok_or_else(Answer::method_not_allowed)
+    challenge
+        .as_ref()
+        .map(answer_challenge)
+        .ok_or_else(Answer::method_not_allowed)
 }
 
 fn answer_challenge(challenge: &signature::ChallengeAnswer) -> Response {
     let mut response = Response::new(Body::from(challenge.body.clone()));
     *response.status_mut() = challenge.status;
-    response.headers_mut().insert(CONTENT_TYPE, challenge.content_type.clone());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, challenge.content_type.clone());
     response
 }

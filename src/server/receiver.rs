@@ -27,7 +27,10 @@ pub(super) struct Current {
 impl Current {
     pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
         let producers = snapshot.directory().producers();
-        let meters = producers.iter().map(|one| ProducerMeters::new(one.tenant.as_str(), &one.name)).collect();
+        let meters = producers
+            .iter()
+            .map(|one| ProducerMeters::new(one.tenant.as_str(), &one.name))
+            .collect();
         Self { snapshot, meters }
     }
 
@@ -61,12 +64,29 @@ pub(super) struct Receiver<I> {
 }
 
 impl<I> Receiver<I> {
-    pub(super) fn new(live: Arc<LiveCurrent>, inbox: Arc<I>, recorder: Arc<Recorder>, seen: Arc<Seen>) -> Self {
+    pub(super) fn new(
+        live: Arc<LiveCurrent>,
+        inbox: Arc<I>,
+        recorder: Arc<Recorder>,
+        seen: Arc<Seen>,
+    ) -> Self {
         // Ids need to differ between processes and restarts, not to be secret.
         let started = Timestamp::now().as_nanosecond();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the low bits are what differs")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the low bits are what differs"
+        )]
         let process = (started >> 8) as u32 ^ std::process::id();
-        Self { live, inbox, meters: Meters::default(), recorder, seen, requests: AtomicU64::new(0), process }
+        Self {
+            live,
+            inbox,
+            meters: Meters::default(),
+            recorder,
+            seen,
+            requests: AtomicU64::new(0),
+            process,
+        }
     }
 
     pub(super) fn current(&self) -> Arc<Current> {
@@ -89,14 +109,28 @@ impl<I> Receiver<I> {
         now: Timestamp,
     ) -> Answer {
         let answer = Answer::from(refusal);
-        let claimed = current.snapshot.directory().claimed(peer.leaf().subject()).next();
-        let told = Told { gate: Gate::Identity, reason: answer.name(), detail: refusal.to_string() };
-        self.recorder.of_peer(told, peer, claimed.map(|producer| &**producer), now);
+        let claimed = current
+            .snapshot
+            .directory()
+            .claimed(peer.leaf().subject())
+            .next();
+        let told = Told {
+            gate: Gate::Identity,
+            reason: answer.name(),
+            detail: refusal.to_string(),
+        };
+        self.recorder
+            .of_peer(told, peer, claimed.map(|producer| &**producer), now);
         answer
     }
 
     /// Records a refusal at gate 3, and gives its answer.
-    pub(super) fn refuse_signature(&self, from: &Identified, refusal: &SignatureRefusal, now: Timestamp) -> Answer {
+    pub(super) fn refuse_signature(
+        &self,
+        from: &Identified,
+        refusal: &SignatureRefusal,
+        now: Timestamp,
+    ) -> Answer {
         let answer = Answer::from(refusal);
         let gate = match refusal {
             SignatureRefusal::AccountMismatch => Gate::Identity,
@@ -105,49 +139,95 @@ impl<I> Receiver<I> {
             | SignatureRefusal::Mismatch { .. }
             | SignatureRefusal::TimestampOutsideTolerance { .. } => Gate::Signature,
         };
-        let told = Told { gate, reason: answer.name(), detail: refusal.to_string() };
-        self.recorder.of_peer(told, from.peer(), Some(from.producer()), now);
+        let told = Told {
+            gate,
+            reason: answer.name(),
+            detail: refusal.to_string(),
+        };
+        self.recorder
+            .of_peer(told, from.peer(), Some(from.producer()), now);
         answer
     }
 
     /// Counts what marks with `shadow = true` would have decided otherwise at gate 2.
-    pub(super) fn watch_identity(&self, current: &Current, peer: &PeerCertificates, path: &str, opened: bool) {
-        for verdict in current.snapshot.directory().shadow_verdicts(peer.leaf(), path, opened) {
+    pub(super) fn watch_identity(
+        &self,
+        current: &Current,
+        peer: &PeerCertificates,
+        path: &str,
+        opened: bool,
+    ) {
+        for verdict in current
+            .snapshot
+            .directory()
+            .shadow_verdicts(peer.leaf(), path, opened)
+        {
             let would = match verdict.would {
                 Would::Accept => "accept",
                 Would::Refuse => "refuse",
             };
-            self.meters.shadow(verdict.mark.as_str(), would, &verdict.producer.name);
+            self.meters
+                .shadow(verdict.mark.as_str(), would, &verdict.producer.name);
         }
     }
 
     /// The same at gate 3, for secrets.
-    pub(super) fn watch_signature(&self, from: &Identified, outcome: &Result<VerifiedDelivery, SignatureRefusal>) {
+    pub(super) fn watch_signature(
+        &self,
+        from: &Identified,
+        outcome: &Result<VerifiedDelivery, SignatureRefusal>,
+    ) {
         match outcome {
             Ok(delivery) => {
                 for shadow in delivery.shadows().iter().filter(|shadow| shadow.matches) {
-                    self.meters.shadow("secret", "agree", &format!("{} {}", from.producer().name, shadow.label));
+                    self.meters.shadow(
+                        "secret",
+                        "agree",
+                        &format!("{} {}", from.producer().name, shadow.label),
+                    );
                 }
             }
-            Err(SignatureRefusal::Mismatch { shadow: Some(label) }) => {
-                self.meters.shadow("secret", "accept", &format!("{} {label}", from.producer().name));
+            Err(SignatureRefusal::Mismatch {
+                shadow: Some(label),
+            }) => {
+                self.meters.shadow(
+                    "secret",
+                    "accept",
+                    &format!("{} {label}", from.producer().name),
+                );
             }
             Err(_) => {}
         }
     }
 
     /// Notes which certificate and which secret are in use, and which events say nothing of a payment.
-    pub(super) fn note(&self, current: &Current, delivery: &VerifiedDelivery, events: &[Event], now: Timestamp) {
+    pub(super) fn note(
+        &self,
+        current: &Current,
+        delivery: &VerifiedDelivery,
+        events: &[Event],
+        now: Timestamp,
+    ) {
         let from = delivery.from();
         let producer = from.producer();
-        self.seen.note_leaf(&producer.tenant, &producer.name, from.peer().leaf(), from.peer().anchor(), now);
+        self.seen.note_leaf(
+            &producer.tenant,
+            &producer.name,
+            from.peer().leaf(),
+            from.peer().anchor(),
+            now,
+        );
         if let Some(secret) = delivery.secret() {
-            self.seen.note_secret(&producer.tenant, &producer.name, secret, now);
+            self.seen
+                .note_secret(&producer.tenant, &producer.name, secret, now);
         }
         if let Some(meters) = current.meters(producer.id) {
-            events.iter().filter(|event| event.payment.is_none()).for_each(|event| {
-                meters.unmapped(event.kind.as_deref().unwrap_or_default());
-            });
+            events
+                .iter()
+                .filter(|event| event.payment.is_none())
+                .for_each(|event| {
+                    meters.unmapped(event.kind.as_deref().unwrap_or_default());
+                });
         }
     }
 
@@ -160,7 +240,11 @@ impl<I> Receiver<I> {
     /// Logs a failure with its causes, as often as the log's bound allows.
     pub(super) fn log_failure(&self, failure: &InboxFailure) {
         if let Some(suppressed) = self.recorder.may_log() {
-            tracing::error!(error = failure as &dyn Error, suppressed, "a delivery could not be kept; answered 503");
+            tracing::error!(
+                error = failure as &dyn Error,
+                suppressed,
+                "a delivery could not be kept; answered 503"
+            );
         }
     }
 }

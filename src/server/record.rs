@@ -38,12 +38,27 @@ pub(super) struct Told {
 
 impl Recorder {
     pub(super) fn new(live: Arc<LiveCurrent>, book: Arc<Book>) -> Self {
-        let lines = Mutex::new(Allowance { lines: LINES_AT_ONCE, since: Timestamp::now().as_second() });
-        Self { live, book, meters: Meters::default(), lines, suppressed: AtomicU64::new(0) }
+        let lines = Mutex::new(Allowance {
+            lines: LINES_AT_ONCE,
+            since: Timestamp::now().as_second(),
+        });
+        Self {
+            live,
+            book,
+            meters: Meters::default(),
+            lines,
+            suppressed: AtomicU64::new(0),
+        }
     }
 
     /// Records the refusal of a peer whose certificates held at the handshake.
-    pub(super) fn of_peer(&self, told: Told, peer: &PeerCertificates, producer: Option<&Producer>, now: Timestamp) {
+    pub(super) fn of_peer(
+        &self,
+        told: Told,
+        peer: &PeerCertificates,
+        producer: Option<&Producer>,
+        now: Timestamp,
+    ) {
         let leaf = peer.leaf();
         self.record(
             Refusal {
@@ -82,7 +97,8 @@ impl Recorder {
 
     fn record(&self, refusal: Refusal, producer: Option<&Producer>) {
         let name = producer.map_or("", |producer| &*producer.name);
-        self.meters.refused(refusal.gate.as_str(), refusal.reason, name);
+        self.meters
+            .refused(refusal.gate.as_str(), refusal.reason, name);
         if let Some(suppressed) = self.may_log() {
             let text = |text: &Option<String>| text.as_deref().map(printable).unwrap_or_default();
             tracing::warn!(
@@ -103,7 +119,10 @@ impl Recorder {
             tenant_id: producer.tenant.as_str().into(),
             name: (&*producer.name).into(),
         });
-        self.book.record(Refusal { producer, ..refusal });
+        self.book.record(Refusal {
+            producer,
+            ..refusal
+        });
     }
 }
 
@@ -111,9 +130,16 @@ impl Observer for Recorder {
     fn refused(&self, refusal: HandshakeRefusal) {
         let current = self.live.load();
         let claimed = refusal.claimed.as_ref();
-        let producer = claimed.and_then(|claimed| current.snapshot.directory().claimed(&claimed.subject).next());
+        let producer = claimed.and_then(|claimed| {
+            current
+                .snapshot
+                .directory()
+                .claimed(&claimed.subject)
+                .next()
+        });
         if let Some(anchor) = &refusal.shadow {
-            self.meters.shadow("client_ca", "accept", &anchor.subject().to_string());
+            self.meters
+                .shadow("client_ca", "accept", &anchor.subject().to_string());
         }
         self.record(
             Refusal {

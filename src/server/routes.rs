@@ -14,7 +14,10 @@ use crate::inbox::Inbox;
 
 /// One handler for every path: which paths there are, a reload may change.
 pub(super) fn providers<I: Inbox + 'static>(receiver: Arc<Receiver<I>>) -> Router {
-    Router::new().fallback(receive::<I>).with_state(receiver).layer(CatchPanicLayer::custom(defect))
+    Router::new()
+        .fallback(receive::<I>)
+        .with_state(receiver)
+        .layer(CatchPanicLayer::custom(defect))
 }
 
 /// A defect of ours is a failure like any other: the sender comes again.
