@@ -48,7 +48,7 @@ impl Settings {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     if let Ok(role) = std::env::var(setup::ROLE) {
         return setup::serve_as(&role);
     }

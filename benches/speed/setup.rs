@@ -54,7 +54,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    pub fn make() -> Result<Self, Box<dyn Error>> {
+    pub fn make() -> Result<Self, Box<dyn Error + Send + Sync>> {
         let folder = tempfile::tempdir()?;
         let now = Timestamp::now();
         let ca = PrivateCa::init(
@@ -63,7 +63,7 @@ impl Credentials {
             10,
             now,
         )?;
-        let order = |subject: &str, names: &[&str]| -> Result<Order, Box<dyn Error>> {
+        let order = |subject: &str, names: &[&str]| -> Result<Order, Box<dyn Error + Send + Sync>> {
             Ok(Order {
                 subject: Some(DistinguishedName::parse_as_encoded(subject)?),
                 days: 5,
@@ -117,7 +117,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(candidate: Candidate, credentials: &Credentials) -> Result<Self, Box<dyn Error>> {
+    pub fn start(candidate: Candidate, credentials: &Credentials) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let data = tempfile::tempdir_in(
             std::env::var("SPEED_DATA").unwrap_or_else(|_unset| env!("CARGO_TARGET_TMPDIR").into()),
         )?;
@@ -218,7 +218,7 @@ impl Inbox for Nowhere {
 }
 
 /// The child's side: serves until it is killed.
-pub fn serve_as(role: &str) -> Result<(), Box<dyn Error>> {
+pub fn serve_as(role: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     let folder = PathBuf::from(std::env::var(FOLDER)?);
     let file = ConfigFile::Named(folder.join("countersign.toml"));
     let config = Config::load(&file, &Environment::empty(), Timestamp::now())
@@ -239,7 +239,7 @@ pub fn serve_as(role: &str) -> Result<(), Box<dyn Error>> {
 }
 
 /// The same TLS as the receiver's, without its checks of the client but webpki's own.
-fn bare_config(folder: &Path) -> Result<Arc<rustls::ServerConfig>, Box<dyn Error>> {
+fn bare_config(folder: &Path) -> Result<Arc<rustls::ServerConfig>, Box<dyn Error + Send + Sync>> {
     let text = std::fs::read_to_string(folder.join("countersign.toml"))?;
     let certs = text
         .split("client_ca = [\"")
