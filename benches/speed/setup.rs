@@ -63,17 +63,18 @@ impl Credentials {
             10,
             now,
         )?;
-        let order = |subject: &str, names: &[&str]| -> Result<Order, Box<dyn Error + Send + Sync>> {
-            Ok(Order {
-                subject: Some(DistinguishedName::parse_as_encoded(subject)?),
-                days: 5,
-                request: None,
-                server_names: names
-                    .iter()
-                    .map(|name| name.parse())
-                    .collect::<Result<_, _>>()?,
-            })
-        };
+        let order =
+            |subject: &str, names: &[&str]| -> Result<Order, Box<dyn Error + Send + Sync>> {
+                Ok(Order {
+                    subject: Some(DistinguishedName::parse_as_encoded(subject)?),
+                    days: 5,
+                    request: None,
+                    server_names: names
+                        .iter()
+                        .map(|name| name.parse())
+                        .collect::<Result<_, _>>()?,
+                })
+            };
         ca.issue(&order("CN=localhost", &["localhost"])?, now)?
             .write(&folder.path().join("server"))?;
         ca.issue(
@@ -117,7 +118,10 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(candidate: Candidate, credentials: &Credentials) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    pub fn start(
+        candidate: Candidate,
+        credentials: &Credentials,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let data = tempfile::tempdir_in(
             std::env::var("SPEED_DATA").unwrap_or_else(|_unset| env!("CARGO_TARGET_TMPDIR").into()),
         )?;
