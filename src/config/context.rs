@@ -15,7 +15,6 @@ use super::watch::{Mark, Marks};
 pub(super) const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// The reading of one configuration.
-#[derive(Debug)]
 pub(super) struct Context<'a> {
     pub(super) findings: Findings,
     pub(super) environment: &'a Environment,

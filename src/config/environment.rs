@@ -14,6 +14,12 @@ use super::tree::{Node, Origin, Value};
 /// What every variable of ours begins with.
 const PREFIX: &str = "COUNTERSIGN_";
 
+/// What variables for our tests begin with.
+const TESTS_PREFIX: &str = "COUNTERSIGN_TEST_";
+
+/// More parts than any key has.
+const PARTS_MAX: usize = 16;
+
 /// Variables that are ours, but no keys of the file.
 const RESERVED: [&str; 3] = [
     "COUNTERSIGN_CONFIG",
@@ -49,6 +55,7 @@ impl Environment {
     /// Which file is the configuration: the flag's value before `COUNTERSIGN_CONFIG`, before the default.
     pub fn configuration_file(&self, flag: Option<PathBuf>) -> ConfigFile {
         let named = flag.or_else(|| self.os("COUNTERSIGN_CONFIG").map(PathBuf::from));
+        let named = named.filter(|path| !path.as_os_str().is_empty());
         named.map_or(ConfigFile::Default, ConfigFile::Named)
     }
 
@@ -70,7 +77,10 @@ impl Environment {
     fn overrides(&self) -> impl Iterator<Item = (&str, &OsString)> {
         let ours = self.0.iter().map(|(name, value)| (name.as_str(), value));
         ours.filter(|(name, _)| {
-            name.starts_with(PREFIX) && !RESERVED.contains(name) && !is_of_kubernetes(name)
+            name.starts_with(PREFIX)
+                && !name.starts_with(TESTS_PREFIX)
+                && !RESERVED.contains(name)
+                && !is_of_kubernetes(name)
         })
     }
 
@@ -88,6 +98,7 @@ impl Environment {
                 (Some((Part::Key(section), _)), _) if !SECTIONS.contains(&section.as_str()) => {
                     Err(Misplaced::UnknownSection)
                 }
+                _ if parts.len() > PARTS_MAX => Err(Misplaced::InsideAValue),
                 (_, None) => Err(Misplaced::NotText),
                 (_, Some(text)) => {
                     let name = Arc::from(name);

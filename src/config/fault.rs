@@ -89,8 +89,8 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// Gathers the findings of one configuration and knows where each of its keys was written.
-#[derive(Debug)]
+/// Gathers the findings of one configuration and knows where each of its keys was written. Not `Debug`: it may hold what
+/// somebody wrote in a secret's place.
 pub(super) struct Findings {
     file: Box<str>,
     tree: Node,

@@ -141,7 +141,11 @@ impl Misfit {
                 (path.key(key), "unknown key".to_owned(), mend)
             }
             Kind::UnknownWord { word, known } => {
-                let what = format!("unknown value {word:?}");
+                // What is as long as this was not meant as one of the words, and may be a secret.
+                let what = match word.len() {
+                    0..=24 => format!("unknown value {word:?}"),
+                    _ => "unknown value".to_owned(),
+                };
                 let mend = match nearest(word, known.iter().copied()) {
                     Some(nearest) => format!("did you mean {nearest:?}?"),
                     None => format!("write {}", one_of(known)),
