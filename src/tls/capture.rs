@@ -80,7 +80,7 @@ impl Capture {
             )),
             Err(refusal) => Err(HandshakeRefusal {
                 reason: refusal.reason,
-                claimed: refusal.leaf.as_ref().map(Claimed::from),
+                claimed: refusal.leaf.as_ref().map(Claimed::boxed),
                 address,
                 server_name,
                 detail: refusal.detail,
@@ -98,7 +98,7 @@ impl Capture {
         };
         HandshakeRefusal {
             reason,
-            claimed: shown.leaf.as_ref().map(Claimed::from),
+            claimed: shown.leaf.as_ref().map(Claimed::boxed),
             address,
             server_name: shown.server_name.take(),
             detail,

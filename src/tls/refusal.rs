@@ -92,13 +92,19 @@ impl From<&Leaf> for Claimed {
     }
 }
 
+impl Claimed {
+    pub(super) fn boxed(leaf: &Leaf) -> Box<Self> {
+        Box::new(Self::from(leaf))
+    }
+}
+
 /// One refused handshake.
 #[derive(Clone, Debug)]
 pub struct HandshakeRefusal {
     /// Why.
     pub reason: HandshakeReason,
     /// Who the peer claimed to be, if it got so far.
-    pub claimed: Option<Claimed>,
+    pub claimed: Option<Box<Claimed>>,
     /// Where it came from.
     pub address: SocketAddr,
     /// The name that it asked for (SNI).

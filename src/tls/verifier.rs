@@ -44,9 +44,10 @@ impl Verifier {
             leaf_of(certificate).ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?;
         let algorithms = self.trust.algorithms();
         verify_handshake(message, &leaf, signature, version, algorithms).inspect_err(|error| {
-            let reason = match error {
-                Error::InvalidCertificate(_) => HandshakeReason::BadSignature,
-                _ => HandshakeReason::Malformed,
+            let reason = if matches!(error, Error::InvalidCertificate(_)) {
+                HandshakeReason::BadSignature
+            } else {
+                HandshakeReason::Malformed
             };
             let refusal = ChainRefusal {
                 reason,

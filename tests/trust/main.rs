@@ -13,7 +13,8 @@
 
 mod chains;
 mod forge;
-
+mod handshakes;
+mod recheck;
 mod revocation;
 mod version_1;
 

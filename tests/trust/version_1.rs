@@ -185,6 +185,7 @@ fn under_an_intermediate_it_is_refused() {
         &format!("x509 -req -in below.csr {of_leaf} -extfile plain -out below-3.crt"),
     );
     let of_sub = trust(&[&sub]);
+    let now = Timestamp::now();
     for below in ["below-1.crt", "below-3.crt"] {
         let below = certificate(at, below);
         let verdict = verdict_at(&of_sub, &[&below, &leaf], now);
