@@ -35,6 +35,8 @@ mod mistakes;
 mod place;
 mod profile;
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod round_trips;
 mod scheme;
 mod secrets;
