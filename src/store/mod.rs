@@ -12,6 +12,7 @@
 //! It never decides what a sender is told, and it never holds more in memory than its bounds say. SQL stands in this
 //! room only. Sources: SQLite's "Write-Ahead Logging" and "Atomic Commit".
 
+mod checkpoints;
 mod errands;
 #[cfg(test)]
 mod fixtures;
@@ -82,7 +83,7 @@ impl Store {
         })
         .await?;
         let errands = Arc::new(Errands::default());
-        let engine = Sqlite::new(&path, connection, Arc::clone(&errands));
+        let engine = Sqlite::new(&path, connection, Arc::clone(&errands))?;
         let (inbox, writers) = GroupCommit::new(vec![engine], limits);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::StoreFault;
+use super::checkpoints::Checkpoints;
 use super::errands::Errands;
 use super::migrations::{SQLITE, known};
 use super::names::Names;
@@ -27,6 +28,8 @@ const BUSY: Duration = Duration::from_secs(10);
 /// (its `balance_nonroot` numbers pages past the end for a moment, and the commit looks for pages to cut off). The
 /// system's own cache holds the rest.
 const CACHE_KIB: i64 = 16_384;
+/// Bytes that the log keeps on disk while it is empty, at most.
+const LOG_BYTES_KEPT: i64 = 64 << 20;
 
 /// Opens the file for writing, makes it if there is none, and brings its schema up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreFault> {
@@ -98,10 +101,13 @@ fn make(path: &Path) -> Result<(), StoreFault> {
     }
 }
 
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // The log is moved by `checkpoints`; what it once took on disk is given back beyond this.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
@@ -206,20 +212,18 @@ pub(super) struct Sqlite {
     connection: Option<Connection>,
     names: Names,
     errands: Arc<Errands>,
+    checkpoints: Checkpoints,
 }
 
 impl Sqlite {
-    pub(super) fn new(path: &Path, connection: Connection, errands: Arc<Errands>) -> Self {
-        Self {
-            path: path.into(),
-            connection: Some(connection),
-            names: Names::default(),
-            errands,
-        }
+    pub(super) fn new(path: &Path, connection: Connection, errands: Arc<Errands>) -> Result<Self, StoreFault> {
+        let checkpoints = Checkpoints::start(path)?;
+        Ok(Self { path: path.into(), connection: Some(connection), names: Names::default(), errands, checkpoints })
     }
 
     /// Moves what is in the log into the file, and closes it.
     pub(super) fn close(self) {
+        self.checkpoints.end();
         if let Some(connection) = self.connection {
             // The log is complete without this; the next start would do it.
             let _best_effort = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -372,6 +376,9 @@ impl Engine for Sqlite {
     }
 
     async fn tidy(&mut self) {
+        if let Some(connection) = &self.connection {
+            self.checkpoints.tend(connection);
+        }
         if let Some(errand) = self.errands.next() {
             let done = self.transact(|connection, names| {
                 super::sqlite_errands::run(connection, names, errand.work()).map_err(unavailable)

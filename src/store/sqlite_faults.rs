@@ -148,7 +148,7 @@ fn rows(events: &[Event]) -> Vec<Vec<Row>> {
 }
 
 fn engine(path: &Path) -> Sqlite {
-    Sqlite::new(path, open(path).unwrap(), Arc::new(Errands::default()))
+    Sqlite::new(path, open(path).unwrap(), Arc::new(Errands::default())).unwrap()
 }
 
 /// Makes the state of this payment unreadable, as a damaged page would.
@@ -225,7 +225,7 @@ async fn a_full_disk_is_a_failure_and_passes_by_itself() {
     connection
         .pragma_update(None, "max_page_count", pages + 8)
         .unwrap();
-    let mut engine = Sqlite::new(&place.file(), connection, Arc::new(Errands::default()));
+    let mut engine = Sqlite::new(&place.file(), connection, Arc::new(Errands::default())).unwrap();
     let big = |id: &str| rows(&[with_body(event(id), vec![b'x'; 8000])]);
     let mut kept = 0;
     let failure = loop {
