@@ -33,14 +33,17 @@ impl Checkpoints {
     /// Starts the thread for this file.
     pub(super) fn start(path: &Path) -> Result<Self, StoreFault> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| fault(path, error))?;
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|error| fault(path, error))?;
         set_up(&connection).map_err(|error| fault(path, error))?;
         // One signal is enough: the thread moves all that there is.
         let (wake, woken) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
             .spawn(move || run(&connection, &woken))
-            .map_err(|error| StoreFault::NoWriter { source: error.into() })?;
+            .map_err(|error| StoreFault::NoWriter {
+                source: error.into(),
+            })?;
         Ok(Self { wake, thread })
     }
 
@@ -86,16 +89,26 @@ struct Log {
 fn state(connection: &Connection) -> rusqlite::Result<Log> {
     connection
         .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
-        .query_row([], |row| Ok(Log { pages: row.get(1)?, moved: row.get(2)? }))
+        .query_row([], |row| {
+            Ok(Log {
+                pages: row.get(1)?,
+                moved: row.get(2)?,
+            })
+        })
 }
 
 fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
-    connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))
+    connection
+        .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?
+        .query_row([], |_| Ok(()))
 }
 
 /// Nothing is lost: the log stays as it is, and what is wrong with the disk shows at the next delivery.
 fn warn(moved: rusqlite::Result<()>) {
     if let Err(error) = moved {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the store's log could not be moved into its file");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the store's log could not be moved into its file"
+        );
     }
 }

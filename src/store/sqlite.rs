@@ -216,9 +216,19 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(super) fn new(path: &Path, connection: Connection, errands: Arc<Errands>) -> Result<Self, StoreFault> {
+    pub(super) fn new(
+        path: &Path,
+        connection: Connection,
+        errands: Arc<Errands>,
+    ) -> Result<Self, StoreFault> {
         let checkpoints = Checkpoints::start(path)?;
-        Ok(Self { path: path.into(), connection: Some(connection), names: Names::default(), errands, checkpoints })
+        Ok(Self {
+            path: path.into(),
+            connection: Some(connection),
+            names: Names::default(),
+            errands,
+            checkpoints,
+        })
     }
 
     /// Moves what is in the log into the file, and closes it.
