@@ -10,8 +10,10 @@ mod dev;
 mod health;
 mod lists;
 mod output;
+mod profiles;
 mod send;
 mod serve;
+mod toml_text;
 mod wire;
 
 use std::path::PathBuf;
@@ -54,6 +56,8 @@ enum Command {
     Certs(certs::Certs),
     /// Send a signed delivery over mutual TLS
     Send(send::Send),
+    /// How each provider signs, and where its events stand
+    Profiles(profiles::ProfilesCommand),
     /// What was received
     Events(lists::Events),
     /// What the payments have come to
@@ -106,6 +110,7 @@ pub fn run() -> ExitCode {
         Command::Check(command) => command.run(&place, &environment),
         Command::Certs(command) => command.run(&place, &environment),
         Command::Send(command) => command.run(&place, &environment),
+        Command::Profiles(command) => command.run(&place, &environment),
         Command::Events(command) => command.run(&place, &environment),
         Command::Payments(command) => command.run(&place, &environment),
         Command::Refusals(command) => command.run(&place, &environment),

@@ -41,6 +41,8 @@ use tenants::Tenants;
 use tree::Node;
 use watch::{Mark, Marks};
 
+use crate::signature::Profiles;
+
 pub use environment::Environment;
 pub use fault::{Fault, Warning};
 pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
@@ -111,6 +113,20 @@ impl Config {
         match meaning::admin(&shape.admin, None, &mut context) {
             Some(admin) if !context.findings.any() => Ok(admin),
             Some(_) | None => Err(context.findings.into_faults()),
+        }
+    }
+
+    /// Loads `[profiles]` alone, beside the built-in ones: for the commands that play a sender.
+    pub fn load_profiles(
+        file: &ConfigFile,
+        environment: &Environment,
+    ) -> Result<Profiles, Vec<Fault>> {
+        let (mut context, shape) = open(file, environment)?;
+        let profiles = verifiers::profiles(&shape.profiles, &mut context.findings);
+        if context.findings.any() {
+            Err(context.findings.into_faults())
+        } else {
+            Ok(profiles)
         }
     }
 
