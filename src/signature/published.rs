@@ -106,7 +106,7 @@ const PUBLISHED: &[Published] = &[
         url: None,
         headers: &[(
             "x-hub-signature-256",
-            "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b04e17e",
+            "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
         )],
         body: "Hello, World!",
         now: ANY,
