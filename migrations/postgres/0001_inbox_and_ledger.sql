@@ -1,23 +1,24 @@
--- The inbox, the ledger and the refusals, for several receivers on one PostgreSQL.
+-- The inbox, the ledger and the refusals, for several receivers on one PostgreSQL. All of it is in the schema
+-- "countersign", so it can live in a database that others use, and depends on no search_path.
 --
 -- Every key and every index begins with tenant_id, and no sequence is drawn from, so that a distributed engine can shard
 -- all of it by tenant. Times are microseconds since 1970-01-01 UTC. Keys of 16 bytes are halves of SHA-256: random ones
 -- land on a page of their own with each insert, so there are only two indexes of such, and they are narrow; every other
 -- index grows at its end. A text that PostgreSQL cannot hold (U+0000) is written with U+FFFF as the escape character.
 
-CREATE TABLE tenants (
+CREATE TABLE countersign.tenants (
     tenant_id text COLLATE "C" NOT NULL,
     PRIMARY KEY (tenant_id)
 );
 
-CREATE TABLE producers (
+CREATE TABLE countersign.producers (
     tenant_id text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
     PRIMARY KEY (tenant_id, name)
 );
 
 -- The secrets that verified a delivery, by reference.
-CREATE TABLE secrets (
+CREATE TABLE countersign.secrets (
     tenant_id text COLLATE "C" NOT NULL,
     producer text COLLATE "C" NOT NULL,
     reference text COLLATE "C" NOT NULL,
@@ -27,7 +28,7 @@ CREATE TABLE secrets (
 );
 
 -- The client certificates that a delivery came with.
-CREATE TABLE leaves (
+CREATE TABLE countersign.leaves (
     tenant_id text COLLATE "C" NOT NULL,
     producer text COLLATE "C" NOT NULL,
     sha256 bytea NOT NULL,
@@ -45,7 +46,7 @@ CREATE TABLE leaves (
     PRIMARY KEY (tenant_id, producer, sha256)
 );
 
-CREATE TABLE events (
+CREATE TABLE countersign.events (
     tenant_id text COLLATE "C" NOT NULL,
     -- Of the idempotency key; of that and the body for a conflict or a quarantined event.
     key bytea NOT NULL,
@@ -69,12 +70,12 @@ CREATE TABLE events (
     PRIMARY KEY (tenant_id, key)
 );
 
-CREATE INDEX events_by_time ON events (tenant_id, received_at);
-CREATE INDEX events_aside ON events (tenant_id, beside) WHERE beside IS NOT NULL;
+CREATE INDEX events_by_time ON countersign.events (tenant_id, received_at);
+CREATE INDEX events_aside ON countersign.events (tenant_id, beside) WHERE beside IS NOT NULL;
 
 -- What came with an event. A partition for each day of `received_at`, made ahead, and dropped when its time has come;
 -- `events` goes on knowing what was received. The default partition is for a clock that jumps.
-CREATE TABLE bodies (
+CREATE TABLE countersign.bodies (
     tenant_id text COLLATE "C" NOT NULL,
     received_at bigint NOT NULL,
     key bytea NOT NULL,
@@ -84,12 +85,12 @@ CREATE TABLE bodies (
     PRIMARY KEY (tenant_id, received_at, key)
 ) PARTITION BY RANGE (received_at);
 
-CREATE TABLE bodies_default PARTITION OF bodies DEFAULT;
+CREATE TABLE countersign.bodies_default PARTITION OF countersign.bodies DEFAULT;
 
 -- The ledger. Each field is a register: the recency of the event that states it, U+0001, and the value. Recencies are
 -- written so that their byte order is their order (time, rank of status, event id, producer), so the later of two words
 -- is GREATEST of them, and the ledger is the same whatever the order of arrival. Read it through the view below.
-CREATE TABLE payments (
+CREATE TABLE countersign.payments (
     tenant_id text COLLATE "C" NOT NULL,
     key bytea NOT NULL,
     -- When its first event was received.
@@ -108,19 +109,19 @@ CREATE TABLE payments (
     PRIMARY KEY (tenant_id, key)
 );
 
-CREATE INDEX payments_by_change ON payments (tenant_id, changed_at);
+CREATE INDEX payments_by_change ON countersign.payments (tenant_id, changed_at);
 
-CREATE VIEW ledger AS
+CREATE VIEW countersign.ledger AS
 SELECT tenant_id, payment_id, events, since, changed_at, key,
     split_part(status, E'\x01', 3) AS status,
     split_part(amount_minor, E'\x01', 3)::bigint AS amount_minor,
     split_part(amount_refunded_minor, E'\x01', 3)::bigint AS amount_refunded_minor,
     split_part(currency, E'\x01', 3) AS currency,
     last
-FROM payments;
+FROM countersign.payments;
 
 -- What accepted events state of payments. Beginning with the payment's age, its key grows at the end as well.
-CREATE TABLE claims (
+CREATE TABLE countersign.claims (
     tenant_id text COLLATE "C" NOT NULL,
     since bigint NOT NULL,
     payment_key bytea NOT NULL,
@@ -135,7 +136,7 @@ CREATE TABLE claims (
 );
 
 -- What was turned away. A stranger's refusal has no tenant: then tenant_id is empty.
-CREATE TABLE refusals (
+CREATE TABLE countersign.refusals (
     tenant_id text COLLATE "C" NOT NULL,
     key bytea NOT NULL,
     gate text NOT NULL,
@@ -154,7 +155,7 @@ CREATE TABLE refusals (
 );
 
 -- A row that is written to find out whether anything can be.
-CREATE TABLE probes (
+CREATE TABLE countersign.probes (
     tenant_id text COLLATE "C" NOT NULL,
     at bigint NOT NULL,
     PRIMARY KEY (tenant_id)

@@ -26,6 +26,15 @@ impl Place {
         }
     }
 
+    /// A fresh database; `None` where there is no PostgreSQL to test with.
+    pub(super) fn postgres() -> Option<Self> {
+        let url = super::postgres_tests::server::fresh_database()?;
+        Some(Self {
+            url: url.parse().unwrap(),
+            _directory: None,
+        })
+    }
+
     pub(super) async fn open(&self) -> Store {
         Store::open(&self.url, Limits::default()).await.unwrap()
     }

@@ -4,13 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::postgres_address::{Access, Address, AddressFault};
+
 /// A store's address, as `store.url` has it. Its `Display` and `Debug` tell no password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Url {
     /// `sqlite:PATH`: a file of this machine.
     Sqlite(PathBuf),
-    /// `postgres://…` or `postgresql://…`: kept whole, for the driver to read.
-    Postgres(Box<str>),
+    /// `postgres://…` or `postgresql://…`, as libpq writes it.
+    Postgres(Address),
 }
 
 /// A text that is no store's address.
@@ -32,7 +34,7 @@ impl FromStr for Url {
 
     fn from_str(text: &str) -> Result<Self, NotAUrl> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Postgres(text.into()));
+            return Ok(Self::Postgres(Address::new(text)));
         }
         let path = text.strip_prefix("sqlite:").ok_or(NotAUrl::Scheme)?;
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -49,7 +51,15 @@ impl Url {
     pub fn relative_to(self, directory: &Path) -> Self {
         match self {
             Self::Sqlite(path) => Self::Sqlite(directory.join(path)),
-            Self::Postgres(text) => Self::Postgres(text),
+            Self::Postgres(address) => Self::Postgres(address.relative_to(directory)),
+        }
+    }
+
+    /// The same address, used so. A file is used in one way.
+    pub fn with_access(self, access: Access) -> Self {
+        match self {
+            Self::Sqlite(path) => Self::Sqlite(path),
+            Self::Postgres(address) => Self::Postgres(address.with_access(access)),
         }
     }
 }
@@ -58,13 +68,7 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(text) => {
-                // What stands between the scheme and the last `@` may hold a password; the query may as well.
-                let rest = text.split_once("://").map_or(&**text, |(_, rest)| rest);
-                let rest = rest.split(['?', '#']).next().unwrap_or_default();
-                let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-                write!(f, "postgres://{rest}")
-            }
+            Self::Postgres(address) => address.fmt(f),
         }
     }
 }
@@ -153,11 +157,39 @@ pub enum StoreFault {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The engine for this address is not part of this program.
-    #[error("{place}: this build has no engine for it; use sqlite:PATH")]
-    NoEngine {
+    /// The address of a PostgreSQL cannot be understood.
+    #[error("{place}: the address can not be used")]
+    Address {
         /// The store.
         place: String,
+        /// What is wrong with it.
+        source: AddressFault,
+    },
+    /// TLS with a PostgreSQL cannot be set up.
+    #[error("{place}: TLS with the database can not be set up")]
+    Tls {
+        /// The store.
+        place: String,
+        /// What is wrong.
+        source: crate::tls::DatabaseTlsFault,
+    },
+    /// A database that cannot hold every text.
+    #[error(
+        "{place}: the database's encoding is {found}; make one with: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding {
+        /// The store.
+        place: String,
+        /// Its encoding.
+        found: String,
+    },
+    /// A PostgreSQL does not answer, or lets nobody in.
+    #[error("{place}: the database can not be reached")]
+    Unreachable {
+        /// The store.
+        place: String,
+        /// What it or the system said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The system gave no thread or task to run on.
     #[error("the store's writer cannot be started")]

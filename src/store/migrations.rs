@@ -6,6 +6,9 @@ pub(super) struct Migration {
     pub(super) number: i64,
     pub(super) name: &'static str,
     pub(super) sql: &'static str,
+    /// The oldest program that can use a store once this step was taken, by the newest schema that it knows. Only where
+    /// several receivers share a store: while it is upgraded, the old ones go on (expand first, contract a version later).
+    pub(super) serves_from: i64,
 }
 
 /// The embedded store's, in order.
@@ -13,7 +16,24 @@ pub(super) const SQLITE: &[Migration] = &[Migration {
     number: 1,
     name: "0001_inbox_and_ledger.sql",
     sql: include_str!("../../migrations/sqlite/0001_inbox_and_ledger.sql"),
+    serves_from: 1,
 }];
+
+/// PostgreSQL's, in order.
+pub(super) const POSTGRES: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "0001_inbox_and_ledger.sql",
+        sql: include_str!("../../migrations/postgres/0001_inbox_and_ledger.sql"),
+        serves_from: 1,
+    },
+    Migration {
+        number: 2,
+        name: "0002_commit.sql",
+        sql: include_str!("../../migrations/postgres/0002_commit.sql"),
+        serves_from: 2,
+    },
+];
 
 /// The newest schema that this program knows.
 pub(super) fn known(migrations: &[Migration]) -> i64 {
@@ -26,13 +46,16 @@ mod tests {
 
     #[test]
     fn the_steps_are_numbered_as_their_files_are() {
-        for (index, step) in SQLITE.iter().enumerate() {
-            assert_eq!(step.number, index as i64 + 1);
-            assert!(
-                step.name.starts_with(&format!("{:04}_", step.number)),
-                "{}",
-                step.name
-            );
+        for steps in [SQLITE, POSTGRES] {
+            for (index, step) in steps.iter().enumerate() {
+                assert_eq!(step.number, index as i64 + 1);
+                assert!(
+                    step.name.starts_with(&format!("{:04}_", step.number)),
+                    "{}",
+                    step.name
+                );
+                assert!(step.serves_from <= step.number);
+            }
         }
     }
 }

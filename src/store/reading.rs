@@ -1,17 +1,22 @@
 //! The reading side: a few connections that are opened when they are first needed.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::Client;
 
 use super::location::{StoreFault, Url};
+use super::postgres_address::Target;
+use super::postgres_session::{Purpose, Session};
 use super::views::{
     EventDetail, EventView, Filter, LeafSeen, Page, PaymentDetail, PaymentView, RefusalView,
     SecretSeen,
 };
-use super::{sqlite, sqlite_path, sqlite_read};
+use super::{postgres_read, sqlite, sqlite_read};
 use crate::refusals::Group;
 
 /// Reading connections, at most: each more would wait for the same disk.
@@ -30,6 +35,12 @@ pub enum ReadFailure {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database took too long.
+    #[error("the store did not answer within {waited:?}")]
+    TookTooLong {
+        /// How long it had.
+        waited: Duration,
+    },
     /// The runtime is going down.
     #[error("the reading was broken off")]
     BrokenOff,
@@ -38,7 +49,13 @@ pub enum ReadFailure {
 /// Reads from a store, also while another process writes to it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Views {
-    readers: Arc<Readers>,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Sqlite(Arc<Readers>),
+    Postgres(Arc<PostgresReaders>),
 }
 
 #[derive(Debug)]
@@ -51,24 +68,35 @@ struct Readers {
 impl Views {
     /// Views of a store that may be in use by a receiver. Nothing is made and nothing is migrated.
     pub fn open(url: &Url) -> Result<Self, StoreFault> {
-        Ok(Self::new(sqlite_path(url)?))
-    }
-
-    pub(super) fn new(path: PathBuf) -> Self {
-        let turns = Arc::new(Semaphore::new(READERS_MAX));
-        Self {
-            readers: Arc::new(Readers {
-                path,
+        let source = match url {
+            Url::Sqlite(path) => Source::Sqlite(Arc::new(Readers {
+                path: path.clone(),
                 idle: Mutex::default(),
-                turns,
-            }),
-        }
+                turns: Arc::new(Semaphore::new(READERS_MAX)),
+            })),
+            Url::Postgres(address) => {
+                Source::Postgres(Arc::new(PostgresReaders::new(Target::load(address)?)))
+            }
+        };
+        Ok(Self { source })
     }
 
     /// Events, newest first.
     pub async fn events(&self, filter: Filter) -> Result<Page<EventView>, ReadFailure> {
-        self.read(move |connection| sqlite_read::events(connection, &filter))
-            .await
+        match &self.source {
+            Source::Sqlite(readers) => {
+                readers
+                    .read(move |connection| sqlite_read::events(connection, &filter))
+                    .await
+            }
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_read::events(reading.client(), &filter))
+                    .await;
+                reading.end(read)
+            }
+        }
     }
 
     /// Every event with this id (of this tenant), accepted ones before conflicts and quarantined ones.
@@ -77,15 +105,41 @@ impl Views {
         tenant: Option<&str>,
         id: &str,
     ) -> Result<Vec<EventDetail>, ReadFailure> {
-        let (tenant, id) = (tenant.map(str::to_owned), id.to_owned());
-        self.read(move |connection| sqlite_read::events_by_id(connection, tenant.as_deref(), &id))
-            .await
+        match &self.source {
+            Source::Sqlite(readers) => {
+                let (tenant, id) = (tenant.map(str::to_owned), id.to_owned());
+                readers
+                    .read(move |connection| {
+                        sqlite_read::events_by_id(connection, tenant.as_deref(), &id)
+                    })
+                    .await
+            }
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_read::events_by_id(reading.client(), tenant, id))
+                    .await;
+                reading.end(read)
+            }
+        }
     }
 
     /// Payments, the latest changed first.
     pub async fn payments(&self, filter: Filter) -> Result<Page<PaymentView>, ReadFailure> {
-        self.read(move |connection| sqlite_read::payments(connection, &filter))
-            .await
+        match &self.source {
+            Source::Sqlite(readers) => {
+                readers
+                    .read(move |connection| sqlite_read::payments(connection, &filter))
+                    .await
+            }
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_read::payments(reading.client(), &filter))
+                    .await;
+                reading.end(read)
+            }
+        }
     }
 
     /// Every payment with this id: one for each tenant that has it.
@@ -94,40 +148,95 @@ impl Views {
         tenant: Option<&str>,
         id: &str,
     ) -> Result<Vec<PaymentDetail>, ReadFailure> {
-        let (tenant, id) = (tenant.map(str::to_owned), id.to_owned());
-        self.read(move |connection| sqlite_read::payments_by_id(connection, tenant.as_deref(), &id))
-            .await
+        match &self.source {
+            Source::Sqlite(readers) => {
+                let (tenant, id) = (tenant.map(str::to_owned), id.to_owned());
+                readers
+                    .read(move |connection| {
+                        sqlite_read::payments_by_id(connection, tenant.as_deref(), &id)
+                    })
+                    .await
+            }
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_read::payments_by_id(reading.client(), tenant, id))
+                    .await;
+                reading.end(read)
+            }
+        }
     }
 
     /// Refusals as far as they are written down, the latest first.
     pub async fn refusals(&self, filter: Filter) -> Result<Page<RefusalView>, ReadFailure> {
-        self.read(move |connection| sqlite_read::refusals(connection, &filter))
-            .await
+        match &self.source {
+            Source::Sqlite(readers) => {
+                readers
+                    .read(move |connection| sqlite_read::refusals(connection, &filter))
+                    .await
+            }
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_read::refusals(reading.client(), &filter))
+                    .await;
+                reading.end(read)
+            }
+        }
     }
 
     pub(super) async fn refusal_groups(&self) -> Result<Vec<Group>, ReadFailure> {
-        self.read(sqlite_read::refusal_groups).await
+        match &self.source {
+            Source::Sqlite(readers) => readers.read(sqlite_read::refusal_groups).await,
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_read::refusal_groups(reading.client()))
+                    .await;
+                reading.end(read)
+            }
+        }
     }
 
     /// The client certificates that deliveries came with, by producer, the latest used first.
     pub async fn leaves_seen(&self) -> Result<Vec<LeafSeen>, ReadFailure> {
-        self.read(sqlite_read::leaves).await
+        match &self.source {
+            Source::Sqlite(readers) => readers.read(sqlite_read::leaves).await,
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_read::leaves(reading.client()))
+                    .await;
+                reading.end(read)
+            }
+        }
     }
 
     /// The secrets that verified deliveries, by producer, the latest used first.
     pub async fn secrets_seen(&self) -> Result<Vec<SecretSeen>, ReadFailure> {
-        self.read(sqlite_read::secrets).await
+        match &self.source {
+            Source::Sqlite(readers) => readers.read(sqlite_read::secrets).await,
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_read::secrets(reading.client()))
+                    .await;
+                reading.end(read)
+            }
+        }
     }
+}
 
+impl Readers {
     async fn read<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadFailure> {
-        let turn = Arc::clone(&self.readers.turns)
+        let turn = Arc::clone(&self.turns)
             .acquire_owned()
             .await
             .map_err(|_closed| ReadFailure::BrokenOff)?;
-        let readers = Arc::clone(&self.readers);
+        let readers = Arc::clone(self);
         let work = move || {
             let _turn = turn;
             readers.query(query)
@@ -136,9 +245,7 @@ impl Views {
             .await
             .unwrap_or(Err(ReadFailure::BrokenOff))
     }
-}
 
-impl Readers {
     fn query<T>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -171,5 +278,85 @@ impl Readers {
                 source: error.into(),
             }),
         }
+    }
+}
+
+/// Sessions with a PostgreSQL that are opened when they are needed, and kept.
+#[derive(Debug)]
+struct PostgresReaders {
+    target: Target,
+    idle: Mutex<Vec<Session>>,
+    turns: Arc<Semaphore>,
+}
+
+/// A session in use.
+struct Reading<'a> {
+    readers: &'a PostgresReaders,
+    session: Session,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl PostgresReaders {
+    fn new(target: Target) -> Self {
+        let turns = Arc::new(Semaphore::new(target.access.readers.max(1)));
+        Self {
+            target,
+            idle: Mutex::default(),
+            turns,
+        }
+    }
+
+    async fn begin(&self) -> Result<Reading<'_>, ReadFailure> {
+        let turn = Arc::clone(&self.turns)
+            .acquire_owned()
+            .await
+            .map_err(|_closed| ReadFailure::BrokenOff)?;
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let session = match idle.filter(|session| !session.is_closed()) {
+            Some(session) => session,
+            None => Session::open(&self.target, Purpose::Read)
+                .await
+                .map_err(|failure| failure.into_fault(&self.target.place))?,
+        };
+        Ok(Reading {
+            readers: self,
+            session,
+            _turn: turn,
+        })
+    }
+}
+
+impl Reading<'_> {
+    fn client(&self) -> &Client {
+        &self.session.client
+    }
+
+    async fn limited<T>(
+        &self,
+        read: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, ReadFailure> {
+        let waited = self.readers.target.access.statement_timeout;
+        match tokio::time::timeout(waited, read).await {
+            Ok(read) => read.map_err(|error| ReadFailure::Statement {
+                source: error.into(),
+            }),
+            Err(_elapsed) => Err(ReadFailure::TookTooLong { waited }),
+        }
+    }
+
+    /// Keeps the session for the next reading, unless this one failed.
+    fn end<T>(self, read: Result<T, ReadFailure>) -> Result<T, ReadFailure> {
+        if read.is_ok() {
+            self.readers
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(self.session);
+        }
+        read
     }
 }

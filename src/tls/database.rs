@@ -158,7 +158,7 @@ impl<S> DatabaseStream<S> {
     }
 }
 
-/// The DER of the signature algorithms whose binding is by SHA-256: sha256WithRSAEncryption and ecdsa-with-SHA256.
+/// sha256WithRSAEncryption or ecdsa-with-SHA256.
 fn signed_with_sha256(certificate: &[u8]) -> bool {
     const OBJECT_IDENTIFIERS: [&[u8]; 2] = [
         &[
@@ -166,9 +166,12 @@ fn signed_with_sha256(certificate: &[u8]) -> bool {
         ],
         &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
     ];
-    OBJECT_IDENTIFIERS
-        .iter()
-        .any(|oid| certificate.windows(oid.len()).any(|window| window == *oid))
+    Leaf::decode(certificate).is_ok_and(|leaf| {
+        let algorithm = leaf.signed_data().algorithm_contents();
+        OBJECT_IDENTIFIERS
+            .iter()
+            .any(|oid| algorithm.starts_with(oid))
+    })
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DatabaseStream<S> {

@@ -17,7 +17,7 @@ const USERS: [&str; 2] = ["postgres", "nobody"];
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A server of our own, that can be stopped, killed and started again. It ends with this value.
-pub struct Postgres {
+pub(crate) struct Postgres {
     binaries: PathBuf,
     directory: PathBuf,
     settings: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Postgres {
 
 /// How a server is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Sessions are cut, what was committed is on disk.
     Fast,
     /// As by `kill -9`.
@@ -37,11 +37,15 @@ pub enum Ending {
 
 /// The server that the tests of this process share, and a fresh database on it: its URL. `None`, after saying so
 /// loudly, where there is no PostgreSQL; under CI that is a failure.
-pub fn fresh_database() -> Option<String> {
+pub(crate) fn fresh_database() -> Option<String> {
     static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let shared = SHARED.get_or_init(Shared::start).as_ref()?;
-    let name = format!("countersign_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "countersign_test_{}_{}",
+        std::process::id(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    );
     Some(shared.create(&name))
 }
 
@@ -62,7 +66,11 @@ impl Shared {
         match self {
             Self::Ours(server) => server.create_database(name),
             Self::Theirs(url) => {
-                psql(Path::new(""), url, &format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"));
+                psql(
+                    Path::new(""),
+                    url,
+                    &format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"),
+                );
                 with_database(url, name)
             }
         }
@@ -71,7 +79,9 @@ impl Shared {
 
 /// The same URL with another database.
 fn with_database(url: &str, name: &str) -> String {
-    let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
+    let (address, query) = url
+        .split_once('?')
+        .map_or((url, None), |(address, query)| (address, Some(query)));
     let (scheme, rest) = address.split_once("://").expect("a URL");
     let host = rest.split('/').next().unwrap_or_default();
     match query {
@@ -82,29 +92,53 @@ fn with_database(url: &str, name: &str) -> String {
 
 fn psql(binaries: &Path, url: &str, sql: &str) -> String {
     let output = Command::new(binaries.join("psql"))
-        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, url])
+        .args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            sql,
+            url,
+        ])
         .stdin(Stdio::null())
         .output()
         .expect("psql runs");
-    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{sql}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// Where `initdb`, `postgres` and `psql` are.
 fn binaries() -> Option<PathBuf> {
-    let mut places: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    let mut places: Vec<PathBuf> =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     for versions in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
-        let Ok(entries) = std::fs::read_dir(versions) else { continue };
-        let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path().join("bin")).collect();
+        let Ok(entries) = std::fs::read_dir(versions) else {
+            continue;
+        };
+        let mut found: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path().join("bin"))
+            .collect();
         found.sort();
         places.extend(found.into_iter().rev());
     }
-    places.into_iter().find(|place| ["initdb", "postgres", "psql"].iter().all(|name| place.join(name).is_file()))
+    places.into_iter().find(|place| {
+        ["initdb", "postgres", "psql"]
+            .iter()
+            .all(|name| place.join(name).is_file())
+    })
 }
 
 impl Postgres {
     /// A new server with these lines in its configuration; `None`, after saying so loudly, where none is installed.
-    pub fn start(settings: &[&str]) -> Option<Self> {
+    pub(crate) fn start(settings: &[&str]) -> Option<Self> {
         let Some(binaries) = binaries() else {
             let lack = "no PostgreSQL: install it (Debian: apt-get install postgresql), put its binaries on PATH, or \
                         name a server in COUNTERSIGN_TEST_POSTGRES_URL";
@@ -112,14 +146,26 @@ impl Postgres {
             eprintln!("\n*** NOT TESTED: {lack} ***\n");
             return None;
         };
-        let directory = tempfile::Builder::new().prefix("countersign-pg-").tempdir().expect("a directory").keep();
-        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).expect("permissions");
+        let directory = tempfile::Builder::new()
+            .prefix("countersign-pg-")
+            .tempdir()
+            .expect("a directory")
+            .keep();
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700))
+            .expect("permissions");
         let user = other_user();
         if let Some((uid, gid)) = user {
             chown(&directory, Some(uid), Some(gid)).expect("root may give a directory away");
         }
         let settings = settings.iter().map(|&line| line.to_owned()).collect();
-        let mut server = Self { binaries, directory, settings, user, port: 0, watcher: None };
+        let mut server = Self {
+            binaries,
+            directory,
+            settings,
+            user,
+            port: 0,
+            watcher: None,
+        };
         server.initialize();
         server.start_again();
         Some(server)
@@ -127,13 +173,28 @@ impl Postgres {
 
     fn initialize(&self) {
         let mut command = self.command(&self.binaries.join("initdb"));
-        command.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"]);
-        let output = command.arg("-D").arg(self.data()).stdin(Stdio::null()).output().expect("initdb runs");
-        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        command.args([
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
+        let output = command
+            .arg("-D")
+            .arg(self.data())
+            .stdin(Stdio::null())
+            .output()
+            .expect("initdb runs");
+        assert!(
+            output.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Starts it on the port that it had, if it had one, and waits until it answers.
-    pub fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         let began = Instant::now();
         let chosen = self.port;
         while self.watcher.is_none() {
@@ -144,8 +205,16 @@ impl Postgres {
             }
             self.launch();
             while !self.answers() {
-                assert!(began.elapsed() < DEADLINE, "PostgreSQL does not start: {}", self.log());
-                if self.watcher.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some())) {
+                assert!(
+                    began.elapsed() < DEADLINE,
+                    "PostgreSQL does not start: {}",
+                    self.log()
+                );
+                if self
+                    .watcher
+                    .as_mut()
+                    .is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some()))
+                {
                     self.watcher = None;
                     break;
                 }
@@ -169,18 +238,36 @@ impl Postgres {
             wait $server
         "#;
         let mut command = self.command(Path::new("sh"));
-        command.args(["-c", script, "sh"]).arg(&self.binaries).arg(&self.directory).arg(self.port.to_string());
-        std::fs::write(self.data().join("postgresql.auto.conf"), self.settings.join("\n")).expect("settings");
+        command
+            .args(["-c", script, "sh"])
+            .arg(&self.binaries)
+            .arg(&self.directory)
+            .arg(self.port.to_string());
+        std::fs::write(
+            self.data().join("postgresql.auto.conf"),
+            self.settings.join("\n"),
+        )
+        .expect("settings");
         if let Some((uid, gid)) = self.user {
-            chown(self.data().join("postgresql.auto.conf"), Some(uid), Some(gid)).expect("root may give it away");
+            chown(
+                self.data().join("postgresql.auto.conf"),
+                Some(uid),
+                Some(gid),
+            )
+            .expect("root may give it away");
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.watcher = Some(command.spawn().expect("sh runs"));
     }
 
     /// Ends the server; its files stay for [`Postgres::start_again`].
-    pub fn stop(&mut self, ending: Ending) {
-        let Some(mut watcher) = self.watcher.take() else { return };
+    pub(crate) fn stop(&mut self, ending: Ending) {
+        let Some(mut watcher) = self.watcher.take() else {
+            return;
+        };
         let signal = match ending {
             Ending::Fast => "-INT",
             Ending::Killed => "-KILL",
@@ -197,7 +284,7 @@ impl Postgres {
     }
 
     /// The process id of the server, while it runs.
-    pub fn pid(&self) -> Option<String> {
+    pub(crate) fn pid(&self) -> Option<String> {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
         file.lines().next().map(str::to_owned)
     }
@@ -205,21 +292,26 @@ impl Postgres {
     fn answers(&self) -> bool {
         let mut command = Command::new(self.binaries.join("psql"));
         command.args(["-X", "-q", "-c", "SELECT 1", &self.url("postgres")]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
     }
 
     /// What it has logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
     /// Its TCP port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Where its unix socket is, and its data below.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
@@ -228,18 +320,21 @@ impl Postgres {
     }
 
     /// The address of one of its databases.
-    pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!(
+            "postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
     }
 
     /// A new database, and its address.
-    pub fn create_database(&self, name: &str) -> String {
+    pub(crate) fn create_database(&self, name: &str) -> String {
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
         self.url(name)
     }
 
     /// What a statement gives, one row a line, columns divided by `|`.
-    pub fn psql(&self, database: &str, sql: &str) -> String {
+    pub(crate) fn psql(&self, database: &str, sql: &str) -> String {
         psql(&self.binaries, &self.url(database), sql)
     }
 
@@ -247,7 +342,12 @@ impl Postgres {
         let mut command = match self.user {
             Some((uid, gid)) => {
                 let mut command = Command::new("setpriv");
-                command.args([&format!("--reuid={uid}"), &format!("--regid={gid}"), "--clear-groups", "--"]);
+                command.args([
+                    &format!("--reuid={uid}"),
+                    &format!("--regid={gid}"),
+                    "--clear-groups",
+                    "--",
+                ]);
                 command.arg(program);
                 command
             }
@@ -271,11 +371,17 @@ impl Drop for Postgres {
 /// PostgreSQL refuses to run as root: whom it runs as then.
 fn other_user() -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
-        let output = Command::new("id").args(arguments).stderr(Stdio::null()).output().ok()?;
+        let output = Command::new("id")
+            .args(arguments)
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
         String::from_utf8(output.stdout).ok()?.trim().parse().ok()
     };
     if id(&["-u"]) != Some(0) {
         return None;
     }
-    USERS.iter().find_map(|&name| Some((id(&["-u", name])?, id(&["-g", name])?)))
+    USERS
+        .iter()
+        .find_map(|&name| Some((id(&["-u", name])?, id(&["-g", name])?)))
 }

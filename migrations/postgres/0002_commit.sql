@@ -1,9 +1,28 @@
--- One batch of events, in one statement and so in one transaction and one round trip.
+-- One batch of events: one call, and so one statement, one transaction and one round trip.
+--
+-- As a function its plan is kept for each session of the server, also behind a pooler that gives each transaction another
+-- session. It is never changed: a version that needs another one makes commit_2, while receivers of this one go on.
 --
 -- Rows come sorted by tenant and key, one for each key and body; `lead` marks the first body of a key, and `copies` says
--- how often that body came. Locks are taken in one order whatever the batch: keys of events ascending, then those of
--- conflicts ascending, then those of payments ascending; each step reads the one before to its end. So no two batches
--- can wait for each other.
+-- how often that body came. Keys of events and payments are hashes that begin with the tenant, so a key alone tells which
+-- row is meant.
+--
+-- Locks are taken in one order whatever the batch: keys of events ascending, then those of conflicts ascending, then those
+-- of payments ascending; each step reads the one before it to its end. So no two batches can wait for each other.
+--
+-- The planner knows nothing of the arrays' lengths: nested loops over them would be quadratic, and its guesses at their
+-- cost would call for JIT, which takes longer than the batch.
+CREATE FUNCTION countersign.commit_1(int4[], bool[], text[], bytea[], bytea[], int8[], int8[], int8[], int2[], text[],
+    text[], text[], bytea[], text[], bytea[], bytea[], text[], text[], text[], int8[], int8[], text[], text[], bytea[])
+RETURNS TABLE (i bigint, new boolean, conflicts boolean)
+LANGUAGE plpgsql
+SET enable_nestloop = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $commit$
+#variable_conflict use_column
+BEGIN
+RETURN QUERY
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::int4[], $2::bool[], $3::text[], $4::bytea[], $5::bytea[], $6::int8[], $7::int8[], $8::int8[],
         $9::int2[], $10::text[], $11::text[], $12::text[], $13::bytea[], $14::text[], $15::bytea[], $16::bytea[],
@@ -14,7 +33,7 @@ WITH input AS MATERIALIZED (
             amount_refunded_minor, currency, i)
 ), kept AS (
     -- A new row has the duplicates of its own batch, an old one at least one more: that tells them apart below.
-    INSERT INTO events AS e (tenant_id, key, received_at, occurred_at, duplicates, verdict, producer, event_id, kind,
+    INSERT INTO countersign.events AS e (tenant_id, key, received_at, occurred_at, duplicates, verdict, producer, event_id, kind,
         body_sha256, secret, leaf_sha256, payment_key, named_payment_id, beside)
     SELECT tenant_id, key, received_at, occurred_at, copies - 1, verdict, producer, event_id, kind, body_sha256, secret,
         leaf_sha256, CASE WHEN recency IS NOT NULL THEN payment_key END,
@@ -31,7 +50,7 @@ WITH input AS MATERIALIZED (
         i.body_sha256 <> k.body_sha256 AS conflicts
     FROM input i JOIN kept k USING (key)
 ), aside AS (
-    INSERT INTO events AS e (tenant_id, key, received_at, occurred_at, duplicates, verdict, producer, event_id, kind,
+    INSERT INTO countersign.events AS e (tenant_id, key, received_at, occurred_at, duplicates, verdict, producer, event_id, kind,
         body_sha256, secret, leaf_sha256, named_payment_id, beside)
     SELECT tenant_id, conflict_key, received_at, occurred_at, copies - 1, 1, producer, event_id, kind, body_sha256, secret,
         leaf_sha256, payment_id, key
@@ -43,7 +62,7 @@ WITH input AS MATERIALIZED (
         CASE WHEN m.conflicts THEN m.conflict_key ELSE m.key END AS key
     FROM met m LEFT JOIN aside a ON a.key = m.conflict_key
 ), came AS (
-    INSERT INTO bodies (tenant_id, received_at, key, headers, body)
+    INSERT INTO countersign.bodies (tenant_id, received_at, key, headers, body)
     SELECT o.tenant_id, o.received_at, o.key, b.headers, b.body
     FROM unnest($23::text[], $24::bytea[]) WITH ORDINALITY AS b (headers, body, i) JOIN outcome o USING (i) WHERE o.new
 ), stated AS MATERIALIZED (
@@ -58,7 +77,7 @@ WITH input AS MATERIALIZED (
         max(refunded_word) AS amount_refunded_minor, max(currency_word) AS currency
     FROM stated GROUP BY tenant_id, payment_key
 ), ledger AS (
-    INSERT INTO payments AS p (tenant_id, key, since, changed_at, events, payment_id, last, status, amount_minor,
+    INSERT INTO countersign.payments AS p (tenant_id, key, since, changed_at, events, payment_id, last, status, amount_minor,
         amount_refunded_minor, currency, previous)
     SELECT tenant_id, payment_key, since, changed_at, events, payment_id, last, status, amount_minor,
         amount_refunded_minor, currency, CASE WHEN events > 1 THEN '{}'::text[] END
@@ -77,7 +96,7 @@ WITH input AS MATERIALIZED (
     RETURNING p.key, p.since, p.status, p.amount_minor, p.amount_refunded_minor, p.currency, p.previous
 ), history AS (
     -- An event was applied if a word of it stands, or, of several in this batch, stood when its turn came.
-    INSERT INTO claims (tenant_id, since, payment_key, event_key, applied, status, amount_minor, amount_refunded_minor,
+    INSERT INTO countersign.claims (tenant_id, since, payment_key, event_key, applied, status, amount_minor, amount_refunded_minor,
         currency)
     SELECT s.tenant_id, l.since, s.payment_key, s.key, coalesce(s.status_word = l.status, false)
             OR coalesce(s.amount_word = l.amount_minor, false)
@@ -97,6 +116,38 @@ WITH input AS MATERIALIZED (
         WHERE l.previous IS NOT NULL AND b.payment_key = s.payment_key AND b.arrival < s.arrival
     ) before ON true
 )
-SELECT i, new, conflicts, set_config('synchronous_commit',
-    CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
-FROM outcome
+SELECT outcome.i, outcome.new, outcome.conflicts FROM outcome;
+END
+$commit$;
+
+-- Makes the partitions of the bodies of today and of the days after it, by the server's clock and in UTC. Whoever comes
+-- while another receiver does so leaves it to that one; and what would have to wait for long is left for the next time.
+CREATE FUNCTION countersign.make_partitions_1(days int) RETURNS int
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $make$
+DECLARE
+    day bigint := 86400000000;
+    today bigint := floor(extract(epoch FROM now()) / 86400);
+    number bigint;
+    name text;
+    made int := 0;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('countersign partitions')) THEN
+        RETURN 0;
+    END IF;
+    FOR number IN today .. today + days LOOP
+        name := 'bodies_' || to_char(to_timestamp(number * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD');
+        CONTINUE WHEN to_regclass('countersign.' || name) IS NOT NULL;
+        BEGIN
+            EXECUTE format('CREATE TABLE countersign.%I PARTITION OF countersign.bodies FOR VALUES FROM (%s) TO (%s)',
+                name, number * day, (number + 1) * day);
+            made := made + 1;
+        EXCEPTION WHEN lock_not_available OR check_violation THEN
+            -- Rows of that day are in the default partition already, or a long reader is at work: both do without.
+            NULL;
+        END;
+    END LOOP;
+    RETURN made;
+END
+$make$;

@@ -1,0 +1,171 @@
+//! The engine that a store has: which one, and how its writers run.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::errands::Errands;
+use super::location::{StoreFault, Url};
+use super::off_the_runtime;
+use super::postgres::Postgres;
+use super::postgres_address::Target;
+use super::postgres_session::{Purpose, Session, SessionFailure};
+use super::sqlite::{self, Sqlite};
+use crate::inbox::{Event, GroupCommit, Health, InboxFailure, Limits, Receipt, Writer};
+
+/// Group commit before an engine, and what runs its writers.
+#[derive(Debug)]
+pub(super) enum Engines {
+    /// One writer, on a thread of its own.
+    Sqlite {
+        inbox: GroupCommit<Sqlite>,
+        writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    },
+    /// A task for each session.
+    Postgres {
+        inbox: GroupCommit<Postgres>,
+        writers: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    },
+}
+
+impl Engines {
+    pub(super) async fn open(
+        url: &Url,
+        limits: Limits,
+        errands: &Arc<Errands>,
+    ) -> Result<Self, StoreFault> {
+        match url {
+            Url::Sqlite(path) => {
+                let connection = off_the_runtime({
+                    let path = path.clone();
+                    move || sqlite::open(&path)
+                })
+                .await?;
+                let engine = Sqlite::new(path, connection, Arc::clone(errands))?;
+                let (inbox, writers) = GroupCommit::new(vec![engine], limits);
+                let writer = std::thread::Builder::new()
+                    .name("store-writer".to_owned())
+                    .spawn(move || run(writers))
+                    .map_err(|error| StoreFault::NoWriter {
+                        source: error.into(),
+                    })?;
+                Ok(Self::Sqlite {
+                    inbox,
+                    writer: Mutex::new(Some(writer)),
+                })
+            }
+            Url::Postgres(address) => {
+                let target = Arc::new(Target::load(address)?);
+                let mut engines: Vec<_> = (0..target.access.writers.max(1))
+                    .map(|_| Postgres::new(Arc::clone(&target), Arc::clone(errands)))
+                    .collect();
+                match Session::open(&target, Purpose::Write).await {
+                    Ok(session) => engines = first_with(engines, session),
+                    Err(SessionFailure::Fault(fault)) => return Err(fault),
+                    // It may come later, and then nobody needs to start anything again.
+                    Err(failure) => tracing::warn!(
+                        store = %target.place,
+                        error = &failure as &dyn std::error::Error,
+                        "the database is away; the receiver starts without it, and is not ready"
+                    ),
+                }
+                let (inbox, writers) = GroupCommit::new(engines, limits);
+                let writers = writers
+                    .into_iter()
+                    .map(|writer| tokio::spawn(async move { drop(writer.run().await) }))
+                    .collect();
+                Ok(Self::Postgres {
+                    inbox,
+                    writers: Mutex::new(writers),
+                })
+            }
+        }
+    }
+
+    /// Brings the schema up to date, and no more.
+    pub(super) async fn migrate(url: &Url) -> Result<(), StoreFault> {
+        match url {
+            Url::Sqlite(path) => {
+                let path = path.clone();
+                off_the_runtime(move || sqlite::open(&path).map(drop)).await
+            }
+            Url::Postgres(address) => {
+                let target = Target::load(address)?;
+                let opened = Session::open(&target, Purpose::Write).await;
+                opened
+                    .map(drop)
+                    .map_err(|failure| failure.into_fault(&target.place))
+            }
+        }
+    }
+
+    pub(super) async fn accept(&self, delivery: Vec<Event>) -> Result<Vec<Receipt>, InboxFailure> {
+        match self {
+            Self::Sqlite { inbox, .. } => inbox.accept(delivery).await,
+            Self::Postgres { inbox, .. } => inbox.accept(delivery).await,
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        match self {
+            Self::Sqlite { inbox, .. } => inbox.health(),
+            Self::Postgres { inbox, .. } => inbox.health(),
+        }
+    }
+
+    /// How many deliveries, and bytes, wait.
+    pub(super) fn queued(&self) -> (usize, usize) {
+        match self {
+            Self::Sqlite { inbox, .. } => (inbox.queued_deliveries(), inbox.queued_bytes()),
+            Self::Postgres { inbox, .. } => (inbox.queued_deliveries(), inbox.queued_bytes()),
+        }
+    }
+
+    /// Takes no more, and waits until what is queued was answered. A writer that panicked has said so already.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite { inbox, writer } => {
+                inbox.close();
+                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(writer) = writer {
+                    let _joined = tokio::task::spawn_blocking(move || writer.join().is_ok()).await;
+                }
+            }
+            Self::Postgres { inbox, writers } => {
+                inbox.close();
+                let writers =
+                    std::mem::take(&mut *writers.lock().unwrap_or_else(PoisonError::into_inner));
+                for writer in writers {
+                    let _joined = writer.await;
+                }
+            }
+        }
+    }
+}
+
+/// The session that the start has opened is the first writer's.
+fn first_with(engines: Vec<Postgres>, session: Session) -> Vec<Postgres> {
+    let mut session = Some(session);
+    engines
+        .into_iter()
+        .map(|engine| match session.take() {
+            Some(session) => engine.with_session(session),
+            None => engine,
+        })
+        .collect()
+}
+
+/// The writer's thread: SQLite blocks, so it shares no thread with anything else.
+fn run(writers: Vec<Writer<Sqlite>>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the store's writer cannot run"
+            );
+            return;
+        }
+    };
+    for writer in writers {
+        runtime.block_on(writer.run()).close();
+    }
+}

@@ -1,0 +1,408 @@
+//! The engine for several receivers: a session with PostgreSQL that writes one batch after another.
+//!
+//! Each batch is one statement and its own transaction (`migrations/postgres/0002_commit.sql`). Statements are unnamed, and
+//! nothing is set for a session, so a pooler may give each transaction another one. What collides with another receiver's
+//! batch is tried again; what the server refuses for its own sake is tried again on another session, on whichever host
+//! writes then; and a statement whose answer is lost is reported as such, never repeated: the sender comes again.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use super::errands::Errands;
+use super::postgres_address::Target;
+use super::postgres_batch::{Answer, COMMIT, Folded, Prepared};
+use super::postgres_session::{Meaning, Purpose, Session, SessionFailure, meaning};
+use super::{postgres_errands, postgres_schema};
+use crate::identity::TenantId;
+use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome, Receipt};
+
+/// The first and the longest pause before a host that was away is asked again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How often partitions are made ahead by a session that lives long.
+const PARTITIONS_EVERY: Duration = Duration::from_secs(3600);
+/// Names that are remembered as written, at most.
+const NAMES_MAX: usize = 20_000;
+
+/// One writer.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    target: Arc<Target>,
+    session: Option<Session>,
+    outage: Option<Outage>,
+    /// Tenants, producers, secrets and certificates that this session's database has.
+    names: HashSet<Name>,
+    partitions_made: Instant,
+    errands: Arc<Errands>,
+}
+
+/// Since when there is no session, and when the next attempt is due.
+#[derive(Clone, Debug)]
+struct Outage {
+    since: Instant,
+    next: Instant,
+    pause: Duration,
+    cause: Cause,
+}
+
+/// What comes with every event and is written once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    tenant: TenantId,
+    producer: Arc<str>,
+    secret: Option<Arc<str>>,
+    leaf: [u8; 32],
+}
+
+/// Why a batch is not durable, as far as that is known.
+enum Failure {
+    Row(Cause),
+    Unavailable(Cause),
+    Unknown(Cause),
+}
+
+/// A statement took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the database took longer than {0:?} over a batch")]
+struct TookTooLong(Duration);
+
+/// The database's answer does not fit the batch, which only a defect of ours brings about.
+#[derive(Debug, thiserror::Error)]
+#[error("the database answered for {answers} of {rows} rows")]
+struct Unanswered {
+    answers: usize,
+    rows: usize,
+}
+
+impl Postgres {
+    pub(super) fn new(target: Arc<Target>, errands: Arc<Errands>) -> Self {
+        let partitions_made = Instant::now();
+        Self {
+            target,
+            session: None,
+            outage: None,
+            names: HashSet::new(),
+            partitions_made,
+            errands,
+        }
+    }
+
+    /// Takes up a session that is there.
+    pub(super) fn with_session(mut self, session: Session) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// A session, if there is one within the outage's patience. An outage is waited for once: while it lasts, deliveries
+    /// are told at once, and one attempt is made for each pause.
+    async fn session(&mut self) -> Result<Session, Cause> {
+        if let Some(session) = self.session.take().filter(|session| !session.is_closed()) {
+            return Ok(session);
+        }
+        loop {
+            if let Some(outage) = &self.outage {
+                let patient_until = outage.since + self.target.access.patience;
+                let now = Instant::now();
+                if outage.next > now {
+                    if outage.next > patient_until {
+                        return Err(Arc::clone(&outage.cause));
+                    }
+                    sleep(outage.next - now).await;
+                }
+            }
+            match Session::open(&self.target, Purpose::Write).await {
+                Ok(session) => {
+                    self.back();
+                    return Ok(session);
+                }
+                Err(failure) => {
+                    let cause = self.away(failure);
+                    let patience = self.target.access.patience;
+                    if self
+                        .outage
+                        .as_ref()
+                        .is_none_or(|outage| outage.since.elapsed() >= patience)
+                    {
+                        return Err(cause);
+                    }
+                }
+            }
+        }
+    }
+
+    fn back(&mut self) {
+        // Another host may lack the last of what this one's session wrote.
+        self.names.clear();
+        if let Some(outage) = self.outage.take() {
+            tracing::info!(store = %self.target.place, away = ?outage.since.elapsed(), "the database is back");
+        }
+    }
+
+    fn away(&mut self, failure: SessionFailure) -> Cause {
+        let cause: Cause = Arc::new(failure);
+        let now = Instant::now();
+        let outage = match self.outage.take() {
+            None => {
+                // Once for each outage: the deliveries tell the rest.
+                tracing::warn!(store = %self.target.place, error = &*cause as &dyn std::error::Error, "the database is away");
+                Outage {
+                    since: now,
+                    next: now + jittered(PAUSES.0),
+                    pause: PAUSES.0,
+                    cause: Arc::clone(&cause),
+                }
+            }
+            Some(outage) => {
+                let pause = (outage.pause * 2).min(PAUSES.1);
+                Outage {
+                    since: outage.since,
+                    next: now + jittered(pause),
+                    pause,
+                    cause: Arc::clone(&cause),
+                }
+            }
+        };
+        self.outage = Some(outage);
+        cause
+    }
+
+    /// Writes deliveries in one transaction, and again while that may help and nothing of it is durable.
+    async fn write(&mut self, batch: &[Vec<Prepared>]) -> Result<Vec<Vec<Receipt>>, Failure> {
+        let folded = Folded::fold(batch);
+        let began = Instant::now();
+        let limit = self.target.access.statement_timeout;
+        let mut pause = Duration::from_millis(2);
+        loop {
+            let session = self.session().await.map_err(Failure::Unavailable)?;
+            let left = limit
+                .saturating_sub(began.elapsed())
+                .max(Duration::from_millis(100));
+            let tried = timeout(left, attempt(&session, &mut self.names, batch, &folded)).await;
+            let error = match tried {
+                Ok(Ok(answers)) => {
+                    self.session = Some(session);
+                    let unanswered = Unanswered {
+                        answers: answers.iter().flatten().count(),
+                        rows: folded.len(),
+                    };
+                    return folded
+                        .receipts(&answers)
+                        .ok_or_else(|| Failure::Unknown(Arc::new(unanswered)));
+                }
+                Ok(Err(error)) => error,
+                Err(_elapsed) => {
+                    // The statement must not go on, with its locks, when nobody waits for it.
+                    session.abandon().await;
+                    return Err(Failure::Unknown(Arc::new(TookTooLong(limit))));
+                }
+            };
+            let spent = began.elapsed() >= limit;
+            match meaning(&error) {
+                Meaning::Row => {
+                    self.session = Some(session);
+                    return Err(Failure::Row(Arc::new(error)));
+                }
+                Meaning::Collision if !spent => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "a batch collided, and is tried again"
+                    );
+                    self.session = Some(session);
+                    sleep(jittered(pause)).await;
+                    pause = (pause * 2).min(Duration::from_millis(200));
+                }
+                // One whole round for the rest: `session` itself waits for a server that is away.
+                Meaning::Server
+                    if began.elapsed() < self.target.access.patience
+                        && is_of_the_session(&error) =>
+                {
+                    drop(session);
+                    sleep(jittered(PAUSES.0)).await;
+                }
+                Meaning::Collision => {
+                    self.session = Some(session);
+                    return Err(Failure::Unavailable(Arc::new(error)));
+                }
+                Meaning::Server => return Err(Failure::Unavailable(Arc::new(error))),
+                Meaning::Unknown => return Err(Failure::Unknown(Arc::new(error))),
+            }
+        }
+    }
+
+    /// Each delivery by itself in the end, but by halves, so that the sound ones of a large batch need few statements.
+    async fn write_apart(&mut self, batch: &[Vec<Prepared>]) -> Result<Vec<Outcome>, BatchFailure> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.write(part).await {
+                Ok(receipts) => outcomes.extend(receipts.into_iter().map(Ok)),
+                Err(Failure::Row(cause)) if part.len() <= 1 => {
+                    tracing::error!(
+                        error = &*cause as &dyn std::error::Error,
+                        "a delivery's rows were refused by the store"
+                    );
+                    outcomes.push(Err(cause));
+                }
+                Err(Failure::Row(_)) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                // Of the parts before it some may be durable; whoever is told of a failure comes again.
+                Err(Failure::Unavailable(cause) | Failure::Unknown(cause)) => {
+                    return Err(BatchFailure::Commit(cause));
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Tells whether anything can be written, by writing.
+    async fn probe(&mut self) -> Result<(), BatchFailure> {
+        let session = self.session().await.map_err(BatchFailure::Unavailable)?;
+        let limit = self.target.access.statement_timeout;
+        match timeout(limit, postgres_errands::probe(&session.client)).await {
+            Ok(Ok(())) => {
+                self.session = Some(session);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(BatchFailure::Unavailable(Arc::new(error))),
+            Err(_elapsed) => {
+                session.abandon().await;
+                Err(BatchFailure::Unavailable(Arc::new(TookTooLong(limit))))
+            }
+        }
+    }
+}
+
+/// One attempt: the names that this database may lack, then the batch.
+async fn attempt(
+    session: &Session,
+    names: &mut HashSet<Name>,
+    batch: &[Vec<Prepared>],
+    folded: &Folded<'_>,
+) -> Result<Vec<Option<Answer>>, tokio_postgres::Error> {
+    let mut unknown = Vec::new();
+    for event in batch.iter().flatten() {
+        let name = Name {
+            tenant: event.row.tenant.clone(),
+            producer: Arc::clone(&event.row.producer),
+            secret: event.row.secret.clone(),
+            leaf: event.row.leaf.sha256().0,
+        };
+        if !names.contains(&name) && !unknown.iter().any(|(known, _)| *known == name) {
+            unknown.push((name, &event.row));
+        }
+    }
+    if !unknown.is_empty() {
+        let rows: Vec<_> = unknown.iter().map(|(_, row)| *row).collect();
+        postgres_errands::write_names(&session.client, &rows).await?;
+        if names.len() >= NAMES_MAX {
+            names.clear();
+        }
+        names.extend(unknown.into_iter().map(|(name, _)| name));
+    }
+    let columns = folded.columns();
+    let rows = session
+        .client
+        .query_typed(COMMIT, &columns.parameters())
+        .await?;
+    let mut answers = vec![None; folded.len()];
+    for row in rows {
+        let ordinal = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
+        if let Some(answer) = ordinal
+            .checked_sub(1)
+            .and_then(|index| answers.get_mut(index))
+        {
+            *answer = Some(Answer {
+                new: row.try_get(1)?,
+                conflicts: row.try_get(2)?,
+            });
+        }
+    }
+    Ok(answers)
+}
+
+/// Whether another session, perhaps on another host, may do what this one was refused: the server goes down, or was made a
+/// standby. A full disk or a lacking right is the same for each.
+fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
+    let code = error.code().map_or("", |code| code.code());
+    matches!(code.get(..2), Some("57" | "08" | "25"))
+}
+
+/// Between half of it and all of it, so that receivers who lost the same server do not come back in step.
+fn jittered(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    let chance = RandomState::new().hash_one(0_u8) % 1024;
+    let half = pause / 2;
+    half + half * u32::try_from(chance).unwrap_or(0) / 1024
+}
+
+impl Engine for Postgres {
+    type Row = Prepared;
+
+    fn prepare(event: Event) -> Prepared {
+        Prepared::prepare(event)
+    }
+
+    fn bytes(row: &Prepared) -> usize {
+        row.bytes()
+    }
+
+    async fn commit(
+        &mut self,
+        batch: &[Vec<Prepared>],
+        isolation: Isolation,
+    ) -> Result<Vec<Outcome>, BatchFailure> {
+        if batch.iter().all(Vec::is_empty) {
+            self.probe().await?;
+            return Ok(batch.iter().map(|_| Ok(Vec::new())).collect());
+        }
+        match isolation {
+            Isolation::Apart => self.write_apart(batch).await,
+            Isolation::Together => match self.write(batch).await {
+                Ok(receipts) => Ok(receipts.into_iter().map(Ok).collect()),
+                Err(Failure::Row(cause)) => Err(BatchFailure::Row(cause)),
+                Err(Failure::Unavailable(cause)) => Err(BatchFailure::Unavailable(cause)),
+                Err(Failure::Unknown(cause)) => Err(BatchFailure::Commit(cause)),
+            },
+        }
+    }
+
+    async fn tidy(&mut self) {
+        if self.partitions_made.elapsed() >= PARTITIONS_EVERY
+            && let Some(session) = &self.session
+        {
+            self.partitions_made = Instant::now();
+            if let Err(error) = postgres_schema::make_partitions(&session.client).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no partitions could be made for the days to come"
+                );
+            }
+        }
+        if let Some(errand) = self.errands.next() {
+            let limit = self.target.access.statement_timeout;
+            let done = match self.session().await {
+                Err(cause) => Err(cause),
+                Ok(session) => {
+                    match timeout(limit, postgres_errands::run(&session.client, errand.work()))
+                        .await
+                    {
+                        Ok(Ok(())) => {
+                            self.session = Some(session);
+                            Ok(())
+                        }
+                        Ok(Err(error)) => Err(Arc::new(error) as Cause),
+                        Err(_elapsed) => {
+                            session.abandon().await;
+                            Err(Arc::new(TookTooLong(limit)) as Cause)
+                        }
+                    }
+                }
+            };
+            errand.finish(done);
+        }
+    }
+}

@@ -1,0 +1,492 @@
+//! Where a PostgreSQL is and how it is spoken to: the address as libpq writes it, and what the configuration adds.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+
+use super::StoreFault;
+use crate::secret::Secret;
+use crate::tls::{DatabaseTls, ServerCheck};
+
+/// The address of a PostgreSQL, and how it is used.
+#[derive(Clone)]
+pub struct Address {
+    text: Box<str>,
+    base: PathBuf,
+    access: Access,
+}
+
+/// How a PostgreSQL is used.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Instead of one in the address.
+    pub password: Option<Secret>,
+    /// Sessions that write, each with one batch in flight.
+    pub writers: usize,
+    /// Sessions that read, at most.
+    pub readers: usize,
+    /// How long one host may take until it has answered.
+    pub connect_timeout: Duration,
+    /// How long one batch, or one reading, may take.
+    pub statement_timeout: Duration,
+    /// How long deliveries wait through an outage before they are told of it.
+    pub patience: Duration,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            password: None,
+            writers: 2,
+            readers: 4,
+            connect_timeout: Duration::from_secs(3),
+            statement_timeout: Duration::from_secs(8),
+            patience: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Address {
+    pub(super) fn new(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            base: PathBuf::new(),
+            access: Access::default(),
+        }
+    }
+
+    pub(super) fn relative_to(self, directory: &Path) -> Self {
+        Self {
+            base: directory.into(),
+            ..self
+        }
+    }
+
+    pub(super) fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        let password = |access: &Access| access.password.as_ref().map(|p| p.expose().to_vec());
+        let (a, b) = (&self.access, &other.access);
+        self.text == other.text
+            && self.base == other.base
+            && (a.writers, a.readers, a.connect_timeout)
+                == (b.writers, b.readers, b.connect_timeout)
+            && (a.statement_timeout, a.patience) == (b.statement_timeout, b.patience)
+            && password(a) == password(b)
+    }
+}
+
+impl Eq for Address {}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What stands between the scheme and the last `@` may hold a password; the query may as well.
+        let rest = self
+            .text
+            .split_once("://")
+            .map_or(&*self.text, |(_, rest)| rest);
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        write!(f, "postgres://{rest}")
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+/// What is wrong with an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressFault {
+    /// The driver does not understand it.
+    #[error("{detail}")]
+    Form {
+        /// Its words.
+        detail: String,
+    },
+    /// No host.
+    #[error("it names no host; write postgres://USER@HOST/DATABASE")]
+    NoHost,
+    /// As many ports as hosts, or one.
+    #[error("it names {ports} ports for {hosts} hosts; give each host its port")]
+    Ports {
+        /// How many hosts.
+        hosts: usize,
+        /// How many ports.
+        ports: usize,
+    },
+    /// None of libpq's.
+    #[error("sslmode={mode} is none of disable, prefer, require, verify-ca, verify-full")]
+    SslMode {
+        /// What was given.
+        mode: String,
+    },
+    /// A check of the server, and nothing to check it by.
+    #[error("sslmode={mode} needs sslrootcert=FILE, the authority that vouches for the database")]
+    NoAuthority {
+        /// The mode.
+        mode: &'static str,
+    },
+    /// A certificate without its key or a key without its certificate.
+    #[error("sslcert and sslkey must be given together")]
+    HalfAnIdentity,
+    /// A file that cannot be read.
+    #[error("{}: {detail}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+}
+
+/// An address that was understood: each host by itself, and TLS.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) hosts: Vec<Config>,
+    pub(super) tls: DatabaseTls,
+    pub(super) place: String,
+    pub(super) access: Access,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.place)
+    }
+}
+
+impl Target {
+    /// Understands the address, and reads the files that it names.
+    pub(super) fn load(address: &Address) -> Result<Self, StoreFault> {
+        let place = address.to_string();
+        let (text, tls) =
+            TlsParameters::take(&address.text).map_err(|fault| fault_of(&place, fault))?;
+        let mut config = Config::from_str(&text).map_err(|error| {
+            // The driver's own words are two levels: what it was at, and why.
+            let detail = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            fault_of(&place, AddressFault::Form { detail })
+        })?;
+        if let Some(password) = &address.access.password {
+            config.password(password.expose());
+        }
+        config.ssl_mode(tls.mode.driver());
+        if config.get_application_name().is_none() {
+            config.application_name("countersign");
+        }
+        config.keepalives_idle(Duration::from_secs(15));
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(address.access.statement_timeout);
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(address.access.connect_timeout);
+        }
+        let hosts = single_hosts(&config).map_err(|fault| fault_of(&place, fault))?;
+        let tls = tls.load(&address.base).map_err(|fault| match fault {
+            TlsFault::Address(fault) => fault_of(&place, fault),
+            TlsFault::Tls(source) => StoreFault::Tls {
+                place: place.clone(),
+                source,
+            },
+        })?;
+        Ok(Self {
+            hosts,
+            tls,
+            place,
+            access: address.access.clone(),
+        })
+    }
+}
+
+fn fault_of(place: &str, source: AddressFault) -> StoreFault {
+    StoreFault::Address {
+        place: place.to_owned(),
+        source,
+    }
+}
+
+/// The configuration of each host: the driver's own loop over them would let one that accepts and says nothing use up
+/// the time of all.
+fn single_hosts(config: &Config) -> Result<Vec<Config>, AddressFault> {
+    let (hosts, addresses, ports) = (
+        config.get_hosts(),
+        config.get_hostaddrs(),
+        config.get_ports(),
+    );
+    let count = hosts.len().max(addresses.len());
+    if count == 0 {
+        return Err(AddressFault::NoHost);
+    }
+    if ports.len() > 1 && ports.len() != count {
+        return Err(AddressFault::Ports {
+            hosts: count,
+            ports: ports.len(),
+        });
+    }
+    Ok((0..count).map(|index| single_host(config, index)).collect())
+}
+
+fn single_host(config: &Config, index: usize) -> Config {
+    let mut single = Config::new();
+    match config.get_hosts().get(index) {
+        Some(tokio_postgres::config::Host::Tcp(name)) => single.host(name),
+        #[cfg(unix)]
+        Some(tokio_postgres::config::Host::Unix(path)) => single.host_path(path),
+        None => &mut single,
+    };
+    if let Some(address) = config.get_hostaddrs().get(index) {
+        single.hostaddr(*address);
+    }
+    if let Some(port) = config.get_ports().get(index).or(config.get_ports().first()) {
+        single.port(*port);
+    }
+    if let Some(user) = config.get_user() {
+        single.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        single.password(password);
+    }
+    if let Some(database) = config.get_dbname() {
+        single.dbname(database);
+    }
+    if let Some(options) = config.get_options() {
+        single.options(options);
+    }
+    if let Some(name) = config.get_application_name() {
+        single.application_name(name);
+    }
+    if let Some(timeout) = config.get_connect_timeout() {
+        single.connect_timeout(*timeout);
+    }
+    if let Some(timeout) = config.get_tcp_user_timeout() {
+        single.tcp_user_timeout(*timeout);
+    }
+    if let Some(interval) = config.get_keepalives_interval() {
+        single.keepalives_interval(interval);
+    }
+    if let Some(retries) = config.get_keepalives_retries() {
+        single.keepalives_retries(retries);
+    }
+    single
+        .ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .channel_binding(config.get_channel_binding())
+        .load_balance_hosts(config.get_load_balance_hosts())
+        .target_session_attrs(config.get_target_session_attrs())
+        .keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle());
+    single
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Disable,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl Mode {
+    fn driver(self) -> SslMode {
+        match self {
+            Self::Disable => SslMode::Disable,
+            Self::Prefer => SslMode::Prefer,
+            Self::Require | Self::VerifyCa | Self::VerifyFull => SslMode::Require,
+        }
+    }
+}
+
+/// What an address says of TLS, in libpq's words. The driver knows only half of them.
+#[derive(Debug)]
+struct TlsParameters {
+    mode: Mode,
+    authority: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+enum TlsFault {
+    Address(AddressFault),
+    Tls(crate::tls::DatabaseTlsFault),
+}
+
+impl TlsParameters {
+    /// Takes them out of an address.
+    fn take(address: &str) -> Result<(String, Self), AddressFault> {
+        let mut taken = Self {
+            mode: Mode::Prefer,
+            authority: None,
+            certificate: None,
+            key: None,
+        };
+        let Some((head, query)) = address.split_once('?') else {
+            return Ok((address.to_owned(), taken));
+        };
+        let mut kept = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match key {
+                "sslmode" => taken.mode = mode(value)?,
+                "sslrootcert" => taken.authority = Some(decode(value).into()),
+                "sslcert" => taken.certificate = Some(decode(value).into()),
+                "sslkey" => taken.key = Some(decode(value).into()),
+                _ => kept.push(pair),
+            }
+        }
+        // As libpq has it: who names an authority wants it asked.
+        if taken.mode == Mode::Require && taken.authority.is_some() {
+            taken.mode = Mode::VerifyCa;
+        }
+        let rest = if kept.is_empty() {
+            head.to_owned()
+        } else {
+            format!("{head}?{}", kept.join("&"))
+        };
+        Ok((rest, taken))
+    }
+
+    fn load(self, base: &Path) -> Result<DatabaseTls, TlsFault> {
+        let read = |path: &Path| {
+            let path = base.join(path);
+            std::fs::read(&path).map_err(|error| {
+                TlsFault::Address(AddressFault::File {
+                    path,
+                    detail: error.to_string(),
+                })
+            })
+        };
+        let needed = |mode| TlsFault::Address(AddressFault::NoAuthority { mode });
+        let check = match (self.mode, &self.authority) {
+            (Mode::Disable | Mode::Prefer | Mode::Require, _) => ServerCheck::None,
+            (Mode::VerifyCa, Some(path)) => ServerCheck::Authority(read(path)?),
+            (Mode::VerifyFull, Some(path)) => ServerCheck::AuthorityAndName(read(path)?),
+            (Mode::VerifyCa, None) => return Err(needed("verify-ca")),
+            (Mode::VerifyFull, None) => return Err(needed("verify-full")),
+        };
+        let identity = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => Some((read(certificate)?, Secret::new(read(key)?))),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(TlsFault::Address(AddressFault::HalfAnIdentity));
+            }
+        };
+        let identity = identity
+            .as_ref()
+            .map(|(certificate, key)| (certificate.as_slice(), key));
+        DatabaseTls::new(&check, identity).map_err(TlsFault::Tls)
+    }
+}
+
+fn mode(text: &str) -> Result<Mode, AddressFault> {
+    match text {
+        "disable" => Ok(Mode::Disable),
+        "allow" | "prefer" => Ok(Mode::Prefer),
+        "require" => Ok(Mode::Require),
+        "verify-ca" => Ok(Mode::VerifyCa),
+        "verify-full" => Ok(Mode::VerifyFull),
+        other => Err(AddressFault::SslMode {
+            mode: other.to_owned(),
+        }),
+    }
+}
+
+/// Undoes percent-encoding; what is none stays as it is.
+fn decode(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let encoded = after
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|digits| hex::decode(digits).ok());
+        match encoded.as_deref() {
+            Some([byte]) => {
+                bytes.push(*byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        let StoreFault::Address { source, .. } = Target::load(&Address::new(text)).unwrap_err()
+        else {
+            panic!("another fault");
+        };
+        source.to_string()
+    }
+
+    #[test]
+    fn each_host_has_its_port_and_the_rest_in_common() {
+        let target = Target::load(&Address::new(
+            "postgres://user:pw@a:1,b:2/db?sslmode=disable&target_session_attrs=read-write",
+        ))
+        .unwrap();
+        assert_eq!(target.hosts.len(), 2);
+        assert_eq!(target.hosts[1].get_ports(), [2]);
+        assert_eq!(target.hosts[1].get_dbname(), Some("db"));
+        assert_eq!(target.hosts[1].get_password(), Some(b"pw".as_slice()));
+        assert_eq!(target.hosts[1].get_ssl_mode(), SslMode::Disable);
+        assert_eq!(format!("{target:?}"), "Target(postgres://a:1,b:2/db)");
+    }
+
+    #[test]
+    fn a_password_by_reference_goes_before_one_in_the_address() {
+        let access = Access {
+            password: Some(Secret::new(b"better".to_vec())),
+            ..Access::default()
+        };
+        let target =
+            Target::load(&Address::new("postgres://u:worse@h/d").with_access(access)).unwrap();
+        assert_eq!(target.hosts[0].get_password(), Some(b"better".as_slice()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_told() {
+        assert_eq!(
+            fault("postgres://u@h/d?sslmode=on"),
+            "sslmode=on is none of disable, prefer, require, verify-ca, verify-full"
+        );
+        assert_eq!(
+            fault("postgres://u@h/d?sslmode=verify-full"),
+            "sslmode=verify-full needs sslrootcert=FILE, the authority that vouches for the database"
+        );
+        assert_eq!(
+            fault("postgres://u@h/d?sslcert=a.crt"),
+            "sslcert and sslkey must be given together"
+        );
+        assert!(
+            fault("postgres://u@h/d?sslmode=verify-ca&sslrootcert=none%20such")
+                .starts_with("none such: ")
+        );
+        assert!(fault("postgres://u@h/d?no_such_key=1").contains("no_such_key"));
+        assert_eq!(
+            fault("postgres:///d"),
+            "it names no host; write postgres://USER@HOST/DATABASE"
+        );
+        assert_eq!(
+            fault("postgres://u@a:1,b:2,c:3/d?port=4"),
+            "it names 4 ports for 3 hosts; give each host its port"
+        );
+    }
+}

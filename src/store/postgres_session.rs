@@ -1,0 +1,271 @@
+//! A session with PostgreSQL: opened on the first host that writes, with our schema up to date, and closed with its value.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_postgres::{Client, Config};
+
+use super::StoreFault;
+use super::postgres_address::Target;
+use super::postgres_schema;
+use crate::tls::{DatabaseStream, DatabaseTls};
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To write: the schema is brought up to date first.
+    Write,
+    /// To read what is there: nothing is made and nothing is migrated.
+    Read,
+}
+
+/// An open session. Dropping it cuts the connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client: Client,
+    tls: DatabaseTls,
+    connection: tokio::task::JoinHandle<()>,
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionFailure {
+    /// A host refused, or is not there.
+    #[error("no session with the database")]
+    Refused(#[source] tokio_postgres::Error),
+    /// A host did not answer in time.
+    #[error("the database did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// Nothing can be written there: a standby, or a primary that was told to stop.
+    #[error(
+        "the database takes no writes; several hosts, divided by commas, let the receiver find the one that does"
+    )]
+    ReadOnly,
+    /// The database is not ours to use.
+    #[error("the database can not be used")]
+    Fault(#[source] StoreFault),
+}
+
+impl From<tokio_postgres::Error> for SessionFailure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl SessionFailure {
+    /// The same, as what stops a command.
+    pub(super) fn into_fault(self, place: &str) -> StoreFault {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Refused(_) | Self::TimedOut(_) | Self::ReadOnly => StoreFault::Unreachable {
+                place: place.to_owned(),
+                source: self.into(),
+            },
+        }
+    }
+}
+
+impl Session {
+    /// Opens a session with the first of the hosts that will have one.
+    pub(super) async fn open(target: &Target, purpose: Purpose) -> Result<Self, SessionFailure> {
+        let mut last = SessionFailure::ReadOnly;
+        for host in &target.hosts {
+            match Self::open_at(target, host, purpose).await {
+                Ok(session) => return Ok(session),
+                // Another host has the same data: it would be no better.
+                Err(fault @ SessionFailure::Fault(_)) => return Err(fault),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    async fn open_at(
+        target: &Target,
+        host: &Config,
+        purpose: Purpose,
+    ) -> Result<Self, SessionFailure> {
+        let limit = target.access.connect_timeout;
+        let greeted = timeout(limit, async {
+            let (client, connection) = host.connect(Tls(target.tls.clone())).await?;
+            let connection = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "a session with the database ended"
+                    );
+                }
+            });
+            let session = Self {
+                client,
+                tls: target.tls.clone(),
+                connection,
+            };
+            let found = postgres_schema::greet(&session.client, &target.place).await?;
+            Ok::<_, SessionFailure>((session, found))
+        });
+        let (mut session, found) = greeted
+            .await
+            .unwrap_or(Err(SessionFailure::TimedOut(limit)))?;
+        match purpose {
+            Purpose::Read => {
+                postgres_schema::expect(&found, &target.place).map_err(SessionFailure::Fault)?
+            }
+            Purpose::Write if found.read_only => return Err(SessionFailure::ReadOnly),
+            Purpose::Write => {
+                postgres_schema::bring_up_to_date(&mut session.client, &found, &target.place)
+                    .await?
+            }
+        }
+        Ok(session)
+    }
+
+    /// Whether its connection is known to be gone.
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Asks the server to stop what it does for this session, and leaves it. Its locks must not outlive our interest.
+    pub(super) async fn abandon(self) {
+        let limit = Duration::from_secs(1);
+        let cancelled = timeout(
+            limit,
+            self.client
+                .cancel_token()
+                .cancel_query(Tls(self.tls.clone())),
+        )
+        .await;
+        if !matches!(cancelled, Ok(Ok(()))) {
+            tracing::debug!(
+                "the database could not be told to stop a statement that took too long"
+            );
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Its task would try to take leave of a server that may not listen.
+        self.connection.abort();
+    }
+}
+
+/// What an error of a statement means for what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Two transactions were in each other's way: the same again may succeed. Nothing of it is durable.
+    Collision,
+    /// The values are at fault: the same again fails again. Nothing of it is durable.
+    Row,
+    /// The server is, or its state. Nothing of it is durable; another session may do better.
+    Server,
+    /// No answer: it may be durable or not.
+    Unknown,
+}
+
+/// What an error of a statement that is its own transaction means.
+pub(super) fn meaning(error: &tokio_postgres::Error) -> Meaning {
+    // Only the server's own word proves that nothing was committed.
+    let Some(error) = error.as_db_error() else {
+        return Meaning::Unknown;
+    };
+    let code = error.code();
+    if [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::LOCK_NOT_AVAILABLE,
+    ]
+    .contains(code)
+    {
+        return Meaning::Collision;
+    }
+    match code.code().get(..2) {
+        // Data exception, integrity constraint violation, program limit exceeded.
+        Some("22" | "23" | "54") => Meaning::Row,
+        _ => Meaning::Server,
+    }
+}
+
+/// TLS as the driver asks for it.
+#[derive(Clone)]
+struct Tls(DatabaseTls);
+
+struct TlsTo {
+    tls: DatabaseTls,
+    host: String,
+}
+
+struct Stream<S>(DatabaseStream<S>);
+
+type Handshake<S> = Pin<Box<dyn Future<Output = io::Result<Stream<S>>> + Send>>;
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
+    type Stream = Stream<S>;
+    type TlsConnect = TlsTo;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<TlsTo> {
+        Ok(TlsTo {
+            tls: self.0.clone(),
+            host: host.to_owned(),
+        })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for TlsTo {
+    type Stream = Stream<S>;
+    type Error = io::Error;
+    type Future = Handshake<S>;
+
+    fn connect(self, stream: S) -> Handshake<S> {
+        Box::pin(async move { self.tls.connect(&self.host, stream).await.map(Stream) })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.0
+            .server_end_point()
+            .map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}
