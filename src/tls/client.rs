@@ -1,5 +1,7 @@
 //! The client's side, for `countersign send`: mutual TLS to a receiver.
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
@@ -47,14 +49,78 @@ pub enum ConnectFailure {
         /// To which port.
         port: u16,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The handshake failed.
     #[error("the TLS handshake failed")]
     Handshake {
         /// What rustls said.
-        source: std::io::Error,
+        source: io::Error,
     },
+}
+
+/// What to do about a TLS error, if one is in `error` or among its causes: for the terminal, after the error itself.
+///
+/// A receiver's refusal of our certificate arrives after the handshake, with the first read: ask here then too.
+pub fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An `io::Error` shows what it wraps by `get_ref`, and skips it in `source`.
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(tls) = wrapped.or_else(|| error.downcast_ref()) {
+            return hint_of(tls);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "foreign enums, of which these have a known remedy"
+)]
+fn hint_of(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::{AlertDescription as Alert, CertificateError, Error};
+    let hint = match error {
+        Error::InvalidCertificate(of_server) => match of_server {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "the receiver's certificate was not issued by the CA in --ca: name the CA that issued it"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the receiver's certificate has ended: it needs a new one"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "the receiver's certificate does not name the host of --url: use a name that it has, or issue it for this one"
+            }
+            // webpki's own words; it has no variant of rustls'.
+            other if other.to_string().contains("UnsupportedCertVersion") => {
+                "the receiver's certificate is of X.509 version 1, which names no host: issue it with subjectAltName"
+            }
+            _ => return None,
+        },
+        Error::AlertReceived(alert) => match alert {
+            Alert::CertificateRequired => {
+                "the receiver wants a client certificate: name it with --cert and --key"
+            }
+            Alert::UnknownCA => "the receiver does not know the CA of --cert",
+            Alert::CertificateExpired => "to the receiver, --cert has ended or not begun",
+            Alert::CertificateRevoked => "the receiver's CA has revoked --cert",
+            Alert::UnsupportedCertificate => {
+                "--cert is not for TLS clients (keyUsage, extendedKeyUsage), or of a form that the receiver does not accept"
+            }
+            Alert::DecryptError => {
+                "--key does not belong to --cert, or --cert was not signed by the CA that it names"
+            }
+            Alert::ProtocolVersion => "the receiver speaks no version of TLS that this side does",
+            _ => return None,
+        },
+        Error::InvalidMessage(_) => "what answers at --url does not speak TLS",
+        _ => return None,
+    };
+    Some(hint)
 }
 
 impl Connector {
