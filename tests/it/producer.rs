@@ -1,7 +1,7 @@
 //! A provider: mutual TLS, HTTP/1.1 kept alive, deliveries signed by the `timestamped` profile.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
