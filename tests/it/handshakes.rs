@@ -17,6 +17,7 @@ fn check(receiver: &Receiver, identity: Option<&Identity>, reason: &str, alert: 
     let address = receiver.address.to_string();
     let mut arguments = vec![
         "s_client",
+        "-ign_eof",
         "-connect",
         &address,
         "-servername",

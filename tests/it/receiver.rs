@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -71,6 +71,7 @@ impl Receiver {
         let identity = authority.issue(&Leaf::of(SUBJECT));
         let certs = directory.path().join("certs");
         fs::create_dir(&certs).unwrap();
+        fs::create_dir(directory.path().join("data")).unwrap();
         let write = |name: &str, content: &str| fs::write(certs.join(name), content).unwrap();
         write("ca.crt", &authority.certificate);
         write("server.crt", &server.certificate);
@@ -83,7 +84,7 @@ impl Receiver {
             configuration(changes),
         )
         .unwrap();
-        let process = Process::start(directory.path(), &changes.environment);
+        let mut process = Process::start(directory.path(), &changes.environment);
         let (address, admin) = process.addresses();
         Self {
             directory,
@@ -175,7 +176,7 @@ impl Receiver {
 
     /// What it printed and logged so far.
     pub(crate) fn log(&self) -> String {
-        self.process.log.lock().unwrap().join("\n")
+        lines(&self.process.log).join("\n")
     }
 
     /// SIGHUP.
@@ -204,7 +205,7 @@ impl Receiver {
     /// A second process beside this one, on the same directory: an upgrade. It takes this one's place, and
     /// this one gets a SIGTERM; its exit status is returned.
     pub(crate) fn upgrade(&mut self, environment: &[(&str, OsString)]) -> ExitStatus {
-        let new = Process::start(self.directory.path(), environment);
+        let mut new = Process::start(self.directory.path(), environment);
         let (address, admin) = new.addresses();
         self.stop();
         let status = self.ended();
@@ -241,30 +242,23 @@ impl Process {
 
     /// Waits for the two lines that tell the bound ports.
     #[track_caller]
-    fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        let find = |prefix: &str| {
-            let log = self.log.lock().unwrap();
+    fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
+        let find = |log: &[String], prefix: &str| {
             log.iter()
                 .find_map(|line| line.strip_prefix(prefix)?.trim().parse().ok())
         };
-        let both = || {
-            Some((
-                find("countersign: listening on https://")?,
-                find("countersign: admin on http://")?,
-            ))
-        };
-        let end = std::time::Instant::now() + PATIENCE;
-        loop {
-            if let Some(addresses) = both() {
-                return addresses;
-            }
+        let Self { child, log } = self;
+        eventually(PATIENCE, || {
+            let ended = child.try_wait().unwrap();
+            let log = lines(log);
+            let addresses = find(&log, "countersign: listening on https://")
+                .zip(find(&log, "countersign: admin on http://"));
             assert!(
-                std::time::Instant::now() < end,
-                "it did not say where it listens:\n{}",
-                self.log.lock().unwrap().join("\n")
+                addresses.is_some() || ended.is_none(),
+                "it ended before it listened"
             );
-            thread::sleep(Duration::from_millis(5));
-        }
+            addresses
+        })
     }
 
     fn signal(&self, signal: Signal) {
@@ -277,9 +271,14 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("{}", self.log.lock().unwrap().join("\n"));
+            eprintln!("the receiver said:\n{}", lines(&self.log).join("\n"));
         }
     }
+}
+
+/// What was said so far, also to a test that has failed already.
+fn lines(log: &Mutex<Vec<String>>) -> Vec<String> {
+    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// The binary, with nothing of this process's environment that could change what it does.
