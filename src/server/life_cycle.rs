@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::notify::{Notifier, State};
@@ -155,7 +155,13 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         async move { store.keep(&book).await }
     });
     let pulse = tokio::spawn(Arc::clone(&desk).pulse(PULSE, exporter));
-    let reloads = tokio::spawn(reload_on_request(Arc::clone(&desk), notifier.clone()));
+    // Before anybody is told that we are here: an unhandled SIGHUP ends a process.
+    let hang_up = signal(SignalKind::hangup())?;
+    let reloads = tokio::spawn(reload_on_request(
+        Arc::clone(&desk),
+        notifier.clone(),
+        hang_up,
+    ));
 
     let stop = stop_signal()?;
     announce(announced);
@@ -299,10 +305,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// Reloads at SIGHUP, and when a file of the configuration has changed.
-async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        return;
-    };
+async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier, mut hang_up: Signal) {
     let mut changes = desk.watch();
     loop {
         tokio::select! {
