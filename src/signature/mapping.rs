@@ -51,12 +51,15 @@ pub(super) struct Places {
 #[derive(Clone, Debug)]
 pub(super) struct When {
     kinds: Box<[Box<str>]>,
-    equals: Box<[(Place, Box<[Box<str>]>)]>,
+    equals: Box<[Equals]>,
     present: Box<[Place]>,
     same: Box<[Place]>,
     pub(super) status: Option<&'static str>,
     pub(super) places: Places,
 }
+
+/// A place, and the texts of which it must have one.
+type Equals = (Place, Box<[Box<str>]>);
 
 /// From the provider's words to canonical statuses.
 #[derive(Clone, Debug)]
@@ -98,7 +101,7 @@ impl When {
             (None, Some(kind)) => kind == pattern,
         };
         let text = |place: &Place| place.text(values, around, kind).map(Cow::into_owned);
-        let equal = |(place, texts): &(Place, Box<[Box<str>]>)| {
+        let equal = |(place, texts): &Equals| {
             let text = text(place).unwrap_or_default();
             texts.iter().any(|wanted| **wanted == *text)
         };
