@@ -22,8 +22,15 @@ struct Proven {
     server_name: Option<String>,
     address: SocketAddr,
     standing: Standing,
-    /// The last trust under which the chain held no longer, with the reason.
-    refused: Mutex<Option<(u64, NoLongerValid)>>,
+    refused: Mutex<Option<Refused>>,
+}
+
+/// The last trust under which the chain held no longer, from when on, and why.
+#[derive(Debug)]
+struct Refused {
+    generation: u64,
+    since: Timestamp,
+    reason: NoLongerValid,
 }
 
 /// Under which trust the chain held last, and between which whole seconds it holds under it.
@@ -153,10 +160,11 @@ impl PeerCertificates {
             return Ok(());
         }
         // What lost its trust does not regain it: the connection is closed, and its peer may shake hands anew.
-        if let Some((of, reason)) = &*refused
-            && *of == generation
+        if let Some(before) = &*refused
+            && before.generation == generation
+            && before.since <= now
         {
-            return Err(reason.clone());
+            return Err(before.reason.clone());
         }
         match trust.verify(&self.0.chain, now) {
             Ok(verified) => {
@@ -165,13 +173,17 @@ impl PeerCertificates {
             }
             Err(refusal) => {
                 let reason = NoLongerValid { refusal };
-                *refused = Some((generation, reason.clone()));
+                *refused = Some(Refused {
+                    generation,
+                    since: now,
+                    reason: reason.clone(),
+                });
                 Err(reason)
             }
         }
     }
 
-    fn refused(&self) -> MutexGuard<'_, Option<(u64, NoLongerValid)>> {
+    fn refused(&self) -> MutexGuard<'_, Option<Refused>> {
         self.0
             .refused
             .lock()
