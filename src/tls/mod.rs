@@ -9,6 +9,8 @@ mod capture;
 pub mod client;
 mod connections;
 #[cfg(test)]
+mod connection_kit;
+#[cfg(test)]
 mod connection_tests;
 mod database;
 mod drain;

@@ -41,6 +41,8 @@ fn check(receiver: &Receiver, identity: Option<&Identity>, reason: &str, alert: 
     if identity.is_some() {
         assert!(!refusal["serial"].is_null(), "{refusal}");
     }
+    let line = format!("reason=\"{reason}\"");
+    assert!(receiver.log().contains(&line), "no log line has {line}");
     assert_eq!(receiver.producer().deliver(&event(reason)).status, 204);
 }
 

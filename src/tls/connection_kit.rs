@@ -1,0 +1,297 @@
+//! A served acceptor and its peers, for the statements about gates 0 and 1.
+
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{Empty, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{PrivateKeyDer, ServerName},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tower::service_fn;
+
+use super::*;
+use crate::{secret::Secret, x509::Leaf};
+
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) refusals: Mutex<Vec<HandshakeRefusal>>,
+    pub(super) limits: Mutex<Vec<LimitReached>>,
+    changed: Notify,
+}
+
+impl Observer for Log {
+    fn refused(&self, refusal: HandshakeRefusal) {
+        self.refusals.lock().unwrap().push(refusal);
+        self.changed.notify_one();
+    }
+
+    fn closed_at_limit(&self, limit: LimitReached) {
+        self.limits.lock().unwrap().push(limit);
+        self.changed.notify_one();
+    }
+
+    fn accept_failed(&self, error: &std::io::Error) {
+        panic!("{error}");
+    }
+}
+
+impl Log {
+    pub(super) async fn next<T>(&self, mut pick: impl FnMut(&Self) -> Option<T>) -> T {
+        timeout(PATIENCE, async {
+            loop {
+                if let Some(found) = pick(self) {
+                    return found;
+                }
+                self.changed.notified().await;
+            }
+        })
+        .await
+        .unwrap()
+    }
+
+    pub(super) async fn refusal(&self) -> HandshakeRefusal {
+        self.next(|log| log.refusals.lock().unwrap().pop()).await
+    }
+
+    pub(super) async fn limit(&self) -> LimitReached {
+        self.next(|log| log.limits.lock().unwrap().pop()).await
+    }
+}
+
+/// A served acceptor. Its service answers 200 with the peer's subject, `/wait` after `release` only,
+/// `/last` with a close.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) acceptor: Acceptor,
+    pub(super) log: Arc<Log>,
+    pub(super) release: Arc<Notify>,
+    pub(super) client: ClientConfig,
+    pub(super) stranger: ClientConfig,
+    pub(super) stop: Option<oneshot::Sender<()>>,
+    pub(super) served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    pub(super) fn start(limits: Limits) -> Self {
+        Self::start_behind(limits, Vec::new())
+    }
+
+    pub(super) fn start_behind(limits: Limits, proxies: Vec<Network>) -> Self {
+        let (trust, client, stranger) = trust();
+        let log = Arc::new(Log::default());
+        let observer: Arc<dyn Observer> = Arc::clone(&log) as _;
+        let acceptor = Acceptor::new(trust, observer, limits, proxies);
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), ReusePort::No).unwrap();
+        let address = listener.local_addr().unwrap();
+        let release = Arc::new(Notify::new());
+        let service = service_fn({
+            let release = Arc::clone(&release);
+            move |request| answer(request, Arc::clone(&release))
+        });
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(serve(
+            vec![listener],
+            acceptor.clone(),
+            service,
+            async {
+                let _ = stopped.await;
+            },
+            Duration::from_secs(2),
+        ));
+        Self {
+            address,
+            acceptor,
+            log,
+            release,
+            client,
+            stranger,
+            stop: Some(stop),
+            served,
+        }
+    }
+
+    pub(super) async fn connect(&self) -> TlsStream<TcpStream> {
+        self.try_connect(&self.client).await.unwrap()
+    }
+
+    pub(super) async fn try_connect(
+        &self,
+        config: &ClientConfig,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(self.address).await?;
+        self.shake_hands(tcp, config).await
+    }
+
+    pub(super) async fn shake_hands(
+        &self,
+        tcp: TcpStream,
+        config: &ClientConfig,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config.clone()))
+            .connect(name, tcp)
+            .await
+    }
+
+    pub(super) async fn count(&self, expected: usize) {
+        timeout(PATIENCE, async {
+            while self.acceptor.connections().count() != expected {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+}
+
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    release: Arc<Notify>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let peer: &PeerCertificates = request.extensions().get().unwrap();
+    let subject = peer.leaf().subject().to_string();
+    let connection: &Connection = request.extensions().get().unwrap();
+    match request.uri().path() {
+        "/wait" => release.notified().await,
+        "/last" => connection.close_after_response(),
+        _ => {}
+    }
+    Ok(Response::new(Full::from(subject)))
+}
+
+pub(super) fn trust() -> (Arc<dyn CurrentTrust>, ClientConfig, ClientConfig) {
+    struct Fixed(Arc<Trust>, Arc<ServerConfig>);
+    impl CurrentTrust for Fixed {
+        fn trust(&self) -> Arc<Trust> {
+            Arc::clone(&self.0)
+        }
+        fn server_config(&self) -> Arc<ServerConfig> {
+            Arc::clone(&self.1)
+        }
+    }
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let ca = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let leaf = |name: &str| {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &issuer).unwrap(), key)
+    };
+    let (certificate, key) = leaf("localhost");
+    let key = Secret::new(key.serialize_pem().into_bytes());
+    let identity = ServerIdentity::load(certificate.pem().as_bytes(), &key).unwrap();
+    let trust = Arc::new(
+        Trust::build(TrustParts {
+            anchors: vec![Leaf::decode(ca.der()).unwrap()],
+            ..TrustParts::default()
+        })
+        .unwrap(),
+    );
+    let server = server_config(&identity, &trust, MinVersion::Tls13, Resumption::Off).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let (certificate, key) = leaf("producer");
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    (
+        Arc::new(Fixed(trust, server)),
+        client
+            .clone()
+            .with_client_auth_cert(vec![certificate.der().clone()], key)
+            .unwrap(),
+        client.with_no_client_auth(),
+    )
+}
+
+pub(super) async fn get(stream: &mut TlsStream<TcpStream>, path: &str) -> String {
+    stream.write_all(request(path).as_bytes()).await.unwrap();
+    read_answer(stream).await
+}
+
+pub(super) fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
+}
+
+/// One answer, which ends with the subject.
+pub(super) async fn read_answer(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut answer = String::new();
+    while !answer.ends_with("CN=producer") {
+        let mut buffer = [0; 1024];
+        let read = timeout(PATIENCE, stream.read(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_ne!(read, 0, "closed after {answer:?}");
+        answer.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+    answer
+}
+
+/// Reads to the end, which must come, and not as a reset.
+pub(super) async fn read_to_close(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        .await
+        .unwrap()
+        .unwrap();
+    bytes
+}
+
+pub(super) async fn h2(
+    server: &Server,
+) -> (
+    hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
+    JoinHandle<hyper::Result<()>>,
+) {
+    let mut config = server.client.clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = server.try_connect(&config).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+pub(super) fn h2_request(path: &str) -> Request<Empty<Bytes>> {
+    Request::get(format!("https://localhost{path}"))
+        .body(Empty::new())
+        .unwrap()
+}
+
+pub(super) fn quick(header_timeout: Duration) -> Limits {
+    Limits {
+        header_timeout,
+        ..Limits::default()
+    }
+}
