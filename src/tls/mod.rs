@@ -8,10 +8,6 @@ mod accept;
 mod capture;
 pub mod client;
 mod connections;
-#[cfg(test)]
-mod connection_kit;
-#[cfg(test)]
-mod connection_tests;
 mod database;
 mod drain;
 mod explain;

@@ -13,7 +13,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{HandshakeReason, LimitReached, Limits, connection_kit::*};
+use countersign::tls::{HandshakeReason, LimitReached, Limits};
+
+use crate::kit::*;
 
 #[tokio::test]
 async fn each_request_knows_whose_it_is_on_one_kept_alive_connection() {

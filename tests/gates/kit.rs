@@ -27,15 +27,22 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::service_fn;
 
-use super::*;
-use crate::{secret::Secret, x509::Leaf};
+use countersign::{
+    secret::Secret,
+    tls::{
+        Acceptor, Connection, CurrentTrust, HandshakeRefusal, LimitReached, Limits, MinVersion,
+        Network, Observer, PeerCertificates, Resumption, ReusePort, ServerConfig, ServerIdentity,
+        Trust, TrustParts, listen, serve, server_config,
+    },
+    x509::Leaf,
+};
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
-pub(super) struct Log {
-    pub(super) refusals: Mutex<Vec<HandshakeRefusal>>,
-    pub(super) limits: Mutex<Vec<LimitReached>>,
+pub(crate) struct Log {
+    pub(crate) refusals: Mutex<Vec<HandshakeRefusal>>,
+    pub(crate) limits: Mutex<Vec<LimitReached>>,
     changed: Notify,
 }
 
@@ -56,7 +63,7 @@ impl Observer for Log {
 }
 
 impl Log {
-    pub(super) async fn next<T>(&self, mut pick: impl FnMut(&Self) -> Option<T>) -> T {
+    pub(crate) async fn next<T>(&self, mut pick: impl FnMut(&Self) -> Option<T>) -> T {
         timeout(PATIENCE, async {
             loop {
                 if let Some(found) = pick(self) {
@@ -69,34 +76,34 @@ impl Log {
         .unwrap()
     }
 
-    pub(super) async fn refusal(&self) -> HandshakeRefusal {
+    pub(crate) async fn refusal(&self) -> HandshakeRefusal {
         self.next(|log| log.refusals.lock().unwrap().pop()).await
     }
 
-    pub(super) async fn limit(&self) -> LimitReached {
+    pub(crate) async fn limit(&self) -> LimitReached {
         self.next(|log| log.limits.lock().unwrap().pop()).await
     }
 }
 
 /// A served acceptor. Its service answers 200 with the peer's subject, `/wait` after `release` only,
 /// `/last` with a close.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
-    pub(super) acceptor: Acceptor,
-    pub(super) log: Arc<Log>,
-    pub(super) release: Arc<Notify>,
-    pub(super) client: ClientConfig,
-    pub(super) stranger: ClientConfig,
-    pub(super) stop: Option<oneshot::Sender<()>>,
-    pub(super) served: JoinHandle<std::io::Result<()>>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) log: Arc<Log>,
+    pub(crate) release: Arc<Notify>,
+    pub(crate) client: ClientConfig,
+    pub(crate) stranger: ClientConfig,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) served: JoinHandle<std::io::Result<()>>,
 }
 
 impl Server {
-    pub(super) fn start(limits: Limits) -> Self {
+    pub(crate) fn start(limits: Limits) -> Self {
         Self::start_behind(limits, Vec::new())
     }
 
-    pub(super) fn start_behind(limits: Limits, proxies: Vec<Network>) -> Self {
+    pub(crate) fn start_behind(limits: Limits, proxies: Vec<Network>) -> Self {
         let (trust, client, stranger) = trust();
         let log = Arc::new(Log::default());
         let observer: Arc<dyn Observer> = Arc::clone(&log) as _;
@@ -130,11 +137,11 @@ impl Server {
         }
     }
 
-    pub(super) async fn connect(&self) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
         self.try_connect(&self.client).await.unwrap()
     }
 
-    pub(super) async fn try_connect(
+    pub(crate) async fn try_connect(
         &self,
         config: &ClientConfig,
     ) -> std::io::Result<TlsStream<TcpStream>> {
@@ -142,7 +149,7 @@ impl Server {
         self.shake_hands(tcp, config).await
     }
 
-    pub(super) async fn shake_hands(
+    pub(crate) async fn shake_hands(
         &self,
         tcp: TcpStream,
         config: &ClientConfig,
@@ -153,7 +160,7 @@ impl Server {
             .await
     }
 
-    pub(super) async fn count(&self, expected: usize) {
+    pub(crate) async fn count(&self, expected: usize) {
         timeout(PATIENCE, async {
             while self.acceptor.connections().count() != expected {
                 tokio::task::yield_now().await;
@@ -164,7 +171,7 @@ impl Server {
     }
 }
 
-pub(super) async fn answer(
+pub(crate) async fn answer(
     request: Request<Incoming>,
     release: Arc<Notify>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -179,7 +186,7 @@ pub(super) async fn answer(
     Ok(Response::new(Full::from(subject)))
 }
 
-pub(super) fn trust() -> (Arc<dyn CurrentTrust>, ClientConfig, ClientConfig) {
+pub(crate) fn trust() -> (Arc<dyn CurrentTrust>, ClientConfig, ClientConfig) {
     struct Fixed(Arc<Trust>, Arc<ServerConfig>);
     impl CurrentTrust for Fixed {
         fn trust(&self) -> Arc<Trust> {
@@ -233,17 +240,17 @@ pub(super) fn trust() -> (Arc<dyn CurrentTrust>, ClientConfig, ClientConfig) {
     )
 }
 
-pub(super) async fn get(stream: &mut TlsStream<TcpStream>, path: &str) -> String {
+pub(crate) async fn get(stream: &mut TlsStream<TcpStream>, path: &str) -> String {
     stream.write_all(request(path).as_bytes()).await.unwrap();
     read_answer(stream).await
 }
 
-pub(super) fn request(path: &str) -> String {
+pub(crate) fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
 }
 
 /// One answer, which ends with the subject.
-pub(super) async fn read_answer(stream: &mut TlsStream<TcpStream>) -> String {
+pub(crate) async fn read_answer(stream: &mut TlsStream<TcpStream>) -> String {
     let mut answer = String::new();
     while !answer.ends_with("CN=producer") {
         let mut buffer = [0; 1024];
@@ -258,7 +265,7 @@ pub(super) async fn read_answer(stream: &mut TlsStream<TcpStream>) -> String {
 }
 
 /// Reads to the end, which must come, and not as a reset.
-pub(super) async fn read_to_close(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
+pub(crate) async fn read_to_close(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut bytes))
         .await
@@ -267,7 +274,7 @@ pub(super) async fn read_to_close(stream: &mut (impl tokio::io::AsyncRead + Unpi
     bytes
 }
 
-pub(super) async fn h2(
+pub(crate) async fn h2(
     server: &Server,
 ) -> (
     hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
@@ -283,13 +290,13 @@ pub(super) async fn h2(
     (sender, tokio::spawn(connection))
 }
 
-pub(super) fn h2_request(path: &str) -> Request<Empty<Bytes>> {
+pub(crate) fn h2_request(path: &str) -> Request<Empty<Bytes>> {
     Request::get(format!("https://localhost{path}"))
         .body(Empty::new())
         .unwrap()
 }
 
-pub(super) fn quick(header_timeout: Duration) -> Limits {
+pub(crate) fn quick(header_timeout: Duration) -> Limits {
     Limits {
         header_timeout,
         ..Limits::default()
