@@ -3,6 +3,12 @@
 //! Senders wait for their receipt before they send the next event, as connections do. Ids are random, bodies 1 KiB, and
 //! each event begins a payment of its own: the worst case for the indexes. Every line is one round on the same file, so
 //! the lines tell whether the cost grows with the table.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench ends with a message, and prints what it found"
+)]
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use super::{Store, Url};
 use crate::identity::TenantId;
 use crate::inbox::{Event, IdempotencyKey, Inbox, Limits, Receipt, Standing};
 use crate::signature::{AmountUnit, PaymentFacts};
-use crate::x509::Leaf;
+use crate::x509::{Leaf, decode_pem_certificates};
 
 /// Where a suite's store is, for as long as a test needs it.
 pub(super) struct Place {
@@ -47,19 +47,26 @@ impl Place {
     }
 }
 
-/// A certificate of the name that the documents use.
+/// A certificate of the name that the documents use; nothing here looks at its dates or its signature.
+const LEAF: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBjDCCATOgAwIBAgIUMqN5SjxZRdx6acQey7bDlw0FKh8wCgYIKoZIzj0EAwIw\n\
+HDEaMBgGA1UEAwwRcGF5bWVudHMtcHJvdmlkZXIwHhcNMjYxMTI0MDQ0MzM4WhcN\n\
+MzYxMTIxMDQ0MzM4WjAcMRowGAYDVQQDDBFwYXltZW50cy1wcm92aWRlcjBZMBMG\n\
+ByqGSM49AgEGCCqGSM49AwEHA0IABKDWGQGDwtj37yMzgLe7gI4AN3Bta4djzQml\n\
+LNdmuQxkMl0xtTucJFWVfmsFSTPaEqpVz7x4dqE73NRYF/GbdL6jUzBRMB0GA1Ud\n\
+DgQWBBTCyggeWnqSiTOXXllFqHQJopO7yjAfBgNVHSMEGDAWgBTCyggeWnqSiTOX\n\
+XllFqHQJopO7yjAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIGPO\n\
+mq6IbD2UiTHB49bC7fqZBt2zr3oMw9HejPo0eI8GAiAykptw7Uod84boEXvrvIw0\n\
+SZdlujGl5cwFNENEkgd3aA==\n\
+-----END CERTIFICATE-----\n
+";
+
 pub(super) fn leaf() -> Leaf {
-    static LEAF: OnceLock<Leaf> = OnceLock::new();
-    LEAF.get_or_init(|| {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "payments-provider");
-        Leaf::decode(params.self_signed(&key).unwrap().der()).unwrap()
-    })
-    .clone()
+    static DECODED: OnceLock<Leaf> = OnceLock::new();
+    DECODED
+        .get_or_init(|| Leaf::decode(&decode_pem_certificates(LEAF.as_bytes()).unwrap()[0]).unwrap())
+        .clone()
 }
 
 pub(super) fn at(second: i64) -> Timestamp {

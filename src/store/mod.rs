@@ -42,6 +42,8 @@ mod sqlite_read;
 mod sqlite_write;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod suite_beside;
 mod views;
 mod reading;
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BinaryHeap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::row::{Verdict, payment_key};
@@ -421,10 +420,7 @@ pub(super) fn leaves(connection: &Connection) -> rusqlite::Result<Vec<LeafSeen>>
                 not_before: millis(row.get(7)?),
                 not_after: millis(row.get(8)?),
                 anchor_subject: row.get(9)?,
-                anchor_sha256: match row.get_ref(10)? {
-                    ValueRef::Null => None,
-                    _ => Some(hex_of(row, 10)?),
-                },
+                anchor_sha256: row.get::<_, Option<Vec<u8>>>(10)?.map(hex::encode),
                 first_seen: millis(row.get(11)?),
                 last_seen: millis(row.get(12)?),
             })

@@ -1,13 +1,12 @@
 //! The contract of a store, as tests that every engine must pass. One macro mounts them all for an engine.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::fixtures::*;
+pub(super) use super::suite_beside::*;
 use super::views::*;
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
-use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
 
 /// Mounts the whole contract for the engine whose places this makes.
 macro_rules! inbox_suite {
@@ -46,7 +45,7 @@ macro_rules! inbox_suite {
 }
 pub(super) use inbox_suite;
 
-fn all() -> Filter {
+pub(super) fn all() -> Filter {
     Filter::default()
 }
 
@@ -535,122 +534,6 @@ pub(super) async fn a_body_that_is_no_text_is_shown_in_base64(place: &Place) {
         (kept.body, kept.body_base64.as_deref()),
         (None, Some("/wAB"))
     );
-}
-
-fn refusal(subject: &str, second: i64) -> Refusal {
-    Refusal {
-        gate: Gate::Handshake,
-        reason: "expired",
-        subject: Some(subject.to_owned()),
-        issuer: Some("CN=ca".to_owned()),
-        serial: Some("2a".to_owned()),
-        address: Ipv4Addr::new(192, 0, 2, 7).into(),
-        server_name: Some("hooks.example".to_owned()),
-        producer: Some(ClaimedProducer {
-            tenant_id: "tenant-42".into(),
-            name: "payments-provider".into(),
-        }),
-        detail: None,
-        at: at(second),
-    }
-}
-
-pub(super) async fn refusals_outlive_a_restart_and_go_on_counting(place: &Place) {
-    let store = place.open().await;
-    let book = Book::default();
-    book.record(refusal("CN=a", 10));
-    book.record(refusal("CN=a", 20));
-    store.flush(&book).await.unwrap();
-    book.record(refusal("CN=a", 30));
-    store.flush(&book).await.unwrap();
-    store.close().await;
-
-    let store = place.open().await;
-    let book = Book::default();
-    store.load(&book).await.unwrap();
-    assert_eq!(book.record(refusal("CN=a", 40)), 4);
-    store.flush(&book).await.unwrap();
-    let rows = store.views().refusals(all()).await.unwrap().items;
-    let expected = serde_json::json!([{
-        "gate": "handshake", "reason": "expired", "subject": "CN=a", "issuer": "CN=ca", "serial": "2a",
-        "address": "192.0.2.7", "server_name": "hooks.example", "producer": "payments-provider",
-        "tenant_id": "tenant-42", "first_seen": "1970-01-01T00:00:10.000Z",
-        "last_seen": "1970-01-01T00:00:40.000Z", "count": 4, "detail": null,
-    }]);
-    assert_eq!(serde_json::to_value(&rows).unwrap(), expected);
-    assert!(
-        store
-            .views()
-            .refusals(Filter {
-                since: Some(at(41)),
-                ..all()
-            })
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
-}
-
-pub(super) async fn the_table_of_refusals_is_bounded(place: &Place) {
-    let store = place.open().await;
-    // The book lets the oldest go as well, so a fresh one each time makes the table grow.
-    for round in 0..3 {
-        let book = Book::default();
-        for number in 0..4000 {
-            book.record(refusal(
-                &format!("CN={round}.{number}"),
-                round * 10_000 + number,
-            ));
-        }
-        while !book.drain_is_done() {
-            store.flush(&book).await.unwrap();
-        }
-    }
-    let book = Book::default();
-    store.load(&book).await.unwrap();
-    assert_eq!(book.groups(), Book::GROUPS_MAX);
-    let latest = store
-        .views()
-        .refusals(Filter { limit: 1, ..all() })
-        .await
-        .unwrap()
-        .items;
-    assert_eq!(latest[0].subject.as_deref(), Some("CN=2.3999"));
-}
-
-pub(super) async fn certificates_and_secrets_in_use_are_remembered(place: &Place) {
-    let store = place.open().await;
-    let event = event("evt_1");
-    let (tenant, producer) = (event.key.tenant.clone(), Arc::clone(&event.key.producer));
-    let secret: Arc<str> = Arc::from("file:new.secret");
-    store
-        .seen()
-        .note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(100));
-    store
-        .seen()
-        .note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(300));
-    store
-        .seen()
-        .note_secret(&tenant, &producer, &secret, at(200));
-    store.flush(&Book::default()).await.unwrap();
-    let leaves = store.views().leaves_seen().await.unwrap();
-    assert_eq!(leaves.len(), 1);
-    assert_eq!(
-        (leaves[0].first_seen, leaves[0].last_seen),
-        (Millis(at(100)), Millis(at(300)))
-    );
-    assert_eq!(
-        leaves[0].anchor_sha256.as_deref(),
-        Some(leaf().sha256().to_string().as_str())
-    );
-    accept(&store, event).await;
-    let secrets = store.views().secrets_seen().await.unwrap();
-    let used: Vec<_> = secrets
-        .iter()
-        .map(|secret| secret.secret.as_str())
-        .collect();
-    assert_eq!(used, ["file:certs/producer.secret", "file:new.secret"]);
 }
 
 pub(super) async fn a_closed_store_takes_nothing(place: &Place) {
