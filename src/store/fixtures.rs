@@ -65,7 +65,9 @@ SZdlujGl5cwFNENEkgd3aA==\n\
 pub(super) fn leaf() -> Leaf {
     static DECODED: OnceLock<Leaf> = OnceLock::new();
     DECODED
-        .get_or_init(|| Leaf::decode(&decode_pem_certificates(LEAF.as_bytes()).unwrap()[0]).unwrap())
+        .get_or_init(|| {
+            Leaf::decode(&decode_pem_certificates(LEAF.as_bytes()).unwrap()[0]).unwrap()
+        })
         .clone()
 }
 
