@@ -29,6 +29,8 @@ mod postgres_schema;
 mod postgres_session;
 #[cfg(test)]
 mod postgres_tests;
+#[cfg(test)]
+mod postgres_tls_tests;
 mod postgres_text;
 mod row;
 mod seen;

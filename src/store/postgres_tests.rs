@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use server::{Ending, Postgres};
+use server::{Ending, Pooler, Postgres};
 use tokio::task::JoinSet;
 
 use super::fixtures::{Chance, accept, event, of_tenant, payment_event, with_body};
@@ -494,4 +494,53 @@ async fn bodies_lie_in_a_partition_of_their_day() {
     kept.sort_unstable();
     expected.sort_unstable();
     assert_eq!(kept, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_may_give_each_transaction_another_session() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    server.create_database("inbox");
+    let Some(pooler) = Pooler::start(&server) else {
+        return;
+    };
+    let url = url(&pooler.url("inbox"));
+    let (a, b) = tokio::join!(open(&url), open(&url));
+    let stores = [a, b].map(Arc::new);
+    let mut senders = JoinSet::new();
+    for number in 0..400 {
+        let store = Arc::clone(&stores[number % 2]);
+        let event = payment_event(
+            &format!("evt_{}", number / 2),
+            &format!("pay_{}", number % 7),
+            "succeeded",
+            5,
+        );
+        senders.spawn(async move {
+            let receipt = accept(&store, event).await;
+            let listed = store
+                .views()
+                .events(Filter {
+                    limit: 3,
+                    ..Filter::default()
+                })
+                .await;
+            assert!(!listed.unwrap().items.is_empty());
+            receipt
+        });
+    }
+    let receipts = senders.join_all().await;
+    let accepted = receipts
+        .iter()
+        .filter(|receipt| **receipt == Receipt::Accepted)
+        .count();
+    assert_eq!(accepted, 200);
+    let kept = stores[0]
+        .views()
+        .events(Filter::default())
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(kept.iter().map(|event| event.duplicates).sum::<u64>(), 200);
 }

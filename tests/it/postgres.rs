@@ -139,6 +139,11 @@ fn binaries() -> Option<PathBuf> {
 impl Postgres {
     /// A new server with these lines in its configuration; `None`, after saying so loudly, where none is installed.
     pub(crate) fn start(settings: &[&str]) -> Option<Self> {
+        Self::start_with(settings, &[])
+    }
+
+    /// The same, with these files in its data directory.
+    pub(crate) fn start_with(settings: &[&str], files: &[(&str, &[u8])]) -> Option<Self> {
         let Some(binaries) = binaries() else {
             let lack = "no PostgreSQL: install it (Debian: apt-get install postgresql), put its binaries on PATH, or \
                         name a server in COUNTERSIGN_TEST_POSTGRES_URL";
@@ -167,6 +172,9 @@ impl Postgres {
             watcher: None,
         };
         server.initialize();
+        for (name, contents) in files {
+            server.place(name, contents);
+        }
         server.start_again();
         Some(server)
     }
@@ -243,24 +251,22 @@ impl Postgres {
             .arg(&self.binaries)
             .arg(&self.directory)
             .arg(self.port.to_string());
-        std::fs::write(
-            self.data().join("postgresql.auto.conf"),
-            self.settings.join("\n"),
-        )
-        .expect("settings");
-        if let Some((uid, gid)) = self.user {
-            chown(
-                self.data().join("postgresql.auto.conf"),
-                Some(uid),
-                Some(gid),
-            )
-            .expect("root may give it away");
-        }
+        self.place("postgresql.auto.conf", self.settings.join("\n").as_bytes());
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         self.watcher = Some(command.spawn().expect("sh runs"));
+    }
+
+    fn place(&self, name: &str, contents: &[u8]) {
+        let path = self.data().join(name);
+        std::fs::write(&path, contents).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+            .expect("permissions");
+        if let Some((uid, gid)) = self.user {
+            chown(&path, Some(uid), Some(gid)).expect("root may give a file away");
+        }
     }
 
     /// Ends the server; its files stay for [`Postgres::start_again`].
@@ -384,4 +390,76 @@ fn other_user() -> Option<(u32, u32)> {
     USERS
         .iter()
         .find_map(|&name| Some((id(&["-u", name])?, id(&["-g", name])?)))
+}
+
+/// A PgBouncer before a server, in transaction mode with fewer sessions than clients: each transaction may meet another
+/// session. It ends with this value.
+pub(crate) struct Pooler {
+    watcher: Child,
+    port: u16,
+}
+
+impl Pooler {
+    /// `None`, after saying so loudly, where PgBouncer is not installed.
+    pub(crate) fn start(server: &Postgres) -> Option<Self> {
+        let places = std::env::var_os("PATH").unwrap_or_default();
+        let places = std::env::split_paths(&places).chain([PathBuf::from("/usr/sbin")]);
+        let Some(binary) = places
+            .map(|place| place.join("pgbouncer"))
+            .find(|path| path.is_file())
+        else {
+            eprintln!("\n*** NOT TESTED: no PgBouncer (Debian: apt-get install pgbouncer) ***\n");
+            return None;
+        };
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = free.local_addr().expect("an address").port();
+        drop(free);
+        let users = server.directory().join("users.txt");
+        std::fs::write(&users, "\"postgres\" \"\"\n").expect("a file");
+        let settings = server.directory().join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 2\n",
+            server.port(),
+            users.display()
+        );
+        std::fs::write(&settings, text).expect("a file");
+        let script = r#"
+            "$1" -q "$2" </dev/null & pooler=$!
+            exec 3<&0
+            ( read -r _ <&3; kill -KILL $pooler ) 2>/dev/null &
+            wait $pooler
+        "#;
+        let mut command = server.command(Path::new("sh"));
+        command.args(["-c", script, "sh"]).arg(binary).arg(settings);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let pooler = Self {
+            watcher: command.spawn().expect("sh runs"),
+            port,
+        };
+        let began = Instant::now();
+        while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(began.elapsed() < DEADLINE, "PgBouncer does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(pooler)
+    }
+
+    /// The address of one of its server's databases.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!(
+            "postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        drop(self.watcher.stdin.take());
+        let _ended = self.watcher.wait();
+    }
 }
