@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode, Version};
 
 use crate::identity::IdentityRefusal;
 use crate::inbox::InboxFailure;
@@ -14,6 +14,8 @@ use crate::signature::SignatureRefusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Afterwards {
     Keep,
+    /// The rest of the body is not read: over HTTP/1.1 nothing can follow it, over HTTP/2 only its stream ends.
+    CloseIfUnframed,
     Close,
 }
 
@@ -52,6 +54,11 @@ impl Answer {
         self
     }
 
+    fn and_close_if_unframed(mut self) -> Self {
+        self.afterwards = Afterwards::CloseIfUnframed;
+        self
+    }
+
     /// A failure of ours: the sender is asked to come again after `seconds`.
     fn unavailable(name: &'static str, detail: &str, seconds: u32) -> Self {
         let title = "The delivery could not be kept";
@@ -73,8 +80,12 @@ impl Answer {
     }
 
     /// Whether the connection is to be closed after this answer.
-    pub(super) fn closes(&self) -> bool {
-        self.afterwards == Afterwards::Close
+    pub(super) fn closes_connection(&self, version: Version) -> bool {
+        match self.afterwards {
+            Afterwards::Keep => false,
+            Afterwards::CloseIfUnframed => version < Version::HTTP_2,
+            Afterwards::Close => true,
+        }
     }
 
     pub(super) fn not_found() -> Self {
@@ -107,7 +118,7 @@ impl Answer {
             "The body is too large",
             detail,
         )
-        .and_close()
+        .and_close_if_unframed()
     }
 
     pub(super) fn body_too_slow() -> Self {
@@ -118,7 +129,7 @@ impl Answer {
             "The body did not arrive in time",
             detail,
         )
-        .and_close()
+        .and_close_if_unframed()
     }
 
     pub(super) fn body_unreadable() -> Self {
@@ -129,7 +140,7 @@ impl Answer {
             "The body could not be read",
             detail,
         )
-        .and_close()
+        .and_close_if_unframed()
     }
 
     pub(super) fn malformed_payload() -> Self {
@@ -267,9 +278,6 @@ impl IntoResponse for Answer {
         }
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
-        }
-        if self.closes() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Version};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use tokio::time::timeout_at;
@@ -22,6 +22,9 @@ use crate::signature::{self, ItemVerdict, SignatureRefusal, VerifiedDelivery};
 use crate::telemetry::{ProducerMeters, Wait};
 use crate::tls::{Connection, PeerCertificates};
 
+/// How much of a refused body is read and forgotten, at most.
+const READ_AWAY_BYTES: usize = 16 * 1024 * 1024;
+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers one request on the providers' side.
@@ -31,10 +34,11 @@ pub(super) async fn receive<I: Inbox + 'static>(
 ) -> Response {
     let begun = Instant::now();
     let connection = request.extensions().get::<Connection>().cloned();
+    let version = request.version();
     let mut response = match deliver(&receiver, request, begun).await {
         Ok(response) => response,
         Err(answer) => {
-            if answer.closes()
+            if answer.closes_connection(version)
                 && let Some(connection) = connection
             {
                 connection.close_after_response();
@@ -141,11 +145,12 @@ async fn read(
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > bytes_max as u64) {
-        return Err(Answer::body_too_large(bytes_max));
-    }
     let deadline = tokio::time::Instant::now() + within;
     let mut body = body;
+    if announced.is_some_and(|length| length > bytes_max as u64) {
+        read_away(body, head.version, deadline).await;
+        return Err(Answer::body_too_large(bytes_max));
+    }
     let mut first: Option<Bytes> = None;
     let mut rest: Option<BytesMut> = None;
     let mut length = 0_usize;
@@ -162,6 +167,7 @@ async fn read(
         };
         length = length.saturating_add(data.len());
         if length > bytes_max {
+            read_away(body, head.version, deadline).await;
             return Err(Answer::body_too_large(bytes_max));
         }
         // Most bodies come in one piece, which is then never copied.
@@ -177,6 +183,22 @@ async fn read(
         }
     }
     Ok(rest.map(BytesMut::freeze).or(first).unwrap_or_default())
+}
+
+/// Reads what is left of a body that is refused, and forgets it. Over HTTP/2 an answer before the body's end resets the stream, and
+/// some clients then never look at the answer; over HTTP/1.1 the connection's end takes care of it.
+async fn read_away(body: Body, version: Version, deadline: tokio::time::Instant) {
+    if version < Version::HTTP_2 {
+        return;
+    }
+    let mut body = body;
+    let mut left = READ_AWAY_BYTES;
+    while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 /// Gate 3: the producer signed these very bytes.
