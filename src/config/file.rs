@@ -153,14 +153,18 @@ pub(super) enum CrlMissing {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) url: String,
+    pub(super) password: Option<String>,
     pub(super) limits: StoreLimits,
+    pub(super) postgres: StorePostgres,
 }
 
 impl Default for Store {
     fn default() -> Self {
         Self {
             url: "sqlite:data/countersign.db".to_owned(),
+            password: None,
             limits: StoreLimits::default(),
+            postgres: StorePostgres::default(),
         }
     }
 }
@@ -182,6 +186,29 @@ impl Default for StoreLimits {
             queue_bytes: 64 << 20,
             batch_deliveries: 256,
             wait: Span::seconds(10),
+        }
+    }
+}
+
+/// `[store.postgres]`.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct StorePostgres {
+    pub(super) writers: i64,
+    pub(super) readers: i64,
+    pub(super) connect_timeout: Span,
+    pub(super) statement_timeout: Span,
+    pub(super) patience: Span,
+}
+
+impl Default for StorePostgres {
+    fn default() -> Self {
+        Self {
+            writers: 2,
+            readers: 4,
+            connect_timeout: Span::seconds(3),
+            statement_timeout: Span::seconds(8),
+            patience: Span::seconds(3),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::secret::Secret;
-use crate::store::{NotAUrl, Url};
+use crate::store::{Access, NotAUrl, Url};
 use crate::tls::{self, Network, ReusePort};
 
 use super::context::Context;
@@ -184,6 +184,12 @@ pub(super) fn store(
             None
         }
     };
+    let access = access(shape, &at, context);
+    if url.as_ref().is_some_and(Url::holds_a_password) {
+        let what = "holds a password, which backups and lists of processes may show";
+        let mend = "take it out, and write store.password = \"file:PATH\" or \"env:NAME\"";
+        context.findings.warn(&at.key("url"), what, mend);
+    }
     let at = at.key("limits");
     let limits = &shape.limits;
     let findings = &mut context.findings;
@@ -203,13 +209,45 @@ pub(super) fn store(
         findings.fault(&at.key("queue_bytes"), what, mend);
     }
     Some(StoreSettings {
-        url: url?,
+        url: url?.with_access(access?),
         limits: crate::inbox::Limits {
             queue_deliveries: queue_deliveries?,
             queue_bytes: queue_bytes?,
             batch_deliveries: batch_deliveries?,
             wait: wait?,
         },
+    })
+}
+
+/// How a PostgreSQL is used.
+fn access(shape: &file::Store, at: &KeyPath, context: &mut Context<'_>) -> Option<Access> {
+    let key = at.key("password");
+    let password = match &shape.password {
+        Some(reference) => {
+            // What cannot be loaded was told; of several lines the first counts.
+            let loaded = secrets::load(reference, &key, context).into_iter().next();
+            Some(loaded?.secret)
+        }
+        None => None,
+    };
+    let at = at.key("postgres");
+    let shape = &shape.postgres;
+    let findings = &mut context.findings;
+    let writers = number(shape.writers, 1..=64, &at.key("writers"), findings);
+    let readers = number(shape.readers, 1..=64, &at.key("readers"), findings);
+    let timeouts = Duration::from_millis(10)..=Duration::from_secs(600);
+    let mut timeout =
+        |key: &str, span: Span| self::span(span, timeouts.clone(), &at.key(key), findings);
+    let connect_timeout = timeout("connect_timeout", shape.connect_timeout);
+    let statement_timeout = timeout("statement_timeout", shape.statement_timeout);
+    let patience = timeout("patience", shape.patience);
+    Some(Access {
+        password,
+        writers: writers?,
+        readers: readers?,
+        connect_timeout: connect_timeout?,
+        statement_timeout: statement_timeout?,
+        patience: patience?,
     })
 }
 

@@ -181,6 +181,7 @@ impl Fixed {
                 ["admin", "token"],
                 tokens(&self.admin.tokens) != tokens(&admin.tokens),
             ),
+            // Its password and what stands in [store.postgres] are part of it.
             (["store", "url"], self.store.url != store.url),
             (["store", "limits"], self.store.limits != store.limits),
         ]

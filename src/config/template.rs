@@ -51,14 +51,18 @@ mod tests {
         assert_eq!(written.server, defaults.server);
         assert_eq!(written.admin, defaults.admin);
         assert_eq!(written.tls, defaults.tls);
+        assert_eq!(
+            written.store.password.take().as_deref(),
+            Some("file:certs/store.password")
+        );
         assert_eq!(written.store, defaults.store);
     }
 
     #[test]
     fn every_key_is_in_the_template() {
-        let stray = "[server]\nx = 1\n[server.limits]\nx = 1\n[admin]\nx = 1\n[tls]\nx = 1\n[store]\nx = 1\n[store.limits]\nx = 1\n[[tenants]]\nx = 1\n[[tenants.producers]]\nx = 1\n";
+        let stray = "[server]\nx = 1\n[server.limits]\nx = 1\n[admin]\nx = 1\n[tls]\nx = 1\n[store]\nx = 1\n[store.limits]\nx = 1\n[store.postgres]\nx = 1\n[[tenants]]\nx = 1\n[[tenants.producers]]\nx = 1\n";
         let faults = read(stray).1;
-        assert_eq!(faults.len(), 8, "{faults:?}");
+        assert_eq!(faults.len(), 9, "{faults:?}");
         for fault in faults {
             let keys = fault.split("the keys here are ").nth(1).unwrap();
             for key in keys.split(", ") {

@@ -55,6 +55,14 @@ impl Url {
         }
     }
 
+    /// Whether it holds a password, which belongs into a file or the environment.
+    pub fn holds_a_password(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(address) => address.holds_a_password(),
+        }
+    }
+
     /// The same address, used so. A file is used in one way.
     pub fn with_access(self, access: Access) -> Self {
         match self {

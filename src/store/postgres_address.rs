@@ -71,6 +71,15 @@ impl Address {
     }
 }
 
+impl Address {
+    pub(super) fn holds_a_password(&self) -> bool {
+        Config::from_str(
+            &TlsParameters::take(&self.text).map_or_else(|_| String::new(), |(text, _)| text),
+        )
+        .is_ok_and(|config| config.get_password().is_some())
+    }
+}
+
 impl PartialEq for Address {
     fn eq(&self, other: &Self) -> bool {
         let password = |access: &Access| access.password.as_ref().map(|p| p.expose().to_vec());
