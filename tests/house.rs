@@ -74,7 +74,8 @@ fn furnishings() -> Vec<SourceFile> {
 /// Whether a file is compiled for tests alone: those may make certificates where no room above can.
 fn is_for_tests(path: &Path) -> bool {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    name.ends_with("tests") || ["fixtures", "suite"].contains(&&*name)
+    let room = fs::read_to_string(path.with_file_name("mod.rs")).unwrap();
+    room.contains(&format!("#[cfg(test)]\nmod {name};"))
 }
 
 /// The code of a file: comments cut away, so that prose may name what code may not.
