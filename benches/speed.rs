@@ -3,6 +3,14 @@
 //! `cargo bench --bench speed` prints a table; `-- --rounds 5 --seconds 5 --connections 64` are the settings. The rounds of the
 //! candidates alternate, and the least ratio is quoted next to the median. Client and servers share this machine, so absolute
 //! figures say little; ratios and the server's CPU seconds per 1,000 requests say more.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "a benchmark that cannot go on fails, and prints what it measured"
+)]
 
 #[path = "speed/bare.rs"]
 mod bare;

@@ -27,7 +27,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn filter(self) -> Result<Filter, Response> {
+    fn filter(self) -> Result<Filter, Problem> {
         let after = match self.after.as_deref() {
             None | Some("") => None,
             Some(text) => Some(
@@ -61,7 +61,7 @@ impl Asked {
 
 type AskedQuery = Result<Query<Asked>, QueryRejection>;
 
-fn filter(query: AskedQuery) -> Result<Filter, Response> {
+fn filter(query: AskedQuery) -> Result<Filter, Problem> {
     let Query(asked) = query.map_err(|fault| bad_request(&fault.body_text()))?;
     asked.filter()
 }
@@ -69,21 +69,21 @@ fn filter(query: AskedQuery) -> Result<Filter, Response> {
 pub(super) async fn events(State(pages): State<Pages>, query: AskedQuery) -> Response {
     match filter(query) {
         Ok(filter) => page(pages.store.views().events(filter).await),
-        Err(refused) => refused,
+        Err(problem) => answer(&problem),
     }
 }
 
 pub(super) async fn payments(State(pages): State<Pages>, query: AskedQuery) -> Response {
     match filter(query) {
         Ok(filter) => page(pages.store.views().payments(filter).await),
-        Err(refused) => refused,
+        Err(problem) => answer(&problem),
     }
 }
 
 pub(super) async fn refusals(State(pages): State<Pages>, query: AskedQuery) -> Response {
     match filter(query) {
         Ok(filter) => page(pages.store.views().refusals(filter).await),
-        Err(refused) => refused,
+        Err(problem) => answer(&problem),
     }
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn event(
 ) -> Response {
     let producer = match query {
         Ok(Query(asked)) => asked.producer,
-        Err(fault) => return bad_request(&fault.body_text()),
+        Err(fault) => return answer(&bad_request(&fault.body_text())),
     };
     let found = pages.store.views().events_by_id(Some(&tenant), &id).await;
     let chosen = found.map(|events| {
@@ -180,11 +180,11 @@ fn unreadable(failure: &dyn std::error::Error) -> Response {
     })
 }
 
-fn bad_request(detail: &str) -> Response {
-    answer(&Problem {
+fn bad_request(detail: &str) -> Problem {
+    Problem {
         status: StatusCode::BAD_REQUEST,
         name: "bad-request",
         title: "The query can not be understood",
         detail: detail.to_owned(),
-    })
+    }
 }

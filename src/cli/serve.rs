@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::output::{self, Outcome, failed, say};
 use super::unusable;
 use crate::config::{Config, ConfigFile, Environment};
-use crate::server::{self, Announced, Start};
+use crate::server::{self, Announced, ServeFailure, Start};
 use crate::store::Store;
 
 /// Serves by the configuration until it is told to stop.
@@ -46,6 +46,11 @@ pub(super) fn serve(
     }));
     match served {
         Ok(()) => Outcome::Done,
+        // A store that can't be opened is a matter of the configuration.
+        Err(failure @ ServeFailure::Store { .. }) => {
+            failed(&failure);
+            Outcome::Unusable
+        }
         Err(failure) => failed(&failure),
     }
 }

@@ -1,5 +1,6 @@
 //! Where refusals go: the book, a counter, and a log line that a flood can't multiply.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -160,5 +161,9 @@ impl Observer for Recorder {
 
     fn closed_at_limit(&self, limit: LimitReached) {
         self.meters.closed_at_limit(limit.as_str());
+    }
+
+    fn accept_failed(&self, error: &io::Error) {
+        tracing::error!(%error, "connections can not be accepted; raise the limit of open files (ulimit -n)");
     }
 }

@@ -18,6 +18,7 @@ const RESPONSES: &str = "countersign_responses_total";
 const REQUEST: &str = "countersign_request_seconds";
 const STORE_WAIT: &str = "countersign_store_wait_seconds";
 const BATCH: &str = "countersign_batch_events";
+const COMMIT: &str = "countersign_commit_seconds";
 const FAILURES: &str = "countersign_failures_total";
 const UNMAPPED: &str = "countersign_unmapped_events_total";
 const CLOSED_AT_LIMIT: &str = "countersign_connections_closed_total";
@@ -57,6 +58,11 @@ pub(super) fn describe() {
         "From the signature's check to the durable commit"
     );
     describe_histogram!(BATCH, Unit::Count, "Events in one transaction");
+    describe_histogram!(
+        COMMIT,
+        Unit::Seconds,
+        "One transaction, from its begin to its durable commit"
+    );
     describe_counter!(FAILURES, Unit::Count, "Deliveries answered 503, by cause");
     describe_counter!(
         UNMAPPED,
