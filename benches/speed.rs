@@ -16,6 +16,8 @@
 mod bare;
 #[path = "speed/driver.rs"]
 mod driver;
+#[path = "speed/postgres.rs"]
+mod postgres;
 #[path = "speed/setup.rs"]
 mod setup;
 

@@ -15,10 +15,11 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::bare;
+use crate::{bare, postgres};
 
 /// Tells a child of the benchmark which server it is to be.
 pub const ROLE: &str = "SPEED_ROLE";
+const POSTGRES: &str = "SPEED_POSTGRES";
 const FOLDER: &str = "SPEED_FOLDER";
 pub const SECRET: &[u8] = b"3f1c9a5e7b2d4f608192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8";
 
@@ -30,21 +31,33 @@ pub enum Candidate {
     NoStore,
     /// The real binary, on SQLite.
     Sqlite,
+    /// The real binary, on PostgreSQL.
+    Postgres,
+    /// All gates, and one statement of PostgreSQL for each request.
+    PerRequest,
 }
 
 impl Candidate {
-    pub const ALL: [Self; 3] = [Self::Bare, Self::NoStore, Self::Sqlite];
+    pub const ALL: [Self; 5] = [
+        Self::Bare,
+        Self::NoStore,
+        Self::Sqlite,
+        Self::Postgres,
+        Self::PerRequest,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
             Self::NoStore => "signed, no store",
             Self::Sqlite => "durable, sqlite",
+            Self::Postgres => "durable, postgres",
+            Self::PerRequest => "postgres, per request",
         }
     }
 
     pub fn takes(self, load: crate::Load) -> bool {
-        load == crate::Load::Requests || self != Self::NoStore
+        load == crate::Load::Requests || matches!(self, Self::Bare | Self::Sqlite)
     }
 }
 
@@ -131,17 +144,23 @@ impl Server {
             configuration(credentials.folder.path(), data.path()),
         )?;
         let mut command = match candidate {
-            Candidate::Bare | Candidate::NoStore => {
+            Candidate::Bare | Candidate::NoStore | Candidate::PerRequest => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.env(ROLE, candidate.name()).env(FOLDER, data.path());
                 command
             }
-            Candidate::Sqlite => {
+            Candidate::Sqlite | Candidate::Postgres => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
                 command.arg("--config").arg(&config).arg("serve");
                 command
             }
         };
+        if matches!(candidate, Candidate::Postgres | Candidate::PerRequest) {
+            let url = postgres::fresh_database().ok_or("no PostgreSQL")?;
+            command
+                .env(POSTGRES, &url)
+                .env("COUNTERSIGN_STORE__URL", url);
+        }
         let mut child = command
             .env("COUNTERSIGN_LOG", "error")
             .stdout(Stdio::piped())
@@ -235,6 +254,11 @@ pub fn serve_as(role: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
             println!("{}", listener.local_addr()?);
             bare::serve(listener, bare_config(&folder)?).await?;
+            return Ok(());
+        }
+        if role == Candidate::PerRequest.name() {
+            let inbox = postgres::PerRequest::open(&std::env::var(POSTGRES)?).await?;
+            countersign::server::serve_into(config, inbox, |address| println!("{address}")).await?;
             return Ok(());
         }
         countersign::server::serve_into(config, Nowhere, |address| println!("{address}")).await?;

@@ -1,6 +1,7 @@
 //! The engine that a store has: which one, and how its writers run.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::errands::Errands;
 use super::location::{StoreFault, Url};
@@ -10,6 +11,9 @@ use super::postgres_address::Target;
 use super::postgres_session::{Purpose, Session, SessionFailure};
 use super::sqlite::{self, Sqlite};
 use crate::inbox::{Event, GroupCommit, Health, InboxFailure, Limits, Receipt, Writer};
+
+/// How often a database is asked whether it can write, at most.
+const PROBES_EVERY: Duration = Duration::from_secs(1);
 
 /// Group commit before an engine, and what runs its writers.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(super) enum Engines {
     Postgres {
         inbox: GroupCommit<Postgres>,
         writers: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+        /// When it was last asked whether it can write, and could.
+        wrote: Mutex<Option<Instant>>,
     },
 }
 
@@ -75,6 +81,7 @@ impl Engines {
                 Ok(Self::Postgres {
                     inbox,
                     writers: Mutex::new(writers),
+                    wrote: Mutex::default(),
                 })
             }
         }
@@ -104,10 +111,33 @@ impl Engines {
         }
     }
 
-    pub(super) fn health(&self) -> Health {
+    /// Whether a delivery would be taken now.
+    pub(super) async fn ready(&self) -> Result<(), InboxFailure> {
         match self {
-            Self::Sqlite { inbox, .. } => inbox.health(),
-            Self::Postgres { inbox, .. } => inbox.health(),
+            Self::Sqlite { inbox, .. } => match inbox.health() {
+                Health::Good => Ok(()),
+                Health::Unknown | Health::Failing { .. } => {
+                    inbox.accept(Vec::new()).await.map(drop)
+                }
+            },
+            // It may have gone while nothing was delivered.
+            Self::Postgres { inbox, wrote, .. } => {
+                let good = matches!(inbox.health(), Health::Good);
+                let last = *wrote.lock().unwrap_or_else(PoisonError::into_inner);
+                if good && last.is_some_and(|last| last.elapsed() < PROBES_EVERY) {
+                    return Ok(());
+                }
+                match inbox.accept(Vec::new()).await {
+                    Ok(_) => {
+                        *wrote.lock().unwrap_or_else(PoisonError::into_inner) =
+                            Some(Instant::now());
+                        Ok(())
+                    }
+                    // So much is being written that there is no room for a question.
+                    Err(InboxFailure::QueueFull) if good => Ok(()),
+                    Err(failure) => Err(failure),
+                }
+            }
         }
     }
 
@@ -129,7 +159,7 @@ impl Engines {
                     let _joined = tokio::task::spawn_blocking(move || writer.join().is_ok()).await;
                 }
             }
-            Self::Postgres { inbox, writers } => {
+            Self::Postgres { inbox, writers, .. } => {
                 inbox.close();
                 let writers =
                     std::mem::take(&mut *writers.lock().unwrap_or_else(PoisonError::into_inner));

@@ -52,7 +52,7 @@ mod reading;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::inbox::{Cause, Event, Health, Inbox, InboxFailure, Limits, Receipt, WriterGone};
+use crate::inbox::{Cause, Event, Inbox, InboxFailure, Limits, Receipt, WriterGone};
 use crate::refusals::Book;
 
 use engines::Engines;
@@ -123,14 +123,10 @@ impl Store {
         self.engines.queued()
     }
 
-    /// Whether a delivery would be taken now. After a failure it finds out by writing.
+    /// Whether a delivery would be taken now. After a failure it finds out by writing, and so it does, each second at
+    /// most, where a network lies between.
     pub async fn ready(&self) -> Result<(), InboxFailure> {
-        match self.engines.health() {
-            Health::Good => Ok(()),
-            Health::Unknown | Health::Failing { .. } => {
-                self.engines.accept(Vec::new()).await.map(drop)
-            }
-        }
+        self.engines.ready().await
     }
 
     /// Takes the refusals of an earlier life into the book.

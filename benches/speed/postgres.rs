@@ -1,0 +1,91 @@
+//! PostgreSQL for the benchmark, and what a receiver does that asks it once for each request.
+
+#[path = "../../tests/it/postgres.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod server;
+
+use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use countersign::inbox::{Event, Inbox, InboxFailure, Receipt};
+use tokio_postgres::{Client, NoTls, Statement};
+
+/// The address of a fresh database, or `None` where there is no PostgreSQL.
+pub fn fresh_database() -> Option<String> {
+    static SERVER: OnceLock<Option<server::Postgres>> = OnceLock::new();
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let server = SERVER
+        .get_or_init(|| server::Postgres::start(&["max_wal_size = 4GB"]))
+        .as_ref()?;
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    Some(server.create_database(&format!("speed_{number}")))
+}
+
+const SCHEMA: &str = "
+CREATE TABLE events (tenant_id text, producer text, event_id text, body bytea, received_at timestamptz,
+    PRIMARY KEY (tenant_id, producer, event_id));
+CREATE TABLE payments (tenant_id text, payment_id text, status text, amount text, occurred_at bigint, last_event_id text,
+    PRIMARY KEY (tenant_id, payment_id))";
+
+const STATEMENT: &str = "
+WITH kept AS (
+    INSERT INTO events VALUES ($1, $2, $3, $4, now()) ON CONFLICT DO NOTHING RETURNING 1
+)
+INSERT INTO payments AS p SELECT $1, $5, $6, $7, $8, $3 FROM kept
+ON CONFLICT (tenant_id, payment_id) DO UPDATE SET status = excluded.status, amount = excluded.amount,
+    occurred_at = excluded.occurred_at, last_event_id = excluded.last_event_id
+WHERE (excluded.occurred_at, excluded.last_event_id) > (p.occurred_at, p.last_event_id)";
+
+/// The usual receiver: a pool of sessions, one prepared statement, one transaction and one sync for each request.
+pub struct PerRequest {
+    sessions: Vec<(Client, Statement)>,
+    next: AtomicUsize,
+}
+
+impl PerRequest {
+    pub async fn open(url: &str) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let mut sessions = Vec::new();
+        for number in 0..32 {
+            let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+            tokio::spawn(connection);
+            if number == 0 {
+                client.batch_execute(SCHEMA).await?;
+            }
+            let statement = client.prepare(STATEMENT).await?;
+            sessions.push((client, statement));
+        }
+        let next = AtomicUsize::new(0);
+        Ok(Self { sessions, next })
+    }
+}
+
+impl Inbox for PerRequest {
+    async fn accept(&self, delivery: Vec<Event>) -> Result<Vec<Receipt>, InboxFailure> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.sessions.len();
+        let (client, statement) = &self.sessions[turn];
+        for event in &delivery {
+            let payment = event.payment.as_ref().expect("a payment event");
+            let occurred_at = event.occurred_at.map_or(0, |time| time.as_microsecond());
+            client
+                .execute(
+                    statement,
+                    &[
+                        &event.key.tenant.as_str(),
+                        &&*event.key.producer,
+                        &&*event.key.event_id,
+                        &&event.body[..],
+                        &payment.payment_id,
+                        &payment.status,
+                        &payment.amount,
+                        &occurred_at,
+                    ],
+                )
+                .await
+                .map_err(|error| InboxFailure::Unavailable {
+                    source: Arc::new(error),
+                })?;
+        }
+        Ok(delivery.iter().map(|_event| Receipt::Accepted).collect())
+    }
+}
