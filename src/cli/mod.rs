@@ -4,6 +4,7 @@
 //! output, what went wrong to standard error. Exit codes: 0 done; 1 what was asked failed (a check, a delivery, an
 //! unknown id); 2 usage, or a configuration that the command could not use.
 
+mod burst;
 mod certs;
 mod check;
 mod dev;
@@ -11,8 +12,11 @@ mod health;
 mod lists;
 mod output;
 mod profiles;
+mod sample;
 mod send;
+mod sender;
 mod serve;
+mod tamper;
 mod toml_text;
 mod wire;
 
@@ -54,7 +58,7 @@ enum Command {
     Check(check::Check),
     /// Make, read and revoke certificates of a private CA
     Certs(certs::Certs),
-    /// Send a signed delivery over mutual TLS
+    /// Send signed deliveries over mutual TLS, as a provider would
     Send(send::Send),
     /// How each provider signs, and where its events stand
     Profiles(profiles::ProfilesCommand),

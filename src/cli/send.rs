@@ -1,24 +1,34 @@
-//! `countersign send`: a signed delivery over mutual TLS, as the provider would make it.
+//! `countersign send`: signed deliveries over mutual TLS, as the provider would make them; or, on request, not quite.
+//!
+//! The exit code is 0 if every delivery was accepted (2xx), and 1 if any was not: also one that was tampered with
+//! on request, whose refusal is what one hopes to see.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::Args;
-use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::output::{Outcome, chain, complain, json_line, printable, say};
-use super::wire::{Answered, Target, Wire};
-use crate::config::{Config, ConfigFile, Environment};
-use crate::secret::{Secret, SecretReference};
-use crate::signature::{self, Profile, Request, SignRequest, builtin, sign};
+use super::burst::{Answer, Burst, Pace, Sent};
+use super::output::{Outcome, complain, json_line, printable, say};
+use super::sample::{self, Tale};
+use super::sender::{self, Author, Delivery, Stopped};
+use super::tamper::Tamper;
+use super::unusable;
+use super::wire::Target;
+use crate::config::{ConfigFile, Environment};
+use crate::secret::Secret;
 use crate::tls::client::Connector;
 
-/// Send a signed delivery over mutual TLS
+/// How many deliveries are told of one by one.
+const TOLD_MAX: usize = 12;
+/// How many deliveries one command makes, at the most.
+const DELIVERIES_MAX: u32 = 10_000_000;
+
+/// Send signed deliveries over mutual TLS, as a provider would
+///
+/// Exit code 0 if every delivery was accepted, 1 if any was not (also one that was tampered with on request).
 #[derive(Debug, Args)]
 pub(super) struct Send {
     /// The receiver, and the path that takes deliveries
@@ -28,40 +38,54 @@ pub(super) struct Send {
         default_value = "https://localhost:8443/webhooks/payments"
     )]
     url: String,
-    /// The CA that vouches for the receiver
-    #[arg(long, value_name = "FILE", default_value = "certs/ca.crt")]
-    ca: PathBuf,
-    /// The sender's certificate
-    #[arg(long, value_name = "FILE", default_value = "certs/producer.crt")]
-    cert: PathBuf,
-    /// The sender's key
-    #[arg(long, value_name = "FILE", default_value = "certs/producer.key")]
-    key: PathBuf,
-    /// The signature profile
+    /// The CA that vouches for the receiver [default: certs/ca.crt beside the configuration]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The sender's certificate [default: certs/producer.crt beside the configuration]
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The sender's key [default: certs/producer.key beside the configuration]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The signature profile; `countersign profiles list` prints them
     #[arg(long, value_name = "NAME", default_value = "timestamped")]
     profile: String,
-    /// The secret to sign with
-    #[arg(
-        long,
-        value_name = "file:FILE",
-        default_value = "file:certs/producer.secret"
-    )]
-    secret: String,
-    /// The body; default: a payment event with a fresh id
+    /// The secret to sign with, as file:FILE or env:NAME; for asymmetric profiles the private key [default: certs/producer.secret beside the configuration]
+    #[arg(long, value_name = "REF")]
+    secret: Option<String>,
+    /// A value that the profile needs, as key_id=abc; may be repeated
+    #[arg(long = "value", value_name = "NAME=TEXT", value_parser = sender::parse_value)]
+    values: Vec<(String, String)>,
+    /// The URL as it is registered with the provider, where the signature covers it [default: --url]
+    #[arg(long, value_name = "URL")]
+    registered_url: Option<String>,
+    /// The body; default: a realistic one of the profile, with a fresh id
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// The event's type in the provider's words [default: a payment that succeeded]
+    #[arg(long, value_name = "TYPE")]
+    event: Option<String>,
+    /// How many deliveries, each with an id of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(DELIVERIES_MAX)))]
+    times: u32,
+    /// How many a second, whatever the receiver does; each is timed from when it was due. Default: as fast as it answers
+    #[arg(long, value_name = "R", value_parser = parse_rate)]
+    rate: Option<f64>,
+    /// How many connections, each kept alive [default: 1; with --rate 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    connections: Option<u16>,
+    /// Change something after it was signed; that it is refused is what one hopes to see
+    #[arg(long, value_name = "WHAT")]
+    tamper: Option<Tamper>,
+    /// Send each delivery a second time, byte for byte
+    #[arg(long)]
+    replay: bool,
+    /// Send all events of a payment in shuffled order (of --times payments)
+    #[arg(long, conflicts_with_all = ["body", "event"])]
+    out_of_order: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// What stood in the way, told whole.
-struct Failed(String);
-
-impl<E: std::error::Error> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Self(chain(&error))
-    }
 }
 
 impl Send {
@@ -74,15 +98,16 @@ impl Send {
             Err(error) => return super::output::failed(&error),
         };
         match runtime.block_on(self.deliver(place, environment)) {
-            Ok((answered, id)) => {
-                self.print(&answered, &id);
-                if answered.status.is_success() {
+            Ok(sent) => {
+                self.print(&sent);
+                if sent.all_accepted() {
                     Outcome::Done
                 } else {
                     Outcome::Failed
                 }
             }
-            Err(Failed(text)) => {
+            Err(Stopped::Unusable(faults)) => unusable(&faults),
+            Err(Stopped::Failed(text)) => {
                 complain(&format!("countersign: {text}"));
                 Outcome::Failed
             }
@@ -93,73 +118,191 @@ impl Send {
         &self,
         place: &ConfigFile,
         environment: &Environment,
-    ) -> Result<(Answered, String), Failed> {
+    ) -> Result<Sent, Stopped> {
         let target = Target::parse(&self.url)?;
-        let profile = profile(&self.profile, place, environment)?;
-        let secret = secret(&self.secret, environment)?;
-        let now = Timestamp::now();
-        let id = fresh_id(now)?;
-        let body = match &self.body {
-            Some(path) => Bytes::from(read(path)?),
-            None => Bytes::from(payment_event(&id, now)),
+        let profile = sender::profile(&self.profile, place, environment)?;
+        let secret = if profile.descriptor().signature.is_some() {
+            let reference = self.secret.clone().unwrap_or_else(|| {
+                let made = sender::home(place).join("certs/producer.secret");
+                format!("file:{}", made.display())
+            });
+            let secrets = sender::secrets(&reference, environment)?;
+            secrets.into_iter().next().map(|(_, secret)| secret)
+        } else {
+            None
         };
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION"))),
-        );
-        let request = Request {
-            method: &Method::POST,
-            path_and_query: &target.path_and_query,
-            headers: &headers,
-        };
-        let settings = signature::Settings {
-            url: Some(origin(&self.url)),
-            ..signature::Settings::default()
-        };
-        let signed = sign(
-            &profile,
-            &secret,
-            &settings,
-            &SignRequest {
-                request,
-                id: &id,
-                now,
-            },
-            body,
+        let url = self
+            .registered_url
+            .clone()
+            .unwrap_or_else(|| sender::origin(&self.url));
+        let author = Author::new(
+            profile,
+            secret.unwrap_or_else(|| Secret::new(Vec::new())),
+            url,
+            self.values.iter().cloned().collect(),
+            target.clone(),
         )?;
-        headers.extend(signed.headers);
+        if let Some(kind) = &self.event
+            && self.body.is_none()
+            && !sample::knows(&author.profile, kind)
+        {
+            return Err(Stopped::Failed(format!(
+                "the profile \"{}\" has no sample of \"{}\"; there are {}; or give a --body FILE",
+                self.profile,
+                printable(kind),
+                super::profiles::sample_names(&author.profile).join(", ")
+            )));
+        }
+        let body = match &self.body {
+            Some(path) => Some(Bytes::from(sender::read(path, "the body")?)),
+            None => None,
+        };
+        let file = |named: Option<&PathBuf>, made| sender::file_or(named, place, made);
+        let ca = sender::read(
+            &file(self.ca.as_ref(), "certs/ca.crt"),
+            "the CA's certificate",
+        )?;
+        let certificate = sender::read(
+            &file(self.cert.as_ref(), "certs/producer.crt"),
+            "the sender's certificate",
+        )?;
+        let key = sender::read(
+            &file(self.key.as_ref(), "certs/producer.key"),
+            "the sender's key",
+        )?;
+        let connector = Connector::new(&ca, Some((&certificate, &Secret::new(key))))?;
 
-        let key = Secret::new(read(&self.key)?);
-        let connector = Connector::new(&read(&self.ca)?, Some((&read(&self.cert)?, &key)))?;
-        let mut wire = Wire::open(&connector, &target).await?;
-        let answered = wire
-            .post(&signed.path_and_query, &headers, signed.body)
-            .await?;
-        Ok((answered, id))
+        let order = self.order(&author)?;
+        let burst = Burst {
+            connector: &connector,
+            target: &target,
+            pace: Pace {
+                per_second: self.rate,
+                connections: self.connections.unwrap_or(match self.rate {
+                    Some(_) => 16,
+                    None => 1,
+                }),
+            },
+            again: self.replay,
+            told_max: TOLD_MAX,
+        };
+        burst
+            .run(order.len(), |at| {
+                self.write(&author, &order, body.as_ref(), at)
+            })
+            .await
     }
 
-    fn print(&self, answered: &Answered, id: &str) {
-        let text = String::from_utf8_lossy(&answered.body);
+    /// Which event each delivery tells: its place among those of its payment, where they are several.
+    fn order(&self, author: &Author) -> Result<Vec<Planned>, Stopped> {
+        let times = usize::try_from(self.times).unwrap_or(usize::MAX);
+        if !self.out_of_order {
+            return Ok(vec![Planned::Fresh; times]);
+        }
+        let kinds = sample::story(&author.profile);
+        let mut order = Vec::new();
+        for _ in 0..times {
+            let payment = sender::fresh_id("pay")?;
+            let ids = kinds
+                .iter()
+                .map(|_| sender::fresh_id("evt"))
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut tales = sample::tales(&kinds, &payment, &ids, Timestamp::now());
+            shuffle(&mut tales)?;
+            order.extend(tales.into_iter().map(Planned::Told));
+        }
+        Ok(order)
+    }
+
+    fn write(
+        &self,
+        author: &Author,
+        order: &[Planned],
+        body: Option<&Bytes>,
+        at: usize,
+    ) -> Result<Delivery, Stopped> {
+        let now = Timestamp::now();
+        let delivery = match (order.get(at), body) {
+            (Some(Planned::Told(tale)), _) => author.tell(tale, now)?,
+            (Some(Planned::Fresh) | None, Some(body)) => {
+                let id = sender::fresh_id("evt")?;
+                author.write(body.clone(), self.event.as_deref(), &id, now)?
+            }
+            (Some(Planned::Fresh) | None, None) => {
+                let usual = sample::usual_kind(&author.profile).unwrap_or("*");
+                let id = sender::fresh_id("evt")?;
+                let tale = Tale {
+                    kind: self.event.as_deref().unwrap_or(usual).to_owned(),
+                    payment: id.replacen("evt", "pay", 1),
+                    id,
+                    at: now,
+                };
+                author.tell(&tale, now)?
+            }
+        };
+        match self.tamper {
+            Some(tamper) => Ok(tamper.with(&delivery, &author.profile, now)?),
+            None => Ok(delivery),
+        }
+    }
+
+    fn print(&self, sent: &Sent) {
+        if let [answer] = sent.told.as_slice()
+            && sent.deliveries == 1
+        {
+            self.print_one(answer);
+            return;
+        }
         if self.json {
-            let request_id = answered
-                .headers
-                .get("x-request-id")
-                .and_then(|value| value.to_str().ok());
+            json_line(&sent.summary());
+            return;
+        }
+        if sent.deliveries <= TOLD_MAX {
+            for answer in &sent.told {
+                say(&answer.line());
+            }
+            say("");
+        }
+        sent.print();
+    }
+
+    fn print_one(&self, answer: &Answer) {
+        let id = self.body.is_none().then_some(&answer.event_id);
+        let (status, text, request_id) = match &answer.outcome {
+            Ok(answered) => {
+                let text = String::from_utf8_lossy(&answered.body).into_owned();
+                let request_id = answered
+                    .headers
+                    .get("x-request-id")
+                    .and_then(|value| value.to_str().ok());
+                (Some(answered.status), text, request_id)
+            }
+            Err(told) => {
+                if self.json {
+                    json_line(&json!({ "status": null, "event_id": id, "error": told }));
+                } else {
+                    complain(&format!("countersign: {}", printable(told)));
+                }
+                return;
+            }
+        };
+        if self.json {
             json_line(&json!({
-                "status": answered.status.as_u16(),
-                "event_id": if self.body.is_none() { Some(id) } else { None },
+                "status": status.map(|status| status.as_u16()),
+                "event_id": id,
                 "request_id": request_id,
                 "body": text,
             }));
             return;
         }
-        say(&format!("{}", answered.status));
-        if self.body.is_none() && answered.status.is_success() {
-            say(&format!(
-                "event {id}: see it with: countersign events show {id}"
-            ));
+        if let Some(status) = status {
+            say(&format!("{status}"));
+            if status.is_success() {
+                let id = &answer.event_id;
+                say(&format!(
+                    "event {id}: see it with: countersign events show {id}"
+                ));
+            }
         }
         if !text.is_empty() {
             say(&printable(&text));
@@ -167,79 +310,52 @@ impl Send {
     }
 }
 
-/// A profile of this name, the user's own before a built-in one.
-fn profile(
-    name: &str,
-    place: &ConfigFile,
-    environment: &Environment,
-) -> Result<Arc<Profile>, Failed> {
-    if let Ok(config) = Config::load(place, environment, Timestamp::now())
-        && let Some(profile) = config.snapshot.profiles().get(name)
-    {
-        return Ok(Arc::clone(profile));
-    }
-    builtin().get(name).cloned().ok_or_else(|| {
-        let known: Vec<&str> = builtin().iter().map(|profile| profile.name()).collect();
-        Failed(format!(
-            "there is no profile \"{name}\"; built in are {}",
-            known.join(", ")
-        ))
-    })
+/// What a delivery is to tell.
+#[derive(Clone, Debug)]
+enum Planned {
+    /// An event of its own.
+    Fresh,
+    /// This one.
+    Told(Tale),
 }
 
-fn secret(reference: &str, environment: &Environment) -> Result<Secret, Failed> {
-    let bytes = match SecretReference::from_str(reference)? {
-        SecretReference::File(path) => read(&path)?,
-        SecretReference::Env(name) => {
-            let value = environment
-                .text(&name)
-                .ok_or_else(|| Failed(format!("the variable {name} is not set")))?;
-            value.as_bytes().to_vec()
+/// Into another order than they are in, if there are two at least (Fisher and Yates).
+fn shuffle(tales: &mut [Tale]) -> Result<(), Stopped> {
+    for last in (1..tales.len()).rev() {
+        let mut random = [0_u8; 4];
+        aws_lc_rs::rand::fill(&mut random)
+            .map_err(|_unspecified| Stopped::because("no random bytes can be had"))?;
+        let random = usize::try_from(u32::from_le_bytes(random)).unwrap_or(0);
+        tales.swap(last, random % (last + 1));
+    }
+    if tales.is_sorted_by_key(|tale| tale.at) && tales.len() > 1 {
+        tales.reverse();
+    }
+    Ok(())
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=1_000_000.0).contains(&rate) => Ok(rate),
+        Ok(_) | Err(_) => Err(format!(
+            "\"{text}\" is no rate; write deliveries per second, from 0.001 to 1000000"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shuffled_story_is_never_in_order() {
+        for events in 2..6 {
+            let kinds = vec!["x".to_owned(); events];
+            let ids: Vec<String> = (0..events).map(|at| at.to_string()).collect();
+            let mut tales = sample::tales(&kinds, "pay_1", &ids, Timestamp::now());
+            assert!(tales.is_sorted_by_key(|tale| tale.at));
+            assert!(shuffle(&mut tales).is_ok());
+            assert!(!tales.is_sorted_by_key(|tale| tale.at));
         }
-    };
-    // The first line: a file may hold several secrets.
-    let line = bytes
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
-    if line.is_empty() {
-        return Err(Failed(format!("{reference}: the secret is empty")));
     }
-    Ok(Secret::new(line.to_vec()))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failed> {
-    std::fs::read(path).map_err(|error| {
-        Failed(format!(
-            "{}: {error}; `countersign dev` makes the files that the defaults name",
-            path.display()
-        ))
-    })
-}
-
-/// Scheme, host and port of an address.
-fn origin(url: &str) -> String {
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let rest = url.get(after_scheme..).unwrap_or_default();
-    let end = rest.find('/').map_or(url.len(), |at| after_scheme + at);
-    url.get(..end).unwrap_or(url).to_owned()
-}
-
-fn fresh_id(now: Timestamp) -> Result<String, Failed> {
-    let mut random = [0_u8; 8];
-    aws_lc_rs::rand::fill(&mut random)
-        .map_err(|_unspecified| Failed("no random bytes can be had".to_owned()))?;
-    Ok(format!("evt_{:x}{}", now.as_second(), hex::encode(random)))
-}
-
-/// A payment event in the form of the `timestamped` profile.
-fn payment_event(id: &str, now: Timestamp) -> String {
-    let payment = id.replacen("evt", "pay", 1);
-    json!({
-        "id": id,
-        "type": "payment.succeeded",
-        "created": now.as_second(),
-        "data": { "payment_id": payment, "amount": 1999, "amount_refunded": 0, "currency": "EUR", "status": "succeeded" },
-    })
-    .to_string()
 }

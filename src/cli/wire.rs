@@ -7,11 +7,15 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
 
-use crate::tls::client::{ConnectFailure, Connector};
+use super::output::chain;
+use crate::tls::client::{ConnectFailure, Connector, in_words};
 
 /// How long an answer is waited for.
 const WAIT: Duration = Duration::from_secs(60);
+/// How long a connection that failed may take to say why.
+const ENDING: Duration = Duration::from_secs(1);
 const ANSWER_BYTES: usize = 1024 * 1024;
 
 /// Where deliveries go.
@@ -50,7 +54,8 @@ impl Target {
         })
     }
 
-    fn authority(&self) -> String {
+    /// What the `Host` header says.
+    pub(super) fn authority(&self) -> String {
         if self.port == 443 {
             self.host.clone()
         } else {
@@ -80,9 +85,25 @@ pub(super) enum WireFailure {
     TooSlow,
 }
 
+impl WireFailure {
+    /// What happened, and where TLS said so, what its alert means.
+    pub(super) fn told(&self) -> String {
+        match in_words(self) {
+            Some(words) => words,
+            None => chain(self),
+        }
+    }
+
+    /// Whether TLS refused: an alert, or a certificate that was not accepted here.
+    pub(super) fn is_tls(&self) -> bool {
+        in_words(self).is_some()
+    }
+}
+
 /// A connection that is kept alive between requests.
 pub(super) struct Wire {
     sender: http1::SendRequest<Full<Bytes>>,
+    connection: JoinHandle<Result<(), hyper::Error>>,
     authority: String,
 }
 
@@ -92,9 +113,10 @@ impl Wire {
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| WireFailure::Http(error.into()))?;
-        tokio::spawn(connection);
+        let connection = tokio::spawn(connection);
         Ok(Self {
             sender,
+            connection,
             authority: target.authority(),
         })
     }
@@ -128,8 +150,27 @@ impl Wire {
             })
         };
         match tokio::time::timeout(WAIT, exchange).await {
-            Ok(answered) => answered.map_err(WireFailure::Http),
+            Ok(Ok(answered)) => Ok(answered),
+            Ok(Err(error)) => Err(self.ended(error).await),
             Err(_elapsed) => Err(WireFailure::TooSlow),
         }
+    }
+
+    /// Why a request failed. An alert that came before the request was written is known to the connection alone.
+    async fn ended(&mut self, error: Box<dyn std::error::Error + Send + Sync>) -> WireFailure {
+        let failure = WireFailure::Http(error);
+        if failure.is_tls() || self.connection.is_finished() && !self.sender.is_closed() {
+            return failure;
+        }
+        match tokio::time::timeout(ENDING, &mut self.connection).await {
+            Ok(Ok(Err(error))) => WireFailure::Http(error.into()),
+            Ok(Ok(Ok(())) | Err(_)) | Err(_) => failure,
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }

@@ -29,7 +29,7 @@ impl TimeUnit {
     }
 
     /// A time as the provider writes it.
-    pub(super) fn written(self, time: Timestamp) -> String {
+    pub fn written(self, time: Timestamp) -> String {
         match self {
             Self::S => time.as_second().to_string(),
             Self::Ms | Self::SOrMs => time.as_millisecond().to_string(),

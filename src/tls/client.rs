@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::server_config::load_key;
+pub use super::words::in_words;
 use crate::secret::Secret;
 use crate::x509::decode_certificates;
 

@@ -24,6 +24,7 @@ mod signatures;
 mod socket;
 mod trust;
 mod verifier;
+mod words;
 
 use std::sync::Arc;
 

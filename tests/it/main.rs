@@ -40,6 +40,7 @@ mod deliveries;
 mod handshakes;
 mod life_cycle;
 mod rotation;
+mod sending;
 
 pub(crate) use authority::{Authority, Identity, Leaf};
 pub(crate) use eventually::eventually;

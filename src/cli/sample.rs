@@ -1,0 +1,223 @@
+//! Events as a provider would tell them, filled in from its profile's samples.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::payments::Status;
+use crate::signature::{OneOrMany, Profile, Request};
+
+/// The amount of every sample, in the minor unit of its currency, and in the unit itself.
+const AMOUNT: (&str, &str) = ("1999", "19.99");
+const CURRENCY: &str = "EUR";
+/// What a payment that goes well passes through.
+const STORY: [Status; 5] = [
+    Status::Pending,
+    Status::Authorized,
+    Status::Captured,
+    Status::Succeeded,
+    Status::Refunded,
+];
+/// How often the one event of a provider is told that has no others.
+const REPEATED: usize = 3;
+
+/// One event that is to be told.
+#[derive(Clone, Debug)]
+pub(super) struct Tale {
+    pub(super) kind: String,
+    pub(super) id: String,
+    pub(super) payment: String,
+    pub(super) at: Timestamp,
+}
+
+impl Tale {
+    /// The body: the profile's own sample of this type, or the one that serves any type.
+    pub(super) fn body(&self, profile: &Profile) -> Option<String> {
+        let samples = profile.descriptor().samples.as_ref()?;
+        let sample = samples.get(&self.kind).or_else(|| samples.get("*"))?;
+        let unix = self.at.as_second().to_string();
+        let unix_ms = self.at.as_millisecond().to_string();
+        let rfc3339 = format!("{:.3}", self.at);
+        let filled = [
+            ("$ID", self.id.as_str()),
+            ("$TYPE", &self.kind),
+            ("$PAYMENT", &self.payment),
+            // The longer name first: the shorter one is its beginning.
+            ("$UNIX_MS", &unix_ms),
+            ("$UNIX", &unix),
+            ("$RFC3339", &rfc3339),
+            ("$AMOUNT_MINOR", AMOUNT.0),
+            ("$AMOUNT_MAJOR", AMOUNT.1),
+            ("$CURRENCY", CURRENCY),
+        ]
+        .into_iter()
+        .fold(sample.clone(), |text, (name, value)| {
+            text.replace(name, value)
+        });
+        Some(filled)
+    }
+}
+
+/// The type that a profile is best shown by: one that says that a payment succeeded.
+pub(super) fn usual_kind(profile: &Profile) -> Option<&str> {
+    let samples = profile.descriptor().samples.as_ref()?;
+    let named = || {
+        samples
+            .keys()
+            .map(String::as_str)
+            .filter(|name| *name != "*")
+    };
+    let succeeded = |name: &&str| status_of(profile, name) == Some(Status::Succeeded);
+    named().find(succeeded).or_else(|| named().next())
+}
+
+/// Whether there is a body for this type.
+pub(super) fn knows(profile: &Profile, kind: &str) -> bool {
+    let samples = profile.descriptor().samples.as_ref();
+    samples.is_some_and(|samples| samples.contains_key(kind) || samples.contains_key("*"))
+}
+
+/// The types of the events of one payment that goes well, in the order in which they happen.
+pub(super) fn story(profile: &Profile) -> Vec<String> {
+    let descriptor = profile.descriptor();
+    let samples = descriptor.samples.iter().flatten();
+    let named = samples.map(|(name, _)| name).filter(|name| *name != "*");
+    let table = descriptor.event.iter().flat_map(|event| &event.status);
+    let others = table.flatten().map(|(kind, _)| kind);
+    let mut kinds: Vec<(Status, &String)> = Vec::new();
+    for kind in named
+        .clone()
+        .chain(others.filter(|kind| knows(profile, kind)))
+    {
+        // What a sample really says is asked of the profile itself.
+        if let Some(status) = status_told(profile, kind)
+            && STORY.contains(&status)
+            && kinds.iter().all(|(known, _)| *known != status)
+        {
+            kinds.push((status, kind));
+        }
+    }
+    kinds.sort_unstable_by_key(|(status, _)| *status);
+    let mut story: Vec<String> = kinds.into_iter().map(|(_, kind)| kind.clone()).collect();
+    if story.len() < 2 {
+        // The provider has one kind of event, or none of payments: then that one, again and again.
+        let usual = story
+            .pop()
+            .or_else(|| usual_kind(profile).map(str::to_owned));
+        story = vec![usual.unwrap_or_else(|| "*".to_owned()); REPEATED];
+    }
+    story
+}
+
+/// The status that the sample of this type gives its payment.
+fn status_told(profile: &Profile, kind: &str) -> Option<Status> {
+    let tale = Tale {
+        kind: kind.to_owned(),
+        id: "evt_1".to_owned(),
+        payment: "pay_1".to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+    };
+    let mut headers = HeaderMap::new();
+    name_the_type(profile, kind, &mut headers);
+    let request = Request {
+        method: &Method::POST,
+        path_and_query: "/",
+        headers: &headers,
+    };
+    let body = Bytes::from(tale.body(profile)?);
+    let item = profile.items(&body).ok()?.into_iter().next()?;
+    let payment = profile.facts(&item, &request).ok()?.payment.ok()?;
+    let ours = payment.payment_id.ends_with(&tale.payment);
+    payment.status.filter(|_| ours)?.parse().ok()
+}
+
+/// The events of one payment, a second apart, the last of them at `now`.
+pub(super) fn tales(kinds: &[String], payment: &str, ids: &[String], now: Timestamp) -> Vec<Tale> {
+    let steps = (0_i64..).take(kinds.len()).collect::<Vec<_>>();
+    kinds
+        .iter()
+        .zip(ids)
+        .zip(steps.iter().rev())
+        .map(|((kind, id), seconds)| Tale {
+            kind: kind.clone(),
+            id: id.clone(),
+            payment: payment.to_owned(),
+            at: now
+                .checked_sub(SignedDuration::from_secs(*seconds))
+                .unwrap_or(now),
+        })
+        .collect()
+}
+
+fn status_of(profile: &Profile, kind: &str) -> Option<Status> {
+    let table = profile.descriptor().event.as_ref()?.status.as_ref()?;
+    table.get(kind)?.parse().ok()
+}
+
+/// Where a profile takes the type from a header, that header.
+pub(super) fn name_the_type(profile: &Profile, kind: &str, headers: &mut HeaderMap) {
+    let event = profile.descriptor().event.as_ref();
+    let places = event.and_then(|event| event.kind.as_ref());
+    for place in places.iter().flat_map(|places| OneOrMany::iter(places)) {
+        let named = place
+            .strip_prefix("{header:")
+            .and_then(|rest| rest.strip_suffix('}'));
+        if let Some(Ok(name)) = named.map(str::parse::<HeaderName>)
+            && let Ok(value) = HeaderValue::from_str(kind)
+        {
+            headers.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::builtin;
+
+    #[test]
+    fn every_profile_has_a_usual_event_and_a_story() {
+        for profile in builtin().iter() {
+            let name = profile.name();
+            let kind = usual_kind(profile).unwrap_or_else(|| panic!("{name}"));
+            assert!(knows(profile, kind), "{name}");
+            let story = story(profile);
+            assert!(story.len() >= 2, "{name}: {story:?}");
+            for kind in &story {
+                let tale = Tale {
+                    kind: kind.clone(),
+                    id: "evt_1".to_owned(),
+                    payment: "pay_1".to_owned(),
+                    at: Timestamp::UNIX_EPOCH,
+                };
+                let body = tale.body(profile).unwrap();
+                assert!(!body.contains('$'), "{name} {kind}: {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_story_is_told_in_the_order_of_the_ledger() {
+        for (name, expected) in [
+            (
+                "timestamped",
+                "payment.pending authorized captured payment.succeeded payment.refunded",
+            ),
+            ("github", "ping ping ping"),
+        ] {
+            let story = story(builtin().get(name).unwrap());
+            assert_eq!(story.join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn the_usual_event_is_a_payment_that_succeeded() {
+        for (name, kind) in [
+            ("timestamped", "payment.succeeded"),
+            ("stripe", "payment_intent.succeeded"),
+            ("github", "ping"),
+        ] {
+            assert_eq!(usual_kind(builtin().get(name).unwrap()), Some(kind));
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A delivery changed after it was signed, as somebody on the way could.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use jiff::{SignedDuration, Timestamp};
+
+use super::sender::Delivery;
+use crate::signature::{PlaceDescriptor, Profile, SignatureDescriptor};
+
+/// What is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Tamper {
+    /// A digit of the body
+    Body,
+    /// A character of the signature
+    Signature,
+    /// The stated time, by an hour
+    Timestamp,
+}
+
+/// How far a changed timestamp lies back: outside of every tolerance that is usual.
+const BACK: SignedDuration = SignedDuration::from_hours(1);
+
+/// A shorter run of letters is no signature.
+const SIGNATURE_LETTERS_MIN: usize = 20;
+
+/// Nothing of the delivery could be changed so.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the profile \"{profile}\" {lacks}, so there is nothing to tamper with; choose another --tamper"
+)]
+pub(super) struct NothingToChange {
+    profile: String,
+    lacks: &'static str,
+}
+
+impl Tamper {
+    /// The delivery, changed. `now` is when it was signed.
+    pub(super) fn with(
+        self,
+        delivery: &Delivery,
+        profile: &Profile,
+        now: Timestamp,
+    ) -> Result<Delivery, NothingToChange> {
+        let nothing = |lacks| NothingToChange {
+            profile: profile.name().to_owned(),
+            lacks,
+        };
+        let mut changed = delivery.clone();
+        let done = match self {
+            Self::Body => {
+                changed.body = other_digit(&delivery.body).into();
+                true
+            }
+            Self::Signature => {
+                let signature = profile
+                    .descriptor()
+                    .signature
+                    .as_ref()
+                    .ok_or_else(|| nothing("signs nothing"))?;
+                other_signature(signature, &mut changed)
+            }
+            Self::Timestamp => other_time(profile, &mut changed, now),
+        };
+        if done {
+            Ok(changed)
+        } else {
+            Err(nothing("states no time"))
+        }
+    }
+}
+
+/// Another amount, if there is one: the last digit of the longest number stays one, so that the body stays what it is.
+fn other_digit(body: &Bytes) -> Vec<u8> {
+    let mut changed = body.to_vec();
+    let amount = find(&changed, b"1999").or_else(|| find(&changed, b"19.99"));
+    let digit = amount.or_else(|| changed.iter().rposition(u8::is_ascii_digit));
+    match digit.and_then(|at| changed.get_mut(at)) {
+        Some(digit) => *digit = if *digit == b'9' { b'8' } else { b'9' },
+        None => changed.push(b' '),
+    }
+    changed
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
+
+fn other_signature(signature: &SignatureDescriptor, changed: &mut Delivery) -> bool {
+    let place = signature.from.clone().unwrap_or_default();
+    let PlaceDescriptor {
+        header, form, json, ..
+    } = place;
+    for name in header.iter().flat_map(|names| names.iter()) {
+        let text = changed
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok());
+        if let Some(text) = text
+            && let Some(other) = other_letter(text.as_bytes())
+        {
+            return put(&mut changed.headers, name, &other);
+        }
+    }
+    let key = match (&form, &json) {
+        (Some(field), _) => format!("{field}="),
+        (None, Some(pointer)) => {
+            let name = pointer.rsplit('/').next().unwrap_or_default();
+            format!("\"{name}\":\"")
+        }
+        (None, None) => return false,
+    };
+    let Some(at) = find(&changed.body, key.as_bytes()).map(|at| at + key.len()) else {
+        return false;
+    };
+    let (before, after) = changed.body.split_at(at);
+    let end = after
+        .iter()
+        .position(|byte| matches!(byte, b'"' | b'&'))
+        .unwrap_or(after.len());
+    let (text, rest) = after.split_at(end);
+    let Some(other) = other_letter(text) else {
+        return false;
+    };
+    changed.body = [before, &other, rest].concat().into();
+    true
+}
+
+/// Another letter within the last run that is long enough to be a signature, where it stands for another value in
+/// every encoding: not in what may stand before it, nor at its end, which base64 fills up.
+fn other_letter(text: &[u8]) -> Option<Vec<u8>> {
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
+    let mut end = text.len();
+    while end > 0 {
+        let head = text.get(..end)?;
+        let stop = head.iter().rposition(is_letter)? + 1;
+        let run = text.get(..stop)?;
+        let start = run
+            .iter()
+            .rposition(|byte| !is_letter(byte))
+            .map_or(0, |at| at + 1);
+        if stop - start >= SIGNATURE_LETTERS_MIN {
+            let mut changed = text.to_vec();
+            let letter = changed.get_mut(stop - SIGNATURE_LETTERS_MIN / 2)?;
+            *letter = if *letter == b'b' { b'c' } else { b'b' };
+            return Some(changed);
+        }
+        end = start;
+    }
+    None
+}
+
+/// The stated time, wherever it is written down, as it was an hour ago.
+fn other_time(profile: &Profile, changed: &mut Delivery, now: Timestamp) -> bool {
+    let Some(rule) = &profile.descriptor().timestamp else {
+        return false;
+    };
+    let unit = rule.unit.unwrap_or(crate::signature::TimeUnit::S);
+    let then = now.checked_sub(BACK).unwrap_or(Timestamp::UNIX_EPOCH);
+    let (stated, other) = (unit.written(now), unit.written(then));
+    let mut done = false;
+    let found: Vec<(String, String)> = changed
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+        .filter(|(_, text)| text.contains(&stated))
+        .collect();
+    for (name, text) in found {
+        done |= put(
+            &mut changed.headers,
+            &name,
+            text.replacen(&stated, &other, 1).as_bytes(),
+        );
+    }
+    let in_body = rule
+        .from
+        .as_ref()
+        .is_some_and(|place| place.json.is_some() || place.form.is_some());
+    if in_body && let Some(at) = find(&changed.body, stated.as_bytes()) {
+        let (before, after) = changed.body.split_at(at);
+        let rest = after.get(stated.len()..).unwrap_or_default();
+        changed.body = [before, other.as_bytes(), rest].concat().into();
+        done = true;
+    }
+    done
+}
+
+fn put(headers: &mut HeaderMap, name: &str, value: &[u8]) -> bool {
+    match (
+        http::HeaderName::from_bytes(name.as_bytes()),
+        HeaderValue::from_bytes(value),
+    ) {
+        (Ok(name), Ok(value)) => {
+            headers.insert(name, value);
+            true
+        }
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digit_of_the_amount_becomes_another() {
+        let body = Bytes::from_static(b"{\"t\":5,\"amount\":1999}");
+        assert_eq!(other_digit(&body), b"{\"t\":5,\"amount\":9999}");
+        assert_eq!(other_digit(&Bytes::from_static(b"{}")), b"{} ");
+    }
+
+    #[test]
+    fn the_signature_stays_as_long_as_it_was() {
+        let text = b"t=1790000000,v1=abcdefabcdefabcdefabcdef";
+        let other = other_letter(text).unwrap();
+        assert_eq!(other, b"t=1790000000,v1=abcdefabcdefabbdefabcdef");
+        assert_eq!(other_letter(b"t=1,v1=short"), None);
+    }
+}

@@ -1,0 +1,293 @@
+//! `countersign send`: each profile's deliveries, and those that go wrong on request.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use countersign::signature::{Algorithm, AlgorithmDescriptor, Coverage, Profile, builtin};
+use serde_json::Value;
+
+use crate::{
+    Authority, Leaf, Receiver,
+    authority::SUBJECT,
+    peers::{Output, openssl},
+    receiver::Changes,
+};
+
+/// 256 bits that are hexadecimal and base64 at once, so that they serve every form of key.
+const SECRET: &str = "5f3c1b0a9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a";
+/// The variable with the public key of the providers that sign with a private one.
+const KEY: &str = "PROVIDERS_KEY";
+const REGISTERED: &str = "https://hooks.example.com";
+
+fn send(receiver: &Receiver, arguments: &[&str]) -> Output {
+    let url = receiver.url();
+    let here = ["send", "--json", "--url", &url];
+    receiver.countersign(&[&here, arguments].concat())
+}
+
+fn object(output: &Output) -> Value {
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn path(profile: &Profile) -> String {
+    format!("/webhooks/{}", profile.name())
+}
+
+/// A producer for each built-in profile, all with one certificate, each at a path of its own.
+fn producers() -> String {
+    let mut text = String::new();
+    for profile in builtin().iter() {
+        let name = profile.name();
+        writeln!(
+            text,
+            "[[tenants.producers]]\nname = \"{name}\"\nsubject = \"CN=payments-provider,O=Example,OU=tenant-42\"\n\
+             path = \"{}\"\nprofile = \"{name}\"",
+            path(profile)
+        )
+        .unwrap();
+        if profile.coverage() == Coverage::Connection {
+            writeln!(
+                text,
+                "signature = \"none\"\naccount = {{ pointer = \"/chave\", equals = \"efipay@sejaefi.com.br\" }}"
+            )
+            .unwrap();
+        } else {
+            let variable = if is_asymmetric(profile) {
+                KEY
+            } else {
+                "PROVIDERS_SECRET"
+            };
+            writeln!(text, "secrets = [\"env:{variable}\"]").unwrap();
+        }
+        if profile.needs_url() {
+            writeln!(text, "url = \"{REGISTERED}\"").unwrap();
+        }
+        let values = profile.needed_values();
+        if !values.is_empty() {
+            let values: Vec<_> = values
+                .iter()
+                .map(|name| format!("{name} = \"abc\""))
+                .collect();
+            writeln!(text, "values = {{ {} }}", values.join(", ")).unwrap();
+        }
+    }
+    text
+}
+
+fn is_asymmetric(profile: &Profile) -> bool {
+    let signature = profile.descriptor().signature.as_ref();
+    let algorithm = signature.and_then(|signature| signature.algorithm.clone());
+    algorithm == Some(AlgorithmDescriptor::Fixed(Algorithm::RsaPkcs1Sha256))
+}
+
+fn receiver_for_all() -> Receiver {
+    let here = Path::new(".");
+    let private = openssl(here, &["genpkey", "-algorithm", "RSA"], b"").stdout;
+    let public = openssl(here, &["pkey", "-pubout"], private.as_bytes()).stdout;
+    let receiver = Receiver::with(&Changes {
+        more: &producers(),
+        environment: vec![("PROVIDERS_SECRET", SECRET.into()), (KEY, public.into())],
+        ..Changes::default()
+    });
+    receiver.write("providers.secret", SECRET);
+    receiver.write("provider.key", &private);
+    receiver
+}
+
+fn send_as(receiver: &Receiver, profile: &Profile, arguments: &[&str]) -> Output {
+    let url = format!(
+        "https://localhost:{}{}",
+        receiver.address.port(),
+        path(profile)
+    );
+    let values: Vec<String> = profile
+        .needed_values()
+        .iter()
+        .map(|name| format!("--value={name}=abc"))
+        .collect();
+    let mut all = vec![
+        "send",
+        "--json",
+        "--url",
+        &url,
+        "--profile",
+        profile.name(),
+        "--secret",
+        if is_asymmetric(profile) {
+            "file:provider.key"
+        } else {
+            "file:providers.secret"
+        },
+        "--registered-url",
+        REGISTERED,
+    ];
+    all.extend(values.iter().map(String::as_str));
+    all.extend(arguments);
+    receiver.countersign(&all)
+}
+
+#[test]
+fn every_profile_is_accepted_and_its_event_is_known_by_the_id_that_was_told() {
+    let receiver = receiver_for_all();
+    for profile in builtin().iter() {
+        let name = profile.name();
+        let output = send_as(&receiver, profile, &[]);
+        assert_eq!(output.code, Some(0), "{name}: {output:?}");
+        let answer = object(&output);
+        let expected = profile.answer().accepted.as_u16();
+        assert_eq!(answer["status"], expected, "{name}");
+        let id = answer["event_id"].as_str().unwrap();
+        let event = receiver
+            .countersign(&["events", "show", id, "--json"])
+            .json_lines();
+        assert_eq!(event[0]["producer"], name);
+    }
+}
+
+#[test]
+fn every_profile_refuses_what_was_changed_on_the_way() {
+    let receiver = receiver_for_all();
+    for profile in builtin().iter() {
+        let name = profile.name();
+        if profile.coverage() == Coverage::Connection {
+            continue;
+        }
+        let mut changes = vec!["signature"];
+        if profile.coverage() != Coverage::Reference {
+            changes.push("body");
+        }
+        if profile.has_a_timestamp() {
+            changes.push("timestamp");
+        }
+        for change in changes {
+            let output = send_as(&receiver, profile, &["--tamper", change]);
+            assert_eq!(output.code, Some(1), "{name} {change}: {output:?}");
+            let answer = object(&output);
+            let expected = profile
+                .answer()
+                .bad_signature
+                .map_or(401, |status| status.as_u16());
+            assert_eq!(answer["status"], expected, "{name} {change}: {output:?}");
+        }
+    }
+    let events = receiver
+        .countersign(&["events", "list", "--json"])
+        .json_lines();
+    assert!(events.is_empty(), "{events:?}");
+}
+
+#[test]
+fn a_replay_is_accepted_again_and_counted() {
+    let receiver = Receiver::start();
+    let output = send(&receiver, &["--replay"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!(object(&output)["accepted"], 2);
+    let events = receiver
+        .countersign(&["events", "list", "--json"])
+        .json_lines();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["duplicates"], 1);
+}
+
+#[test]
+fn a_payment_told_out_of_order_ends_as_it_should() {
+    let receiver = Receiver::start();
+    let output = send(&receiver, &["--out-of-order", "--times", "3"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let payments = receiver
+        .countersign(&["payments", "list", "--json"])
+        .json_lines();
+    assert_eq!(payments.len(), 3);
+    for payment in payments {
+        // The last of the story, whatever came last.
+        assert_eq!(payment["status"], "refunded", "{payment}");
+        assert!(payment["events"].as_u64().unwrap() > 2, "{payment}");
+    }
+}
+
+#[test]
+fn many_deliveries_keep_their_connections_and_their_pace() {
+    let receiver = Receiver::start();
+    let output = send(
+        &receiver,
+        &["--times", "40", "--rate", "200", "--connections", "4"],
+    );
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let summary = object(&output);
+    assert_eq!(summary["accepted"], 40);
+    assert_eq!(summary["answers"]["204 No Content"], 40);
+    // 40 at 200 a second are due within 195 ms.
+    assert!(summary["seconds"].as_f64().unwrap() >= 0.195, "{summary}");
+    let listed = receiver.countersign(&["events", "list", "--json", "--limit", "0"]);
+    assert_eq!(listed.json_lines().len(), 40);
+}
+
+#[test]
+fn a_body_and_an_event_of_ones_own_are_sent() {
+    let receiver = Receiver::start();
+    receiver.write("body.json", r#"{"id":"mine","type":"x"}"#);
+    let output = send(&receiver, &["--body", "body.json"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let output = send(&receiver, &["--event", "payment.refunded"]);
+    let id = object(&output)["event_id"].as_str().unwrap().to_owned();
+    let event = receiver
+        .countersign(&["events", "show", &id, "--json"])
+        .json_lines();
+    assert_eq!(event[0]["type"], "payment.refunded");
+    let shown = receiver
+        .countersign(&["events", "show", "mine", "--json"])
+        .json_lines();
+    assert_eq!(shown[0]["effect"], "unmapped");
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_in_words() {
+    let receiver = Receiver::start();
+    let stranger = Authority::new("Another CA");
+    let foreign = stranger.issue(&Leaf::of(SUBJECT));
+    receiver.write("foreign.crt", &foreign.certificate);
+    receiver.write("foreign.key", &foreign.key);
+    receiver.write("foreign-ca.crt", &stranger.certificate);
+    for (arguments, expected) in [
+        (
+            &["--cert", "foreign.crt", "--key", "foreign.key"][..],
+            "alert \"unknown CA\"",
+        ),
+        (
+            &["--ca", "foreign-ca.crt"],
+            "the CA that is trusted here did not issue the receiver's certificate",
+        ),
+        (&["--profile", "strip"], "did you mean stripe?"),
+        (&["--profile", "braintree"], "--value key_id=TEXT"),
+        (
+            &["--secret", "file:none"],
+            "none: the secret can not be read",
+        ),
+        (&["--secret", "hunter2"], "a secret is given by reference"),
+        (
+            &[
+                "--profile",
+                "stripe",
+                "--event",
+                "nothing",
+                "--body",
+                "none",
+            ],
+            "none: the body can not be read",
+        ),
+        (
+            &["--profile", "github", "--event", "nothing"],
+            "has no sample of \"nothing\"; there are ping",
+        ),
+    ] {
+        let url = receiver.url();
+        let output = receiver.countersign(&[&["send", "--url", &url], arguments].concat());
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stderr.contains(expected), "{output:?}");
+    }
+    let output = receiver.countersign(&["send", "--url", "https://localhost:1/"]);
+    assert!(
+        output.stderr.contains("can not connect to localhost:1"),
+        "{output:?}"
+    );
+}
