@@ -17,7 +17,7 @@ use tokio::time::timeout_at;
 use super::answer::Answer;
 use super::receiver::{Current, Receiver};
 use crate::identity::{Identified, IdentityRefusal};
-use crate::inbox::{Event, Inbox, InboxFailure, Receipt};
+use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 use crate::signature::{self, ItemVerdict, SignatureRefusal, VerifiedDelivery};
 use crate::telemetry::{ProducerMeters, Wait};
 use crate::tls::{Connection, PeerCertificates};
@@ -245,7 +245,8 @@ async fn accept<I: Inbox>(
 ) -> Result<Vec<Receipt>, Answer> {
     let begun = Instant::now();
     let events = Event::read(delivery, now);
-    receiver.note(current, delivery, &events, now);
+    receiver.note(delivery, now);
+    let unmapped = unmapped(&events);
     let kept = match timeout_at(deadline.into(), receiver.inbox.accept(events)).await {
         Ok(kept) => kept,
         Err(_elapsed) => return Err(receiver.fail("request_timeout", Answer::request_too_slow())),
@@ -253,10 +254,26 @@ async fn accept<I: Inbox>(
     receiver
         .meters
         .waited(Wait::Store, begun.elapsed().as_secs_f64());
-    kept.map_err(|failure: InboxFailure| {
+    let receipts = kept.map_err(|failure: InboxFailure| {
         receiver.log_failure(&failure);
         receiver.fail(failure.name(), Answer::from(&failure))
-    })
+    })?;
+    if let Some(meters) = current.meters(delivery.from().producer().id) {
+        let new = |at: usize| receipts.get(at) == Some(&Receipt::Accepted);
+        for (_, kind) in unmapped.iter().filter(|(at, _)| new(*at)) {
+            meters.unmapped(kind.as_deref());
+        }
+    }
+    Ok(receipts)
+}
+
+/// The types of the events that speak of no payment, each with its place in the delivery: what a mapping may lack.
+fn unmapped(events: &[Event]) -> Vec<(usize, Option<Box<str>>)> {
+    let events = events.iter().enumerate();
+    events
+        .filter(|(_, event)| event.payment.is_none() && event.standing == Standing::Readable)
+        .map(|(at, event)| (at, event.kind.clone()))
+        .collect()
 }
 
 /// What the sender is told of an outcome that is durable.

@@ -11,7 +11,7 @@ use super::answer::Answer;
 use super::record::{Recorder, Told};
 use crate::config::{Live, Snapshot};
 use crate::identity::{Identified, IdentityRefusal, ProducerId, Would};
-use crate::inbox::{Event, InboxFailure};
+use crate::inbox::InboxFailure;
 use crate::refusals::Gate;
 use crate::signature::{SignatureRefusal, VerifiedDelivery};
 use crate::store::Seen;
@@ -200,14 +200,8 @@ impl<I> Receiver<I> {
         }
     }
 
-    /// Notes which certificate and which secret are in use, and which events say nothing of a payment.
-    pub(super) fn note(
-        &self,
-        current: &Current,
-        delivery: &VerifiedDelivery,
-        events: &[Event],
-        now: Timestamp,
-    ) {
+    /// Notes which certificate and which secret are in use.
+    pub(super) fn note(&self, delivery: &VerifiedDelivery, now: Timestamp) {
         let from = delivery.from();
         let producer = from.producer();
         self.seen.note_leaf(
@@ -220,14 +214,6 @@ impl<I> Receiver<I> {
         if let Some(secret) = delivery.secret() {
             self.seen
                 .note_secret(&producer.tenant, &producer.name, secret, now);
-        }
-        if let Some(meters) = current.meters(producer.id) {
-            events
-                .iter()
-                .filter(|event| event.payment.is_none())
-                .for_each(|event| {
-                    meters.unmapped(event.kind.as_deref().unwrap_or_default());
-                });
         }
     }
 

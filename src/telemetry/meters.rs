@@ -1,5 +1,8 @@
 //! Every metric, by name.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
@@ -67,7 +70,7 @@ pub(super) fn describe() {
     describe_counter!(
         UNMAPPED,
         Unit::Count,
-        "Kept events that changed no payment, by producer and the provider's event type"
+        "New events that speak of no payment, by tenant, producer and the provider's event type (\"other\" after the first 100)"
     );
     describe_counter!(
         CLOSED_AT_LIMIT,
@@ -242,7 +245,7 @@ pub struct ProducerMeters {
     pub conflict: Counter,
     /// Bodies that are no JSON object.
     pub quarantined: Counter,
-    producer: String,
+    unmapped: Arc<UnmappedTypes>,
 }
 
 impl ProducerMeters {
@@ -254,13 +257,90 @@ impl ProducerMeters {
             duplicate: of("duplicate"),
             conflict: of("conflict"),
             quarantined: of("quarantined"),
-            producer: producer.to_owned(),
+            unmapped: UnmappedTypes::of(tenant, producer),
         }
     }
 
-    /// A kept event of this type changed no payment. The caller bounds the number of types.
-    pub fn unmapped(&self, kind: &str) {
-        counter!(UNMAPPED, "producer" => self.producer.clone(), "type" => kind.to_owned())
-            .increment(1);
+    /// A new event of this type speaks of no payment. The type is a sender's text: the first types each have a series, all
+    /// later ones share `other`.
+    pub fn unmapped(&self, kind: Option<&str>) {
+        self.unmapped.count(kind.unwrap_or_default());
+    }
+}
+
+/// Types of one producer that have a series of their own, at most.
+const TYPES_MAX: usize = 100;
+/// Characters of a type that its label shows, at most.
+const TYPE_CHARS_MAX: usize = 100;
+
+/// The series of one producer's unmapped types. They last as long as the process, as the series themselves do: a reload
+/// must not make room for another hundred.
+struct UnmappedTypes {
+    tenant: String,
+    producer: String,
+    counters: Mutex<HashMap<Box<str>, Counter>>,
+    other: OnceLock<Counter>,
+}
+
+impl UnmappedTypes {
+    fn of(tenant: &str, producer: &str) -> Arc<Self> {
+        static ALL: LazyLock<Mutex<HashMap<(String, String), Arc<UnmappedTypes>>>> =
+            LazyLock::new(Mutex::default);
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = all
+            .entry((tenant.to_owned(), producer.to_owned()))
+            .or_insert_with(|| Arc::new(Self::new(tenant, producer)));
+        Arc::clone(own)
+    }
+
+    fn new(tenant: &str, producer: &str) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            producer: producer.to_owned(),
+            counters: Mutex::default(),
+            other: OnceLock::new(),
+        }
+    }
+
+    fn series(tenant: &str, producer: &str, kind: String) -> Counter {
+        counter!(UNMAPPED, "tenant" => tenant.to_owned(), "producer" => producer.to_owned(), "type" => kind)
+    }
+
+    fn count(&self, kind: &str) {
+        let end = kind.char_indices().nth(TYPE_CHARS_MAX);
+        let kind = end.and_then(|(end, _)| kind.get(..end)).unwrap_or(kind);
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = counters.get(kind) {
+            counter.increment(1);
+        } else if counters.len() < TYPES_MAX {
+            let counter = Self::series(&self.tenant, &self.producer, kind.to_owned());
+            counter.increment(1);
+            counters.insert(kind.into(), counter);
+        } else {
+            let series = || Self::series(&self.tenant, &self.producer, "other".to_owned());
+            self.other.get_or_init(series).increment(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_that_invents_types_makes_no_more_than_a_hundred_series() {
+        let meters = ProducerMeters::new("tenant-42", "inventive");
+        for number in 0..1000 {
+            meters.unmapped(Some(&format!("type-{number}-{}", "ü".repeat(300))));
+        }
+        // A reload makes the meters anew, but not the room.
+        ProducerMeters::new("tenant-42", "inventive").unmapped(Some("one more"));
+        let kept = meters.unmapped.counters.lock().unwrap();
+        assert_eq!(kept.len(), TYPES_MAX);
+        assert!(
+            kept.keys()
+                .all(|kind| kind.chars().count() <= TYPE_CHARS_MAX)
+        );
+        assert!(!kept.contains_key("one more"));
     }
 }
