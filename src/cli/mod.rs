@@ -8,6 +8,7 @@ mod burst;
 mod certs;
 mod check;
 mod dev;
+mod explain;
 mod health;
 mod lists;
 mod output;
@@ -60,6 +61,8 @@ enum Command {
     Certs(certs::Certs),
     /// Send signed deliveries over mutual TLS, as a provider would
     Send(send::Send),
+    /// Explain why a signature does not match, offline
+    Explain(explain::Explain),
     /// How each provider signs, and where its events stand
     Profiles(profiles::ProfilesCommand),
     /// What was received
@@ -114,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Check(command) => command.run(&place, &environment),
         Command::Certs(command) => command.run(&place, &environment),
         Command::Send(command) => command.run(&place, &environment),
+        Command::Explain(command) => command.run(&place, &environment),
         Command::Profiles(command) => command.run(&place, &environment),
         Command::Events(command) => command.run(&place, &environment),
         Command::Payments(command) => command.run(&place, &environment),

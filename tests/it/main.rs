@@ -37,6 +37,7 @@ mod receiver;
 
 mod connections;
 mod deliveries;
+mod explaining;
 mod handshakes;
 mod life_cycle;
 mod rotation;

@@ -1,0 +1,360 @@
+//! `countersign explain`: why a signature does not match, for the person who holds the delivery and the secret.
+//!
+//! It runs offline. It prints no secret and no signature, neither the one that came nor the one that would be right.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::Args;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::output::{Outcome, complain, json_line, printable, say};
+use super::sender::{self, Stopped};
+use super::unusable;
+use crate::config::{ConfigFile, Environment};
+use crate::identity::Standing;
+use crate::signature::{
+    Explanation, ProducerSecret, ProfileFault, Request, Settings, Verifier, explain,
+};
+
+/// Explain why a signature does not match, offline: exit code 0 if it verifies, 1 if not
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The signature profile; `countersign profiles list` prints them
+    #[arg(long, value_name = "NAME", default_value = "timestamped")]
+    profile: String,
+    /// The delivery's headers, one a line as `Name: value`; a request line may stand before them
+    #[arg(long, value_name = "FILE")]
+    headers: PathBuf,
+    /// The delivery's body, byte for byte
+    #[arg(long, value_name = "FILE")]
+    body: PathBuf,
+    /// The secret, as file:FILE or env:NAME; a file of several lines holds several [default: certs/producer.secret beside the configuration]
+    #[arg(long, value_name = "REF")]
+    secret: Option<String>,
+    /// The URL that the delivery was sent to, as it is registered with the provider
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The request's method [default: that of the request line, or POST]
+    #[arg(long, value_name = "METHOD")]
+    method: Option<Method>,
+    /// When it arrived, for judging its timestamp: RFC 3339 or Unix seconds [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_at)]
+    at: Option<Timestamp>,
+    /// A value that the profile needs, as key_id=abc; may be repeated
+    #[arg(long = "value", value_name = "NAME=TEXT", value_parser = sender::parse_value)]
+    values: Vec<(String, String)>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        match self.explained(place, environment) {
+            Ok(explanation) => {
+                if self.json {
+                    json_line(&object(&explanation));
+                } else {
+                    print(&explanation);
+                }
+                if explanation.outcome.is_ok() {
+                    Outcome::Done
+                } else {
+                    Outcome::Failed
+                }
+            }
+            Err(Stopped::Unusable(faults)) => unusable(&faults),
+            Err(Stopped::Failed(text)) => {
+                complain(&format!("countersign: {text}"));
+                Outcome::Unusable
+            }
+        }
+    }
+
+    fn explained(
+        &self,
+        place: &ConfigFile,
+        environment: &Environment,
+    ) -> Result<Explanation, Stopped> {
+        let profile = sender::profile(&self.profile, place, environment)?;
+        let secrets = if profile.descriptor().signature.is_some() {
+            let reference = self.secret.clone().unwrap_or_else(|| {
+                let made = sender::home(place).join("certs/producer.secret");
+                format!("file:{}", made.display())
+            });
+            sender::secrets(&reference, environment)?
+        } else {
+            Vec::new()
+        };
+        let secrets = secrets.into_iter().map(|(label, secret)| ProducerSecret {
+            label,
+            secret,
+            standing: Standing::Live,
+        });
+        let settings = Settings {
+            url: self.url.clone(),
+            values: self.values.iter().cloned().collect(),
+            ..Settings::default()
+        };
+        let verifier = Verifier::new(profile, secrets.collect(), settings)
+            .map_err(|faults| Stopped::Failed(told(&faults)))?;
+
+        let text = sender::read(&self.headers, "the file of headers")?;
+        let head = Head::parse(&text)
+            .map_err(|wrong| Stopped::Failed(format!("{}:{wrong}", self.headers.display())))?;
+        let body = Bytes::from(sender::read(&self.body, "the body")?);
+        let of_url = self.url.as_deref().map(path_and_query);
+        let request = Request {
+            method: self
+                .method
+                .as_ref()
+                .or(head.method.as_ref())
+                .unwrap_or(&Method::POST),
+            path_and_query: head.path_and_query.as_deref().or(of_url).unwrap_or("/"),
+            headers: &head.headers,
+        };
+        let now = self.at.unwrap_or_else(Timestamp::now);
+        Ok(explain(&verifier, &request, &body, now))
+    }
+}
+
+/// The verifier's faults, in the words of this command's flags.
+fn told(faults: &[ProfileFault]) -> String {
+    let told = faults.iter().map(|fault| {
+        let flag = match fault.key.split_once('.') {
+            Some(("values", name)) => format!("--value {name}=TEXT"),
+            Some(_) | None if fault.key.starts_with("secrets") => "--secret".to_owned(),
+            Some(_) | None => format!("--{}", fault.key),
+        };
+        format!("{flag}: {}", fault.what)
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// A request's head, as it was kept.
+#[derive(Debug, Default)]
+struct Head {
+    method: Option<Method>,
+    path_and_query: Option<String>,
+    headers: HeaderMap,
+}
+
+impl Head {
+    /// Reads `Name: value` lines, as HTTP/1.1 and `curl -v` write them; or tells which line is none.
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        let mut head = Self::default();
+        for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            // What curl shows of a request.
+            let line = line.strip_prefix(b"> ").unwrap_or(line);
+            if line.trim_ascii().is_empty() || line == b">" {
+                continue;
+            }
+            if at == 0 && head.request_line(line) {
+                continue;
+            }
+            let wrong = || {
+                format!(
+                    "{}: \"{}\" is no header; write Name: value",
+                    at + 1,
+                    printable(&String::from_utf8_lossy(line))
+                )
+            };
+            let colon = line.iter().skip(1).position(|byte| *byte == b':');
+            let (name, value) = colon
+                .and_then(|colon| line.split_at_checked(colon + 1))
+                .ok_or_else(wrong)?;
+            if name.starts_with(b":") {
+                head.pseudo_header(name, value);
+                continue;
+            }
+            let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
+            let name = HeaderName::from_bytes(name.trim_ascii()).map_err(|_invalid| wrong())?;
+            let value = HeaderValue::from_bytes(value).map_err(|_invalid| wrong())?;
+            head.headers.append(name, value);
+        }
+        Ok(head)
+    }
+
+    /// `POST /path HTTP/1.1`.
+    fn request_line(&mut self, line: &[u8]) -> bool {
+        let Ok(line) = std::str::from_utf8(line) else {
+            return false;
+        };
+        let parts: Vec<&str> = line.split_ascii_whitespace().collect();
+        match parts.as_slice() {
+            [method, target] | [method, target, _] if !method.contains(':') => {
+                self.method = method.parse().ok();
+                self.path_and_query = Some(path_and_query(target).to_owned());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `:path: /hooks`, as HTTP/2 has them.
+    fn pseudo_header(&mut self, name: &[u8], value: &[u8]) {
+        let value = String::from_utf8_lossy(value.strip_prefix(b":").unwrap_or(value));
+        let value = value.trim();
+        match name {
+            b":method" => self.method = value.parse().ok(),
+            b":path" => self.path_and_query = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+/// Of a whole URL, or of what stands in a request line.
+fn path_and_query(url: &str) -> &str {
+    let rest = match url.split_once("://") {
+        Some((_, rest)) => rest.find(['/', '?']).and_then(|at| rest.get(at..)),
+        None => Some(url),
+    };
+    rest.filter(|rest| !rest.is_empty()).unwrap_or("/")
+}
+
+fn print(explanation: &Explanation) {
+    match &explanation.outcome {
+        Ok(()) => {
+            let by = explanation.verified_by.as_deref().unwrap_or("no secret");
+            say(&format!("the signature is right, by {}", printable(by)));
+        }
+        Err(refusal) => say(&format!(
+            "{}: {}",
+            refusal.name(),
+            printable(&refusal.to_string())
+        )),
+    }
+    say("\nexpected");
+    for finding in &explanation.findings {
+        let found = finding.found.as_deref().unwrap_or("nothing is there");
+        say(&format!(
+            "  {} in {}: {}",
+            finding.what,
+            printable(&finding.place),
+            printable(found)
+        ));
+    }
+    if let Some(age) = explanation.age {
+        say(&format!("  its time is {}", age_text(age)));
+    }
+    match explanation.contents.as_slice() {
+        [] => say("\nwhat was signed can not be put together: a part of it is absent"),
+        contents => {
+            say("\nthe signed content, byte for byte (escaped)");
+            for content in contents {
+                say(&format!("  {content}"));
+            }
+        }
+    }
+    let causes = causes(explanation);
+    if !causes.is_empty() {
+        say("\nlikely cause");
+        for cause in causes {
+            say(&format!("  {}", printable(&cause)));
+        }
+    }
+}
+
+/// What most probably went wrong.
+fn causes(explanation: &Explanation) -> Vec<String> {
+    let mut causes = Vec::new();
+    if explanation.time_in_the_other_unit {
+        causes.push(
+            "the timestamp is in milliseconds where seconds are expected, or the other way round"
+                .to_owned(),
+        );
+    }
+    causes.extend(explanation.mistakes.iter().map(ToString::to_string));
+    if explanation.outcome.is_ok() || !causes.is_empty() {
+        return causes;
+    }
+    let something_is_missing = explanation
+        .findings
+        .iter()
+        .any(|finding| finding.found.is_none());
+    causes.push(
+        if explanation.signature_is_right {
+            "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay"
+        } else if something_is_missing {
+            "something is missing: another profile, or headers that a proxy took away"
+        } else {
+            "none of the usual mistakes makes it match: another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed"
+        }
+        .to_owned(),
+    );
+    causes
+}
+
+fn age_text(age: SignedDuration) -> String {
+    if age.is_negative() {
+        format!("{:#} ahead of --at", age.abs())
+    } else {
+        format!("{age:#} before --at")
+    }
+}
+
+fn object(explanation: &Explanation) -> Value {
+    let findings = explanation.findings.iter().map(
+        |finding| json!({ "what": finding.what, "place": finding.place, "found": finding.found }),
+    );
+    let mistakes = explanation.mistakes.iter().map(ToString::to_string);
+    json!({
+        "verified": explanation.outcome.is_ok(),
+        "reason": explanation.outcome.as_ref().err().map(|refusal| refusal.name()),
+        "detail": explanation.outcome.as_ref().err().map(ToString::to_string),
+        "secret": explanation.verified_by.as_deref(),
+        "expected": findings.collect::<Vec<_>>(),
+        "signed_content": explanation.contents,
+        "age_seconds": explanation.age.map(|age| age.as_secs()),
+        "signature_is_right": explanation.signature_is_right,
+        "time_in_the_other_unit": explanation.time_in_the_other_unit,
+        "mistakes": mistakes.collect::<Vec<_>>(),
+        "likely_cause": causes(explanation),
+    })
+}
+
+fn parse_at(text: &str) -> Result<Timestamp, String> {
+    let unix = text
+        .parse::<i64>()
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    unix.or_else(|| text.parse().ok()).ok_or_else(|| {
+        format!("\"{text}\" is no time: write 2026-01-31T08:00:00Z, or Unix seconds")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_they_are_kept() {
+        for text in [
+            "POST /a?b=1 HTTP/1.1\r\nX-Sig: t=1,v1=2\r\nHost: h\r\n\r\n",
+            "> POST /a?b=1 HTTP/1.1\n> X-Sig: t=1,v1=2\n> Host:h\n>\n",
+            ":method: POST\n:path: /a?b=1\nx-sig: t=1,v1=2\nhost: h",
+        ] {
+            let head = Head::parse(text.as_bytes()).unwrap();
+            assert_eq!(head.method, Some(Method::POST), "{text}");
+            assert_eq!(head.path_and_query.as_deref(), Some("/a?b=1"), "{text}");
+            assert_eq!(head.headers.get("x-sig").unwrap(), "t=1,v1=2", "{text}");
+            assert_eq!(head.headers.get("host").unwrap(), "h", "{text}");
+        }
+        let wrong = Head::parse(b"X-Sig: 1\nno header\n").unwrap_err();
+        assert!(
+            wrong.starts_with("2: \"no header\" is no header"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn a_path_is_what_follows_the_host() {
+        assert_eq!(path_and_query("https://h/a?b"), "/a?b");
+        assert_eq!(path_and_query("https://h"), "/");
+        assert_eq!(path_and_query("/a"), "/a");
+    }
+}

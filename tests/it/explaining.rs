@@ -1,0 +1,98 @@
+//! `countersign explain`: what it finds, and that it gives nothing away.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::peers::{self, Output};
+use crate::producer::sign;
+
+const SECRET: &str = "a-secret-of-thirty-two-bytes-len";
+const TIME: u64 = 1_790_000_000;
+const BODY: &str = r#"{"id": "evt_1", "type": "payment.succeeded"}"#;
+
+fn explain(body: &str, signed: &str, arguments: &[&str]) -> (Output, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let signature = sign(SECRET.as_bytes(), TIME, signed);
+    write(
+        "headers",
+        &format!(
+            "POST /hooks HTTP/1.1\r\nX-Webhook-Timestamp: {TIME}\r\nX-Webhook-Signature: sha256={signature}\r\n\r\n"
+        ),
+    );
+    write("body", body);
+    write("secret", SECRET);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.args(["explain", "--headers", "headers", "--body", "body"]);
+    command.args(["--secret", "file:secret"]).args(arguments);
+    let output = run(directory.path(), &mut command);
+    // Neither the secret nor what would be right, whatever the outcome.
+    for hidden in [SECRET, &signature, &sign(SECRET.as_bytes(), TIME, body)] {
+        assert!(!output.stdout.contains(hidden), "{output:?}");
+        assert!(!output.stderr.contains(hidden), "{output:?}");
+    }
+    (output, signature)
+}
+
+fn run(directory: &Path, command: &mut Command) -> Output {
+    peers::run(directory, command, b"")
+}
+
+fn at(seconds: u64) -> String {
+    format!("--at={}", TIME + seconds)
+}
+
+#[test]
+fn a_right_signature_is_told_to_be_right() {
+    let (output, _) = explain(BODY, BODY, &[&at(1)]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(
+        output
+            .stdout
+            .contains("the signature is right, by file:secret"),
+        "{output:?}"
+    );
+    assert!(
+        output.stdout.contains(&format!("{TIME}.{{\"id\"")),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_usual_mistake_is_named() {
+    let compact = r#"{"id":"evt_1","type":"payment.succeeded"}"#;
+    for (signed, expected) in [
+        (compact, "re-serialised"),
+        (&format!("{BODY}\n"), "a trailing newline was signed"),
+        ("something else", "none of the usual mistakes"),
+    ] {
+        let (output, _) = explain(BODY, signed, &[&at(1)]);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stdout.contains("signature-mismatch"), "{output:?}");
+        assert!(output.stdout.contains(expected), "{output:?}");
+    }
+}
+
+#[test]
+fn a_stale_delivery_is_told_apart_from_a_wrong_signature() {
+    let (output, _) = explain(BODY, BODY, &[&at(3600), "--json"]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(report["reason"], "timestamp-outside-tolerance");
+    assert_eq!(report["signature_is_right"], true);
+    assert_eq!(report["age_seconds"], 3600);
+}
+
+#[test]
+fn what_can_not_be_used_is_usage() {
+    for (arguments, expected) in [
+        (&["--profile", "nobody"][..], "there is no profile"),
+        (&["--profile", "square"], "--url: is missing"),
+        (&["--profile", "braintree"], "--value key_id=TEXT"),
+        (&["--at", "soon"], "\"soon\" is no time"),
+    ] {
+        let (output, _) = explain(BODY, BODY, arguments);
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(output.stderr.contains(expected), "{output:?}");
+    }
+}
