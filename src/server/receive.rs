@@ -245,7 +245,7 @@ async fn accept<I: Inbox>(
 ) -> Result<Vec<Receipt>, Answer> {
     let begun = Instant::now();
     let events = Event::read(delivery, now);
-    receiver.note(delivery, now);
+    receiver.note(current, delivery, now);
     let unmapped = unmapped(&events);
     let kept = match timeout_at(deadline.into(), receiver.inbox.accept(events)).await {
         Ok(kept) => kept,

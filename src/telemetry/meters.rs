@@ -123,6 +123,8 @@ pub enum Wait {
 
 /// The metrics that no producer owns, with handles for the hot path.
 pub struct Meters {
+    /// By status, from 100 on: resolved at its first use.
+    responses: Box<[OnceLock<Counter>]>,
     request: Histogram,
     store_wait: Histogram,
     batch: Histogram,
@@ -133,6 +135,7 @@ pub struct Meters {
 impl Default for Meters {
     fn default() -> Self {
         Self {
+            responses: (100..600).map(|_status| OnceLock::new()).collect(),
             request: histogram!(REQUEST),
             store_wait: histogram!(STORE_WAIT),
             batch: histogram!(BATCH),
@@ -170,7 +173,10 @@ impl Meters {
 
     /// An answer of this status was given.
     pub fn responded(&self, status: u16) {
-        counter!(RESPONSES, "status" => status.to_string()).increment(1);
+        let resolve = || counter!(RESPONSES, "status" => status.to_string());
+        if let Some(counter) = self.responses.get(usize::from(status).wrapping_sub(100)) {
+            counter.get_or_init(resolve).increment(1);
+        }
     }
 
     /// A delivery met a failure of ours.
