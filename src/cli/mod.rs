@@ -7,6 +7,7 @@
 mod burst;
 mod certs;
 mod check;
+mod cutoff;
 mod dev;
 mod explain;
 mod health;
@@ -69,6 +70,8 @@ enum Command {
     Events(lists::Events),
     /// What the payments have come to
     Payments(lists::Payments),
+    /// Turn one peer away at once: handshakes, live connections, tickets; --lift lets it in again
+    Cutoff(cutoff::Cutoff),
     /// What was turned away
     Refusals(lists::Refusals),
     /// Bring the store's schema up to date, and nothing else
@@ -121,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Profiles(command) => command.run(&place, &environment),
         Command::Events(command) => command.run(&place, &environment),
         Command::Payments(command) => command.run(&place, &environment),
+        Command::Cutoff(command) => command.run(&place, &environment),
         Command::Refusals(command) => command.run(&place, &environment),
         Command::Migrate => serve::migrate(&place, &environment),
         Command::Health(command) => command.run(&place, &environment),

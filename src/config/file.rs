@@ -31,6 +31,7 @@ pub(super) struct Server {
     pub(super) paths: Vec<String>,
     pub(super) trusted_proxies: Vec<String>,
     pub(super) reuse_port: bool,
+    pub(super) cutoffs: String,
     pub(super) limits: Limits,
 }
 
@@ -41,6 +42,7 @@ impl Default for Server {
             paths: vec!["/webhooks/payments".to_owned()],
             trusted_proxies: Vec::new(),
             reuse_port: false,
+            cutoffs: "data/cutoffs.toml".to_owned(),
             limits: Limits::default(),
         }
     }

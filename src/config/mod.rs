@@ -9,6 +9,7 @@
 //! store that is opened, a clock of its own. No other room reads the environment.
 
 mod context;
+mod cut_offs;
 mod environment;
 mod fault;
 mod file;
@@ -31,6 +32,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::identity::{Directory, TenantId};
+
 use context::Context;
 use fault::Findings;
 use file::File;
@@ -43,6 +46,7 @@ use watch::{Mark, Marks};
 
 use crate::signature::Profiles;
 
+pub use cut_offs::{CutOff, CutOffEntry, CutOffFault, CutOffs};
 pub use environment::Environment;
 pub use fault::{Fault, Warning};
 pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
@@ -127,6 +131,31 @@ impl Config {
             Err(context.findings.into_faults())
         } else {
             Ok(profiles)
+        }
+    }
+
+    /// Loads the cut-offs alone, and who can be cut off: a cut-off can be made whatever else is wrong with the configuration.
+    pub fn load_cut_offs(
+        file: &ConfigFile,
+        environment: &Environment,
+    ) -> Result<(CutOffs, Vec<(TenantId, Box<str>)>), Vec<Fault>> {
+        let (mut context, shape) = open(file, environment)?;
+        let path = context.resolve(&shape.server.cutoffs);
+        let known = shape.tenants.iter().flat_map(|tenant| {
+            let producers = tenant.producers.iter();
+            producers.map(|producer| {
+                let name = producer.name.as_str().into();
+                (TenantId::new(&tenant.id), name)
+            })
+        });
+        match CutOffs::read(&path) {
+            Ok(cut_offs) => Ok((cut_offs, known.collect())),
+            Err(fault) => {
+                let key = KeyPath::of(&["server", "cutoffs"]);
+                let mend = "mend it, or take it away: a receiver that runs has it in memory";
+                context.findings.fault(&key, trust::chain(&fault), mend);
+                Err(context.findings.into_faults())
+            }
         }
     }
 
@@ -245,10 +274,11 @@ fn parts(
     let store = meaning::store(&shape.store, server.as_ref(), context);
     let tls = trust::tls(&shape.tls, context, now);
     let Tenants { directory, plans } = tenants::tenants(&shape.tenants, context);
+    let cut_offs = cut_offs(&shape.server.cutoffs, &directory, context);
     let findings = &mut context.findings;
     let profiles = verifiers::profiles(&shape.profiles, findings);
     let verifiers = verifiers::verifiers(plans, &shape.profiles, &profiles, findings);
-    let (server, admin, store, tls) = (server?, admin?, store?, tls?);
+    let (server, admin, store, tls, cut_offs) = (server?, admin?, store?, tls?, cut_offs?);
     if let Some(fixed) = fixed {
         for key in fixed.differing(&server, &admin, &store) {
             let what = "is other than what this receiver was started with";
@@ -261,8 +291,27 @@ fn parts(
         directory,
         verifiers,
         profiles,
+        cut_offs,
     };
     Some((parts, admin, store))
+}
+
+/// Whom the operator turned away by hand.
+fn cut_offs(path: &str, directory: &Directory, context: &mut Context<'_>) -> Option<CutOffs> {
+    let key = KeyPath::of(&["server", "cutoffs"]);
+    let path = context.resolve(path);
+    context.files.insert(path.clone(), Mark::of(&path));
+    match CutOffs::read(&path) {
+        Ok(cut_offs) => {
+            cut_offs.warn_of_strangers(directory.producers(), &mut context.findings);
+            Some(cut_offs)
+        }
+        Err(fault) => {
+            let mend = "mend it, or take it away and write it anew with countersign cutoff";
+            context.findings.fault(&key, trust::chain(&fault), mend);
+            None
+        }
+    }
 }
 
 /// Reads the file and the environment, as far as they have a shape.

@@ -1,6 +1,6 @@
 //! Reloading: the whole configuration anew, or nothing.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,9 +8,11 @@ use tokio::time::sleep;
 
 use crate::secret::Secret;
 
+use super::cut_offs::CutOffs;
 use super::fault::Fault;
 use super::meaning::{AdminSettings, ServerSettings, StoreSettings};
-use super::watch::{InUse, Watch};
+use super::snapshot::Snapshot;
+use super::watch::{InUse, Marks, Watch};
 use super::{Config, ConfigFile, Environment, Loaded};
 
 /// How often a certificate and key that do not belong together are read again: they may be under replacement.
@@ -25,6 +27,7 @@ pub struct Reloader {
     environment: Environment,
     fixed: Fixed,
     files: InUse,
+    standing: Mutex<Arc<Snapshot>>,
     status: Mutex<ReloadStatus>,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
@@ -57,6 +60,7 @@ impl Reloader {
             environment,
             fixed: Fixed::of(config),
             files: InUse::new(config.files.clone()),
+            standing: Mutex::new(Arc::clone(&config.snapshot)),
             status: Mutex::new(ReloadStatus {
                 loaded_at: now,
                 failing_since: None,
@@ -72,12 +76,18 @@ impl Reloader {
     /// wrong with it, and changes nothing. Reloads never overlap.
     ///
     /// What only a restart can change is a warning of the new configuration.
+    ///
+    /// Cut-offs come first, in a configuration that is otherwise as it was: no fault elsewhere keeps anybody in.
     pub async fn reload(
         &self,
         now: Timestamp,
-        take_up: impl FnOnce(Config),
+        mut take_up: impl FnMut(Config),
     ) -> Result<(), Vec<Fault>> {
         let _alone = self.one_at_a_time.lock().await;
+        if let Some(config) = self.cut_off_anew().await {
+            *self.standing() = Arc::clone(&config.snapshot);
+            take_up(config);
+        }
         let mut attempt = 1;
         let result = loop {
             let loaded = self.load(now).await;
@@ -100,6 +110,7 @@ impl Reloader {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(config) => {
+                *self.standing() = Arc::clone(&config.snapshot);
                 take_up(config);
                 *status = ReloadStatus {
                     loaded_at: now,
@@ -129,7 +140,34 @@ impl Reloader {
 
     /// A watch over every file that the last reload read, whatever those come to be.
     pub fn watch(&self) -> Watch {
-        Watch::new(self.files.clone())
+        let whole = self.standing().cut_offs().path().to_owned();
+        Watch::new(self.files.clone(), whole)
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Arc<Snapshot>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What serves, with the cut-offs as they are written now, if they are others than those that count.
+    async fn cut_off_anew(&self) -> Option<Config> {
+        let standing = Arc::clone(&self.standing());
+        let anew = move || {
+            // A list that can't be read is a fault of the whole reload, which comes next.
+            let cut_offs = CutOffs::read(standing.cut_offs().path()).ok()?;
+            let changed = cut_offs != *standing.cut_offs();
+            changed
+                .then(|| standing.with_cut_offs(cut_offs).ok())
+                .flatten()
+        };
+        let snapshot = tokio::task::spawn_blocking(anew).await.ok().flatten()?;
+        Some(Config {
+            server: snapshot.limits().clone(),
+            admin: self.fixed.admin.clone(),
+            store: self.fixed.store.clone(),
+            snapshot: Arc::new(snapshot),
+            warnings: Vec::new(),
+            files: Marks::new(),
+        })
     }
 
     async fn load(&self, now: Timestamp) -> Loaded {

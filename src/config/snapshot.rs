@@ -10,6 +10,7 @@ use crate::identity::{Directory, ProducerId};
 use crate::signature::{Profiles, Verifier};
 use crate::tls::{ServerConfig, SetupFailure, Trust, server_config};
 
+use super::cut_offs::CutOffs;
 use super::meaning::ServerSettings;
 use super::trust::TlsSettings;
 
@@ -24,6 +25,7 @@ pub struct Snapshot {
     verifiers: Vec<Arc<Verifier>>,
     profiles: Profiles,
     paths: HashSet<Arc<str>>,
+    cut_offs: CutOffs,
 }
 
 /// Parts of a snapshot, each without a fault.
@@ -34,6 +36,7 @@ pub(super) struct Parts {
     /// By the place of their producers.
     pub(super) verifiers: Vec<Arc<Verifier>>,
     pub(super) profiles: Profiles,
+    pub(super) cut_offs: CutOffs,
 }
 
 impl Snapshot {
@@ -45,7 +48,9 @@ impl Snapshot {
             directory,
             verifiers,
             profiles,
+            cut_offs,
         } = parts;
+        let (tls, directory) = apply(&cut_offs, tls, directory);
         let server_config =
             server_config(&tls.identity, &tls.trust, tls.min_version, tls.resumption)?;
         let own = directory
@@ -62,7 +67,25 @@ impl Snapshot {
             verifiers,
             profiles,
             paths,
+            cut_offs,
         })
+    }
+
+    /// The same snapshot with other cut-offs: whatever else is written by now, good or bad, is left out of it.
+    pub(super) fn with_cut_offs(&self, cut_offs: CutOffs) -> Result<Self, SetupFailure> {
+        Self::build(Parts {
+            server: self.server.clone(),
+            tls: self.tls.clone(),
+            directory: (*self.directory).clone(),
+            verifiers: self.verifiers.clone(),
+            profiles: self.profiles.clone(),
+            cut_offs,
+        })
+    }
+
+    /// Whom the operator turned away by hand.
+    pub fn cut_offs(&self) -> &CutOffs {
+        &self.cut_offs
     }
 
     /// What tells this snapshot from every other of this process; each is greater than those before.
@@ -109,6 +132,20 @@ impl Snapshot {
     pub fn accepts_path(&self, path: &str) -> bool {
         self.paths.contains(path)
     }
+}
+
+/// Gates 1 and 2 with these cut-offs and no others.
+fn apply(
+    cut_offs: &CutOffs,
+    mut tls: TlsSettings,
+    directory: Directory,
+) -> (TlsSettings, Directory) {
+    let known = cut_offs.for_trust(directory.producers());
+    tls.trust = Arc::new(tls.trust.with_cut_offs(&known));
+    (
+        tls,
+        directory.with_cut_offs(|producer| cut_offs.cuts(producer)),
+    )
 }
 
 /// A value that is read by every request and swapped whole by a reload.

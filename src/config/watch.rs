@@ -1,6 +1,6 @@
 //! Notices that a file of the configuration has changed.
 //!
-//! What decides is a look at the files themselves (inode, size, times, through every symbolic link), every two seconds,
+//! What decides is a look at the files themselves (inode, size, times, through every symbolic link), twice a second,
 //! and at once when the system tells that something moved in one of their directories. So a Kubernetes secret's symlink
 //! swap, an editor's rename, and a file system that tells nothing are all the same.
 
@@ -16,7 +16,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often the files are looked at where nothing is told.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long it rests after a look that found nothing: a store in the same directory moves all the time.
+const REST: Duration = Duration::from_millis(100);
 /// How long the files must be as they are before that counts: whoever writes several is given the time.
 const SETTLED_AFTER: Duration = Duration::from_millis(300);
 /// How long that may take at most.
@@ -90,6 +92,8 @@ impl InUse {
 #[derive(Debug)]
 pub struct Watch {
     files: InUse,
+    /// A file that is always replaced as a whole: a change of it need not settle.
+    whole: PathBuf,
     told: Arc<Notify>,
     /// None where the system gives no watcher: looking is enough.
     watcher: Option<RecommendedWatcher>,
@@ -97,7 +101,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(files: InUse) -> Self {
+    pub(super) fn new(files: InUse, whole: PathBuf) -> Self {
         let told = Arc::new(Notify::new());
         let wake = Arc::clone(&told);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -108,6 +112,7 @@ impl Watch {
         });
         let mut watch = Self {
             files,
+            whole,
             told,
             watcher: watcher.ok(),
             directories: BTreeSet::new(),
@@ -124,10 +129,18 @@ impl Watch {
             self.follow(&before);
             let now = look(before.keys().cloned()).await;
             if now != before {
-                let settled = self.settled(now).await;
+                let mut changed = now
+                    .iter()
+                    .filter(|(file, mark)| before.get(*file) != Some(mark));
+                let settled = if changed.all(|(file, _)| *file == self.whole) {
+                    now
+                } else {
+                    self.settled(now).await
+                };
                 self.files.update(settled);
                 return;
             }
+            sleep(REST).await;
             tokio::select! {
                 () = self.told.notified() => {}
                 () = sleep(LOOK_EVERY) => {}

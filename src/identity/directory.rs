@@ -1,6 +1,6 @@
 //! The look-up from a subject and a path to a producer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Identified, IdentityRefusal, Producer, ProducerId, Standing};
@@ -8,10 +8,11 @@ use crate::tls::PeerCertificates;
 use crate::x509::{DistinguishedName, Leaf, NameKey};
 
 /// All producers, by the key of their subject. Immutable: a reload builds another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Directory {
     producers: Vec<Arc<Producer>>,
     by_subject: HashMap<NameKey, Vec<Arc<Producer>>>,
+    cut_off: HashSet<ProducerId>,
 }
 
 /// Two producers between which a certificate could not decide.
@@ -54,6 +55,25 @@ impl Directory {
         }
     }
 
+    /// The same directory, in which these producers and no others are cut off.
+    pub fn with_cut_offs(&self, is_cut_off: impl Fn(&Producer) -> bool) -> Self {
+        let cut_off = self.producers.iter().filter(|one| is_cut_off(one));
+        Self {
+            producers: self.producers.clone(),
+            by_subject: self.by_subject.clone(),
+            cut_off: cut_off.map(|producer| producer.id).collect(),
+        }
+    }
+
+    /// Whether any request with this leaf could pass gate 2: a live producer has its subject and its key, and is not cut off.
+    pub fn may_deliver(&self, leaf: &Leaf) -> bool {
+        self.claimed(leaf.subject()).any(|producer| {
+            producer.standing == Standing::Live
+                && !self.cut_off.contains(&producer.id)
+                && (producer.pins.is_empty() || producer.pins.contains(&leaf.spki()))
+        })
+    }
+
     /// The producers, in the order of the configuration.
     pub fn producers(&self) -> &[Arc<Producer>] {
         &self.producers
@@ -73,6 +93,11 @@ impl Directory {
             .ok_or_else(|| IdentityRefusal::UnknownProducer {
                 subject: leaf.subject().clone(),
             })?;
+        if self.cut_off.contains(&producer.id) {
+            return Err(IdentityRefusal::CutOff {
+                producer: Arc::clone(&producer.name),
+            });
+        }
         let presented = leaf.spki();
         if !producer.pins.is_empty() && !producer.pins.contains(&presented) {
             return Err(IdentityRefusal::PinMismatch {

@@ -14,7 +14,7 @@ use crate::admin::{Operator, Readiness, Unreadable};
 use crate::config::{Config, Fault, Reloader, Watch};
 use crate::store::Store;
 use crate::telemetry::{Exporter, Meters};
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, PeerCertificates};
 
 /// The operator's desk.
 pub(super) struct Desk {
@@ -59,7 +59,7 @@ impl Desk {
     pub(super) async fn reload_at(&self, now: Timestamp) -> Result<(), Vec<Fault>> {
         let outcome = self
             .reloader
-            .reload(now, |config| self.take_up(&config, now))
+            .reload(now, |config: Config| self.take_up(&config, now))
             .await;
         let failing_since = self.reloader.status().failing_since;
         self.meters
@@ -83,14 +83,8 @@ impl Desk {
         let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
         self.live.swap(Arc::clone(&current));
         let closed = self.acceptor.connections().close_where(|peer| {
-            let trusted = peer.recheck(current.snapshot.trust(), now).is_ok();
-            !trusted
-                || current
-                    .snapshot
-                    .directory()
-                    .claimed(peer.leaf().subject())
-                    .next()
-                    .is_none()
+            peer.recheck(current.snapshot.trust(), now).is_err()
+                || !current.snapshot.directory().may_deliver(peer.leaf())
         });
         tracing::info!(connections_closed = closed, "reloaded");
     }
@@ -119,6 +113,7 @@ impl Desk {
             self.meters.connections(self.acceptor.connections().count());
             exporter.fold();
             let current = self.live.load();
+            self.close_what_ended(&current, Timestamp::now());
             warnings
                 .look(
                     &current.snapshot,
@@ -127,6 +122,19 @@ impl Desk {
                     Timestamp::now(),
                 )
                 .await;
+        }
+    }
+
+    /// Closes connections whose chain has ended meanwhile, and those whose handshake ended while trust was withdrawn.
+    fn close_what_ended(&self, current: &Current, now: Timestamp) {
+        let trust = current.snapshot.trust();
+        let ended = |peer: &PeerCertificates| peer.recheck(trust, now).is_err();
+        let closed = self.acceptor.connections().close_where(ended);
+        if closed > 0 {
+            tracing::info!(
+                connections_closed = closed,
+                "what their handshakes proved has ended"
+            );
         }
     }
 

@@ -71,8 +71,10 @@ async fn deliver<I: Inbox>(
     if head.method != Method::POST {
         return challenged(&current, &identified, &head);
     }
-    let limits = current.snapshot.limits();
+    let snapshot = Arc::clone(&current.snapshot);
+    let limits = snapshot.limits();
     let body = read(body, &head, limits.body_bytes, limits.body_timeout).await?;
+    let (current, identified) = as_of_now(receiver, current, identified, &head)?;
     let delivery = verify(receiver, &current, identified, &head, body, now)?;
     if let Some(challenge) = delivery.challenge() {
         return Ok(answer_challenge(challenge));
@@ -199,6 +201,23 @@ async fn read_away(body: Body, version: Version, deadline: tokio::time::Instant)
             return;
         }
     }
+}
+
+/// Gates 1 and 2 once more, if a reload came while the body did: what was withdrawn meanwhile counts.
+fn as_of_now<I>(
+    receiver: &Receiver<I>,
+    before: Arc<Current>,
+    identified: Identified,
+    head: &Parts,
+) -> Result<(Arc<Current>, Identified), Answer> {
+    let current = receiver.current();
+    if Arc::ptr_eq(&current, &before) {
+        return Ok((before, identified));
+    }
+    let now = Timestamp::now();
+    let peer = still_trusted(receiver, &current, head, now)?;
+    let identified = identify(receiver, &current, &peer, head, now)?;
+    Ok((current, identified))
 }
 
 /// Gate 3: the producer signed these very bytes.

@@ -300,6 +300,22 @@ impl Trust {
         self
     }
 
+    /// The same trust with other cut-offs: another generation, so that every connection is asked again.
+    pub fn with_cut_offs(&self, cut_offs: &CutOffs) -> Self {
+        let shadow = self.shadow.as_ref();
+        Self {
+            anchors: self.anchors.clone(),
+            paths: self.paths.clone(),
+            shadow: shadow.map(|shadow| Box::new(shadow.with_cut_offs(cut_offs))),
+            intermediates: self.intermediates.clone(),
+            revocation: Arc::clone(&self.revocation),
+            policy: self.policy,
+            cut_offs: cut_offs.clone(),
+            algorithms: self.algorithms,
+            generation: next_generation(),
+        }
+    }
+
     /// What tells this trust from every other of this process; never 0.
     pub fn generation(&self) -> u64 {
         self.generation

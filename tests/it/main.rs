@@ -36,6 +36,7 @@ mod producer;
 mod receiver;
 
 mod connections;
+mod cutoff;
 mod deliveries;
 mod explaining;
 mod handshakes;

@@ -1,0 +1,382 @@
+//! What the operator cut off by hand: a small TOML file that `countersign cutoff` writes and the receiver watches.
+//!
+//! It is written whole under another name and moved into place, so whoever reads it sees the old one or the new one.
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::identity::{Producer, TenantId};
+use crate::tls;
+use crate::x509::{Serial, SpkiPin};
+
+use super::context;
+use super::fault::Findings;
+use super::key::KeyPath;
+
+/// The longest file of cut-offs.
+const BYTES_MAX: usize = 1 << 20;
+const HEAD: &str = "# Whom this receiver turned away by hand: `countersign cutoff` writes this file, and takes an entry out with --lift.\n# A change counts within a second.\n";
+
+/// Who is cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CutOff {
+    /// Certificates with this serial number, whoever issued them.
+    Serial(Serial),
+    /// Certificates with this key.
+    Key(SpkiPin),
+    /// Every producer of this tenant.
+    Tenant(TenantId),
+    /// One producer.
+    Producer {
+        /// Its tenant.
+        tenant: TenantId,
+        /// Its name.
+        name: Box<str>,
+    },
+}
+
+impl CutOff {
+    /// Whether this producer is named, itself or by its tenant.
+    pub fn names(&self, producer: &Producer) -> bool {
+        match self {
+            Self::Serial(_) | Self::Key(_) => false,
+            Self::Tenant(tenant) => *tenant == producer.tenant,
+            Self::Producer { tenant, name } => {
+                *tenant == producer.tenant && **name == *producer.name
+            }
+        }
+    }
+
+    /// `serial`, `spki`, `tenant` or `producer`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Serial(_) => "serial",
+            Self::Key(_) => "spki",
+            Self::Tenant(_) => "tenant",
+            Self::Producer { .. } => "producer",
+        }
+    }
+}
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Serial(serial) => write!(f, "the serial number {serial}"),
+            Self::Key(pin) => write!(f, "the key {pin}"),
+            Self::Tenant(tenant) => write!(f, "tenant {tenant}"),
+            Self::Producer { tenant, name } => write!(f, "producer {name} of {tenant}"),
+        }
+    }
+}
+
+/// One cut-off, and since when it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutOffEntry {
+    /// Who.
+    pub who: CutOff,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The file of cut-offs as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CutOffs {
+    path: PathBuf,
+    entries: Vec<CutOffEntry>,
+}
+
+/// A file of cut-offs that can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CutOffFault {
+    /// It can not be read or written.
+    #[error("{} can not be {doing}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// `read` or `written`.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not of the form that is written here.
+    #[error("{} is no list of cut-offs: {what}", .path.display())]
+    Form {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    cut_offs: Vec<WrittenEntry>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEntry {
+    since: String,
+    serial: Option<String>,
+    spki: Option<String>,
+    tenant: Option<String>,
+    producer: Option<String>,
+}
+
+impl CutOffs {
+    /// Reads the file; one that is not there cuts nobody off.
+    pub fn read(path: &Path) -> Result<Self, CutOffFault> {
+        let read = match context::read_file(path, BYTES_MAX) {
+            Ok(read) => read.bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => {
+                return Err(CutOffFault::File {
+                    path: path.to_owned(),
+                    doing: "read",
+                    source,
+                });
+            }
+        };
+        let form = |what: String| CutOffFault::Form {
+            path: path.to_owned(),
+            what,
+        };
+        let text = String::from_utf8(read).map_err(|_invalid| form("it is not UTF-8".into()))?;
+        let written: Written =
+            toml::from_str(&text).map_err(|error| form(error.message().to_owned()))?;
+        let entries = written.cut_offs.into_iter().map(WrittenEntry::meaning);
+        Ok(Self {
+            path: path.to_owned(),
+            entries: entries.collect::<Result<_, _>>().map_err(form)?,
+        })
+    }
+
+    /// Where it is, or will be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Who is cut off, the first first.
+    pub fn entries(&self) -> &[CutOffEntry] {
+        &self.entries
+    }
+
+    /// Whether this one is cut off.
+    pub fn has(&self, who: &CutOff) -> bool {
+        self.entries.iter().any(|entry| entry.who == *who)
+    }
+
+    /// Cuts one more off from `now` on, and says whether that is new.
+    pub fn add(&mut self, who: CutOff, now: Timestamp) -> bool {
+        let new = !self.has(&who);
+        if new {
+            self.entries.push(CutOffEntry { who, since: now });
+        }
+        new
+    }
+
+    /// Lets one in again, and says whether it was cut off.
+    pub fn lift(&mut self, who: &CutOff) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.who != *who);
+        self.entries.len() < before
+    }
+
+    /// Writes the file whole, durably, and makes its directory where there is none.
+    pub fn write(&self) -> Result<(), CutOffFault> {
+        let directory = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            Some(_) | None => Path::new("."),
+        };
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(directory)?;
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".{}", std::process::id()));
+            let beside = PathBuf::from(name);
+            let mut file = fs::File::create(&beside)?;
+            file.write_all(self.text().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&beside, &self.path)?;
+            fs::File::open(directory)?.sync_all()
+        };
+        write().map_err(|source| CutOffFault::File {
+            path: self.path.clone(),
+            doing: "written",
+            source,
+        })
+    }
+
+    /// What gate 1 is to know: serial numbers, keys, and the subjects of which no producer is left.
+    pub(super) fn for_trust(&self, producers: &[std::sync::Arc<Producer>]) -> tls::CutOffs {
+        let mut known = tls::CutOffs::default();
+        for entry in &self.entries {
+            match &entry.who {
+                CutOff::Serial(serial) => known.serials.push(serial.clone()),
+                CutOff::Key(pin) => known.keys.push(*pin),
+                CutOff::Tenant(_) | CutOff::Producer { .. } => {}
+            }
+        }
+        for producer in producers.iter().filter(|producer| self.cuts(producer)) {
+            let mut sharing = producers
+                .iter()
+                .filter(|other| other.subject.matches(&producer.subject));
+            if sharing.all(|other| self.cuts(other)) {
+                known.subjects.push(producer.subject.clone());
+            }
+        }
+        known
+    }
+
+    /// Whether a producer is cut off, itself or with its tenant.
+    pub fn cuts(&self, producer: &Producer) -> bool {
+        self.entries.iter().any(|entry| entry.who.names(producer))
+    }
+
+    /// Tells of entries that name nobody: a slip of the pen here would leave someone in who should be out.
+    pub(super) fn warn_of_strangers(
+        &self,
+        producers: &[std::sync::Arc<Producer>],
+        findings: &mut Findings,
+    ) {
+        let key = KeyPath::of(&["server", "cutoffs"]);
+        for CutOffEntry { who, .. } in &self.entries {
+            let known = match who {
+                CutOff::Serial(_) | CutOff::Key(_) => true,
+                CutOff::Tenant(_) | CutOff::Producer { .. } => {
+                    producers.iter().any(|producer| who.names(producer))
+                }
+            };
+            if !known {
+                let what = format!(
+                    "{} cuts off {who}, whom nobody configured",
+                    self.path.display()
+                );
+                findings.warn(
+                    &key,
+                    what,
+                    "lift it: countersign cutoff --list, then --lift",
+                );
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = HEAD.to_owned();
+        for CutOffEntry { who, since } in &self.entries {
+            let keys = match who {
+                CutOff::Serial(serial) => format!("serial = \"{serial}\""),
+                CutOff::Key(pin) => format!("spki = \"{pin}\""),
+                CutOff::Tenant(tenant) => format!("tenant = {}", quoted(tenant.as_str())),
+                CutOff::Producer { tenant, name } => format!(
+                    "tenant = {}\nproducer = {}",
+                    quoted(tenant.as_str()),
+                    quoted(name)
+                ),
+            };
+            // Writing to a String does not fail.
+            let _written = write!(text, "\n[[cut_offs]]\n{keys}\nsince = \"{since:.3}\"\n");
+        }
+        text
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            _ if c.is_control() => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+impl WrittenEntry {
+    fn meaning(self) -> Result<CutOffEntry, String> {
+        let since = self
+            .since
+            .parse()
+            .map_err(|_no_time| format!("since = {:?} is no time", self.since))?;
+        let who = match (self.serial, self.spki, self.tenant, self.producer) {
+            (Some(serial), None, None, None) => CutOff::Serial(
+                serial
+                    .parse()
+                    .map_err(|_no_serial| format!("serial = {serial:?} is no serial number"))?,
+            ),
+            (None, Some(spki), None, None) => CutOff::Key(
+                spki.parse()
+                    .map_err(|_no_pin| format!("spki = {spki:?} is no pin"))?,
+            ),
+            (None, None, Some(tenant), None) => CutOff::Tenant(TenantId::new(&tenant)),
+            (None, None, Some(tenant), Some(name)) => CutOff::Producer {
+                tenant: TenantId::new(&tenant),
+                name: name.into(),
+            },
+            _ => {
+                let each = "each entry has serial, spki, tenant, or tenant and producer";
+                return Err(each.to_owned());
+            }
+        };
+        Ok(CutOffEntry { who, since })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_as_it_was_written_and_a_lifted_entry_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data/cutoffs.toml");
+        let mut list = CutOffs::read(&path).unwrap();
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let who = [
+            CutOff::Serial("0a:1b".parse().unwrap()),
+            CutOff::Key(format!("sha256:{}", "ab".repeat(32)).parse().unwrap()),
+            CutOff::Tenant(TenantId::new("tenant-42")),
+            CutOff::Producer {
+                tenant: TenantId::new("a"),
+                name: "pay\"ments".into(),
+            },
+        ];
+        for one in who.clone() {
+            assert!(list.add(one.clone(), now));
+            assert!(!list.add(one, now));
+        }
+        list.write().unwrap();
+        let mut read = CutOffs::read(&path).unwrap();
+        assert_eq!(read, list);
+        for one in &who {
+            assert!(read.lift(one));
+            assert!(!read.lift(one));
+        }
+        read.write().unwrap();
+        assert!(CutOffs::read(&path).unwrap().entries().is_empty());
+    }
+
+    #[test]
+    fn a_file_of_another_form_is_no_list() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cutoffs.toml");
+        for wrong in [
+            "[[cut_offs]]\nsince = \"2026-01-01T00:00:00Z\"",
+            "[[cut_offs]]\nsince = \"2026-01-01T00:00:00Z\"\nproducer = \"p\"",
+            "[[cut_offs]]\nsince = \"yesterday\"\ntenant = \"p\"",
+            "[[cut_offs]]\nsince = \"2026-01-01T00:00:00Z\"\nserial = \"xyz\"",
+            "cut_off = 1",
+            "[[",
+        ] {
+            fs::write(&path, wrong).unwrap();
+            assert!(CutOffs::read(&path).is_err(), "{wrong}");
+        }
+    }
+}
