@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::{Outcome, Table, complain, failed, json_line, printable, say};
+use super::replay::ReplayArguments;
 use super::{Selection, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{Cursor, EventView, Filter, Page, PaymentView, ReadFailure, RefusalView, Views};
@@ -12,7 +13,7 @@ use crate::store::{Cursor, EventView, Filter, Page, PaymentView, ReadFailure, Re
 #[derive(Debug, Args)]
 pub(super) struct Events {
     #[command(subcommand)]
-    command: Lookup,
+    command: EventsCommand,
 }
 
 /// What the payments have come to
@@ -27,6 +28,14 @@ pub(super) struct Payments {
 pub(super) struct Refusals {
     #[command(subcommand)]
     command: ListOnly,
+}
+
+#[derive(Debug, Subcommand)]
+enum EventsCommand {
+    #[command(flatten)]
+    Lookup(Lookup),
+    /// Read kept events again with today's mapping, and make the payments that they speak of anew
+    Replay(ReplayArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,7 +63,11 @@ enum ListOnly {
 
 impl Events {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        with_views(place, environment, async |views| match self.command {
+        let lookup = match self.command {
+            EventsCommand::Lookup(lookup) => lookup,
+            EventsCommand::Replay(replay) => return replay.run(place, environment),
+        };
+        with_views(place, environment, async |views| match lookup {
             Lookup::List(selection) => {
                 let heads = [
                     "RECEIVED", "TENANT", "PRODUCER", "EVENT", "TYPE", "PAYMENT", "VERDICT",

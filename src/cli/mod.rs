@@ -14,6 +14,7 @@ mod health;
 mod lists;
 mod output;
 mod profiles;
+mod replay;
 mod sample;
 mod send;
 mod sender;

@@ -197,6 +197,27 @@ impl Claim {
         })
     }
 
+    /// The claim of which a store kept these fields.
+    #[must_use]
+    pub fn restore(
+        payment_id: &str,
+        key: Recency,
+        status: Option<Status>,
+        amount_minor: Option<i64>,
+        amount_refunded_minor: Option<i64>,
+        currency: Option<Currency>,
+    ) -> Self {
+        Self {
+            payment_id: payment_id.into(),
+            key: Arc::new(key),
+            status,
+            amount_minor,
+            amount_refunded_minor,
+            currency,
+            unreadable: Vec::new(),
+        }
+    }
+
     /// Which payment it speaks of.
     #[must_use]
     pub fn payment_id(&self) -> &str {

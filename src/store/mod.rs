@@ -32,6 +32,7 @@ mod postgres_tests;
 #[cfg(test)]
 mod postgres_tls_tests;
 mod postgres_text;
+mod replay;
 mod row;
 mod seen;
 #[cfg(test)]
@@ -41,6 +42,7 @@ mod sqlite_errands;
 #[cfg(test)]
 mod sqlite_faults;
 mod sqlite_read;
+mod sqlite_replay;
 mod sqlite_write;
 #[cfg(test)]
 mod suite;
@@ -61,6 +63,9 @@ use errands::{Errands, Work};
 pub use location::{NotAUrl, StoreFault, Url};
 pub use postgres_address::{Access, Address, AddressFault};
 pub use reading::{ReadFailure, Views};
+pub use replay::{
+    Mappings, OnProgress, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
+};
 pub use seen::Seen;
 pub use views::{
     Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis, NotACursor,

@@ -236,7 +236,7 @@ struct Columns<'a> {
 }
 
 /// The number that a store has for an effect.
-fn effect_number(effect: Effect) -> i64 {
+pub(super) fn effect_number(effect: Effect) -> i64 {
     match effect {
         Effect::Applied => 0,
         Effect::Superseded => 1,

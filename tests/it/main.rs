@@ -41,6 +41,7 @@ mod deliveries;
 mod explaining;
 mod handshakes;
 mod life_cycle;
+mod replay;
 mod rotation;
 mod sending;
 

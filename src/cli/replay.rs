@@ -1,0 +1,163 @@
+//! `countersign events replay`: the ledger made anew from the kept bodies, with today's mapping.
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
+
+use super::output::{Outcome, Table, complain, failed, json_line, parse_since, say};
+use super::unusable;
+use crate::config::{Config, ConfigFile, Environment, Snapshot};
+use crate::store::{Mappings, OnProgress, PaymentState, Replay, ReplayMode, Replayed};
+
+/// Read kept events again with today's mapping, and make the payments that they speak of anew
+#[derive(Debug, Args)]
+pub(super) struct ReplayArguments {
+    /// Events that came at or after this time: RFC 3339, or an age such as 15m, 24h, 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    since: Timestamp,
+    /// Only this tenant's
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+    /// Only this producer's
+    #[arg(long, value_name = "NAME")]
+    producer: Option<String>,
+    /// Print what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON Lines: each changed payment, then the summary
+    #[arg(long)]
+    json: bool,
+}
+
+impl ReplayArguments {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        let config = match Config::load(place, environment, Timestamp::now()) {
+            Ok(config) => config,
+            Err(faults) => return unusable(&faults),
+        };
+        let mappings = mappings(&config.snapshot);
+        if !self.is_known(&config.snapshot) {
+            complain("countersign: the configuration has no such tenant or producer");
+            return Outcome::Failed;
+        }
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&error),
+        };
+        let replay = Replay {
+            since: self.since,
+            tenant: self.tenant.clone(),
+            producer: self.producer.clone(),
+            mode: if self.dry_run {
+                ReplayMode::DryRun
+            } else {
+                ReplayMode::Commit
+            },
+        };
+        let bar = bar();
+        let told: OnProgress = Box::new({
+            let bar = bar.clone();
+            move |read, total| {
+                bar.set_length(total);
+                bar.set_position(read);
+            }
+        });
+        let outcome = runtime.block_on(replay.run(&config.store.url, mappings, told));
+        bar.finish_and_clear();
+        match outcome {
+            Ok(replayed) => {
+                self.print(&replayed);
+                Outcome::Done
+            }
+            Err(failure) => failed(&failure),
+        }
+    }
+
+    fn is_known(&self, snapshot: &Snapshot) -> bool {
+        let fits = |wanted: &Option<String>, name: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == name)
+        };
+        snapshot.directory().producers().iter().any(|producer| {
+            fits(&self.tenant, producer.tenant.as_str()) && fits(&self.producer, &producer.name)
+        })
+    }
+
+    fn print(&self, replayed: &Replayed) {
+        if self.json {
+            replayed.changes.iter().for_each(json_line);
+            json_line(replayed);
+            return;
+        }
+        if !replayed.changes.is_empty() {
+            let mut table = Table::new(["TENANT", "PAYMENT", "BEFORE", "AFTER"]);
+            for change in &replayed.changes {
+                table.row([
+                    change.tenant_id.clone(),
+                    change.payment_id.clone(),
+                    shown(change.before.as_ref()),
+                    shown(change.after.as_ref()),
+                ]);
+            }
+            table.print();
+            say("");
+        }
+        let untold = replayed
+            .payments_changed
+            .saturating_sub(replayed.changes.len() as u64);
+        if untold > 0 {
+            say(&format!("and {untold} more payments"));
+        }
+        say(&format!(
+            "{} events read, {} of them otherwise than before, {} left as they are; {} payments {}",
+            replayed.events_read,
+            replayed.events_changed,
+            replayed.events_left,
+            replayed.payments_changed,
+            if self.dry_run {
+                "would change"
+            } else {
+                "changed"
+            },
+        ));
+    }
+}
+
+/// The profile that reads each producer's events today.
+fn mappings(snapshot: &Snapshot) -> Mappings {
+    let mut mappings = Mappings::default();
+    for producer in snapshot.directory().producers() {
+        if let Some(verifier) = snapshot.verifier(producer.id) {
+            let profile = std::sync::Arc::clone(verifier.profile());
+            mappings.insert(producer.tenant.as_str(), &producer.name, profile);
+        }
+    }
+    mappings
+}
+
+fn shown(state: Option<&PaymentState>) -> String {
+    let Some(state) = state else {
+        return "none".to_owned();
+    };
+    let number = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    format!(
+        "{} {} {} refunded {} by {} events",
+        state.status.as_deref().unwrap_or("-"),
+        number(state.amount_minor),
+        state.currency.as_deref().unwrap_or("-"),
+        number(state.amount_refunded_minor),
+        state.events,
+    )
+}
+
+/// On standard error, and only if that is a terminal.
+fn bar() -> ProgressBar {
+    let target = ProgressDrawTarget::stderr_with_hz(5);
+    let bar = ProgressBar::with_draw_target(None, target);
+    match ProgressStyle::with_template("{bar:40} {pos}/{len} events  {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_never) => bar,
+    }
+}

@@ -1,0 +1,197 @@
+//! Rebuilding the ledger from the kept bodies, with today's mapping.
+//!
+//! Every accepted event since a time is read again by its producer's present profile. Its id stays (it is what made it
+//! the same event), conflicts and quarantined events stay aside; its type, its time and what it claims of a payment become
+//! what today's mapping says. A payment of which a claim changed, or whose row is not what its events come to, is made
+//! anew from all its accepted events, in the order in which they came. So a second replay changes nothing.
+//!
+//! Bodies are read without a lock, while the receiver goes on. Only the difference is written, in one transaction with
+//! whatever came meanwhile: the receiver's deliveries wait for as long as that takes, and for no body.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::location::{StoreFault, Url};
+use super::sqlite_replay;
+use crate::payments::Payment;
+use crate::signature::{Facts, NotAnObject, Profile, Request};
+
+/// What is read again, and whether the outcome is kept.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Events that were received then or later.
+    pub since: Timestamp,
+    /// This tenant's alone.
+    pub tenant: Option<String>,
+    /// This producer's alone.
+    pub producer: Option<String>,
+    /// What becomes of the outcome.
+    pub mode: ReplayMode,
+}
+
+/// What becomes of a replay's outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayMode {
+    /// It is kept.
+    Commit,
+    /// It is told and rolled back.
+    DryRun,
+}
+
+/// Which profile reads a producer's events today.
+#[derive(Clone, Debug, Default)]
+pub struct Mappings(HashMap<(Box<str>, Box<str>), Arc<Profile>>);
+
+impl Mappings {
+    /// `profile` reads what `producer` of `tenant` sent.
+    pub fn insert(&mut self, tenant: &str, producer: &str, profile: Arc<Profile>) {
+        self.0.insert((tenant.into(), producer.into()), profile);
+    }
+
+    pub(super) fn of(&self, tenant: &str, producer: &str) -> Option<&Arc<Profile>> {
+        self.0.get(&(tenant.into(), producer.into()))
+    }
+}
+
+/// How far a replay is: events read, of all that are to be read.
+pub type OnProgress = Box<dyn FnMut(u64, u64) + Send>;
+
+/// What a replay came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Replayed {
+    /// Events that were read again.
+    pub events_read: u64,
+    /// Events that today's mapping reads otherwise.
+    pub events_changed: u64,
+    /// Events left as they are: their producer is not configured any more, or their body is not kept.
+    pub events_left: u64,
+    /// Payments that are new, changed or gone.
+    pub payments_changed: u64,
+    /// The first of those changes.
+    #[serde(skip)]
+    pub changes: Vec<PaymentChange>,
+}
+
+impl Replayed {
+    /// Changes that are told one by one; the others are counted.
+    pub const CHANGES_MAX: usize = 100_000;
+}
+
+/// A payment before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PaymentChange {
+    /// Whose it is.
+    pub tenant_id: String,
+    /// Its id.
+    pub payment_id: String,
+    /// Null for a payment that no event spoke of before.
+    pub before: Option<PaymentState>,
+    /// Null for a payment that no event speaks of any more.
+    pub after: Option<PaymentState>,
+}
+
+/// What people read of a payment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PaymentState {
+    /// Its status.
+    pub status: Option<String>,
+    /// Its amount.
+    pub amount_minor: Option<i64>,
+    /// How much of it was refunded.
+    pub amount_refunded_minor: Option<i64>,
+    /// Its currency.
+    pub currency: Option<String>,
+    /// The greatest event's id.
+    pub last_event_id: Option<String>,
+    /// How many events it is made of.
+    pub events: i64,
+}
+
+impl From<&Payment> for PaymentState {
+    fn from(payment: &Payment) -> Self {
+        Self {
+            status: payment.status().map(|status| status.as_str().to_owned()),
+            amount_minor: payment.amount_minor(),
+            amount_refunded_minor: payment.amount_refunded_minor(),
+            currency: payment
+                .currency()
+                .map(|currency| currency.code().to_owned()),
+            last_event_id: Some(payment.last_event_id().to_owned()),
+            events: i64::try_from(payment.events()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// Why a replay came to nothing. Nothing of it is kept then.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayFailure {
+    /// There is no store that can be written.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// A statement failed.
+    #[error("the replay failed; nothing was changed")]
+    Statement {
+        /// What the engine said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// This engine cannot do it.
+    #[error("{place}: a replay is offered for the embedded store alone")]
+    NotOffered {
+        /// Where the store is.
+        place: String,
+    },
+    /// The runtime is going down.
+    #[error("the replay was broken off; nothing was changed")]
+    BrokenOff,
+}
+
+impl Replay {
+    /// Reads the events of the store at `url` again, while a receiver may be writing to it.
+    pub async fn run(
+        self,
+        url: &Url,
+        mappings: Mappings,
+        mut progress: OnProgress,
+    ) -> Result<Replayed, ReplayFailure> {
+        match url {
+            Url::Sqlite(path) => {
+                let path = path.clone();
+                tokio::task::spawn_blocking(move || {
+                    sqlite_replay::run(&path, &self, &mappings, &mut *progress)
+                })
+                .await
+                .unwrap_or(Err(ReplayFailure::BrokenOff))
+            }
+            Url::Postgres(_) => Err(ReplayFailure::NotOffered {
+                place: url.to_string(),
+            }),
+        }
+    }
+}
+
+/// What today's mapping makes of a kept body. Its query was not kept, and no signed content is ever in it alone.
+pub(super) fn read_again(
+    profile: &Profile,
+    headers: &str,
+    body: &[u8],
+) -> Result<Facts, NotAnObject> {
+    let kept: Vec<(String, String)> = serde_json::from_str(headers).unwrap_or_default();
+    let headers: HeaderMap = kept
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, HeaderValue::from_str(value).ok()?))
+        })
+        .collect();
+    let request = Request {
+        method: &Method::POST,
+        path_and_query: "/",
+        headers: &headers,
+    };
+    profile.facts(body, &request)
+}

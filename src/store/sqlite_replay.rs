@@ -1,0 +1,553 @@
+//! A replay in the embedded store: what it reads, without a lock; what it writes, in one transaction.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::StoreFault;
+use super::replay::{
+    Mappings, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed, read_again,
+};
+use super::row::payment_key;
+use super::sqlite;
+use super::sqlite_write::{WriteError, effect_number};
+use crate::payments::{Claim, Effect, Payment, Recency};
+
+/// Events that are read at once.
+const PAGE: usize = 500;
+/// What came meanwhile is read without a lock as well, until it is fewer events than this.
+const LEFT_FOR_THE_END: u64 = 500;
+/// However much comes, reading ends.
+const ROUNDS_MAX: u32 = 8;
+
+/// What today's mapping reads otherwise, and the payments of all that was read. Both are this connection's alone.
+const NOTEBOOK: &str = "
+    CREATE TEMP TABLE reread (event INTEGER PRIMARY KEY, kind TEXT, occurred_at INTEGER, payment_key BLOB, payment_id TEXT,
+        status TEXT, amount_minor INTEGER, amount_refunded_minor INTEGER, currency TEXT, named_payment_id TEXT);
+    CREATE TEMP TABLE touched (payment INTEGER PRIMARY KEY, checked INTEGER NOT NULL DEFAULT 0);
+    CREATE TEMP TABLE rebuild (payment INTEGER PRIMARY KEY)";
+
+const EVENTS: &str = "
+    SELECT e.event, e.received_at, e.event_id, p.name, e.kind, e.occurred_at, y.payment_id, e.status, e.amount_minor,
+        e.amount_refunded_minor, e.currency, e.named_payment_id, e.payment, b.headers, b.body
+    FROM events e JOIN producers p ON p.producer = e.producer LEFT JOIN payments y ON y.payment = e.payment
+        LEFT JOIN bodies b ON b.event = e.event
+    WHERE e.tenant = ?1 AND e.received_at >= ?2 AND (e.received_at, e.event) > (?3, ?4)
+        AND e.event > ?5 AND e.event <= ?6 AND e.verdict = 0 AND (?7 IS NULL OR p.name = ?7)
+    ORDER BY e.received_at, e.event LIMIT ?8";
+
+pub(super) fn run(
+    path: &Path,
+    replay: &Replay,
+    mappings: &Mappings,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Replayed, ReplayFailure> {
+    if !path.exists() {
+        return Err(StoreFault::NoStore { path: path.into() }.into());
+    }
+    let connection = sqlite::open(path)?;
+    let again = Again {
+        connection: &connection,
+        replay,
+        mappings,
+    };
+    again
+        .run(progress)
+        .map_err(|error| ReplayFailure::Statement {
+            source: error.into(),
+        })
+}
+
+struct Again<'a> {
+    connection: &'a Connection,
+    replay: &'a Replay,
+    mappings: &'a Mappings,
+}
+
+/// An event's row, as far as a mapping decides it.
+#[derive(Debug, PartialEq, Eq)]
+struct Reading {
+    kind: Option<String>,
+    occurred_at: Option<i64>,
+    payment_id: Option<String>,
+    status: Option<String>,
+    amount_minor: Option<i64>,
+    amount_refunded_minor: Option<i64>,
+    currency: Option<String>,
+    named_payment_id: Option<String>,
+}
+
+struct Kept {
+    event: i64,
+    received_at: i64,
+    event_id: String,
+    producer: Arc<str>,
+    reading: Reading,
+    payment: Option<i64>,
+    came: Option<(String, Vec<u8>)>,
+}
+
+impl Again<'_> {
+    fn run(&self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Replayed, WriteError> {
+        self.connection.execute_batch(NOTEBOOK)?;
+        let tenants = self.tenants()?;
+        let mut replayed = Replayed::default();
+        let mut seen = 0;
+        for _ in 0..ROUNDS_MAX {
+            let last = self.last_event()?;
+            let before = replayed.events_read;
+            let total = before.saturating_add(self.count(&tenants, seen, last)?);
+            self.read(&tenants, seen..last, &mut replayed, &mut |read| {
+                progress(read, total);
+            })?;
+            seen = last;
+            if replayed.events_read.saturating_sub(before) < LEFT_FOR_THE_END {
+                break;
+            }
+        }
+        self.look_for_unsound_payments()?;
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let outcome =
+            self.write(&tenants, seen, &mut replayed)
+                .and_then(|()| match self.replay.mode {
+                    ReplayMode::Commit => Ok(self.connection.execute_batch("COMMIT")?),
+                    ReplayMode::DryRun => Ok(self.connection.execute_batch("ROLLBACK")?),
+                });
+        if outcome.is_err() && !self.connection.is_autocommit() {
+            // Closing the connection would do it as well.
+            let _rolled_back = self.connection.execute_batch("ROLLBACK");
+        }
+        outcome.map(|()| replayed)
+    }
+
+    fn tenants(&self) -> rusqlite::Result<Vec<(i64, String)>> {
+        self.connection
+            .prepare("SELECT tenant, tenant_id FROM tenants WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY tenant")?
+            .query_map([&self.replay.tenant], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    }
+
+    fn last_event(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .query_row("SELECT ifnull(max(event), 0) FROM events", [], |row| {
+                row.get(0)
+            })
+    }
+
+    fn count(&self, tenants: &[(i64, String)], after: i64, to: i64) -> rusqlite::Result<u64> {
+        let mut count = 0_u64;
+        let since = self.replay.since.as_microsecond();
+        for (tenant, _) in tenants {
+            let events: i64 = self
+                .connection
+                .prepare_cached(
+                    "SELECT count(*) FROM events WHERE tenant = ?1 AND received_at >= ?2 AND event > ?3 AND event <= ?4",
+                )?
+                .query_row(params![tenant, since, after, to], |row| row.get(0))?;
+            count = count.saturating_add(events.unsigned_abs());
+        }
+        Ok(count)
+    }
+
+    /// Reads the events after the range's start up to its end, and notes what is otherwise today.
+    fn read(
+        &self,
+        tenants: &[(i64, String)],
+        range: std::ops::Range<i64>,
+        replayed: &mut Replayed,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), WriteError> {
+        for (tenant, tenant_id) in tenants {
+            let mut after = (i64::MIN, 0);
+            loop {
+                let page = self.page(*tenant, after, &range)?;
+                for kept in &page {
+                    after = (kept.received_at, kept.event);
+                    self.read_event(tenant_id, kept, replayed)?;
+                }
+                progress(replayed.events_read);
+                if page.len() < PAGE {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn page(
+        &self,
+        tenant: i64,
+        after: (i64, i64),
+        range: &std::ops::Range<i64>,
+    ) -> rusqlite::Result<Vec<Kept>> {
+        let since = self.replay.since.as_microsecond();
+        self.connection
+            .prepare_cached(EVENTS)?
+            .query_map(
+                params![
+                    tenant,
+                    since,
+                    after.0,
+                    after.1,
+                    range.start,
+                    range.end,
+                    self.replay.producer,
+                    PAGE as i64
+                ],
+                |row| {
+                    let headers: Option<String> = row.get(13)?;
+                    let body: Option<Vec<u8>> = row.get(14)?;
+                    Ok(Kept {
+                        event: row.get(0)?,
+                        received_at: row.get(1)?,
+                        event_id: row.get(2)?,
+                        producer: row.get(3)?,
+                        reading: Reading {
+                            kind: row.get(4)?,
+                            occurred_at: row.get(5)?,
+                            payment_id: row.get(6)?,
+                            status: row.get(7)?,
+                            amount_minor: row.get(8)?,
+                            amount_refunded_minor: row.get(9)?,
+                            currency: row.get(10)?,
+                            named_payment_id: row.get(11)?,
+                        },
+                        payment: row.get(12)?,
+                        came: headers.zip(body),
+                    })
+                },
+            )?
+            .collect()
+    }
+
+    fn read_event(
+        &self,
+        tenant_id: &str,
+        kept: &Kept,
+        replayed: &mut Replayed,
+    ) -> Result<(), WriteError> {
+        replayed.events_read = replayed.events_read.saturating_add(1);
+        let profile = self.mappings.of(tenant_id, &kept.producer);
+        let (Some(profile), Some((headers, body))) = (profile, &kept.came) else {
+            replayed.events_left = replayed.events_left.saturating_add(1);
+            return Ok(());
+        };
+        let today = match read_again(profile, headers, body) {
+            Ok(facts) => reading(kept, &facts),
+            // It could be read when it came; a profile of another form reads nothing from it.
+            Err(_not_an_object) => Reading {
+                payment_id: None,
+                status: None,
+                amount_minor: None,
+                amount_refunded_minor: None,
+                currency: None,
+                named_payment_id: None,
+                kind: kept.reading.kind.clone(),
+                occurred_at: kept.reading.occurred_at,
+            },
+        };
+        if let Some(payment) = kept.payment {
+            self.connection
+                .prepare_cached("INSERT OR IGNORE INTO touched (payment) VALUES (?1)")?
+                .execute([payment])?;
+        }
+        if today == kept.reading {
+            return Ok(());
+        }
+        replayed.events_changed = replayed.events_changed.saturating_add(1);
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO reread VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                kept.event,
+                today.kind,
+                today.occurred_at,
+                today.payment_id.as_deref().map(payment_key),
+                today.payment_id,
+                today.status,
+                today.amount_minor,
+                today.amount_refunded_minor,
+                today.currency,
+                today.named_payment_id,
+            ])?;
+        Ok(())
+    }
+
+    /// A row that is not what its events come to is made anew even where no claim changed: this is how a damaged one is mended.
+    fn look_for_unsound_payments(&self) -> Result<(), WriteError> {
+        loop {
+            let page: Vec<i64> = self
+                .connection
+                .prepare_cached("SELECT payment FROM touched WHERE checked = 0 LIMIT ?1")?
+                .query_map([PAGE as i64], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            // One moment for a payment and its events.
+            let moment = self.connection.unchecked_transaction()?;
+            for payment in page {
+                let folded = self.fold(payment)?;
+                let state: Option<String> = self
+                    .connection
+                    .prepare_cached("SELECT state FROM payments WHERE payment = ?1")?
+                    .query_row([payment], |row| row.get(0))
+                    .optional()?;
+                let sound = folded.payment.map(|payment| payment.encode()) == state
+                    && folded.effects.is_empty();
+                if !sound {
+                    self.rebuild_later(payment)?;
+                }
+                self.connection
+                    .prepare_cached("UPDATE touched SET checked = 1 WHERE payment = ?1")?
+                    .execute([payment])?;
+            }
+            moment.commit()?;
+        }
+    }
+
+    fn rebuild_later(&self, payment: i64) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached("INSERT OR IGNORE INTO rebuild (payment) VALUES (?1)")?
+            .execute([payment])
+            .map(drop)
+    }
+
+    fn write(
+        &self,
+        tenants: &[(i64, String)],
+        seen: i64,
+        replayed: &mut Replayed,
+    ) -> Result<(), WriteError> {
+        let last = self.last_event()?;
+        self.read(tenants, seen..last, replayed, &mut |_| {})?;
+        self.move_events()?;
+        let mut after = 0_i64;
+        loop {
+            let next: Option<i64> = self
+                .connection
+                .prepare_cached(
+                    "SELECT payment FROM rebuild WHERE payment > ?1 ORDER BY payment LIMIT 1",
+                )?
+                .query_row([after], |row| row.get(0))
+                .optional()?;
+            let Some(payment) = next else {
+                return Ok(());
+            };
+            after = payment;
+            self.rebuild(payment, replayed)?;
+        }
+    }
+
+    /// Gives each event that is read otherwise its new columns, and the payment that it speaks of now.
+    fn move_events(&self) -> Result<(), WriteError> {
+        let mut after = 0_i64;
+        loop {
+            let next = self
+                .connection
+                .prepare_cached(
+                    "SELECT r.event, e.tenant, e.payment, r.payment_key, r.payment_id
+                     FROM reread r JOIN events e ON e.event = r.event WHERE r.event > ?1 ORDER BY r.event LIMIT 1",
+                )?
+                .query_row([after], |row| {
+                    let key: Option<[u8; 16]> = row.get(3)?;
+                    let id: Option<String> = row.get(4)?;
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, key.zip(id)))
+                })
+                .optional()?;
+            let Some((event, tenant, old, named)): Option<(i64, i64, Option<i64>, _)> = next else {
+                return Ok(());
+            };
+            after = event;
+            let new = match named {
+                Some((key, id)) => Some(self.payment_of(tenant, key, &id)?),
+                None => None,
+            };
+            for payment in [old, new].into_iter().flatten() {
+                self.rebuild_later(payment)?;
+            }
+            self.connection
+                .prepare_cached(
+                    "UPDATE events SET payment = ?2, effect = iif(?2 IS NULL, ?3, effect), kind = r.kind,
+                         occurred_at = r.occurred_at, status = r.status, amount_minor = r.amount_minor,
+                         amount_refunded_minor = r.amount_refunded_minor, currency = r.currency,
+                         named_payment_id = r.named_payment_id
+                     FROM reread r WHERE r.event = events.event AND events.event = ?1",
+                )?
+                .execute(params![event, new, effect_number(Effect::Unmapped)])?;
+        }
+    }
+
+    /// The number of a payment. A new one is empty until it is made of its events.
+    fn payment_of(&self, tenant: i64, key: [u8; 16], payment_id: &str) -> rusqlite::Result<i64> {
+        let found = self
+            .connection
+            .prepare_cached("SELECT payment FROM payments WHERE tenant = ?1 AND key = ?2")?
+            .query_row(params![tenant, key], |row| row.get(0))
+            .optional()?;
+        if let Some(payment) = found {
+            return Ok(payment);
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT INTO payments (tenant, key, payment_id, events, changed_at, state) VALUES (?1, ?2, ?3, 0, 0, '')",
+            )?
+            .execute(params![tenant, key, payment_id])?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    fn rebuild(&self, payment: i64, replayed: &mut Replayed) -> Result<(), WriteError> {
+        let (tenant_id, payment_id, before) = self
+            .connection
+            .prepare_cached(
+                "SELECT t.tenant_id, y.payment_id, y.status, y.amount_minor, y.amount_refunded_minor, y.currency,
+                     y.last_event_id, y.events
+                 FROM payments y JOIN tenants t ON t.tenant = y.tenant WHERE y.payment = ?1",
+            )?
+            .query_row([payment], |row| {
+                let state = PaymentState {
+                    status: row.get(2)?,
+                    amount_minor: row.get(3)?,
+                    amount_refunded_minor: row.get(4)?,
+                    currency: row.get(5)?,
+                    last_event_id: row.get(6)?,
+                    events: row.get(7)?,
+                };
+                Ok((row.get(0)?, row.get(1)?, Some(state)))
+            })?;
+        let before = before.filter(|state| state.events > 0);
+        let folded = self.fold(payment)?;
+        for (event, effect) in &folded.effects {
+            self.connection
+                .prepare_cached("UPDATE events SET effect = ?2 WHERE event = ?1")?
+                .execute(params![event, effect_number(*effect)])?;
+        }
+        let after = folded.payment.as_ref().map(PaymentState::from);
+        match &folded.payment {
+            None => {
+                self.connection
+                    .prepare_cached("DELETE FROM payments WHERE payment = ?1")?
+                    .execute([payment])?;
+            }
+            Some(state) => {
+                self.connection
+                    .prepare_cached(
+                        "UPDATE payments SET status = ?2, amount_minor = ?3, amount_refunded_minor = ?4, currency = ?5,
+                             occurred_at = ?6, last_event_id = ?7, events = ?8, changed_at = ?9, state = ?10
+                         WHERE payment = ?1",
+                    )?
+                    .execute(params![
+                        payment,
+                        state.status().map(|status| status.as_str()),
+                        state.amount_minor(),
+                        state.amount_refunded_minor(),
+                        state.currency().as_ref().map(|currency| currency.code()),
+                        state.last().occurred_at_us(),
+                        state.last_event_id(),
+                        state.events() as i64,
+                        folded.changed_at,
+                        state.encode(),
+                    ])?;
+            }
+        }
+        if before != after {
+            replayed.payments_changed = replayed.payments_changed.saturating_add(1);
+            if replayed.changes.len() < Replayed::CHANGES_MAX {
+                replayed.changes.push(PaymentChange {
+                    tenant_id,
+                    payment_id,
+                    before,
+                    after,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What the events of a payment come to, in the order in which they came, and the effects that differ from those kept.
+    fn fold(&self, payment: i64) -> Result<Folded, WriteError> {
+        let mut folded = Folded::default();
+        let mut statement = self.connection.prepare_cached(
+            "SELECT e.event, y.payment_id, e.occurred_at, e.received_at, e.event_id, p.name, e.status, e.amount_minor,
+                 e.amount_refunded_minor, e.currency, e.effect
+             FROM events e JOIN payments y ON y.payment = e.payment JOIN producers p ON p.producer = e.producer
+             WHERE e.tenant = y.tenant AND e.payment = ?1 AND e.verdict = 0 ORDER BY e.event",
+        )?;
+        let mut rows = statement.query([payment])?;
+        while let Some(row) = rows.next()? {
+            let received_at: i64 = row.get(3)?;
+            let occurred_at = row.get::<_, Option<i64>>(2)?.unwrap_or(received_at);
+            let status = row.get::<_, Option<String>>(6)?;
+            let status = status.and_then(|status| status.parse().ok());
+            let currency = row.get::<_, Option<String>>(9)?;
+            let producer: Arc<str> = row.get(5)?;
+            let event_id: String = row.get(4)?;
+            let time = Timestamp::from_microsecond(occurred_at).unwrap_or(Timestamp::MIN);
+            let claim = Claim::restore(
+                &row.get::<_, String>(1)?,
+                Recency::new(time, status, &event_id, &producer),
+                status,
+                row.get(7)?,
+                row.get(8)?,
+                currency.and_then(|code| code.parse().ok()),
+            );
+            let effect = match &mut folded.payment {
+                Some(payment) => payment.apply(&claim),
+                none => {
+                    *none = Some(Payment::new(&claim));
+                    Effect::Applied
+                }
+            };
+            if effect == Effect::Applied {
+                folded.changed_at = folded.changed_at.max(received_at);
+            }
+            if row.get::<_, Option<i64>>(10)? != Some(effect_number(effect)) {
+                folded.effects.push((row.get(0)?, effect));
+            }
+        }
+        Ok(folded)
+    }
+}
+
+#[derive(Default)]
+struct Folded {
+    payment: Option<Payment>,
+    changed_at: i64,
+    effects: Vec<(i64, Effect)>,
+}
+
+/// What an event's row says if today's mapping reads these facts.
+fn reading(kept: &Kept, facts: &crate::signature::Facts) -> Reading {
+    let stated = facts.occurred_at.map(|time| time.as_microsecond());
+    let occurred_at = stated.or(kept.reading.occurred_at);
+    let time = occurred_at.unwrap_or(kept.received_at);
+    let time = Timestamp::from_microsecond(time).unwrap_or(Timestamp::MIN);
+    let payment = facts.payment.as_ref().ok();
+    let claim =
+        payment.and_then(|facts| Claim::read(facts, time, &kept.event_id, &kept.producer).ok());
+    Reading {
+        kind: facts
+            .event_type
+            .clone()
+            .or_else(|| kept.reading.kind.clone()),
+        occurred_at,
+        named_payment_id: match &claim {
+            Some(_) => None,
+            None => payment.map(|facts| facts.payment_id.clone()),
+        },
+        payment_id: claim.as_ref().map(|claim| claim.payment_id().to_owned()),
+        status: claim
+            .as_ref()
+            .and_then(Claim::status)
+            .map(|status| status.as_str().to_owned()),
+        amount_minor: claim.as_ref().and_then(Claim::amount_minor),
+        amount_refunded_minor: claim.as_ref().and_then(Claim::amount_refunded_minor),
+        currency: claim
+            .as_ref()
+            .and_then(Claim::currency)
+            .map(|currency| currency.code().to_owned()),
+    }
+}
