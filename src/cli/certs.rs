@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::output::{self, Outcome, complain, json_line, say};
+use super::lists::with_views;
+use super::output::{self, Outcome, Table, complain, json_line, say};
+use super::unusable;
 use crate::ca::{CaFault, Order, PrivateCa, ServerName};
 use crate::config::{Config, ConfigFile, Environment};
+use crate::server::certificates;
 use crate::x509::{
     CertificateReport, CertificateRole, DistinguishedName, Leaf, SigningRequest,
     decode_certificates, decode_signing_request,
@@ -68,6 +71,12 @@ enum CertsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Every certificate that matters here: ours, the anchors, the CRLs, each client's, and which secrets are in use
+    List {
+        /// Print JSON Lines
+        #[arg(long)]
+        json: bool,
+    },
     /// Add a certificate to the CA's revocation list, DIR/ca.crl
     Revoke {
         /// The directory of the CA
@@ -90,6 +99,9 @@ impl From<CaFault> for Failed {
 impl Certs {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
         let now = Timestamp::now();
+        if let CertsCommand::List { json } = self.command {
+            return list(json, place, environment, now);
+        }
         let done = match self.command {
             CertsCommand::Init { out, subject, days } => init(&out, &subject, days, now),
             CertsCommand::Issue {
@@ -109,6 +121,7 @@ impl Certs {
                 now,
             ),
             CertsCommand::Inspect { file, json } => inspect(&file, json, place, environment, now),
+            CertsCommand::List { .. } => Ok(()),
             CertsCommand::Revoke { ca, file } => revoke(&ca, file.as_deref(), now),
         };
         match done {
@@ -119,6 +132,51 @@ impl Certs {
             }
         }
     }
+}
+
+fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestamp) -> Outcome {
+    let config = match Config::load(place, environment, now) {
+        Ok(config) => config,
+        Err(faults) => return unusable(&faults),
+    };
+    with_views(place, environment, async |views| {
+        let listed = match certificates(&config.snapshot, views, now).await {
+            Ok(listed) => listed,
+            Err(failure) => return Ok(output::failed(&failure)),
+        };
+        let mut table = Table::new([
+            "ROLE",
+            "WHOSE",
+            "SERIAL",
+            "PRODUCER",
+            "ENDS",
+            "LAST SEEN",
+            "NOTE",
+        ]);
+        for certificate in &listed {
+            if json {
+                json_line(certificate);
+                continue;
+            }
+            let text = |key: &str| certificate.get(key).and_then(|value| value.as_str());
+            let or = |key: &str| text(key).unwrap_or("-").to_owned();
+            let whose = text("subject").or(text("secret")).or(text("issuer"));
+            let producer = text("producer").map(|name| format!("{name} of {}", or("tenant_id")));
+            table.row([
+                or("role"),
+                whose.unwrap_or("-").to_owned(),
+                or("serial"),
+                producer.unwrap_or_else(|| "-".to_owned()),
+                or("not_after"),
+                or("last_seen"),
+                or("note"),
+            ]);
+        }
+        if !json {
+            table.print();
+        }
+        Ok(Outcome::Done)
+    })
 }
 
 fn init(out: &Path, subject: &str, days: u32, now: Timestamp) -> Result<(), Failed> {

@@ -137,7 +137,7 @@ impl Refusals {
     }
 }
 
-fn with_views(
+pub(super) fn with_views(
     place: &ConfigFile,
     environment: &Environment,
     command: impl AsyncFnOnce(&Views) -> Result<Outcome, ReadFailure>,

@@ -21,6 +21,7 @@ mod sender;
 mod serve;
 mod tamper;
 mod toml_text;
+mod why;
 mod wire;
 
 use std::path::PathBuf;
@@ -75,6 +76,8 @@ enum Command {
     Cutoff(cutoff::Cutoff),
     /// What was turned away
     Refusals(lists::Refusals),
+    /// What is known of one sender, and why it is refused, in prose
+    Why(why::Why),
     /// Bring the store's schema up to date, and nothing else
     Migrate,
     /// Ask a running receiver on this machine whether it is well (for a container's health check)
@@ -127,6 +130,7 @@ pub fn run() -> ExitCode {
         Command::Payments(command) => command.run(&place, &environment),
         Command::Cutoff(command) => command.run(&place, &environment),
         Command::Refusals(command) => command.run(&place, &environment),
+        Command::Why(command) => command.run(&place, &environment),
         Command::Migrate => serve::migrate(&place, &environment),
         Command::Health(command) => command.run(&place, &environment),
     }

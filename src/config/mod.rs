@@ -79,6 +79,9 @@ impl ConfigFile {
     }
 }
 
+/// Every producer by its tenant and its name.
+pub type ProducerNames = Vec<(TenantId, Box<str>)>;
+
 /// A configuration without a fault, in the types of the rooms.
 #[derive(Debug)]
 pub struct Config {
@@ -138,7 +141,7 @@ impl Config {
     pub fn load_cut_offs(
         file: &ConfigFile,
         environment: &Environment,
-    ) -> Result<(CutOffs, Vec<(TenantId, Box<str>)>), Vec<Fault>> {
+    ) -> Result<(CutOffs, ProducerNames), Vec<Fault>> {
         let (mut context, shape) = open(file, environment)?;
         let path = context.resolve(&shape.server.cutoffs);
         let known = shape.tenants.iter().flat_map(|tenant| {

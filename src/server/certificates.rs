@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::admin::Unreadable;
 use crate::config::Snapshot;
-use crate::store::{LeafSeen, Store};
+use crate::store::{LeafSeen, SecretSeen, Store, Views};
 use crate::telemetry::Meters;
+use crate::tls::TrustWarning;
 use crate::x509::Leaf;
 
 /// Days before an end at which it is said once more.
@@ -18,9 +19,17 @@ const DAY_SECONDS: i64 = 86_400;
 /// How often ends are looked at.
 const LOOK_SECONDS: i64 = 60;
 
-/// The server's leaf, the anchors, and every client leaf that was seen.
-pub(super) async fn list(snapshot: &Snapshot, store: &Store) -> Result<Vec<Value>, Unreadable> {
-    let seen = store.views().leaves_seen().await.map_err(|failure| {
+/// How long something must have been idle, while its successor was in use, to be called safe to retire.
+const IDLE_DAYS: i64 = 7;
+
+/// The server's leaf, the anchors and intermediates, the CRLs, every client leaf that was seen, and every secret that verified a
+/// delivery; each with what is to be known of it.
+pub async fn certificates(
+    snapshot: &Snapshot,
+    views: &Views,
+    now: Timestamp,
+) -> Result<Vec<Value>, Unreadable> {
+    let unreadable = |failure: crate::store::ReadFailure| {
         let cause = failure
             .source()
             .map(|cause| format!(": {cause}"))
@@ -28,24 +37,103 @@ pub(super) async fn list(snapshot: &Snapshot, store: &Store) -> Result<Vec<Value
         Unreadable {
             detail: format!("{failure}{cause}"),
         }
-    })?;
-    let mut all = vec![ours("server", snapshot.tls().identity.leaf(), None)];
-    for anchor in snapshot.trust().anchors() {
+    };
+    let seen = views.leaves_seen().await.map_err(unreadable)?;
+    let secrets = views.secrets_seen().await.map_err(unreadable)?;
+    let mut all = vec![ours("server", snapshot.tls().identity.leaf(), None, None)];
+    let used = |anchor: &Leaf| {
         let sha256 = anchor.sha256().to_string();
-        let used = seen
+        let under = seen
             .iter()
-            .filter(|leaf| leaf.anchor_sha256.as_deref() == Some(&sha256));
-        all.push(ours(
-            "trust_anchor",
-            anchor,
-            used.map(|leaf| leaf.last_seen.0).max(),
+            .filter(move |leaf| leaf.anchor_sha256.as_deref() == Some(&sha256));
+        under.map(|leaf| leaf.last_seen.0).max()
+    };
+    for anchor in snapshot.trust().anchors() {
+        let others = snapshot
+            .trust()
+            .anchors()
+            .iter()
+            .filter(|other| other.sha256() != anchor.sha256());
+        let successor = others.filter_map(used).max();
+        let note = retirement(used(anchor), successor, now);
+        all.push(ours("trust_anchor", anchor, used(anchor), note));
+    }
+    for intermediate in snapshot.trust().intermediates() {
+        all.push(ours("intermediate", intermediate, None, None));
+    }
+    for crl in snapshot.trust().crls() {
+        all.push(json!({
+            "role": "crl",
+            "subject": null,
+            "issuer": crl.issuer().to_string(),
+            "serial": null,
+            "sha256": null,
+            "spki_sha256": null,
+            "not_before": format!("{:.3}", crl.this_update()),
+            "not_after": crl.next_update().map(|end| format!("{end:.3}")),
+            "producer": null,
+            "tenant_id": null,
+            "last_seen": null,
+        }));
+    }
+    for leaf in &seen {
+        let newer = seen.iter().filter(|other| {
+            (&other.tenant_id, &other.producer) == (&leaf.tenant_id, &leaf.producer)
+                && other.sha256 != leaf.sha256
+        });
+        let successor = newer.map(|other| other.last_seen.0).max();
+        all.push(client(
+            leaf,
+            retirement(Some(leaf.last_seen.0), successor, now),
         ));
     }
-    all.extend(seen.iter().map(client));
+    for secret in &secrets {
+        let others = secrets.iter().filter(|other| {
+            (&other.tenant_id, &other.producer) == (&secret.tenant_id, &secret.producer)
+                && other.secret != secret.secret
+        });
+        let successor = others.map(|other| other.last_used.0).max();
+        all.push(of_secret(
+            secret,
+            retirement(Some(secret.last_used.0), successor, now),
+        ));
+    }
     Ok(all)
 }
 
-fn ours(role: &str, leaf: &Leaf, last_seen: Option<Timestamp>) -> Value {
+/// What is to be said of something that was last used then, while another in its place was last used at `successor`.
+fn retirement(
+    last: Option<Timestamp>,
+    successor: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<String> {
+    let Some(last) = last else {
+        return Some("no delivery has used it yet".to_owned());
+    };
+    let days = (now.as_second() - last.as_second()).div_euclid(DAY_SECONDS);
+    (days >= IDLE_DAYS && successor.is_some_and(|successor| successor > last))
+        .then(|| format!("safe to retire: last used {days} days ago"))
+}
+
+fn of_secret(secret: &SecretSeen, note: Option<String>) -> Value {
+    json!({
+        "role": "secret",
+        "subject": null,
+        "issuer": null,
+        "serial": null,
+        "sha256": null,
+        "spki_sha256": null,
+        "not_before": null,
+        "not_after": null,
+        "producer": secret.producer,
+        "tenant_id": secret.tenant_id,
+        "last_seen": secret.last_used,
+        "secret": secret.secret,
+        "note": note,
+    })
+}
+
+fn ours(role: &str, leaf: &Leaf, last_seen: Option<Timestamp>, note: Option<String>) -> Value {
     json!({
         "role": role,
         "subject": leaf.subject().to_string(),
@@ -58,10 +146,11 @@ fn ours(role: &str, leaf: &Leaf, last_seen: Option<Timestamp>) -> Value {
         "producer": null,
         "tenant_id": null,
         "last_seen": last_seen.map(|time| format!("{time:.3}")),
+        "note": note,
     })
 }
 
-fn client(leaf: &LeafSeen) -> Value {
+fn client(leaf: &LeafSeen, note: Option<String>) -> Value {
     json!({
         "role": "client",
         "subject": leaf.subject,
@@ -76,6 +165,7 @@ fn client(leaf: &LeafSeen) -> Value {
         "last_seen": leaf.last_seen,
         "anchor_subject": leaf.anchor_subject,
         "anchor_sha256": leaf.anchor_sha256,
+        "note": note,
     })
 }
 
@@ -84,6 +174,7 @@ fn client(leaf: &LeafSeen) -> Value {
 pub(super) struct Warnings {
     looked: i64,
     said: HashMap<String, i64>,
+    told: Vec<TrustWarning>,
 }
 
 impl Warnings {
@@ -99,6 +190,12 @@ impl Warnings {
             return;
         }
         self.looked = now.as_second();
+        // What is wrong with the trust itself is told when it begins, and again when it changes.
+        let warnings = snapshot.trust().warnings(now);
+        for warning in warnings.iter().filter(|one| !self.told.contains(one)) {
+            tracing::error!("{warning}");
+        }
+        self.told = warnings;
         self.one(meters, "server", snapshot.tls().identity.leaf(), now);
         for anchor in snapshot.trust().anchors() {
             self.one(meters, "trust_anchor", anchor, now);

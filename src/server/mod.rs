@@ -16,4 +16,5 @@ mod receiver;
 mod record;
 mod routes;
 
+pub use certificates::certificates;
 pub use life_cycle::{Announced, ServeFailure, Start, serve, serve_into};

@@ -171,6 +171,9 @@ impl Operator for Desk {
     fn certificates(
         &self,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>> {
-        Box::pin(async move { certificates::list(&self.live.load().snapshot, &self.store).await })
+        Box::pin(async move {
+            let snapshot = Arc::clone(&self.live.load().snapshot);
+            certificates::certificates(&snapshot, self.store.views(), Timestamp::now()).await
+        })
     }
 }

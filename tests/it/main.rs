@@ -42,6 +42,7 @@ mod explaining;
 mod handshakes;
 mod life_cycle;
 mod replay;
+mod radar;
 mod rotation;
 mod sending;
 
