@@ -41,8 +41,8 @@ mod deliveries;
 mod explaining;
 mod handshakes;
 mod life_cycle;
-mod replay;
 mod radar;
+mod replay;
 mod rotation;
 mod sending;
 
