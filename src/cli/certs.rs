@@ -268,7 +268,7 @@ fn inspect(
                 }
                 Err(faults) => {
                     let first = faults.first().map(ToString::to_string).unwrap_or_default();
-                    mapping = format!("to nobody: the configuration can not be used ({first})");
+                    mapping = format!("nobody: the configuration can not be used ({first})");
                 }
             }
         }
@@ -293,7 +293,7 @@ fn explain_mapping(config: &Config, leaf: &Leaf, now: Timestamp) -> String {
             .map(|producer| producer.subject.to_string())
             .collect();
         return format!(
-            "to nobody: no producer has this subject (configured: {})",
+            "nobody: no producer has this subject (configured: {})",
             known.join(" | ")
         );
     }

@@ -105,29 +105,38 @@ impl Check {
         }
         let warnings = findings.len() - faults;
         say(&format!(
-            "{}: {faults} faults, {warnings} warnings",
-            place.path().display()
+            "{}: {}, {}",
+            place.path().display(),
+            counted(faults, "fault"),
+            counted(warnings, "warning")
         ));
     }
 }
 
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// Whether the store can be read. One that is not there yet will be made, if its directory is there.
 fn look_into(url: &Url) -> Result<(), String> {
+    if let Url::Sqlite(path) = url
+        && !path.exists()
+    {
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        return match directory {
+            Some(directory) if !directory.is_dir() => Err(format!(
+                "the directory {} does not exist; make it: mkdir -p {}",
+                directory.display(),
+                directory.display()
+            )),
+            Some(_) | None => Ok(()),
+        };
+    }
     let views = match Views::open(url) {
         Ok(views) => views,
-        Err(StoreFault::NoStore { path }) => {
-            let directory = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            return match directory {
-                Some(directory) if !directory.is_dir() => Err(format!(
-                    "the directory {} does not exist; make it: mkdir -p {}",
-                    directory.display(),
-                    directory.display()
-                )),
-                Some(_) | None => Ok(()),
-            };
-        }
         Err(fault) => return Err(output::chain(&fault)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -28,8 +28,10 @@ pub(super) struct Dev {}
 /// Why the first run could not make something.
 #[derive(Debug, thiserror::Error)]
 enum DevFailure {
-    #[error("{}", .0.mend())]
-    Ca(#[from] CaFault),
+    #[error("{}", told(.0))]
+    Ca(CaFault),
+    #[error("{} is missing beside {}; put it back, or move the other away to have both made anew", missing.display(), there.display())]
+    Half { missing: PathBuf, there: PathBuf },
     #[error("a built-in name can not be read")]
     Name(#[from] NameFault),
     #[error("{} can not be written", path.display())]
@@ -37,6 +39,42 @@ enum DevFailure {
         path: PathBuf,
         source: std::io::Error,
     },
+}
+
+impl From<CaFault> for DevFailure {
+    fn from(fault: CaFault) -> Self {
+        Self::Ca(fault)
+    }
+}
+
+fn told(fault: &CaFault) -> String {
+    format!("{}; {}", output::chain(fault), fault.mend())
+}
+
+/// A certificate without its key, or a key without its certificate, is somebody's mistake that is not ours to mend.
+fn must_be_whole(certs: &Path, names: &[&str]) -> Result<(), DevFailure> {
+    for name in names {
+        let (certificate, key) = (
+            certs.join(format!("{name}.crt")),
+            certs.join(format!("{name}.key")),
+        );
+        match (certificate.exists(), key.exists()) {
+            (true, false) => {
+                return Err(DevFailure::Half {
+                    missing: key,
+                    there: certificate,
+                });
+            }
+            (false, true) => {
+                return Err(DevFailure::Half {
+                    missing: certificate,
+                    there: key,
+                });
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+    Ok(())
 }
 
 impl Dev {
@@ -86,6 +124,7 @@ fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevF
         move |source| DevFailure::Write { path, source }
     };
 
+    must_be_whole(&certs, &["server", "producer"])?;
     let ca = if file("ca.crt").exists() || file("ca.key").exists() {
         // Somebody's own CA: its key is only needed if something is to be issued.
         None

@@ -38,7 +38,8 @@ impl Health {
             Err(error) => return failed(&error),
         };
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        match runtime.block_on(tokio::time::timeout(WAIT, ask(reachable(listen), path))) {
+        let asked = async { tokio::time::timeout(WAIT, ask(reachable(listen), path)).await };
+        match runtime.block_on(asked) {
             Ok(Ok((status, body))) => {
                 say(body.trim());
                 if status.is_success() {

@@ -216,7 +216,8 @@ fn show<T: Serialize>(found: &[T], json: bool, id: &str, what: &str) -> Outcome 
         ));
         return Outcome::Failed;
     }
-    for object in found {
+    // Accepted before conflicts: the first is what the id stands for.
+    if let Some(object) = found.first() {
         if json {
             json_line(object);
         } else {

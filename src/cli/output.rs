@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::config::Environment;
+use crate::refusals;
 use crate::telemetry::{self, LogFormat};
 
 /// How a command ended.
@@ -115,15 +116,10 @@ impl Table {
 
 /// A text from the wire as a terminal may show it: control characters escaped.
 pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
+    text.lines()
+        .map(|line| refusals::printable(line))
+        .collect::<Vec<_>>()
+        .join("\\n")
 }
 
 /// Parses `--since`: RFC 3339, or an age (`90s`, `15m`, `24h`, `7d`).

@@ -143,6 +143,28 @@ impl Answer {
         .and_close_if_unframed()
     }
 
+    pub(super) fn no_single_host() -> Self {
+        let detail = "send exactly one Host header";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "host-malformed",
+            "The request names no host, or several",
+            detail,
+        )
+        .and_close()
+    }
+
+    pub(super) fn unknown_transfer_coding() -> Self {
+        let detail = "send the body with Content-Length, or with Transfer-Encoding: chunked alone";
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "transfer-coding-unknown",
+            "The transfer coding is not known here",
+            detail,
+        )
+        .and_close()
+    }
+
     pub(super) fn malformed_payload() -> Self {
         let detail =
             "the signature holds, and the body was kept apart, but it is not a JSON object";

@@ -134,6 +134,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         Arc::clone(&live),
         acceptor.clone(),
         Arc::clone(&store),
+        Arc::clone(&recorder),
     ));
 
     let (stopping, stopped) = watch::channel(());

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::certificates;
 use super::receiver::{Current, LiveCurrent};
+use super::record::Recorder;
 use crate::admin::{Operator, Readiness, Unreadable};
 use crate::config::{Config, Fault, Reloader, Watch};
 use crate::store::Store;
@@ -23,6 +24,7 @@ pub(super) struct Desk {
     acceptor: Acceptor,
     store: Arc<Store>,
     meters: Meters,
+    recorder: Arc<Recorder>,
     draining: AtomicBool,
     store_state: Mutex<Result<(), String>>,
 }
@@ -33,6 +35,7 @@ impl Desk {
         live: Arc<LiveCurrent>,
         acceptor: Acceptor,
         store: Arc<Store>,
+        recorder: Arc<Recorder>,
     ) -> Self {
         Self {
             reloader,
@@ -40,6 +43,7 @@ impl Desk {
             acceptor,
             store,
             meters: Meters::default(),
+            recorder,
             draining: AtomicBool::new(false),
             store_state: Mutex::new(Ok(())),
         }
@@ -101,6 +105,12 @@ impl Desk {
                     || failure.to_string(),
                     |cause| format!("{failure}: {cause}"),
                 )
+            });
+            let found = found.and_then(|()| {
+                if self.recorder.has_just_failed(Timestamp::now()) {
+                    return Err("deliveries could not be kept a moment ago; see the log".to_owned());
+                }
+                Ok(())
             });
             let was_well = std::mem::replace(&mut *self.store_state(), found.clone()).is_ok();
             match (&found, was_well) {

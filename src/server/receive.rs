@@ -7,7 +7,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Version};
 use http_body_util::BodyExt;
@@ -64,15 +64,20 @@ async fn deliver<I: Inbox>(
     let now = Timestamp::now();
     let current = receiver.current();
     let (head, body) = request.into_parts();
+    let snapshot = Arc::clone(&current.snapshot);
+    let limits = snapshot.limits();
 
-    let peer = still_trusted(receiver, &current, &head, now)?;
-    on_a_known_path(&current, &head)?;
-    let identified = identify(receiver, &current, &peer, &head, now)?;
+    let identified = match judge_head(receiver, &current, &head, now) {
+        Ok(identified) => identified,
+        Err(answer) => {
+            let deadline = tokio::time::Instant::now() + limits.body_timeout;
+            read_away(body, head.version, deadline).await;
+            return Err(answer);
+        }
+    };
     if head.method != Method::POST {
         return challenged(&current, &identified, &head);
     }
-    let snapshot = Arc::clone(&current.snapshot);
-    let limits = snapshot.limits();
     let body = read(body, &head, limits.body_bytes, limits.body_timeout).await?;
     let (current, identified) = as_of_now(receiver, current, identified, &head)?;
     let delivery = verify(receiver, &current, identified, &head, body, now)?;
@@ -88,6 +93,43 @@ async fn deliver<I: Inbox>(
     )
     .await?;
     acknowledge(receiver, &current, &delivery, &receipts, now)
+}
+
+/// All that can be refused before a byte of the body is read.
+fn judge_head<I>(
+    receiver: &Receiver<I>,
+    current: &Current,
+    head: &Parts,
+    now: Timestamp,
+) -> Result<Identified, Answer> {
+    let peer = still_trusted(receiver, current, head, now)?;
+    well_framed(head)?;
+    on_a_known_path(current, head)?;
+    identify(receiver, current, &peer, head, now)
+}
+
+/// What RFC 9112 demands of a request and hyper lets pass: one `Host` (§3.2), and no transfer coding but `chunked` (§6.1).
+fn well_framed(head: &Parts) -> Result<(), Answer> {
+    if head.version != Version::HTTP_11 {
+        return Ok(());
+    }
+    if head.headers.get_all(HOST).iter().count() != 1 {
+        return Err(Answer::no_single_host());
+    }
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let known = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    if known {
+        Ok(())
+    } else {
+        Err(Answer::unknown_transfer_coding())
+    }
 }
 
 /// Gate 1, again: what the handshake proved holds under today's trust.

@@ -246,6 +246,13 @@ impl<I> Receiver<I> {
 
     /// Logs a failure with its causes, as often as the log's bound allows.
     pub(super) fn log_failure(&self, failure: &InboxFailure) {
+        match failure {
+            InboxFailure::QueueFull | InboxFailure::ShuttingDown => {}
+            InboxFailure::TimedOut { .. }
+            | InboxFailure::Unavailable { .. }
+            | InboxFailure::Commit { .. }
+            | InboxFailure::Row { .. } => self.recorder.failed_at(Timestamp::now()),
+        }
         if let Some(suppressed) = self.recorder.may_log() {
             tracing::error!(
                 error = failure as &dyn Error,

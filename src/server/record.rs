@@ -1,7 +1,7 @@
 //! Where refusals go: the book, a counter, and a log line that a flood can't multiply.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -15,6 +15,8 @@ use crate::tls::{HandshakeRefusal, LimitReached, Observer, PeerCertificates};
 /// Lines that may be logged at once, and each second after.
 const LINES_AT_ONCE: u32 = 200;
 const LINES_PER_SECOND: u32 = 20;
+/// How long after a failure the receiver is not ready, seconds: a probe may still succeed where deliveries do not fit.
+const JUST_SECONDS: i64 = 5;
 
 /// Records what was turned away at gates 1 to 3.
 pub(super) struct Recorder {
@@ -23,6 +25,8 @@ pub(super) struct Recorder {
     meters: Meters,
     lines: Mutex<Allowance>,
     suppressed: AtomicU64,
+    /// The second of the last failure of ours; 0 if there was none.
+    failed: AtomicI64,
 }
 
 struct Allowance {
@@ -49,6 +53,7 @@ impl Recorder {
             meters: Meters::default(),
             lines,
             suppressed: AtomicU64::new(0),
+            failed: AtomicI64::new(0),
         }
     }
 
@@ -78,6 +83,16 @@ impl Recorder {
         );
     }
 
+    /// Notes that a delivery could not be kept, for no fault of its sender.
+    pub(super) fn failed_at(&self, now: Timestamp) {
+        self.failed.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// Whether that was a moment ago.
+    pub(super) fn has_just_failed(&self, now: Timestamp) -> bool {
+        now.as_second() - self.failed.load(Ordering::Relaxed) < JUST_SECONDS
+    }
+
     /// Whether a line may be logged now, and how many were not since the last one.
     pub(super) fn may_log(&self) -> Option<u64> {
         let now = Timestamp::now().as_second();
@@ -105,13 +120,13 @@ impl Recorder {
             tracing::warn!(
                 gate = refusal.gate.as_str(),
                 reason = refusal.reason,
-                subject = %text(&refusal.subject),
-                issuer = %text(&refusal.issuer),
-                serial = %text(&refusal.serial),
+                subject = &*text(&refusal.subject),
+                issuer = &*text(&refusal.issuer),
+                serial = &*text(&refusal.serial),
                 address = %refusal.address,
-                server_name = %text(&refusal.server_name),
+                server_name = &*text(&refusal.server_name),
                 producer = name,
-                detail = %text(&refusal.detail),
+                detail = &*text(&refusal.detail),
                 suppressed,
                 "refused"
             );

@@ -98,6 +98,12 @@ pub enum StoreFault {
         /// Its directory.
         directory: PathBuf,
     },
+    /// The file was removed or replaced while it was open.
+    #[error("{}: the store's file was removed or replaced while it was in use; put it back, and what is there is opened again", path.display())]
+    Displaced {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// There is no store to read.
     #[error("{}: there is no store yet; start the receiver, or run: countersign migrate", path.display())]
     NoStore {

@@ -75,7 +75,7 @@ pub use views::{
 /// Groups of refusals that are written down at once, at most: a flood must not become a flood of writes.
 const REFUSALS_AT_ONCE: usize = 500;
 /// How often what was gathered in memory is written down, at most.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
+const KEEP_EVERY: Duration = Duration::from_millis(200);
 /// How long the writing down waits for the writer.
 const KEEP_WAIT: Duration = Duration::from_secs(30);
 

@@ -4,6 +4,7 @@
 //! which never hold up the writer.
 
 use std::fs::OpenOptions;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
@@ -210,6 +211,8 @@ pub(super) struct Sqlite {
     path: PathBuf,
     /// `None` after a failure from which a connection cannot be trusted to recover: the next batch opens another.
     connection: Option<Connection>,
+    /// Device and number of the file that it is open on.
+    opened: Option<(u64, u64)>,
     names: Names,
     errands: Arc<Errands>,
     checkpoints: Checkpoints,
@@ -225,6 +228,7 @@ impl Sqlite {
         Ok(Self {
             path: path.into(),
             connection: Some(connection),
+            opened: identity(path),
             names: Names::default(),
             errands,
             checkpoints,
@@ -250,14 +254,39 @@ impl Sqlite {
         self.connection = None;
     }
 
+    /// Refuses to write to a file that is no longer the one at our path: what is written there would be gone with the process.
+    /// The next batch opens what is at the path then.
+    fn must_be_in_place(&mut self) -> Result<(), BatchFailure> {
+        let found = identity(&self.path);
+        if self.connection.is_none() {
+            return Ok(());
+        }
+        if found.is_some() && found == self.opened {
+            return Ok(());
+        }
+        self.connection = None;
+        self.names = Names::default();
+        tracing::error!(store = %self.path.display(), "the store's file was removed or replaced while it was in use");
+        let path = self.path.clone();
+        Err(BatchFailure::Unavailable(Arc::new(StoreFault::Displaced {
+            path,
+        })))
+    }
+
     /// Runs `work` in a transaction. Whatever fails leaves no transaction open.
     fn transact<T>(
         &mut self,
         work: impl FnOnce(&Connection, &mut Names) -> Result<T, BatchFailure>,
     ) -> Result<T, BatchFailure> {
+        self.must_be_in_place()?;
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => open(&self.path).map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))?,
+            None => {
+                let connection =
+                    open(&self.path).map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))?;
+                self.opened = identity(&self.path);
+                connection
+            }
         };
         let result = connection
             .execute_batch("BEGIN IMMEDIATE")
@@ -364,6 +393,12 @@ fn distrust(failure: &BatchFailure) -> bool {
         code,
         Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
+}
+
+/// What tells a file from another that bears its name later.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 impl Engine for Sqlite {

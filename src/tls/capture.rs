@@ -176,7 +176,9 @@ fn reason_of(error: &Error, hello: bool) -> HandshakeReason {
     match error {
         Error::NoCertificatesPresented => HandshakeReason::NoCertificate,
         Error::PeerIncompatible(
-            PeerIncompatible::SupportedVersionsExtensionRequired
+            // What a hello of TLS 1.1 or older lacks.
+            PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::SupportedVersionsExtensionRequired
             | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::ServerDoesNotSupportTls12Or13

@@ -36,8 +36,24 @@ pub(super) fn check(
                 && algorithm.public_key_alg_id().as_ref() == key.algorithm_contents
         })
         .peekable();
-    if candidates.peek().is_none() || is_weak(issuer) {
+    if is_weak(issuer) {
         return Signature::Unsupported;
+    }
+    if candidates.peek().is_none() {
+        let known_key = algorithms
+            .all
+            .iter()
+            .any(|algorithm| algorithm.public_key_alg_id().as_ref() == key.algorithm_contents);
+        let known_signature = algorithms
+            .all
+            .iter()
+            .any(|algorithm| algorithm.signature_alg_id().as_ref() == signed.algorithm_contents());
+        // A key of another kind made it: that is another CA of the same name, not a weakness.
+        return if known_key && known_signature {
+            Signature::Broken
+        } else {
+            Signature::Unsupported
+        };
     }
     let holds = candidates.any(|algorithm| {
         algorithm
