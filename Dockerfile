@@ -31,7 +31,8 @@ WORKDIR /etc/countersign
 USER nonroot
 VOLUME /var/lib/countersign
 EXPOSE 8443
-ENV COUNTERSIGN_CONFIG=/etc/countersign/countersign.toml
+ENV COUNTERSIGN_CONFIG=/etc/countersign/countersign.toml \
+    COUNTERSIGN_SERVER__CUTOFFS=/var/lib/countersign/cutoffs.toml
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/usr/local/bin/countersign", "health"]
 ENTRYPOINT ["/usr/local/bin/countersign"]
 CMD ["serve"]

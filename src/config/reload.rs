@@ -107,11 +107,14 @@ impl Reloader {
                 }
             }
         };
+        // Taking up looks at every connection: nobody who asks for the status waits for that.
+        let result = result.map(|config| {
+            *self.standing() = Arc::clone(&config.snapshot);
+            take_up(config);
+        });
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
-            Ok(config) => {
-                *self.standing() = Arc::clone(&config.snapshot);
-                take_up(config);
+            Ok(()) => {
                 *status = ReloadStatus {
                     loaded_at: now,
                     failing_since: None,

@@ -46,6 +46,7 @@ impl Directory {
                 });
             }
             same_subject.push(Arc::clone(&producer));
+            same_subject.sort_by_key(|one| one.standing == Standing::Shadow);
             directory.producers.push(producer);
         }
         if faults.is_empty() {

@@ -186,6 +186,14 @@ impl Answer {
         )
     }
 
+    pub(super) fn no_room() -> Self {
+        let detail = "too many bodies are on their way: send again";
+        Self {
+            afterwards: Afterwards::CloseIfUnframed,
+            ..Self::unavailable("overloaded", detail, 1)
+        }
+    }
+
     pub(super) fn shutting_down() -> Self {
         Self::unavailable("shutting-down", "the receiver is stopping: send again", 1).and_close()
     }

@@ -45,7 +45,7 @@ impl Desk {
             meters: Meters::default(),
             recorder,
             draining: AtomicBool::new(false),
-            store_state: Mutex::new(Ok(())),
+            store_state: Mutex::new(Err("not asked yet".to_owned())),
         }
     }
 

@@ -12,10 +12,11 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Version};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use super::answer::Answer;
-use super::receiver::{Current, Receiver};
+use super::receiver::{Current, ROOM_UNIT, Receiver};
 use crate::identity::{Identified, IdentityRefusal};
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 use crate::signature::{self, ItemVerdict, SignatureRefusal, VerifiedDelivery};
@@ -78,9 +79,23 @@ async fn deliver<I: Inbox>(
     if head.method != Method::POST {
         return challenged(&current, &identified, &head);
     }
-    let body = read(body, &head, limits.body_bytes, limits.body_timeout).await?;
+    let body = read(
+        body,
+        &head,
+        limits.body_bytes,
+        limits.body_timeout,
+        &receiver.room,
+    )
+    .await?;
     let (current, identified) = as_of_now(receiver, current, identified, &head)?;
-    let delivery = verify(receiver, &current, identified, &head, body, now)?;
+    let delivery = verify(
+        receiver,
+        &current,
+        identified,
+        &head,
+        body.bytes.clone(),
+        now,
+    )?;
     if let Some(challenge) = delivery.challenge() {
         return Ok(answer_challenge(challenge));
     }
@@ -184,7 +199,9 @@ async fn read(
     head: &Parts,
     bytes_max: usize,
     within: Duration,
-) -> Result<Bytes, Answer> {
+    room: &Arc<Semaphore>,
+) -> Result<Held, Answer> {
+    let mut held = room.clone().try_acquire_many_owned(0).ok();
     let announced = head
         .headers
         .get(CONTENT_LENGTH)
@@ -214,6 +231,13 @@ async fn read(
             read_away(body, head.version, deadline).await;
             return Err(Answer::body_too_large(bytes_max));
         }
+        // Room is taken for what came, not for what was announced: a lie must not shut others out.
+        let units = u32::try_from(data.len().div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
+        match (Arc::clone(room).try_acquire_many_owned(units), &mut held) {
+            (Ok(more), Some(held)) => held.merge(more),
+            (Ok(more), None) => held = Some(more),
+            (Err(_full), _) => return Err(Answer::no_room()),
+        }
         // Most bodies come in one piece, which is then never copied.
         match (&mut first, &mut rest) {
             (None, None) => first = Some(data),
@@ -226,7 +250,14 @@ async fn read(
             (_, Some(whole)) => whole.extend_from_slice(&data),
         }
     }
-    Ok(rest.map(BytesMut::freeze).or(first).unwrap_or_default())
+    let bytes = rest.map(BytesMut::freeze).or(first).unwrap_or_default();
+    Ok(Held { bytes, _room: held })
+}
+
+/// A body, and the room that it takes until its delivery has been answered.
+struct Held {
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Reads what is left of a body that is refused, and forgets it. Over HTTP/2 an answer before the body's end resets the stream, and

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use super::answer::Answer;
 use super::record::{Recorder, Told};
 use crate::config::{Live, Snapshot};
+use tokio::sync::Semaphore;
+
 use crate::identity::{Identified, IdentityRefusal, ProducerId, Would};
 use crate::inbox::InboxFailure;
 use crate::refusals::Gate;
@@ -67,6 +69,11 @@ impl CurrentTrust for LiveCurrent {
     }
 }
 
+/// Bytes of bodies that are held at once, from the first that arrives until the delivery is answered.
+const ROOM_BYTES: usize = 256 * 1024 * 1024;
+/// In what measure room is taken.
+pub(super) const ROOM_UNIT: usize = 1024;
+
 /// What all requests share.
 pub(super) struct Receiver<I> {
     pub(super) live: Arc<LiveCurrent>,
@@ -74,6 +81,8 @@ pub(super) struct Receiver<I> {
     pub(super) meters: Meters,
     pub(super) recorder: Arc<Recorder>,
     pub(super) seen: Arc<Seen>,
+    /// What is left for bodies on their way, in units of [`ROOM_UNIT`] bytes.
+    pub(super) room: Arc<Semaphore>,
     requests: AtomicU64,
     process: u32,
 }
@@ -99,6 +108,7 @@ impl<I> Receiver<I> {
             meters: Meters::default(),
             recorder,
             seen,
+            room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)),
             requests: AtomicU64::new(0),
             process,
         }
@@ -253,10 +263,9 @@ impl<I> Receiver<I> {
             | InboxFailure::Commit { .. }
             | InboxFailure::Row { .. } => self.recorder.failed_at(Timestamp::now()),
         }
-        if let Some(suppressed) = self.recorder.may_log() {
+        if self.recorder.may_log_failure() {
             tracing::error!(
                 error = failure as &dyn Error,
-                suppressed,
                 "a delivery could not be kept; answered 503"
             );
         }

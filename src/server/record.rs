@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -24,6 +25,8 @@ pub(super) struct Recorder {
     book: Arc<Book>,
     meters: Meters,
     lines: Mutex<Allowance>,
+    /// Our own failures have lines of their own: strangers must not silence them.
+    failure_lines: Mutex<Allowance>,
     suppressed: AtomicU64,
     /// The second of the last failure of ours; 0 if there was none.
     failed: AtomicI64,
@@ -31,7 +34,29 @@ pub(super) struct Recorder {
 
 struct Allowance {
     lines: u32,
-    since: i64,
+    since: Instant,
+}
+
+impl Allowance {
+    fn new() -> Mutex<Self> {
+        Mutex::new(Self {
+            lines: LINES_AT_ONCE,
+            since: Instant::now(),
+        })
+    }
+}
+
+fn take_line(allowance: &Mutex<Allowance>) -> bool {
+    let mut allowance = allowance.lock().unwrap_or_else(PoisonError::into_inner);
+    let seconds = u32::try_from(allowance.since.elapsed().as_secs()).unwrap_or(u32::MAX);
+    if seconds > 0 {
+        let regained = seconds.saturating_mul(LINES_PER_SECOND);
+        allowance.lines = allowance.lines.saturating_add(regained).min(LINES_AT_ONCE);
+        allowance.since = Instant::now();
+    }
+    let may = allowance.lines > 0;
+    allowance.lines = allowance.lines.saturating_sub(1);
+    may
 }
 
 /// Why something was turned away.
@@ -43,15 +68,12 @@ pub(super) struct Told {
 
 impl Recorder {
     pub(super) fn new(live: Arc<LiveCurrent>, book: Arc<Book>) -> Self {
-        let lines = Mutex::new(Allowance {
-            lines: LINES_AT_ONCE,
-            since: Timestamp::now().as_second(),
-        });
         Self {
             live,
             book,
             meters: Meters::default(),
-            lines,
+            lines: Allowance::new(),
+            failure_lines: Allowance::new(),
             suppressed: AtomicU64::new(0),
             failed: AtomicI64::new(0),
         }
@@ -93,22 +115,18 @@ impl Recorder {
         now.as_second() - self.failed.load(Ordering::Relaxed) < JUST_SECONDS
     }
 
-    /// Whether a line may be logged now, and how many were not since the last one.
-    pub(super) fn may_log(&self) -> Option<u64> {
-        let now = Timestamp::now().as_second();
-        let mut allowance = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = u32::try_from(now.saturating_sub(allowance.since)).unwrap_or(0);
-        if passed > 0 {
-            let regained = passed.saturating_mul(LINES_PER_SECOND);
-            allowance.lines = allowance.lines.saturating_add(regained).min(LINES_AT_ONCE);
-            allowance.since = now;
+    /// Whether a line about a failure of ours may be logged now.
+    pub(super) fn may_log_failure(&self) -> bool {
+        take_line(&self.failure_lines)
+    }
+
+    /// Whether a line about a refusal may be logged now, and how many were not since the last one.
+    fn may_log(&self) -> Option<u64> {
+        if take_line(&self.lines) {
+            return Some(self.suppressed.swap(0, Ordering::Relaxed));
         }
-        if allowance.lines == 0 {
-            self.suppressed.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        allowance.lines -= 1;
-        Some(self.suppressed.swap(0, Ordering::Relaxed))
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
+        None
     }
 
     fn record(&self, refusal: Refusal, producer: Option<&Producer>) {
