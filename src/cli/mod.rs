@@ -14,6 +14,7 @@ mod health;
 mod lists;
 mod output;
 mod profiles;
+mod rehearse;
 mod replay;
 mod sample;
 mod send;
@@ -68,6 +69,8 @@ enum Command {
     Explain(explain::Explain),
     /// How each provider signs, and where its events stand
     Profiles(profiles::ProfilesCommand),
+    /// Play the provider against a running receiver: what it must take, and what it must refuse
+    Rehearse(rehearse::Rehearse),
     /// What was received
     Events(lists::Events),
     /// What the payments have come to
@@ -125,6 +128,7 @@ pub fn run() -> ExitCode {
         Command::Certs(command) => command.run(&place, &environment),
         Command::Send(command) => command.run(&place, &environment),
         Command::Explain(command) => command.run(&place, &environment),
+        Command::Rehearse(command) => command.run(&place, &environment),
         Command::Profiles(command) => command.run(&place, &environment),
         Command::Events(command) => command.run(&place, &environment),
         Command::Payments(command) => command.run(&place, &environment),

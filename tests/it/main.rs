@@ -42,6 +42,7 @@ mod explaining;
 mod handshakes;
 mod life_cycle;
 mod radar;
+mod rehearsal;
 mod replay;
 mod rotation;
 mod sending;
