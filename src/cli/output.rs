@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::config::Environment;
-use crate::refusals;
+use crate::refusals::turns_or_hides;
 use crate::telemetry::{self, LogFormat};
 
 /// How a command ended.
@@ -114,12 +114,17 @@ impl Table {
     }
 }
 
-/// A text from the wire as a terminal may show it: control characters escaped.
+/// A text from the wire as a terminal may show it: control characters, and those that turn or hide text, escaped.
 pub(super) fn printable(text: &str) -> String {
-    text.lines()
-        .map(|line| refusals::printable(line))
-        .collect::<Vec<_>>()
-        .join("\\n")
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || turns_or_hides(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// Parses `--since`: RFC 3339, or an age (`90s`, `15m`, `24h`, `7d`).
