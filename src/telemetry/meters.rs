@@ -279,6 +279,9 @@ const TYPES_MAX: usize = 100;
 /// Characters of a type that its label shows, at most.
 const TYPE_CHARS_MAX: usize = 100;
 
+/// By tenant and producer.
+type ByProducer = HashMap<(String, String), Arc<UnmappedTypes>>;
+
 /// The series of one producer's unmapped types. They last as long as the process, as the series themselves do: a reload
 /// must not make room for another hundred.
 struct UnmappedTypes {
@@ -290,8 +293,7 @@ struct UnmappedTypes {
 
 impl UnmappedTypes {
     fn of(tenant: &str, producer: &str) -> Arc<Self> {
-        static ALL: LazyLock<Mutex<HashMap<(String, String), Arc<UnmappedTypes>>>> =
-            LazyLock::new(Mutex::default);
+        static ALL: LazyLock<Mutex<ByProducer>> = LazyLock::new(Mutex::default);
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         let own = all
             .entry((tenant.to_owned(), producer.to_owned()))
