@@ -61,8 +61,12 @@ CREATE TABLE countersign.events (
     body_sha256 bytea NOT NULL,
     secret text COLLATE "C",
     leaf_sha256 bytea NOT NULL,
-    -- The payment that it was applied to.
+    -- The payment that it speaks of, if the ledger took it, and what it states.
     payment_key bytea,
+    status text COLLATE "C",
+    amount_minor bigint,
+    amount_refunded_minor bigint,
+    currency text COLLATE "C",
     -- The payment that it names without having been applied to it.
     named_payment_id text COLLATE "C",
     -- The key of the event beside which it is kept, for a conflict or a quarantined event.
@@ -93,8 +97,6 @@ CREATE TABLE countersign.bodies_default PARTITION OF countersign.bodies DEFAULT;
 CREATE TABLE countersign.payments (
     tenant_id text COLLATE "C" NOT NULL,
     key bytea NOT NULL,
-    -- When its first event was received.
-    since bigint NOT NULL,
     -- When the last event that changed it was received.
     changed_at bigint NOT NULL,
     events bigint NOT NULL,
@@ -104,6 +106,8 @@ CREATE TABLE countersign.payments (
     amount_minor text COLLATE "C",
     amount_refunded_minor text COLLATE "C",
     currency text COLLATE "C",
+    -- The keys of its events, the latest received first, a thousand at most.
+    history bytea[] NOT NULL,
     -- The registers as the last batch with several of its events found them: the batch itself reads them.
     previous text[] COLLATE "C",
     PRIMARY KEY (tenant_id, key)
@@ -112,27 +116,19 @@ CREATE TABLE countersign.payments (
 CREATE INDEX payments_by_change ON countersign.payments (tenant_id, changed_at);
 
 CREATE VIEW countersign.ledger AS
-SELECT tenant_id, payment_id, events, since, changed_at, key,
+SELECT tenant_id, payment_id, events, changed_at, key,
     split_part(status, E'\x01', 3) AS status,
     split_part(amount_minor, E'\x01', 3)::bigint AS amount_minor,
     split_part(amount_refunded_minor, E'\x01', 3)::bigint AS amount_refunded_minor,
     split_part(currency, E'\x01', 3) AS currency,
-    last
+    last, history
 FROM countersign.payments;
 
--- What accepted events state of payments. Beginning with the payment's age, its key grows at the end as well.
-CREATE TABLE countersign.claims (
+-- The accepted events of which no word stood when they came: few, so that nobody else pays for knowing it.
+CREATE TABLE countersign.superseded (
     tenant_id text COLLATE "C" NOT NULL,
-    since bigint NOT NULL,
-    payment_key bytea NOT NULL,
-    event_key bytea NOT NULL,
-    -- Whether a field was its word, as it came.
-    applied boolean NOT NULL,
-    status text COLLATE "C",
-    amount_minor bigint,
-    amount_refunded_minor bigint,
-    currency text COLLATE "C",
-    PRIMARY KEY (tenant_id, since, payment_key, event_key)
+    key bytea NOT NULL,
+    PRIMARY KEY (tenant_id, key)
 );
 
 -- What was turned away. A stranger's refusal has no tenant: then tenant_id is empty.

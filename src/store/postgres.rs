@@ -15,6 +15,7 @@ use super::errands::Errands;
 use super::postgres_address::Target;
 use super::postgres_batch::{Answer, COMMIT, Folded, Prepared};
 use super::postgres_session::{Meaning, Purpose, Session, SessionFailure, meaning};
+use super::row::Row;
 use super::{postgres_errands, postgres_schema};
 use crate::identity::TenantId;
 use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome, Receipt};
@@ -70,9 +71,8 @@ struct TookTooLong(Duration);
 
 /// The database's answer does not fit the batch, which only a defect of ours brings about.
 #[derive(Debug, thiserror::Error)]
-#[error("the database answered for {answers} of {rows} rows")]
+#[error("the database did not answer for each of {rows} rows")]
 struct Unanswered {
-    answers: usize,
     rows: usize,
 }
 
@@ -183,13 +183,10 @@ impl Postgres {
             let error = match tried {
                 Ok(Ok(answers)) => {
                     self.session = Some(session);
-                    let unanswered = Unanswered {
-                        answers: answers.iter().flatten().count(),
-                        rows: folded.len(),
-                    };
-                    return folded
-                        .receipts(&answers)
-                        .ok_or_else(|| Failure::Unknown(Arc::new(unanswered)));
+                    let rows = folded.len();
+                    return answers
+                        .and_then(|answers| folded.receipts(&answers))
+                        .ok_or_else(|| Failure::Unknown(Arc::new(Unanswered { rows })));
                 }
                 Ok(Err(error)) => error,
                 Err(_elapsed) => {
@@ -276,23 +273,28 @@ impl Postgres {
     }
 }
 
-/// One attempt: the names that this database may lack, then the batch.
+/// One attempt: the names that this database may lack, then the batch. `None` is an answer that does not fit.
 async fn attempt(
     session: &Session,
     names: &mut HashSet<Name>,
     batch: &[Vec<Prepared>],
     folded: &Folded<'_>,
-) -> Result<Vec<Option<Answer>>, tokio_postgres::Error> {
+) -> Result<Option<Vec<Answer>>, tokio_postgres::Error> {
     let mut unknown = Vec::new();
+    let mut last: Option<&Row> = None;
     for event in batch.iter().flatten() {
+        let row = &event.row;
+        if last.replace(row).is_some_and(|last| same_names(last, row)) {
+            continue;
+        }
         let name = Name {
-            tenant: event.row.tenant.clone(),
-            producer: Arc::clone(&event.row.producer),
-            secret: event.row.secret.clone(),
-            leaf: event.row.leaf.sha256().0,
+            tenant: row.tenant.clone(),
+            producer: Arc::clone(&row.producer),
+            secret: row.secret.clone(),
+            leaf: row.leaf.sha256().0,
         };
         if !names.contains(&name) && !unknown.iter().any(|(known, _)| *known == name) {
-            unknown.push((name, &event.row));
+            unknown.push((name, row));
         }
     }
     if !unknown.is_empty() {
@@ -308,20 +310,29 @@ async fn attempt(
         .client
         .query_typed(COMMIT, &columns.parameters())
         .await?;
-    let mut answers = vec![None; folded.len()];
-    for row in rows {
-        let ordinal = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
-        if let Some(answer) = ordinal
-            .checked_sub(1)
-            .and_then(|index| answers.get_mut(index))
-        {
-            *answer = Some(Answer {
-                new: row.try_get(1)?,
-                conflicts: row.try_get(2)?,
-            });
-        }
-    }
-    Ok(answers)
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let known: Option<Vec<i64>> = row.try_get(1)?;
+    let conflicting: Option<Vec<i64>> = row.try_get(2)?;
+    Ok(folded.answers(
+        row.try_get(0)?,
+        &known.unwrap_or_default(),
+        &conflicting.unwrap_or_default(),
+    ))
+}
+
+/// Most events of a batch come from few producers, which the configuration has once.
+fn same_names(a: &Row, b: &Row) -> bool {
+    let secret = match (&a.secret, &b.secret) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    secret
+        && Arc::ptr_eq(&a.producer, &b.producer)
+        && a.tenant == b.tenant
+        && a.leaf.sha256() == b.leaf.sha256()
 }
 
 /// Whether another session, perhaps on another host, may do what this one was refused: the server goes down, or was made a

@@ -9,12 +9,13 @@ use super::postgres_text::{hold, recency};
 use super::row::{Row, Verdict};
 use crate::inbox::{Event, Receipt, Standing};
 
-/// Writes the batch; its answer has one row for each row of the batch. What is acknowledged must be on disk, whatever the
-/// server's or the role's default is, and a stronger one stays.
-pub(super) const COMMIT: &str = "SELECT i, new, conflicts, set_config('synchronous_commit',
-    CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
-    FROM countersign.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-        $22, $23, $24)";
+/// Writes the batch. What is acknowledged must be on disk, whatever the server's or the role's default is, and a stronger
+/// one stays.
+pub(super) const COMMIT: &str =
+    "SELECT answered, known, conflicting, set_config('synchronous_commit',
+        CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
+    FROM countersign.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21, $22, $23, $24)";
 
 /// An event made ready for PostgreSQL.
 #[derive(Debug)]
@@ -176,38 +177,48 @@ impl<'a> Folded<'a> {
     }
 
     /// Each delivery's receipts, once the answers are there, in the order of the groups.
-    pub(super) fn receipts(&self, answers: &[Option<Answer>]) -> Option<Vec<Vec<Receipt>>> {
+    pub(super) fn receipts(&self, answers: &[Answer]) -> Option<Vec<Vec<Receipt>>> {
         let receipt = |place: &Place| {
-            let answer = (*answers.get(place.group)?)?;
+            let answer = answers.get(place.group)?;
             let event = self.groups.get(place.group)?.event;
-            Some(match (event.row.standing, place.coming, answer) {
-                (Standing::Quarantined, Coming::First | Coming::Again, _) => Receipt::Quarantined,
-                (Standing::Readable, Coming::Again, _)
-                | (Standing::Readable, Coming::First, Answer { new: false, .. }) => {
-                    Receipt::Duplicate
-                }
-                (
-                    Standing::Readable,
-                    Coming::First,
-                    Answer {
-                        new: true,
-                        conflicts: false,
-                    },
-                ) => Receipt::Accepted,
-                (
-                    Standing::Readable,
-                    Coming::First,
-                    Answer {
-                        new: true,
-                        conflicts: true,
-                    },
-                ) => Receipt::Conflict,
+            Some(match (event.row.standing, place.coming) {
+                (Standing::Quarantined, Coming::First | Coming::Again) => Receipt::Quarantined,
+                (Standing::Readable, Coming::Again) => Receipt::Duplicate,
+                (Standing::Readable, Coming::First) if !answer.new => Receipt::Duplicate,
+                (Standing::Readable, Coming::First) if answer.conflicts => Receipt::Conflict,
+                (Standing::Readable, Coming::First) => Receipt::Accepted,
             })
         };
         self.deliveries
             .iter()
             .map(|places| places.iter().map(receipt).collect())
             .collect()
+    }
+
+    /// The answers in the order of the groups, from the places of those that are not plainly new. `None` where the database
+    /// answered for another number of groups.
+    pub(super) fn answers(
+        &self,
+        answered: i64,
+        known: &[i64],
+        conflicting: &[i64],
+    ) -> Option<Vec<Answer>> {
+        if usize::try_from(answered) != Ok(self.groups.len()) {
+            return None;
+        }
+        let plain = Answer {
+            new: true,
+            conflicts: false,
+        };
+        let mut answers = vec![plain; self.groups.len()];
+        let index = |ordinal: i64| usize::try_from(ordinal).ok()?.checked_sub(1);
+        for &ordinal in known {
+            answers.get_mut(index(ordinal)?)?.new = false;
+        }
+        for &ordinal in conflicting {
+            answers.get_mut(index(ordinal)?)?.conflicts = true;
+        }
+        Some(answers)
     }
 
     /// The arguments of [`COMMIT`].

@@ -20,8 +20,6 @@ use crate::inbox::IdempotencyKey;
 use crate::payments::Effect;
 use crate::refusals::{Book, ClaimedProducer, Group};
 
-/// Events of one payment's history, at most: the latest.
-const HISTORY_MAX: i64 = 1000;
 /// Certificates or secrets in one answer, at most.
 const SEEN_MAX: i64 = 10_000;
 /// Events kept beside one id, at most.
@@ -29,13 +27,12 @@ const ASIDE_MAX: i64 = 100;
 
 /// An event's columns, `e` being its row.
 const EVENT: &str = "e.tenant_id, e.producer, e.event_id, e.kind, coalesce(p.payment_id, e.named_payment_id), e.verdict,
-    c.applied, e.duplicates, e.occurred_at, e.received_at, e.body_sha256, e.secret, l.subject, l.serial, e.leaf_sha256, e.key";
+    s.key IS NOT NULL, e.duplicates, e.occurred_at, e.received_at, e.body_sha256, e.secret, l.subject, l.serial, e.leaf_sha256, e.key, e.payment_key IS NOT NULL";
 
 const EVENT_PARTS: &str = "LEFT JOIN countersign.leaves l
         ON l.tenant_id = e.tenant_id AND l.producer = e.producer AND l.sha256 = e.leaf_sha256
     LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
-    LEFT JOIN countersign.claims c
-        ON c.tenant_id = e.tenant_id AND c.since = p.since AND c.payment_key = e.payment_key AND c.event_key = e.key";
+    LEFT JOIN countersign.superseded s ON s.tenant_id = e.tenant_id AND s.key = e.key";
 
 const PAYMENT: &str = "p.tenant_id, p.payment_id, p.status, p.amount_minor, p.amount_refunded_minor, p.currency, p.last, p.events,
     p.changed_at, p.key";
@@ -221,15 +218,14 @@ pub(super) async fn payments_by_id(
         .map(|tenant| payment_key(tenant, payment_id).to_vec())
         .collect();
     let sql = format!(
-        "SELECT {PAYMENT}, p.since FROM unnest($1::text[], $2::bytea[]) AS m (tenant_id, key)
+        "SELECT {PAYMENT}, p.history FROM unnest($1::text[], $2::bytea[]) AS m (tenant_id, key)
          JOIN countersign.ledger p ON p.tenant_id = m.tenant_id AND p.key = m.key ORDER BY p.tenant_id"
     );
     let meant: [(&(dyn ToSql + Sync), Type); 2] =
         [(&tenants, Type::TEXT_ARRAY), (&keys, Type::BYTEA_ARRAY)];
     let mut found = Vec::new();
     for row in client.query_typed(&sql, &meant).await? {
-        let (tenant, since, key) = (row.try_get(0)?, row.try_get(10)?, row.try_get(9)?);
-        let history = history(client, tenant, since, key).await?;
+        let history = history(client, row.try_get(0)?, row.try_get(10)?).await?;
         found.push(PaymentDetail {
             payment: payment_view(&row)?,
             history,
@@ -241,17 +237,16 @@ pub(super) async fn payments_by_id(
 async fn history(
     client: &Client,
     tenant: &str,
-    since: i64,
-    key: &[u8],
+    keys: Vec<&[u8]>,
 ) -> Result<Vec<HistoryView>, Error> {
     let rows = client
         .query_typed(
-            "SELECT e.event_id, e.producer, e.kind, c.applied, c.status, c.amount_minor, c.amount_refunded_minor, c.currency,
-                 e.occurred_at, e.received_at
-             FROM countersign.claims c JOIN countersign.events e ON e.tenant_id = c.tenant_id AND e.key = c.event_key
-             WHERE c.tenant_id = $1 AND c.since = $2 AND c.payment_key = $3
-             ORDER BY coalesce(e.occurred_at, e.received_at) DESC, e.received_at DESC, e.key DESC LIMIT $4",
-            &[(&tenant, Type::TEXT), (&since, Type::INT8), (&key, Type::BYTEA), (&HISTORY_MAX, Type::INT8)],
+            "SELECT e.event_id, e.producer, e.kind, s.key IS NOT NULL, e.status, e.amount_minor, e.amount_refunded_minor,
+                 e.currency, e.occurred_at, e.received_at
+             FROM unnest($2::bytea[]) AS m (key) JOIN countersign.events e ON e.tenant_id = $1 AND e.key = m.key
+             LEFT JOIN countersign.superseded s ON s.tenant_id = e.tenant_id AND s.key = e.key
+             ORDER BY coalesce(e.occurred_at, e.received_at) DESC, e.received_at DESC, e.key DESC",
+            &[(&tenant, Type::TEXT), (&keys, Type::BYTEA_ARRAY)],
         )
         .await?;
     let view = |row: &Row| {
@@ -259,7 +254,7 @@ async fn history(
             event_id: text(row, 0)?,
             producer: text(row, 1)?,
             kind: optional_text(row, 2)?,
-            effect: Some(effect(row.try_get(3)?)),
+            effect: Some(effect(Claimed::Something, row.try_get(3)?)),
             status: row.try_get(4)?,
             amount_minor: row.try_get(5)?,
             amount_refunded_minor: row.try_get(6)?,
@@ -271,18 +266,30 @@ async fn history(
     rows.iter().map(view).collect()
 }
 
-/// What an accepted event did; one that claims nothing is unmapped.
-fn effect(applied: Option<bool>) -> &'static str {
-    match applied {
-        Some(true) => Effect::Applied.as_str(),
-        Some(false) => Effect::Superseded.as_str(),
-        None => Effect::Unmapped.as_str(),
-    }
+/// What an event says of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claimed {
+    Something,
+    Nothing,
+}
+
+fn effect(claimed: Claimed, superseded: bool) -> &'static str {
+    let effect = match (claimed, superseded) {
+        (Claimed::Something, false) => Effect::Applied,
+        (Claimed::Something, true) => Effect::Superseded,
+        (Claimed::Nothing, _) => Effect::Unmapped,
+    };
+    effect.as_str()
 }
 
 fn event_view(row: &Row) -> Result<EventView, Error> {
     let verdict = Verdict::name(i64::from(row.try_get::<_, i16>(5)?));
-    let applied = row.try_get(6)?;
+    let superseded = row.try_get(6)?;
+    let claimed = if row.try_get(16)? {
+        Claimed::Something
+    } else {
+        Claimed::Nothing
+    };
     Ok(EventView {
         tenant_id: text(row, 0)?,
         producer: text(row, 1)?,
@@ -290,7 +297,8 @@ fn event_view(row: &Row) -> Result<EventView, Error> {
         kind: optional_text(row, 3)?,
         payment_id: optional_text(row, 4)?,
         verdict,
-        effect: (verdict != Verdict::name(Verdict::Conflict.number())).then(|| effect(applied)),
+        effect: (verdict != Verdict::name(Verdict::Conflict.number()))
+            .then(|| effect(claimed, superseded)),
         duplicates: count(row.try_get(7)?),
         occurred_at: row.try_get::<_, Option<i64>>(8)?.map(millis),
         received_at: millis(row.try_get(9)?),
@@ -307,7 +315,7 @@ fn event_view(row: &Row) -> Result<EventView, Error> {
 fn event_detail(row: &Row) -> Result<EventDetail, Error> {
     let event = event_view(row)?;
     let mut headers = BTreeMap::new();
-    if let Some(pairs) = row.try_get::<_, Option<&str>>(16)? {
+    if let Some(pairs) = row.try_get::<_, Option<&str>>(17)? {
         for (name, value) in
             serde_json::from_str::<Vec<(String, String)>>(pairs).unwrap_or_default()
         {
@@ -322,7 +330,7 @@ fn event_detail(row: &Row) -> Result<EventDetail, Error> {
     }
     let (mut body, mut body_base64) = (None, None);
     match row
-        .try_get::<_, Option<Vec<u8>>>(17)?
+        .try_get::<_, Option<Vec<u8>>>(18)?
         .map(String::from_utf8)
     {
         None => {}

@@ -544,3 +544,34 @@ async fn a_pooler_may_give_each_transaction_another_session() {
         .items;
     assert_eq!(kept.iter().map(|event| event.duplicates).sum::<u64>(), 200);
 }
+
+#[tokio::test]
+async fn a_row_that_is_refused_never_fails_its_neighbours() {
+    let Some(text) = server::fresh_database() else {
+        return;
+    };
+    let store = Arc::new(open(&url(&text)).await);
+    let mut chance = Chance(7);
+    // Longer than an index entry can be, and not to be compressed.
+    let name: String = (0..20_000)
+        .map(|_| char::from(b'a' + chance.below(26) as u8))
+        .collect();
+    let mut senders = JoinSet::new();
+    for number in 0..40 {
+        let store = Arc::clone(&store);
+        let producer = if number == 17 { &*name } else { "p" };
+        let event = of_tenant(event(&format!("evt_{number}")), "tenant-42", producer);
+        senders.spawn(async move { store.accept(vec![event]).await });
+    }
+    let outcomes = senders.join_all().await;
+    let refused: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.as_ref().err())
+        .collect();
+    assert!(
+        matches!(refused[..], [InboxFailure::Row { .. }]),
+        "{refused:?}"
+    );
+    let kept = store.views().events(Filter::default()).await.unwrap();
+    assert_eq!(kept.items.len(), 39);
+}
