@@ -5,6 +5,9 @@
 //! figures say little; ratios and the server's CPU seconds per 1,000 requests say more.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
     clippy::indexing_slicing,
     clippy::print_stdout,
     missing_docs,

@@ -7,6 +7,7 @@ use super::unusable;
 use crate::config::{Config, ConfigFile, Environment};
 use crate::server::{self, Announced, ServeFailure, Start};
 use crate::store::Store;
+use crate::tls;
 
 /// Serves by the configuration until it is told to stop.
 pub(super) fn run(place: &ConfigFile, environment: &Environment) -> Outcome {
@@ -24,6 +25,11 @@ pub(super) fn serve(
     environment: &Environment,
     more: impl FnOnce(Announced),
 ) -> Outcome {
+    // Before any thread starts: taking them changes the process's environment.
+    let inherited = match tls::inherited() {
+        Ok(inherited) => inherited,
+        Err(error) => return failed(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -35,6 +41,7 @@ pub(super) fn serve(
         config,
         file: place.clone(),
         environment: environment.clone(),
+        inherited,
     };
     let served = runtime.block_on(server::serve(start, |announced| {
         say(&format!(

@@ -1,7 +1,7 @@
 //! Start, reload, stop.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::record::Recorder;
 use super::routes;
 use crate::admin::{self, Guard};
 use crate::config::{Config, ConfigFile, Environment, Live, Reloader, Snapshot};
-use crate::inbox::Inbox;
+use crate::inbox::{Cause, Inbox};
 use crate::refusals::Book;
 use crate::store::{Store, StoreFault};
 use crate::telemetry::{Exporter, ExporterFailure};
@@ -37,6 +37,8 @@ pub struct Start {
     pub file: ConfigFile,
     /// What overrides it.
     pub environment: Environment,
+    /// The sockets that a service manager opened for us, if any: taken before any thread was started.
+    pub inherited: Vec<TcpListener>,
 }
 
 /// The addresses that are listened on.
@@ -85,6 +87,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         config,
         file,
         environment,
+        inherited,
     } = start;
     tls::seed()?;
     let open_files = tls::raise_open_files(config.server.connections.connections);
@@ -104,7 +107,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
 
-    let providers = listeners(&config)?;
+    let providers = listeners(&config, inherited)?;
     let desk_listener = bind("admin.listen", config.admin.listen, tls::ReusePort::No)?;
     let announced = Announced {
         server: local_address(&providers)?,
@@ -191,7 +194,15 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     reloads.abort();
     pulse.abort();
     errands.abort();
-    if let Err(cause) = store.flush(&book).await {
+    let written = async {
+        store.flush(&book).await?;
+        // One flush is bounded; at the stop, all of it is written.
+        while !book.drain_is_done() {
+            store.flush(&book).await?;
+        }
+        Ok::<(), Cause>(())
+    };
+    if let Err(cause) = written.await {
         tracing::warn!(
             error = &*cause as &dyn std::error::Error,
             "the last refusals could not be written down"
@@ -212,7 +223,7 @@ pub async fn serve_into<I: Inbox + 'static>(
     announce: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeFailure> {
     tls::seed()?;
-    let providers = listeners(&config)?;
+    let providers = listeners(&config, Vec::new())?;
     announce(local_address(&providers)?);
     let live: Arc<LiveCurrent> = Arc::new(Live::new(Current::new(Arc::clone(&config.snapshot))));
     let recorder = Arc::new(Recorder::new(
@@ -242,8 +253,10 @@ pub async fn serve_into<I: Inbox + 'static>(
     Ok(())
 }
 
-fn listeners(config: &Config) -> Result<Vec<std::net::TcpListener>, ServeFailure> {
-    let inherited = tls::inherited()?;
+fn listeners(
+    config: &Config,
+    inherited: Vec<TcpListener>,
+) -> Result<Vec<TcpListener>, ServeFailure> {
     if inherited.is_empty() {
         return Ok(vec![bind(
             "server.listen",
@@ -258,7 +271,7 @@ fn bind(
     key: &'static str,
     address: SocketAddr,
     reuse: tls::ReusePort,
-) -> Result<std::net::TcpListener, ServeFailure> {
+) -> Result<TcpListener, ServeFailure> {
     tls::listen(address, reuse).map_err(|source| ServeFailure::Listen {
         key,
         address,
@@ -266,7 +279,7 @@ fn bind(
     })
 }
 
-fn local_address(listeners: &[std::net::TcpListener]) -> io::Result<SocketAddr> {
+fn local_address(listeners: &[TcpListener]) -> io::Result<SocketAddr> {
     listeners
         .first()
         .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
@@ -274,7 +287,7 @@ fn local_address(listeners: &[std::net::TcpListener]) -> io::Result<SocketAddr> 
 }
 
 async fn serve_admin(
-    listener: std::net::TcpListener,
+    listener: TcpListener,
     router: axum::Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {

@@ -131,8 +131,9 @@ impl Recorder {
 
     fn record(&self, refusal: Refusal, producer: Option<&Producer>) {
         let name = producer.map_or("", |producer| &*producer.name);
+        let tenant = producer.map_or("", |producer| producer.tenant.as_str());
         self.meters
-            .refused(refusal.gate.as_str(), refusal.reason, name);
+            .refused(refusal.gate.as_str(), refusal.reason, tenant, name);
         if let Some(suppressed) = self.may_log() {
             let text = |text: &Option<String>| text.as_deref().map(printable).unwrap_or_default();
             tracing::warn!(

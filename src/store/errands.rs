@@ -52,6 +52,8 @@ impl Errands {
     }
 
     pub(super) fn next(&self) -> Option<Errand> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever gave up waiting has taken its changes back: doing them as well would count them twice.
+        next.filter(|errand| !errand.done.is_closed())
     }
 }

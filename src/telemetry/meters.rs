@@ -185,9 +185,15 @@ impl Meters {
     }
 
     /// Something was turned away.
-    pub fn refused(&self, gate: &'static str, reason: &'static str, producer: &str) {
-        counter!(REFUSALS, "gate" => gate, "reason" => reason, "producer" => producer.to_owned())
-            .increment(1);
+    pub fn refused(&self, gate: &'static str, reason: &'static str, tenant: &str, producer: &str) {
+        counter!(
+            REFUSALS,
+            "gate" => gate,
+            "reason" => reason,
+            "tenant" => tenant.to_owned(),
+            "producer" => producer.to_owned()
+        )
+        .increment(1);
     }
 
     /// A connection was closed before its handshake.
