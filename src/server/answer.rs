@@ -10,13 +10,24 @@ use crate::inbox::InboxFailure;
 use crate::problem::{self, Problem};
 use crate::signature::SignatureRefusal;
 
-/// What becomes of the connection after the answer.
+/// What becomes of the connection after the answer: an extension of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Afterwards {
+pub(super) enum Afterwards {
     Keep,
     /// The rest of the body is not read: over HTTP/1.1 nothing can follow it, over HTTP/2 only its stream ends.
     CloseIfUnframed,
     Close,
+}
+
+impl Afterwards {
+    /// Whether the connection is to be closed.
+    pub(super) fn closes_connection(self, version: Version) -> bool {
+        match self {
+            Self::Keep => false,
+            Self::CloseIfUnframed => version < Version::HTTP_2,
+            Self::Close => true,
+        }
+    }
 }
 
 /// An answer that is no success: a problem, and what goes with it.
@@ -77,15 +88,6 @@ impl Answer {
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
         self.problem.status = status;
         self
-    }
-
-    /// Whether the connection is to be closed after this answer.
-    pub(super) fn closes_connection(&self, version: Version) -> bool {
-        match self.afterwards {
-            Afterwards::Keep => false,
-            Afterwards::CloseIfUnframed => version < Version::HTTP_2,
-            Afterwards::Close => true,
-        }
     }
 
     pub(super) fn not_found() -> Self {
@@ -308,6 +310,9 @@ impl IntoResponse for Answer {
         }
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if self.afterwards != Afterwards::Keep {
+            response.extensions_mut().insert(self.afterwards);
         }
         response
     }

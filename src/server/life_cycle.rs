@@ -320,7 +320,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 
 /// Reloads at SIGHUP, and when a file of the configuration has changed.
 async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier, mut hang_up: Signal) {
-    let mut changes = desk.watch();
+    let changes = desk.watch();
     loop {
         tokio::select! {
             _ = hang_up.recv() => {}

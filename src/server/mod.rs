@@ -1,13 +1,14 @@
 //! Wiring: the providers' side, the operator's side, and the life of the process.
 //!
-//! A delivery's way is in `receive.rs`; what it is answered in `answer.rs`, the only file that knows a status; what all requests share
-//! in `receiver.rs`; start, reload and stop in `life_cycle.rs`.
+//! A delivery's way is `routes.rs`, a table of layers: gate 2 in `identify.rs`, the gates after it in `receive.rs`. What it is answered is
+//! in `answer.rs`, the only file that knows a status; what all requests share in `receiver.rs`; start, reload and stop in `life_cycle.rs`.
 //!
 //! Nothing is bound before the configuration is whole and the store is open, and nothing that was begun is cut at the stop before its
 //! grace has passed.
 
 mod answer;
 mod certificates;
+mod identify;
 mod life_cycle;
 mod notify;
 mod operator;

@@ -1,84 +1,40 @@
-//! The journey of a delivery: the table of gates, one after another.
+//! The journey of a delivery from gate 3 on: one gate after another.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Version};
+use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
-use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use super::answer::Answer;
-use super::receiver::{Current, ROOM_UNIT, Receiver};
-use crate::identity::{Identified, IdentityRefusal};
+use super::identify::{Admitted, as_of_now, read_away};
+use super::receiver::{ROOM_UNIT, Receiver};
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 use crate::signature::{self, ItemVerdict, SignatureRefusal, VerifiedDelivery};
 use crate::telemetry::{ProducerMeters, Wait};
-use crate::tls::{Connection, PeerCertificates};
 
-/// How much of a refused body is read and forgotten, at most.
-const READ_AWAY_BYTES: usize = 16 * 1024 * 1024;
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Answers one request on the providers' side.
+/// Gates 3 to 5: what the layers before it let through is verified, kept, and acknowledged.
 pub(super) async fn receive<I: Inbox + 'static>(
     State(receiver): State<Arc<Receiver<I>>>,
+    Extension(admitted): Extension<Admitted>,
     request: Request,
-) -> Response {
-    let begun = Instant::now();
-    let connection = request.extensions().get::<Connection>().cloned();
-    let version = request.version();
-    let mut response = match deliver(&receiver, request, begun).await {
-        Ok(response) => response,
-        Err(answer) => {
-            if answer.closes_connection(version)
-                && let Some(connection) = connection
-            {
-                connection.close_after_response();
-            }
-            answer.into_response()
-        }
-    };
-    response
-        .headers_mut()
-        .insert(X_REQUEST_ID, receiver.request_id());
-    receiver.meters.responded(response.status().as_u16());
-    receiver
-        .meters
-        .waited(Wait::Request, begun.elapsed().as_secs_f64());
-    response
-}
-
-async fn deliver<I: Inbox>(
-    receiver: &Receiver<I>,
-    request: Request,
-    begun: Instant,
 ) -> Result<Response, Answer> {
-    let now = Timestamp::now();
-    let current = receiver.current();
+    let begun = Instant::now();
     let (head, body) = request.into_parts();
-    let snapshot = Arc::clone(&current.snapshot);
-    let limits = snapshot.limits();
-
-    let identified = match judge_head(receiver, &current, &head, now) {
-        Ok(identified) => identified,
-        Err(answer) => {
-            let deadline = tokio::time::Instant::now() + limits.body_timeout;
-            read_away(body, head.version, deadline).await;
-            return Err(answer);
-        }
-    };
     if head.method != Method::POST {
-        return challenged(&current, &identified, &head);
+        return challenged(&admitted, &head);
     }
+    let snapshot = Arc::clone(&admitted.current.snapshot);
+    let limits = snapshot.limits();
     let body = read(
         body,
         &head,
@@ -87,110 +43,14 @@ async fn deliver<I: Inbox>(
         &receiver.room,
     )
     .await?;
-    let (current, identified) = as_of_now(receiver, current, identified, &head)?;
-    let delivery = verify(
-        receiver,
-        &current,
-        identified,
-        &head,
-        body.bytes.clone(),
-        now,
-    )?;
+    let admitted = as_of_now(&receiver, admitted, &head)?;
+    let delivery = verify(&receiver, &admitted, &head, body.bytes.clone())?;
     if let Some(challenge) = delivery.challenge() {
         return Ok(answer_challenge(challenge));
     }
-    let receipts = accept(
-        receiver,
-        &current,
-        &delivery,
-        now,
-        begun + limits.request_timeout,
-    )
-    .await?;
-    acknowledge(receiver, &current, &delivery, &receipts, now)
-}
-
-/// All that can be refused before a byte of the body is read.
-fn judge_head<I>(
-    receiver: &Receiver<I>,
-    current: &Current,
-    head: &Parts,
-    now: Timestamp,
-) -> Result<Identified, Answer> {
-    let peer = still_trusted(receiver, current, head, now)?;
-    well_framed(head)?;
-    on_a_known_path(current, head)?;
-    identify(receiver, current, &peer, head, now)
-}
-
-/// What RFC 9112 demands of a request and hyper lets pass: one `Host` (§3.2), and no transfer coding but `chunked` (§6.1).
-fn well_framed(head: &Parts) -> Result<(), Answer> {
-    if head.version != Version::HTTP_11 {
-        return Ok(());
-    }
-    if head.headers.get_all(HOST).iter().count() != 1 {
-        return Err(Answer::no_single_host());
-    }
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    let known = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    };
-    if known {
-        Ok(())
-    } else {
-        Err(Answer::unknown_transfer_coding())
-    }
-}
-
-/// Gate 1, again: what the handshake proved holds under today's trust.
-fn still_trusted<I>(
-    receiver: &Receiver<I>,
-    current: &Current,
-    head: &Parts,
-    now: Timestamp,
-) -> Result<PeerCertificates, Answer> {
-    // Our acceptor puts it there; a request without it did not come through a handshake, so it gets nothing.
-    let peer = head
-        .extensions
-        .get::<PeerCertificates>()
-        .ok_or_else(Answer::failed_within)?;
-    match peer.recheck(current.snapshot.trust(), now) {
-        Ok(()) => Ok(peer.clone()),
-        Err(source) => {
-            let refusal = IdentityRefusal::CertificateNoLongerValid { source };
-            Err(receiver.refuse_identity(current, peer, &refusal, now))
-        }
-    }
-}
-
-fn on_a_known_path(current: &Current, head: &Parts) -> Result<(), Answer> {
-    if !current.snapshot.accepts_path(head.uri.path()) {
-        return Err(Answer::not_found());
-    }
-    if head.method == Method::POST || head.method == Method::GET {
-        Ok(())
-    } else {
-        Err(Answer::method_not_allowed())
-    }
-}
-
-/// Gate 2: which producer of which tenant this is.
-fn identify<I>(
-    receiver: &Receiver<I>,
-    current: &Current,
-    peer: &PeerCertificates,
-    head: &Parts,
-    now: Timestamp,
-) -> Result<Identified, Answer> {
-    let path = head.uri.path();
-    let identified = current.snapshot.directory().identify(peer, path);
-    receiver.watch_identity(current, peer, path, identified.is_ok());
-    identified.map_err(|refusal| receiver.refuse_identity(current, peer, &refusal, now))
+    let deadline = begun + limits.request_timeout;
+    let receipts = accept(&receiver, &admitted, &delivery, deadline).await?;
+    acknowledge(&receiver, &admitted, &delivery, &receipts)
 }
 
 /// The body, within its bounds of size and time.
@@ -260,65 +120,23 @@ struct Held {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Reads what is left of a body that is refused, and forgets it. Over HTTP/2 an answer before the body's end resets the stream, and
-/// some clients then never look at the answer; over HTTP/1.1 the connection's end takes care of it.
-async fn read_away(body: Body, version: Version, deadline: tokio::time::Instant) {
-    if version < Version::HTTP_2 {
-        return;
-    }
-    let mut body = body;
-    let mut left = READ_AWAY_BYTES;
-    while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        if left == 0 {
-            return;
-        }
-    }
-}
-
-/// Gates 1 and 2 once more, if a reload came while the body did: what was withdrawn meanwhile counts.
-fn as_of_now<I>(
-    receiver: &Receiver<I>,
-    before: Arc<Current>,
-    identified: Identified,
-    head: &Parts,
-) -> Result<(Arc<Current>, Identified), Answer> {
-    let current = receiver.current();
-    if Arc::ptr_eq(&current, &before) {
-        return Ok((before, identified));
-    }
-    let now = Timestamp::now();
-    let peer = still_trusted(receiver, &current, head, now)?;
-    let identified = identify(receiver, &current, &peer, head, now)?;
-    Ok((current, identified))
-}
-
 /// Gate 3: the producer signed these very bytes.
 fn verify<I>(
     receiver: &Receiver<I>,
-    current: &Current,
-    identified: Identified,
+    admitted: &Admitted,
     head: &Parts,
     body: Bytes,
-    now: Timestamp,
 ) -> Result<VerifiedDelivery, Answer> {
-    let verifier = current
+    let identified = &admitted.identified;
+    let verifier = admitted
+        .current
         .snapshot
         .verifier(identified.producer().id)
         .ok_or_else(Answer::failed_within)?;
-    let path_and_query = head
-        .uri
-        .path_and_query()
-        .map_or(head.uri.path(), |whole| whole.as_str());
-    let request = signature::Request {
-        method: &head.method,
-        path_and_query,
-        headers: &head.headers,
-    };
-    let verified = verifier.verify(identified.clone(), &request, body, now);
-    receiver.watch_signature(&identified, &verified);
+    let verified = verifier.verify(identified.clone(), &asked(head), body, admitted.at);
+    receiver.watch_signature(identified, &verified);
     verified.map_err(|refusal| {
-        let answer = receiver.refuse_signature(&identified, &refusal, now);
+        let answer = receiver.refuse_signature(identified, &refusal, admitted.at);
         match (&refusal, verifier.profile().answer().bad_signature) {
             // The body names another account: that is no matter of the signature.
             (SignatureRefusal::AccountMismatch, _) | (_, None) => answer,
@@ -330,14 +148,14 @@ fn verify<I>(
 /// Gates 4 and 5: every event of the delivery durable, and the ledger with it.
 async fn accept<I: Inbox>(
     receiver: &Receiver<I>,
-    current: &Current,
+    admitted: &Admitted,
     delivery: &VerifiedDelivery,
-    now: Timestamp,
     deadline: Instant,
 ) -> Result<Vec<Receipt>, Answer> {
     let begun = Instant::now();
-    let events = Event::read(delivery, now);
-    receiver.note(current, delivery, now);
+    let current = &admitted.current;
+    let events = Event::read(delivery, admitted.at);
+    receiver.note(current, delivery, admitted.at);
     let unmapped = unmapped(&events);
     let kept = match timeout_at(deadline.into(), receiver.inbox.accept(events)).await {
         Ok(kept) => kept,
@@ -371,11 +189,11 @@ fn unmapped(events: &[Event]) -> Vec<(usize, Option<Box<str>>)> {
 /// What the sender is told of an outcome that is durable.
 fn acknowledge<I>(
     receiver: &Receiver<I>,
-    current: &Current,
+    admitted: &Admitted,
     delivery: &VerifiedDelivery,
     receipts: &[Receipt],
-    now: Timestamp,
 ) -> Result<Response, Answer> {
+    let current = &admitted.current;
     let identified = delivery.from();
     if let Some(meters) = current.meters(identified.producer().id) {
         count(meters, receipts);
@@ -389,7 +207,7 @@ fn acknowledge<I>(
         });
     if let Some(refusal) = refused {
         // The good items are kept; the sender comes again with all of them, of which those are then duplicates.
-        return Err(receiver.refuse_signature(identified, refusal, now));
+        return Err(receiver.refuse_signature(identified, refusal, admitted.at));
     }
     if receipts.contains(&Receipt::Quarantined) {
         return Err(Answer::malformed_payload());
@@ -423,26 +241,27 @@ fn count(meters: &ProducerMeters, receipts: &[Receipt]) {
 }
 
 /// A request that is no POST: some providers ask by GET whether we are there.
-fn challenged(
-    current: &Current,
-    identified: &Identified,
-    head: &Parts,
-) -> Result<Response, Answer> {
-    let path_and_query = head
-        .uri
-        .path_and_query()
-        .map_or(head.uri.path(), |whole| whole.as_str());
-    let request = signature::Request {
-        method: &head.method,
-        path_and_query,
-        headers: &head.headers,
-    };
-    let verifier = current.snapshot.verifier(identified.producer().id);
-    let challenge = verifier.and_then(|verifier| verifier.answer_challenge(&request));
+fn challenged(admitted: &Admitted, head: &Parts) -> Result<Response, Answer> {
+    let producer = admitted.identified.producer();
+    let verifier = admitted.current.snapshot.verifier(producer.id);
+    let challenge = verifier.and_then(|verifier| verifier.answer_challenge(&asked(head)));
     challenge
         .as_ref()
         .map(answer_challenge)
         .ok_or_else(Answer::method_not_allowed)
+}
+
+/// What a signature may cover besides the body.
+fn asked(head: &Parts) -> signature::Request<'_> {
+    let path_and_query = head
+        .uri
+        .path_and_query()
+        .map_or(head.uri.path(), |whole| whole.as_str());
+    signature::Request {
+        method: &head.method,
+        path_and_query,
+        headers: &head.headers,
+    }
 }
 
 fn answer_challenge(challenge: &signature::ChallengeAnswer) -> Response {
