@@ -1,24 +1,20 @@
 //! Notices that a file of the configuration has changed.
 //!
-//! What decides is a look at the files themselves (inode, size, times, through every symbolic link), twice a second,
-//! and at once when the system tells that something moved in one of their directories. So a Kubernetes secret's symlink
-//! swap, an editor's rename, and a file system that tells nothing are all the same.
+//! It looks at the files themselves (inode, size, times, through every symbolic link), four times a second. So a Kubernetes
+//! secret's symlink swap, an editor's rename, and a file system that tells nothing are all the same. The system is not
+//! asked to tell of their directories: the store may lie in one of them, and would pay for each page that it writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// How often the files are looked at where nothing is told.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long it rests after a look that found nothing: a store in the same directory moves all the time.
-const REST: Duration = Duration::from_millis(100);
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the files must be as they are before that counts: whoever writes several is given the time.
 const SETTLED_AFTER: Duration = Duration::from_millis(300);
 /// How long that may take at most.
@@ -94,39 +90,17 @@ pub struct Watch {
     files: InUse,
     /// A file that is always replaced as a whole: a change of it need not settle.
     whole: PathBuf,
-    told: Arc<Notify>,
-    /// None where the system gives no watcher: looking is enough.
-    watcher: Option<RecommendedWatcher>,
-    directories: BTreeSet<PathBuf>,
 }
 
 impl Watch {
     pub(super) fn new(files: InUse, whole: PathBuf) -> Self {
-        let told = Arc::new(Notify::new());
-        let wake = Arc::clone(&told);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading is no change, and we read ourselves.
-            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-                wake.notify_one();
-            }
-        });
-        let mut watch = Self {
-            files,
-            whole,
-            told,
-            watcher: watcher.ok(),
-            directories: BTreeSet::new(),
-        };
-        let marks = watch.files.marks();
-        watch.follow(&marks);
-        watch
+        Self { files, whole }
     }
 
     /// Waits until a file has changed since it was last read, and has settled. May be dropped at any time.
-    pub async fn changed(&mut self) {
+    pub async fn changed(&self) {
         loop {
             let before = self.files.marks();
-            self.follow(&before);
             let now = look(before.keys().cloned()).await;
             if now != before {
                 let mut changed = now
@@ -140,11 +114,7 @@ impl Watch {
                 self.files.update(settled);
                 return;
             }
-            sleep(REST).await;
-            tokio::select! {
-                () = self.told.notified() => {}
-                () = sleep(LOOK_EVERY) => {}
-            }
+            sleep(LOOK_EVERY).await;
         }
     }
 
@@ -161,35 +131,6 @@ impl Watch {
             before = now;
         }
     }
-
-    /// Watches the directories of all files, and those that their links point into.
-    fn follow(&mut self, marks: &Marks) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
-        };
-        let directories: BTreeSet<PathBuf> =
-            marks.keys().flat_map(|file| directories(file)).collect();
-        for gone in self.directories.difference(&directories) {
-            // It may be gone already.
-            let _gone = watcher.unwatch(gone);
-        }
-        for new in directories.difference(&self.directories) {
-            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                tracing::debug!(%error, directory = %new.display(), "not watched; it is looked at every few seconds");
-            }
-        }
-        self.directories = directories;
-    }
-}
-
-fn directories(file: &Path) -> impl Iterator<Item = PathBuf> {
-    let of = |path: &Path| match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
-        Some(parent) => Some(parent.to_owned()),
-        None => None,
-    };
-    let real = fs::canonicalize(file).ok();
-    of(file).into_iter().chain(real.as_deref().and_then(of))
 }
 
 /// Looks at files off the runtime's threads: they may lie on a network.
