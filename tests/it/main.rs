@@ -35,6 +35,7 @@ mod peers;
 mod producer;
 mod receiver;
 
+mod answers;
 mod connections;
 mod cutoff;
 mod deliveries;

@@ -1,0 +1,218 @@
+//! The table of answers on the providers' side, line by line, over real sockets.
+
+use crate::{Answer, Leaf, Producer, Receiver, event, producer::sign, producer::unix_now};
+
+const OTHER_PATH: &str = r#"
+[[tenants.producers]]
+name = "other"
+subject = "CN=other,O=Example,OU=tenant-42"
+pins = ["sha256:0000000000000000000000000000000000000000000000000000000000000000"]
+secrets = ["file:certs/producer.secret"]
+[[tenants.producers]]
+name = "bound"
+subject = "CN=bound,O=Example,OU=tenant-42"
+account = { pointer = "/data/account", equals = "acct_1" }
+secrets = ["file:certs/producer.secret"]
+"#;
+
+fn receiver() -> Receiver {
+    Receiver::with(&crate::receiver::Changes {
+        more: OTHER_PATH,
+        ..Default::default()
+    })
+}
+
+/// The bytes of a request, its head as given and its body signed now.
+fn request(producer: &Producer, start: &str, headers: &str, body: &str) -> Vec<u8> {
+    let now = unix_now();
+    let signature = sign(&producer.secret, now, body);
+    format!(
+        "{start} HTTP/1.1\r\nHost: localhost\r\nX-Webhook-Timestamp: {now}\r\nX-Webhook-Signature: {signature}\r\n{headers}\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// Checks status and problem, and what every answer must have.
+#[track_caller]
+fn check(answer: &Answer, status: u16, problem: Option<&str>) {
+    let found = (answer.status, answer.problem());
+    assert_eq!(
+        (found.0, found.1.as_deref()),
+        (status, problem),
+        "{answer:?}"
+    );
+    assert!(answer.header("x-request-id").is_some(), "{answer:?}");
+    if problem.is_some() {
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+        let told: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(told["status"], status, "{answer:?}");
+        assert!(
+            ["title", "detail"]
+                .iter()
+                .all(|key| told[key].as_str().is_some_and(|text| !text.is_empty())),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(answer.header("allow").is_some(), status == 405);
+    assert_eq!(answer.header("retry-after").is_some(), status == 503);
+}
+
+#[test]
+fn each_line_of_the_table_has_its_status_and_its_problem() {
+    let receiver = receiver();
+    let producer = receiver.producer();
+    let with_length = |body: &str| format!("Content-Length: {}\r\n", body.len());
+    let post = "POST /webhooks/payments";
+    let body = event("evt_1");
+    let other = body.replace("1999", "2000");
+    let no_payment = r#"{"event":"payment.succeeded"}"#;
+    let huge = "Content-Length: 1048577\r\n";
+    // Start line, headers, body, and what is expected.
+    let cases: &[(&str, &str, &str, u16, Option<&str>)] = &[
+        (post, "", &body, 204, None),
+        (post, "", &body, 204, None),
+        (post, "", &other, 204, None),
+        (post, "", no_payment, 204, None),
+        (post, "", "not json", 400, Some("payload-malformed")),
+        (post, "", "[1]", 400, Some("payload-malformed")),
+        (post, "", "", 400, Some("payload-malformed")),
+        ("POST /webhooks/payments?a=b", "", &body, 204, None),
+        (
+            "POST /webhooks/payments/",
+            "",
+            &body,
+            404,
+            Some("not-found"),
+        ),
+        (
+            "POST //webhooks/payments",
+            "",
+            &body,
+            404,
+            Some("not-found"),
+        ),
+        ("POST /Webhooks/payments", "", &body, 404, Some("not-found")),
+        (
+            "POST /webhooks%2Fpayments",
+            "",
+            &body,
+            404,
+            Some("not-found"),
+        ),
+        (
+            "GET /webhooks/payments",
+            "",
+            "",
+            405,
+            Some("method-not-allowed"),
+        ),
+        (
+            "DELETE /webhooks/payments",
+            "",
+            "",
+            405,
+            Some("method-not-allowed"),
+        ),
+        (post, huge, "", 413, Some("body-too-large")),
+        (
+            post,
+            "Host: another\r\n",
+            &body,
+            400,
+            Some("host-malformed"),
+        ),
+        (
+            post,
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "",
+            501,
+            Some("transfer-coding-unknown"),
+        ),
+    ];
+    for (start, headers, body, status, problem) in cases {
+        let length = with_length(body);
+        let framed = headers.contains("Length") || headers.contains("Transfer");
+        let headers = if framed {
+            (*headers).to_owned()
+        } else {
+            format!("{headers}{length}")
+        };
+        let mut connection = producer.connect().unwrap();
+        let answer = connection
+            .exchange(&request(&producer, start, &headers, body))
+            .unwrap_or_else(|error| panic!("{start} {headers:?} {body:?}: {error}"));
+        check(&answer, *status, *problem);
+    }
+}
+
+#[test]
+fn each_signature_that_does_not_hold_is_told_what_to_mend() {
+    let receiver = receiver();
+    let producer = receiver.producer();
+    let body = event("evt_1");
+    let now = unix_now();
+    let good = sign(&producer.secret, now, &body);
+    let timestamp = format!("X-Webhook-Timestamp: {now}\r\n");
+    let old = now - 301;
+    let of_old = sign(&producer.secret, old, &body);
+    let cases = [
+        (String::new(), "signature-missing"),
+        (timestamp.clone(), "signature-missing"),
+        (
+            format!("X-Webhook-Signature: {good}\r\n"),
+            "signature-missing",
+        ),
+        (
+            format!("{timestamp}X-Webhook-Signature: zz\r\n"),
+            "signature-malformed",
+        ),
+        (
+            format!("{timestamp}{timestamp}X-Webhook-Signature: {good}\r\n"),
+            "signature-malformed",
+        ),
+        (
+            format!("{timestamp}X-Webhook-Signature: {}\r\n", "0".repeat(64)),
+            "signature-mismatch",
+        ),
+        (
+            format!("X-Webhook-Timestamp: {old}\r\nX-Webhook-Signature: {of_old}\r\n"),
+            "timestamp-outside-tolerance",
+        ),
+    ];
+    for (headers, problem) in cases {
+        let request = format!(
+            "POST /webhooks/payments HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut connection = producer.connect().unwrap();
+        let answer = connection.exchange(request.as_bytes()).unwrap();
+        check(&answer, 401, Some(problem));
+        assert!(!answer.body.contains(&good), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_verified_certificate_of_nobody_is_403_and_tells_not_whose_it_should_be() {
+    let receiver = receiver();
+    let deliver = |name: &str, body: &str| {
+        let subject = [("CN", name), ("O", "Example"), ("OU", "tenant-42")];
+        let identity = receiver.authority.issue(&Leaf::of(&subject));
+        receiver.producer_as(Some(&identity)).deliver(body)
+    };
+    let answer = deliver("nobody", &event("evt_1"));
+    check(&answer, 403, Some("unknown-producer"));
+    assert!(!answer.body.contains("payments-provider"), "{answer:?}");
+    let answer = deliver("other", &event("evt_1"));
+    check(&answer, 403, Some("pin-mismatch"));
+    assert!(!answer.body.contains("sha256"), "{answer:?}");
+    let answer = deliver("bound", &event("evt_1"));
+    check(&answer, 403, Some("account-mismatch"));
+    assert!(!answer.body.contains("acct_1"), "{answer:?}");
+    let listed = receiver
+        .countersign(&["events", "list", "--json"])
+        .json_lines();
+    assert!(listed.is_empty(), "{listed:?}");
+}
