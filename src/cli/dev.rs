@@ -11,7 +11,7 @@ use super::output::{self, Outcome, complain, say};
 use super::{serve, unusable};
 use crate::ca::{CaFault, Order, PrivateCa, ServerName, write_new_secret};
 use crate::config::{Config, ConfigFile, Environment, TEMPLATE};
-use crate::server::Announced;
+use crate::server::{Announced, Prelude};
 use crate::x509::{DistinguishedName, NameFault};
 
 /// Who the first producer is.
@@ -80,6 +80,10 @@ fn must_be_whole(certs: &Path, names: &[&str]) -> Result<(), DevFailure> {
 impl Dev {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
         output::log(environment);
+        let prelude = match Prelude::begin() {
+            Ok(prelude) => prelude,
+            Err(error) => return output::failed(&error),
+        };
         let home = match place.path().parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             Some(_) | None => PathBuf::from("."),
@@ -108,7 +112,7 @@ impl Dev {
             file: place.path().to_owned(),
             path,
         };
-        serve::serve(config, &place, environment, |announced| {
+        serve::serve(prelude, config, &place, environment, |announced| {
             hint.print(announced)
         })
     }

@@ -5,31 +5,30 @@ use jiff::Timestamp;
 use super::output::{self, Outcome, failed, say};
 use super::unusable;
 use crate::config::{Config, ConfigFile, Environment};
-use crate::server::{self, Announced, ServeFailure, Start};
+use crate::server::{self, Announced, Prelude, ServeFailure, Start};
 use crate::store::Store;
-use crate::tls;
 
 /// Serves by the configuration until it is told to stop.
 pub(super) fn run(place: &ConfigFile, environment: &Environment) -> Outcome {
     output::log(environment);
+    let prelude = match Prelude::begin() {
+        Ok(prelude) => prelude,
+        Err(error) => return failed(&error),
+    };
     match Config::load(place, environment, Timestamp::now()) {
-        Ok(config) => serve(config, place, environment, |_announced| {}),
+        Ok(config) => serve(prelude, config, place, environment, |_announced| {}),
         Err(faults) => unusable(&faults),
     }
 }
 
 /// Serves a configuration that was loaded; `more` is called once deliveries are accepted.
 pub(super) fn serve(
+    prelude: Prelude,
     config: Config,
     place: &ConfigFile,
     environment: &Environment,
     more: impl FnOnce(Announced),
 ) -> Outcome {
-    // Before any thread starts: taking them changes the process's environment.
-    let inherited = match tls::inherited() {
-        Ok(inherited) => inherited,
-        Err(error) => return failed(&error),
-    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -41,7 +40,7 @@ pub(super) fn serve(
         config,
         file: place.clone(),
         environment: environment.clone(),
-        inherited,
+        prelude,
     };
     let served = runtime.block_on(server::serve(start, |announced| {
         say(&format!(

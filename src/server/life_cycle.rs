@@ -37,8 +37,37 @@ pub struct Start {
     pub file: ConfigFile,
     /// What overrides it.
     pub environment: Environment,
-    /// The sockets that a service manager opened for us, if any: taken before any thread was started.
-    pub inherited: Vec<TcpListener>,
+    /// What was begun before the configuration was read.
+    pub prelude: Prelude,
+}
+
+/// What comes before all else in a receiver's process.
+pub struct Prelude {
+    /// The sockets that a service manager opened for us, if any: taken before any thread starts, for taking them changes the
+    /// process's environment.
+    inherited: Vec<TcpListener>,
+    /// The random number generator's seeding takes longer than the rest of the start, which goes on beside it.
+    seeding: std::thread::JoinHandle<Result<(), tls::SetupFailure>>,
+}
+
+impl Prelude {
+    /// To be called once, while the process has one thread.
+    pub fn begin() -> io::Result<Self> {
+        let inherited = tls::inherited()?;
+        let seeding = std::thread::Builder::new()
+            .name("seed".to_owned())
+            .spawn(tls::seed)?;
+        Ok(Self { inherited, seeding })
+    }
+
+    async fn end(self) -> Result<Vec<TcpListener>, ServeFailure> {
+        let seeded = tokio::task::spawn_blocking(|| self.seeding.join());
+        match seeded.await.map_err(io::Error::other)? {
+            Ok(seeded) => seeded?,
+            Err(_panic) => return Err(io::Error::other("the seeding panicked").into()),
+        }
+        Ok(self.inherited)
+    }
 }
 
 /// The addresses that are listened on.
@@ -87,9 +116,8 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         config,
         file,
         environment,
-        inherited,
+        prelude,
     } = start;
-    tls::seed()?;
     let open_files = tls::raise_open_files(config.server.connections.connections);
     let exporter = Exporter::install()?;
     let store = Arc::new(Store::open(&config.store.url, config.store.limits).await?);
@@ -107,7 +135,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
 
-    let providers = listeners(&config, inherited)?;
+    let providers = listeners(&config, prelude.end().await?)?;
     let desk_listener = bind("admin.listen", config.admin.listen, tls::ReusePort::No)?;
     let announced = Announced {
         server: local_address(&providers)?,

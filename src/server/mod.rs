@@ -18,4 +18,4 @@ mod record;
 mod routes;
 
 pub use certificates::certificates;
-pub use life_cycle::{Announced, ServeFailure, Start, serve, serve_into};
+pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into};

@@ -285,6 +285,7 @@ impl Shared {
         mut ticket: Ticket,
     ) -> (TlsStream<Socket>, Connection) {
         ticket.establish();
+        stream.get_ref().0.acknowledge();
         let http = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Http::Two,
             Some(_) | None => Http::One,
