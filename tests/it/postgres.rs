@@ -31,6 +31,8 @@ pub(crate) struct Postgres {
 pub(crate) enum Ending {
     /// Sessions are cut, what was committed is on disk.
     Fast,
+    /// All processes end at once, and the next start recovers: `pg_ctl stop -m immediate`.
+    Immediate,
     /// As by `kill -9`.
     Killed,
 }
@@ -151,6 +153,17 @@ impl Postgres {
             eprintln!("\n*** NOT TESTED: {lack} ***\n");
             return None;
         };
+        let settings = settings.iter().map(|&line| line.to_owned()).collect();
+        let mut server = Self::without_data(binaries, settings);
+        server.initialize();
+        for (name, contents) in files {
+            server.place(name, contents);
+        }
+        server.start_again();
+        Some(server)
+    }
+
+    fn without_data(binaries: PathBuf, settings: Vec<String>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("countersign-pg-")
             .tempdir()
@@ -162,21 +175,58 @@ impl Postgres {
         if let Some((uid, gid)) = user {
             chown(&directory, Some(uid), Some(gid)).expect("root may give a directory away");
         }
-        let settings = settings.iter().map(|&line| line.to_owned()).collect();
-        let mut server = Self {
+        Self {
             binaries,
             directory,
             settings,
             user,
             port: 0,
             watcher: None,
-        };
-        server.initialize();
-        for (name, contents) in files {
-            server.place(name, contents);
         }
-        server.start_again();
-        Some(server)
+    }
+
+    /// A hot standby of this server, of which each commit waits from now on until it has it on disk.
+    #[allow(dead_code, reason = "not every test lets a server fail over")]
+    pub(crate) fn synchronous_standby(&self) -> Self {
+        let from = format!("host=127.0.0.1 port={} user=postgres", self.port);
+        let settings = vec![format!(
+            "primary_conninfo = '{from} application_name=standby'"
+        )];
+        let mut standby = Self::without_data(self.binaries.clone(), settings);
+        let copied = standby
+            .command(&self.binaries.join("pg_basebackup"))
+            .args(["--checkpoint=fast", "--no-sync", "--dbname", &from])
+            .arg("--pgdata")
+            .arg(standby.data())
+            .stdin(Stdio::null())
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(
+            copied.status.success(),
+            "pg_basebackup: {}",
+            String::from_utf8_lossy(&copied.stderr)
+        );
+        standby.place("standby.signal", b"");
+        standby.start_again();
+        self.psql(
+            "postgres",
+            "ALTER SYSTEM SET synchronous_standby_names = 'standby'",
+        );
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        let began = Instant::now();
+        let states = "SELECT sync_state FROM pg_stat_replication";
+        while self.psql("postgres", states).trim() != "sync" {
+            assert!(began.elapsed() < DEADLINE, "the standby does not follow");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        standby
+    }
+
+    /// Makes a standby the primary.
+    #[allow(dead_code, reason = "not every test lets a server fail over")]
+    pub(crate) fn promote(&self) {
+        let promoted = self.psql("postgres", "SELECT pg_promote(true, 60)");
+        assert_eq!(promoted.trim(), "t", "{}", self.log());
     }
 
     fn initialize(&self) {
@@ -276,6 +326,7 @@ impl Postgres {
         };
         let signal = match ending {
             Ending::Fast => "-INT",
+            Ending::Immediate => "-QUIT",
             Ending::Killed => "-KILL",
         };
         let pipe = watcher.stdin.take();

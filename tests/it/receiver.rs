@@ -34,6 +34,7 @@ pub(crate) struct Receiver {
     pub(crate) authority: Authority,
     /// The configured producer's leaf.
     pub(crate) identity: Identity,
+    launch: Launch,
     process: Process,
     /// The providers' side.
     pub(crate) address: SocketAddr,
@@ -47,9 +48,19 @@ pub(crate) struct Changes<'a> {
     pub(crate) server: &'a str,
     pub(crate) limits: &'a str,
     pub(crate) tls: &'a str,
+    /// Instead of the SQLite file: the lines of `[store]`, and its tables.
+    pub(crate) store: &'a str,
     /// What follows the one tenant and its one producer: more of them, or profiles.
     pub(crate) more: &'a str,
     pub(crate) environment: Vec<(&'a str, OsString)>,
+    /// A program that runs the one named behind its arguments in its own place: `["nsenter", "--mount=…", "--"]`.
+    pub(crate) run_by: Vec<OsString>,
+}
+
+/// How the binary is run, also the next time.
+struct Launch {
+    run_by: Vec<OsString>,
+    environment: Vec<(String, OsString)>,
 }
 
 struct Process {
@@ -84,12 +95,17 @@ impl Receiver {
             configuration(changes),
         )
         .unwrap();
-        let mut process = Process::start(directory.path(), &changes.environment);
+        let launch = Launch {
+            run_by: changes.run_by.clone(),
+            environment: owned(&changes.environment),
+        };
+        let mut process = Process::start(directory.path(), &launch);
         let (address, admin) = process.addresses();
         Self {
             directory,
             authority,
             identity,
+            launch,
             process,
             address,
             admin,
@@ -125,7 +141,7 @@ impl Receiver {
     /// Runs a command of the binary with this configuration.
     #[track_caller]
     pub(crate) fn countersign(&self, arguments: &[&str]) -> Output {
-        let mut command = binary();
+        let mut command = binary(&self.launch.run_by);
         command.args(arguments);
         peers::run(self.directory(), &mut command, b"")
     }
@@ -205,7 +221,8 @@ impl Receiver {
     /// A second process beside this one, on the same directory: an upgrade. It takes this one's place, and
     /// this one gets a SIGTERM; its exit status is returned.
     pub(crate) fn upgrade(&mut self, environment: &[(&str, OsString)]) -> ExitStatus {
-        let mut new = Process::start(self.directory.path(), environment);
+        self.launch.environment = owned(environment);
+        let mut new = Process::start(self.directory.path(), &self.launch);
         let (address, admin) = new.addresses();
         self.stop();
         let status = self.ended();
@@ -214,20 +231,27 @@ impl Receiver {
         status
     }
 
-    /// Starts it again on the same directory; the ports are new.
+    /// Starts it again as it was started; ports that its environment does not name are new.
     pub(crate) fn restart(&mut self) {
         let _ = self.process.child.kill();
         let _ = self.process.child.wait();
-        self.process = Process::start(self.directory.path(), &[]);
+        self.process = Process::start(self.directory.path(), &self.launch);
         (self.address, self.admin) = self.process.addresses();
+    }
+
+    /// The process's id.
+    #[allow(dead_code, reason = "`tests/faults` bounds what it may write")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
     }
 }
 
 impl Process {
-    fn start(directory: &Path, environment: &[(&str, OsString)]) -> Self {
-        let mut child = binary()
+    fn start(directory: &Path, launch: &Launch) -> Self {
+        let environment = launch.environment.iter();
+        let mut child = binary(&launch.run_by)
             .arg("serve")
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(environment.map(|(name, value)| (name, value)))
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -281,9 +305,24 @@ fn lines(log: &Mutex<Vec<String>>) -> Vec<String> {
     log.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+fn owned(environment: &[(&str, OsString)]) -> Vec<(String, OsString)> {
+    let owned = environment.iter();
+    owned
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect()
+}
+
 /// The binary, with nothing of this process's environment that could change what it does.
-fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+fn binary(run_by: &[OsString]) -> Command {
+    let path = env!("CARGO_BIN_EXE_countersign");
+    let mut command = match run_by.split_first() {
+        None => Command::new(path),
+        Some((program, arguments)) => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(path);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("COUNTERSIGN_") {
             command.env_remove(name);
@@ -311,9 +350,16 @@ fn configuration(changes: &Changes<'_>) -> String {
         server,
         limits,
         tls,
+        store,
         more,
         environment: _,
+        run_by: _,
     } = changes;
+    let store = if store.is_empty() {
+        "url = \"sqlite:data/countersign.db\""
+    } else {
+        store
+    };
     format!(
         r#"
 [server]
@@ -334,7 +380,7 @@ client_ca = ["certs/ca.crt"]
 {tls}
 
 [store]
-url = "sqlite:data/countersign.db"
+{store}
 
 [[tenants]]
 id = "tenant-42"
