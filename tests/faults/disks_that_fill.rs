@@ -1,0 +1,111 @@
+//! SQLite's file and its log, on a disk that is full, and where they may not grow.
+
+use std::{fs, time::Duration};
+
+use rusqlite::Connection;
+
+use crate::{Changes, Limit, Load, Scene, SmallDisk, eventually, verify};
+
+const MIB: u64 = 1 << 20;
+/// The bodies of these tests fill something.
+const LONGER_BY: usize = 20_000;
+
+#[test]
+fn a_full_disk_is_told_to_the_sender_and_passes_once_there_is_room() {
+    let Some(disk) = SmallDisk::of(12 * MIB) else {
+        return;
+    };
+    disk.fill(10 * 1024);
+    let store = format!("url = \"sqlite:{}/countersign.db\"", disk.path().display());
+    let mut scene = Scene::new(
+        "a_full_disk",
+        Changes {
+            store: &store,
+            run_by: disk.run_by(),
+            ..Changes::default()
+        },
+    );
+    let load = Load::of_bodies(&scene, LONGER_BY);
+    for killed in [false, true] {
+        load.answered("503 store-unavailable", 12);
+        assert!(load.acknowledged() > 0);
+        if killed {
+            // What it had begun to write when there was no room is no part of what it finds; and it starts without any.
+            scene.receiver.kill();
+            scene.receiver.restart();
+            load.answered("503 store-unavailable", 4);
+        }
+        disk.make_room();
+        load.advance(20);
+        // As much as is left.
+        disk.fill(12 * 1024);
+    }
+    load.answered("503 store-unavailable", 4);
+    disk.make_room();
+    load.advance(4);
+    verify(&scene.receiver, &load.finish());
+}
+
+#[test]
+fn a_log_that_can_not_grow_is_told_to_the_sender_and_passes_once_it_can() {
+    let scene = Scene::new(
+        "a_log_that_can_not_grow",
+        Changes {
+            run_by: Limit::of(MIB),
+            ..Changes::default()
+        },
+    );
+    let load = Load::of_bodies(&scene, LONGER_BY);
+    load.answered("503 store-unavailable", 20);
+    assert!(load.acknowledged() > 0);
+    let log = scene.receiver.directory().join("data/countersign.db-wal");
+    assert!(fs::metadata(log).unwrap().len() <= MIB);
+    Limit::lift(scene.receiver.pid());
+    load.advance(60);
+    verify(&scene.receiver, &load.finish());
+}
+
+/// What is in the log can't be moved into the file then: deliveries go on, and nothing is gone.
+#[test]
+fn a_file_that_can_not_grow_loses_nothing_and_takes_all_once_it_can() {
+    let ballast = 24 * MIB;
+    let mut scene = Scene::new(
+        "a_file_that_can_not_grow",
+        Changes {
+            run_by: Limit::of(ballast + 2 * MIB),
+            ..Changes::default()
+        },
+    );
+    scene.receiver.stop();
+    assert!(scene.receiver.ended().success());
+    let file = scene.receiver.directory().join("data/countersign.db");
+    let connection = Connection::open(&file).unwrap();
+    connection
+        .execute_batch(&format!(
+            "CREATE TABLE ballast AS SELECT zeroblob({ballast}); PRAGMA wal_checkpoint(TRUNCATE)"
+        ))
+        .unwrap();
+    drop(connection);
+    let before = fs::metadata(&file).unwrap().len();
+    assert!(before > ballast && before < ballast + 2 * MIB);
+    scene.receiver.restart();
+    let load = Load::of_bodies(&scene, 2 * LONGER_BY);
+    eventually(Duration::from_secs(60), || {
+        scene
+            .receiver
+            .log()
+            .contains("could not be moved into its file")
+            .then_some(())
+    });
+    load.advance(20);
+    assert_eq!(load.answers("503"), 0);
+    assert!(fs::metadata(&file).unwrap().len() <= ballast + 2 * MIB);
+    // It may be killed like this as well: the log is all that there is.
+    scene.receiver.kill();
+    scene.receiver.restart();
+    load.advance(20);
+    Limit::lift(scene.receiver.pid());
+    let taken = || fs::metadata(&file).unwrap().len() > ballast + 4 * MIB;
+    eventually(Duration::from_secs(60), || taken().then_some(()));
+    verify(&scene.receiver, &load.finish());
+}
