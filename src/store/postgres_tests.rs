@@ -2,6 +2,7 @@
 //! hold.
 
 #[path = "../../tests/it/postgres.rs"]
+#[allow(dead_code, reason = "tests/faults uses the rest")]
 pub(super) mod server;
 
 use std::collections::BTreeMap;

@@ -186,7 +186,6 @@ impl Postgres {
     }
 
     /// A hot standby of this server, of which each commit waits from now on until it has it on disk.
-    #[allow(dead_code, reason = "not every test lets a server fail over")]
     pub(crate) fn synchronous_standby(&self) -> Self {
         let from = format!("host=127.0.0.1 port={} user=postgres", self.port);
         let settings = vec![format!(
@@ -223,7 +222,6 @@ impl Postgres {
     }
 
     /// Makes a standby the primary.
-    #[allow(dead_code, reason = "not every test lets a server fail over")]
     pub(crate) fn promote(&self) {
         let promoted = self.psql("postgres", "SELECT pg_promote(true, 60)");
         assert_eq!(promoted.trim(), "t", "{}", self.log());
