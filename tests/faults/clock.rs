@@ -37,7 +37,6 @@ impl Clock {
             ("LD_PRELOAD", self.library.clone().into()),
             ("FAKETIME_TIMESTAMP_FILE", self.file().into()),
             ("FAKETIME_NO_CACHE", "1".into()),
-            ("FAKETIME_DISABLE_SHM", "1".into()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
             ("DONT_FAKE_MONOTONIC", "1".into()),
             ("NO_FAKE_STAT", "1".into()),

@@ -35,8 +35,11 @@ fn jumps(test: &str, store: &str) {
     let refused = load.answers(STALE);
     load.advance(20);
     assert_eq!(load.answers(STALE), refused);
+    let sent = load.finish();
+    scene.receiver.stop();
+    assert!(scene.receiver.ended().success());
     assert!(!scene.receiver.log().contains("panicked"));
-    verify(&scene.receiver, &load.finish());
+    verify(&scene.receiver, &sent);
 }
 
 #[test]

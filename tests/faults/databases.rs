@@ -51,8 +51,7 @@ fn when_a_synchronous_standby_takes_over_nothing_is_lost() {
     );
     let load = Load::begin(&scene);
     load.advance(40 + scene.chance.up_to(80));
-    let ending = scene.chance.one_of(&[Ending::Killed, Ending::Immediate]);
-    primary.stop(ending);
+    primary.stop(scene.chance.one_of(&[Ending::Fast, Ending::Immediate]));
     // Nobody can write until somebody says which one is to be the primary.
     load.answered("503", 1);
     standby.promote();
