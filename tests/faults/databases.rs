@@ -1,5 +1,7 @@
 //! PostgreSQL ends, and comes back; or another takes its place.
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::{
     Changes, Load, Scene,
     postgres::{Ending, Postgres},
@@ -30,8 +32,16 @@ fn a_database_that_is_stopped_and_killed_under_load_loses_nothing() {
     verify(&scene.receiver, &load.finish());
 }
 
-#[test]
-fn when_a_synchronous_standby_takes_over_nothing_is_lost() {
+/// Whether the standby still gets what the primary writes when that one ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Replication {
+    Flows,
+    /// Each commit waits for a standby that gets nothing, until nobody waits for it any more: it is done on the primary, and
+    /// gone with it.
+    Hangs,
+}
+
+fn fails_over(test: &str, replication: Replication) {
     let Some(mut primary) = Postgres::start(&[]) else {
         return;
     };
@@ -43,7 +53,7 @@ fn when_a_synchronous_standby_takes_over_nothing_is_lost() {
         standby.port()
     ));
     let mut scene = Scene::new(
-        "when_a_synchronous_standby_takes_over",
+        test,
         Changes {
             store: &store,
             ..Changes::default()
@@ -51,7 +61,24 @@ fn when_a_synchronous_standby_takes_over_nothing_is_lost() {
     );
     let load = Load::begin(&scene);
     load.advance(40 + scene.chance.up_to(80));
-    primary.stop(scene.chance.one_of(&[Ending::Fast, Ending::Immediate]));
+    match replication {
+        Replication::Flows => {
+            primary.stop(scene.chance.one_of(&[Ending::Fast, Ending::Immediate]));
+        }
+        Replication::Hangs => {
+            let replicates = "SELECT pid FROM pg_stat_wal_receiver";
+            let pid = standby.psql("postgres", replicates).trim().parse();
+            let pid = Pid::from_raw(pid.unwrap()).unwrap();
+            kill_process(pid, Signal::STOP).unwrap();
+            // What was on its way may still be acknowledged; then nothing is.
+            load.answered("503", 4);
+            let acknowledged = load.acknowledged();
+            load.answered("503", 8);
+            assert_eq!(load.acknowledged(), acknowledged);
+            primary.stop(Ending::Immediate);
+            kill_process(pid, Signal::CONT).unwrap();
+        }
+    }
     // Nobody can write until somebody says which one is to be the primary.
     load.answered("503", 1);
     standby.promote();
@@ -59,4 +86,14 @@ fn when_a_synchronous_standby_takes_over_nothing_is_lost() {
     verify(&scene.receiver, &load.finish());
     let kept = standby.psql("inbox", "SELECT count(*) > 0 FROM countersign.events");
     assert_eq!(kept.trim(), "t");
+}
+
+#[test]
+fn when_a_synchronous_standby_takes_over_nothing_is_lost() {
+    fails_over("a_synchronous_standby_takes_over", Replication::Flows);
+}
+
+#[test]
+fn a_commit_that_no_standby_has_is_no_success() {
+    fails_over("a_commit_that_no_standby_has", Replication::Hangs);
 }

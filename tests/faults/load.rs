@@ -18,8 +18,8 @@ use crate::{
 };
 
 const SENDERS: u64 = 4;
-/// Within this it must have recovered from whatever it was.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Within this it must have recovered from whatever it was, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Deliveries that a sender makes at full speed; the rest it makes more slowly, so that a test on a quick machine is
 /// no longer than on a slow one.
 const AT_FULL_SPEED: usize = 400;

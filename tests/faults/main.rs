@@ -23,7 +23,8 @@
 //! - [`verify`] holds the store's lists against what was sent: each event once, nothing else, the ledger equal to the model.
 //! - [`Proxy`] stands between a receiver and its database; [`SmallDisk`] and [`Limit`] bound what it can write; [`Clock`] is
 //!   a clock that jumps.
-//! - What the machine lacks is said loudly, and under CI it fails.
+//! - What the machine lacks is said loudly, and under CI it fails; but where nothing can be mounted (a container without
+//!   rights), files that may not grow stand in for the full disk.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

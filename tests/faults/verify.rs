@@ -1,7 +1,7 @@
 //! What a receiver has kept, held against what was sent.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     thread,
     time::{Duration, Instant},
 };
@@ -116,11 +116,13 @@ pub(crate) fn judge(receiver: &Receiver, sent: &[Sent]) -> Result<u64, String> {
             (text(payment, "payment_id"), state)
         })
         .collect();
-    if ledger != model.payments() {
-        return Err(format!(
-            "the ledger is {ledger:?}, not {:?}",
-            model.payments()
-        ));
+    let expected = model.payments();
+    let names: BTreeSet<&String> = ledger.keys().chain(expected.keys()).collect();
+    for name in names {
+        let (is, should) = (ledger.get(name), expected.get(name));
+        if is != should {
+            return Err(format!("the ledger has {name} as {is:?}, not {should:?}"));
+        }
     }
     for latest in model.latest() {
         let effect = &accepted[latest.id.as_str()].1;

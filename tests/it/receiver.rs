@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long a receiver may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PATH: &str = "/webhooks/payments";
 const SECRET: &str = "a-secret-of-thirty-two-bytes-len";
 
