@@ -6,16 +6,17 @@ use rusqlite::Connection;
 
 use crate::{Changes, Limit, Load, Scene, SmallDisk, eventually, verify};
 
+const PATIENCE: Duration = Duration::from_secs(120);
 const MIB: u64 = 1 << 20;
 /// The bodies of these tests fill something.
 const LONGER_BY: usize = 20_000;
 
 #[test]
 fn a_full_disk_is_told_to_the_sender_and_passes_once_there_is_room() {
-    let Some(disk) = SmallDisk::of(12 * MIB) else {
+    let Some(disk) = SmallDisk::of(48 * MIB) else {
         return;
     };
-    disk.fill(10 * 1024);
+    disk.fill(46 * 1024);
     let store = format!("url = \"sqlite:{}/countersign.db\"", disk.path().display());
     let mut scene = Scene::new(
         "a_full_disk",
@@ -38,7 +39,7 @@ fn a_full_disk_is_told_to_the_sender_and_passes_once_there_is_room() {
         disk.make_room();
         load.advance(20);
         // As much as is left.
-        disk.fill(12 * 1024);
+        disk.fill(48 * 1024);
     }
     load.answered("503 store-unavailable", 4);
     disk.make_room();
@@ -90,7 +91,7 @@ fn a_file_that_can_not_grow_loses_nothing_and_takes_all_once_it_can() {
     assert!(before > ballast && before < ballast + 2 * MIB);
     scene.receiver.restart();
     let load = Load::of_bodies(&scene, 2 * LONGER_BY);
-    eventually(Duration::from_secs(60), || {
+    eventually(PATIENCE, || {
         scene
             .receiver
             .log()
@@ -106,6 +107,6 @@ fn a_file_that_can_not_grow_loses_nothing_and_takes_all_once_it_can() {
     load.advance(20);
     Limit::lift(scene.receiver.pid());
     let taken = || fs::metadata(&file).unwrap().len() > ballast + 4 * MIB;
-    eventually(Duration::from_secs(60), || taken().then_some(()));
+    eventually(PATIENCE, || taken().then_some(()));
     verify(&scene.receiver, &load.finish());
 }

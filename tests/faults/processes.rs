@@ -47,6 +47,8 @@ fn told_to_stop(test: &str, store: &str) {
         test,
         Changes {
             store,
+            // On a busy machine it may be a while until the other halves are sent.
+            limits: "body_timeout = \"60s\"\nrequest_timeout = \"90s\"",
             ..Changes::default()
         },
     );
