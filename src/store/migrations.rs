@@ -12,12 +12,20 @@ pub(super) struct Migration {
 }
 
 /// The embedded store's, in order.
-pub(super) const SQLITE: &[Migration] = &[Migration {
-    number: 1,
-    name: "0001_inbox_and_ledger.sql",
-    sql: include_str!("../../migrations/sqlite/0001_inbox_and_ledger.sql"),
-    serves_from: 1,
-}];
+pub(super) const SQLITE: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "0001_inbox_and_ledger.sql",
+        sql: include_str!("../../migrations/sqlite/0001_inbox_and_ledger.sql"),
+        serves_from: 1,
+    },
+    Migration {
+        number: 2,
+        name: "0002_retention.sql",
+        sql: include_str!("../../migrations/sqlite/0002_retention.sql"),
+        serves_from: 2,
+    },
+];
 
 /// PostgreSQL's, in order.
 pub(super) const POSTGRES: &[Migration] = &[
@@ -31,6 +39,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         number: 2,
         name: "0002_commit.sql",
         sql: include_str!("../../migrations/postgres/0002_commit.sql"),
+        serves_from: 2,
+    },
+    Migration {
+        number: 3,
+        name: "0003_retention.sql",
+        sql: include_str!("../../migrations/postgres/0003_retention.sql"),
         serves_from: 2,
     },
 ];

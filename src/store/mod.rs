@@ -25,14 +25,21 @@ mod postgres_address;
 mod postgres_batch;
 mod postgres_errands;
 mod postgres_read;
+mod postgres_retention;
+#[cfg(test)]
+mod postgres_retention_tests;
 mod postgres_schema;
 mod postgres_session;
+mod postgres_steps;
 #[cfg(test)]
 mod postgres_tests;
 #[cfg(test)]
 mod postgres_tls_tests;
 mod postgres_text;
+mod pruned;
+mod pruning;
 mod replay;
+mod retention;
 mod row;
 mod seen;
 #[cfg(test)]
@@ -43,11 +50,16 @@ mod sqlite_errands;
 mod sqlite_faults;
 mod sqlite_read;
 mod sqlite_replay;
+mod sqlite_retention;
+#[cfg(test)]
+mod sqlite_retention_tests;
 mod sqlite_write;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
 mod suite_beside;
+#[cfg(test)]
+mod suite_retention;
 mod views;
 mod reading;
 
@@ -58,18 +70,21 @@ use crate::inbox::{Cause, Event, Inbox, InboxFailure, Limits, Receipt, WriterGon
 use crate::refusals::Book;
 
 use engines::Engines;
-use errands::{Errands, Work};
+use errands::{Errands, Slot, Work};
 
 pub use location::{NotAUrl, StoreFault, Url};
 pub use postgres_address::{Access, Address, AddressFault};
+pub use pruned::{DiskUse, PruneFailure, Pruned, Tally};
+pub use pruning::{Prune, Pruner};
 pub use reading::{ReadFailure, Views};
 pub use replay::{
     Mappings, OnProgress, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
 };
+pub use retention::{Clock, Keep, Retention};
 pub use seen::Seen;
 pub use views::{
-    Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis, NotACursor,
-    Page, PaymentDetail, PaymentView, RefusalView, SecretSeen,
+    BodyGone, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis,
+    NotACursor, Page, PaymentDetail, PaymentView, RefusalView, SecretSeen,
 };
 
 /// Groups of refusals that are written down at once, at most: a flood must not become a flood of writes.
@@ -172,7 +187,7 @@ impl Store {
         if work.is_empty() {
             return Ok(());
         }
-        let result = self.run_errand(work.clone()).await;
+        let result = self.run_errand(&self.errands.keeping, work.clone()).await;
         if result.is_err() {
             book.restore(work.refusals);
             self.seen.give_back(work.leaves, work.secrets);
@@ -180,8 +195,8 @@ impl Store {
         result
     }
 
-    async fn run_errand(&self, work: Work) -> Result<(), Cause> {
-        let done = self.errands.send(work);
+    async fn run_errand<W, T>(&self, slot: &Slot<W, T>, work: W) -> Result<T, Cause> {
+        let done = slot.send(work);
         // An empty delivery wakes the writer; if the queue is full, it is awake.
         let _nudge = self.engines.accept(Vec::new()).await;
         match tokio::time::timeout(KEEP_WAIT, done).await {

@@ -393,7 +393,7 @@ impl Engine for Postgres {
                 );
             }
         }
-        if let Some(errand) = self.errands.next() {
+        if let Some(errand) = self.errands.keeping.next() {
             let limit = self.target.access.statement_timeout;
             let done = match self.session().await {
                 Err(cause) => Err(cause),

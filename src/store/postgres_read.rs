@@ -1,9 +1,5 @@
 //! Reading from PostgreSQL, newest first. Each answer is one statement, or a few where a page's objects follow its keys.
 
-use std::collections::BTreeMap;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
@@ -63,7 +59,8 @@ impl Beginning {
                 .tenant
                 .as_deref()
                 .map(|tenant| hold(tenant).into_owned()),
-            since: filter.since.map_or(i64::MIN, |time| time.as_microsecond()),
+            // What is forgotten stands below zero.
+            since: filter.since.map_or(0, |time| time.as_microsecond().max(0)),
             time,
             key,
             limit,
@@ -173,10 +170,11 @@ pub(super) async fn events_by_id(
     }
     let sql = format!(
         "WITH meant AS (SELECT * FROM unnest($1::text[], $2::bytea[]) AS row (tenant_id, key)), found AS (
-             (SELECT e.* FROM meant m JOIN countersign.events e ON e.tenant_id = m.tenant_id AND e.key = m.key)
+             (SELECT e.* FROM meant m JOIN countersign.events e ON e.tenant_id = m.tenant_id AND e.key = m.key
+              WHERE e.received_at >= 0)
              UNION ALL
              (SELECT e.* FROM meant m JOIN countersign.events e ON e.tenant_id = m.tenant_id AND e.beside = m.key
-              ORDER BY e.received_at, e.key LIMIT $3)
+              WHERE e.received_at >= 0 ORDER BY e.received_at, e.key LIMIT $3)
          )
          SELECT {EVENT}, b.headers, b.body FROM found e {EVENT_PARTS}
          LEFT JOIN countersign.bodies b
@@ -243,8 +241,10 @@ async fn history(
         .query_typed(
             "SELECT e.event_id, e.producer, e.kind, s.key IS NOT NULL, e.status, e.amount_minor, e.amount_refunded_minor,
                  e.currency, e.occurred_at, e.received_at
-             FROM unnest($2::bytea[]) AS m (key) JOIN countersign.events e ON e.tenant_id = $1 AND e.key = m.key
+             FROM (SELECT DISTINCT key FROM unnest($2::bytea[]) AS kept (key)) m
+             JOIN countersign.events e ON e.tenant_id = $1 AND e.key = m.key
              LEFT JOIN countersign.superseded s ON s.tenant_id = e.tenant_id AND s.key = e.key
+             WHERE e.received_at >= 0
              ORDER BY coalesce(e.occurred_at, e.received_at) DESC, e.received_at DESC, e.key DESC",
             &[(&tenant, Type::TEXT), (&keys, Type::BYTEA_ARRAY)],
         )
@@ -314,35 +314,8 @@ fn event_view(row: &Row) -> Result<EventView, Error> {
 
 fn event_detail(row: &Row) -> Result<EventDetail, Error> {
     let event = event_view(row)?;
-    let mut headers = BTreeMap::new();
-    if let Some(pairs) = row.try_get::<_, Option<&str>>(17)? {
-        for (name, value) in
-            serde_json::from_str::<Vec<(String, String)>>(pairs).unwrap_or_default()
-        {
-            headers
-                .entry(name)
-                .and_modify(|before: &mut String| {
-                    before.push_str(", ");
-                    before.push_str(&value);
-                })
-                .or_insert(value);
-        }
-    }
-    let (mut body, mut body_base64) = (None, None);
-    match row
-        .try_get::<_, Option<Vec<u8>>>(18)?
-        .map(String::from_utf8)
-    {
-        None => {}
-        Some(Ok(text)) => body = Some(text),
-        Some(Err(binary)) => body_base64 = Some(STANDARD.encode(binary.as_bytes())),
-    }
-    Ok(EventDetail {
-        event,
-        headers,
-        body,
-        body_base64,
-    })
+    let headers: Option<String> = row.try_get(17)?;
+    Ok(EventDetail::new(event, headers.zip(row.try_get(18)?)))
 }
 
 fn payment_view(row: &Row) -> Result<PaymentView, Error> {

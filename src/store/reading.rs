@@ -12,11 +12,12 @@ use tokio_postgres::Client;
 use super::location::{StoreFault, Url};
 use super::postgres_address::Target;
 use super::postgres_session::{Purpose, Session};
+use super::pruned::DiskUse;
 use super::views::{
     EventDetail, EventView, Filter, LeafSeen, Page, PaymentDetail, PaymentView, RefusalView,
     SecretSeen,
 };
-use super::{postgres_read, sqlite, sqlite_read};
+use super::{postgres_read, postgres_steps, sqlite, sqlite_read, sqlite_retention};
 use crate::refusals::Group;
 
 /// Reading connections, at most: each more would wait for the same disk.
@@ -58,8 +59,9 @@ enum Source {
     Postgres(Arc<PostgresReaders>),
 }
 
+/// Connections to a file.
 #[derive(Debug)]
-struct Readers {
+pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     turns: Arc<Semaphore>,
@@ -212,6 +214,33 @@ impl Views {
         }
     }
 
+    /// What the store takes on disk.
+    pub async fn disk_use(&self) -> Result<DiskUse, ReadFailure> {
+        match &self.source {
+            Source::Sqlite(readers) => {
+                let path = readers.path.clone();
+                readers
+                    .read(move |connection| sqlite_retention::disk_use(connection, &path))
+                    .await
+            }
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_steps::disk_use(reading.client()))
+                    .await;
+                reading.end(read)
+            }
+        }
+    }
+
+    /// What reads from the embedded store's file.
+    pub(super) fn file(&self) -> Option<&Arc<Readers>> {
+        match &self.source {
+            Source::Sqlite(readers) => Some(readers),
+            Source::Postgres(_) => None,
+        }
+    }
+
     /// The secrets that verified deliveries, by producer, the latest used first.
     pub async fn secrets_seen(&self) -> Result<Vec<SecretSeen>, ReadFailure> {
         match &self.source {
@@ -228,7 +257,7 @@ impl Views {
 }
 
 impl Readers {
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadFailure> {

@@ -376,6 +376,14 @@ fn classify(error: WriteError) -> BatchFailure {
     }
 }
 
+fn cause(failure: BatchFailure) -> Cause {
+    match failure {
+        BatchFailure::Row(cause)
+        | BatchFailure::Unavailable(cause)
+        | BatchFailure::Commit(cause) => cause,
+    }
+}
+
 /// Whether a connection should not be used again after this.
 fn distrust(failure: &BatchFailure) -> bool {
     let cause = match failure {
@@ -424,15 +432,17 @@ impl Engine for Sqlite {
         if let Some(connection) = &self.connection {
             self.checkpoints.tend(connection);
         }
-        if let Some(errand) = self.errands.next() {
+        if let Some(errand) = self.errands.keeping.next() {
             let done = self.transact(|connection, names| {
                 super::sqlite_errands::run(connection, names, errand.work()).map_err(unavailable)
             });
-            errand.finish(done.map_err(|failure| match failure {
-                BatchFailure::Row(cause)
-                | BatchFailure::Unavailable(cause)
-                | BatchFailure::Commit(cause) => cause,
-            }));
+            errand.finish(done.map_err(cause));
+        }
+        if let Some(errand) = self.errands.pruning.next() {
+            let done = self.transact(|connection, _| {
+                super::sqlite_retention::take(connection, errand.work()).map_err(unavailable)
+            });
+            errand.finish(done.map_err(cause));
         }
     }
 }

@@ -1,9 +1,7 @@
 //! Reading from the embedded store, newest first.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -72,7 +70,8 @@ fn page<T>(
     mut object: impl FnMut(i64) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Page<T>> {
     let limit = limit(filter);
-    let since = filter.since.map_or(i64::MIN, |time| time.as_microsecond());
+    // What is forgotten stands below zero.
+    let since = filter.since.map_or(0, |time| time.as_microsecond().max(0));
     let after = filter.after.unwrap_or(Cursor {
         time: i64::MAX,
         number: i64::MAX,
@@ -158,7 +157,9 @@ pub(super) fn events_by_id(
                 event_id: event_id.into(),
             };
             let found = connection
-                .prepare_cached("SELECT event FROM events WHERE tenant = ?1 AND key = ?2")?
+                .prepare_cached(
+                    "SELECT event FROM events WHERE tenant = ?1 AND key = ?2 AND received_at >= 0",
+                )?
                 .query_row(params![number, key.digest()], |row| row.get::<_, i64>(0))
                 .optional()?;
             numbers.extend(found);
@@ -166,7 +167,7 @@ pub(super) fn events_by_id(
     }
     for (number, _) in &tenants {
         let mut aside = connection.prepare_cached(
-            "SELECT event FROM events WHERE tenant = ?1 AND event_id = ?2 AND verdict <> 0 ORDER BY event LIMIT 100",
+            "SELECT event FROM events WHERE tenant = ?1 AND event_id = ?2 AND verdict IN (1, 2) ORDER BY event LIMIT 100",
         )?;
         let found = aside.query_map(params![number, event_id], |row| row.get::<_, i64>(0))?;
         numbers.extend(found.collect::<rusqlite::Result<Vec<_>>>()?);
@@ -187,31 +188,7 @@ fn event_detail(connection: &Connection, number: i64) -> rusqlite::Result<EventD
             Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
         })
         .optional()?;
-    let mut headers = BTreeMap::new();
-    let (mut body, mut body_base64) = (None, None);
-    if let Some((pairs, bytes)) = kept {
-        for (name, value) in
-            serde_json::from_str::<Vec<(String, String)>>(&pairs).unwrap_or_default()
-        {
-            headers
-                .entry(name)
-                .and_modify(|before: &mut String| {
-                    before.push_str(", ");
-                    before.push_str(&value);
-                })
-                .or_insert(value);
-        }
-        match String::from_utf8(bytes) {
-            Ok(text) => body = Some(text),
-            Err(binary) => body_base64 = Some(STANDARD.encode(binary.as_bytes())),
-        }
-    }
-    Ok(EventDetail {
-        event,
-        headers,
-        body,
-        body_base64,
-    })
+    Ok(EventDetail::new(event, kept))
 }
 
 /// All payments with this id: one for each tenant that has it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::fixtures::*;
 pub(super) use super::suite_beside::*;
+pub(super) use super::suite_retention::*;
 use super::views::*;
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 
@@ -32,6 +33,16 @@ macro_rules! inbox_suite {
             the_table_of_refusals_is_bounded
             certificates_and_secrets_in_use_are_remembered
             a_closed_store_takes_nothing
+            a_body_that_has_had_its_time_goes_and_its_event_stays
+            a_forgotten_event_is_recognised_and_shown_nowhere
+            what_recognises_an_event_goes_last
+            a_key_that_is_not_kept_longer_goes_with_its_event
+            each_tenant_has_times_of_its_own
+            a_rehearsal_tells_what_would_go_and_lets_nothing_go
+            a_clock_that_jumps_ahead_empties_no_store
+            nothing_goes_unless_it_is_asked_for
+            many_steps_let_go_what_has_had_its_time_and_no_more
+            what_a_store_takes_on_disk_is_told
         );
     };
     ($place:expr, $($case:ident)+) => {
@@ -49,7 +60,7 @@ pub(super) fn all() -> Filter {
     Filter::default()
 }
 
-async fn only_event(store: &super::Store, id: &str) -> EventDetail {
+pub(super) async fn only_event(store: &super::Store, id: &str) -> EventDetail {
     let mut found = store
         .views()
         .events_by_id(Some("tenant-42"), id)
@@ -59,7 +70,7 @@ async fn only_event(store: &super::Store, id: &str) -> EventDetail {
     found.remove(0)
 }
 
-async fn only_payment(store: &super::Store, id: &str) -> PaymentDetail {
+pub(super) async fn only_payment(store: &super::Store, id: &str) -> PaymentDetail {
     let mut found = store.views().payments_by_id(None, id).await.unwrap();
     assert_eq!(found.len(), 1, "{id}");
     found.remove(0)

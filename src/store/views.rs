@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::refusals::Group;
@@ -82,6 +85,56 @@ pub struct EventDetail {
     /// The body in base64, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
+    /// Said where the body has had its time.
+    #[serde(flatten)]
+    pub gone: Option<BodyGone>,
+}
+
+/// Instead of a body: `"body": null, "body_pruned": true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyGone;
+
+impl Serialize for BodyGone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("BodyGone", 2)?;
+        fields.serialize_field("body", &())?;
+        fields.serialize_field("body_pruned", &true)?;
+        fields.end()
+    }
+}
+
+impl EventDetail {
+    /// An event and what is kept of what came with it: a JSON array of `[name, value]`, and the body.
+    pub(super) fn new(event: EventView, kept: Option<(String, Vec<u8>)>) -> Self {
+        let mut detail = Self {
+            event,
+            headers: BTreeMap::new(),
+            body: None,
+            body_base64: None,
+            gone: None,
+        };
+        let Some((pairs, bytes)) = kept else {
+            detail.gone = Some(BodyGone);
+            return detail;
+        };
+        for (name, value) in
+            serde_json::from_str::<Vec<(String, String)>>(&pairs).unwrap_or_default()
+        {
+            detail
+                .headers
+                .entry(name)
+                .and_modify(|before: &mut String| {
+                    before.push_str(", ");
+                    before.push_str(&value);
+                })
+                .or_insert(value);
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => detail.body = Some(text),
+            Err(binary) => detail.body_base64 = Some(STANDARD.encode(binary.as_bytes())),
+        }
+        detail
+    }
 }
 
 /// A payment, as lists have it.
