@@ -4,10 +4,13 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
-use super::output::{Outcome, Table, complain, failed, json_line, parse_since, say};
+use super::output::{Outcome, Table, complain, failed, json_line, parse_since, printable, say};
 use super::unusable;
 use crate::config::{Config, ConfigFile, Environment, Snapshot};
 use crate::store::{Mappings, OnProgress, PaymentState, Replay, ReplayMode, Replayed};
+
+/// Skipped payments that are named for a person; `--json` names them all.
+const SKIPPED_MAX: usize = 100;
 
 /// Read kept events again with today's mapping, and make the payments that they speak of anew
 #[derive(Debug, Args)]
@@ -88,6 +91,7 @@ impl ReplayArguments {
     fn print(&self, replayed: &Replayed) {
         if self.json {
             replayed.changes.iter().for_each(json_line);
+            replayed.skipped.iter().for_each(json_line);
             json_line(replayed);
             return;
         }
@@ -109,6 +113,18 @@ impl ReplayArguments {
             .saturating_sub(replayed.changes.len() as u64);
         if untold > 0 {
             say(&format!("and {untold} more payments"));
+        }
+        if replayed.payments_skipped > 0 {
+            say(&format!(
+                "{} payments are left as they are: of one of their events the body is not kept any more",
+                replayed.payments_skipped
+            ));
+            for skipped in replayed.skipped.iter().take(SKIPPED_MAX) {
+                say(&printable(&format!(
+                    "  {} {}",
+                    skipped.tenant_id, skipped.payment_id
+                )));
+            }
         }
         say(&format!(
             "{} events read, {} of them otherwise than before, {} left as they are; {} payments {}",

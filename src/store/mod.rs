@@ -48,6 +48,7 @@ mod sqlite;
 mod sqlite_errands;
 #[cfg(test)]
 mod sqlite_faults;
+mod sqlite_gaps;
 mod sqlite_read;
 mod sqlite_replay;
 mod sqlite_retention;
@@ -79,6 +80,7 @@ pub use pruning::{Prune, Pruner};
 pub use reading::{ReadFailure, Views};
 pub use replay::{
     Mappings, OnProgress, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
+    SkippedPayment,
 };
 pub use retention::{Clock, Keep, Retention};
 pub use seen::Seen;

@@ -3,7 +3,8 @@
 //! Every accepted event since a time is read again by its producer's present profile. Its id stays (it is what made it
 //! the same event), conflicts and quarantined events stay aside; its type, its time and what it claims of a payment become
 //! what today's mapping says. A payment of which a claim changed, or whose row is not what its events come to, is made
-//! anew from all its accepted events, in the order in which they came. So a second replay changes nothing.
+//! anew from all its accepted events, in the order in which they came. So a second replay changes nothing. One of which an event
+//! lacks its body or its row is left as it is, and named: a part of its events is not what it is.
 //!
 //! Bodies are read without a lock, while the receiver goes on. Only the difference is written, in one transaction with
 //! whatever came meanwhile: the receiver's deliveries wait for as long as that takes, and for no body.
@@ -67,18 +68,35 @@ pub struct Replayed {
     pub events_read: u64,
     /// Events that today's mapping reads otherwise.
     pub events_changed: u64,
-    /// Events left as they are: their producer is not configured any more, or their body is not kept.
+    /// Events left as they are: their producer is not configured any more, their body is not kept, or their payment is
+    /// skipped.
     pub events_left: u64,
     /// Payments that are new, changed or gone.
     pub payments_changed: u64,
+    /// Payments that would be, but are left as they are: of one of their events the body, or all of it, has had its time.
+    pub payments_skipped: u64,
     /// The first of those changes.
     #[serde(skip)]
     pub changes: Vec<PaymentChange>,
+    /// The first of those that are left as they are.
+    #[serde(skip)]
+    pub skipped: Vec<SkippedPayment>,
 }
 
 impl Replayed {
     /// Changes that are told one by one; the others are counted.
     pub const CHANGES_MAX: usize = 100_000;
+}
+
+/// A payment that is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SkippedPayment {
+    /// Whose it is.
+    pub tenant_id: String,
+    /// Its id.
+    pub payment_id: String,
+    /// Always true: it tells this line from a change's.
+    pub skipped: bool,
 }
 
 /// A payment before and after.

@@ -11,8 +11,8 @@ use super::replay::{
     Mappings, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed, read_again,
 };
 use super::row::payment_key;
-use super::sqlite;
 use super::sqlite_write::{WriteError, effect_number};
+use super::{sqlite, sqlite_gaps};
 use crate::payments::{Claim, Effect, Payment, Recency};
 
 /// Events that are read at once.
@@ -24,7 +24,7 @@ const ROUNDS_MAX: u32 = 8;
 
 /// What today's mapping reads otherwise, and the payments of all that was read. Both are this connection's alone.
 const NOTEBOOK: &str = "
-    CREATE TEMP TABLE reread (event INTEGER PRIMARY KEY, kind TEXT, occurred_at INTEGER, payment_key BLOB, payment_id TEXT,
+    CREATE TEMP TABLE reread (event INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, kind TEXT, occurred_at INTEGER, payment_key BLOB, payment_id TEXT,
         status TEXT, amount_minor INTEGER, amount_refunded_minor INTEGER, currency TEXT, named_payment_id TEXT);
     CREATE TEMP TABLE touched (payment INTEGER PRIMARY KEY, checked INTEGER NOT NULL DEFAULT 0);
     CREATE TEMP TABLE rebuild (payment INTEGER PRIMARY KEY)";
@@ -138,7 +138,7 @@ impl Again<'_> {
 
     fn count(&self, tenants: &[(i64, String)], after: i64, to: i64) -> rusqlite::Result<u64> {
         let mut count = 0_u64;
-        let since = self.replay.since.as_microsecond();
+        let since = self.replay.since.as_microsecond().max(0);
         for (tenant, _) in tenants {
             let events: i64 = self
                 .connection
@@ -165,7 +165,7 @@ impl Again<'_> {
                 let page = self.page(*tenant, after, &range)?;
                 for kept in &page {
                     after = (kept.received_at, kept.event);
-                    self.read_event(tenant_id, kept, replayed)?;
+                    self.read_event((*tenant, tenant_id), kept, replayed)?;
                 }
                 progress(replayed.events_read);
                 if page.len() < PAGE {
@@ -224,7 +224,7 @@ impl Again<'_> {
 
     fn read_event(
         &self,
-        tenant_id: &str,
+        (tenant, tenant_id): (i64, &str),
         kept: &Kept,
         replayed: &mut Replayed,
     ) -> Result<(), WriteError> {
@@ -259,10 +259,11 @@ impl Again<'_> {
         replayed.events_changed = replayed.events_changed.saturating_add(1);
         self.connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO reread VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT OR REPLACE INTO reread VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 kept.event,
+                tenant,
                 today.kind,
                 today.occurred_at,
                 today.payment_id.as_deref().map(payment_key),
@@ -298,7 +299,7 @@ impl Again<'_> {
                     .optional()?;
                 let sound = folded.payment.map(|payment| payment.encode()) == state
                     && folded.effects.is_empty();
-                if !sound {
+                if !sound && !sqlite_gaps::has_forgotten(self.connection, payment)? {
                     self.rebuild_later(payment)?;
                 }
                 self.connection
@@ -324,6 +325,7 @@ impl Again<'_> {
     ) -> Result<(), WriteError> {
         let last = self.last_event()?;
         self.read(tenants, seen..last, replayed, &mut |_| {})?;
+        sqlite_gaps::set_apart(self.connection, replayed)?;
         self.move_events()?;
         let mut after = 0_i64;
         loop {
