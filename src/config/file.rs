@@ -158,6 +158,7 @@ pub(super) struct Store {
     pub(super) password: Option<String>,
     pub(super) limits: StoreLimits,
     pub(super) postgres: StorePostgres,
+    pub(super) retention: StoreRetention,
 }
 
 impl Default for Store {
@@ -167,8 +168,27 @@ impl Default for Store {
             password: None,
             limits: StoreLimits::default(),
             postgres: StorePostgres::default(),
+            retention: StoreRetention::default(),
         }
     }
+}
+
+/// `[store.retention]`: whole days, and 0 is for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct StoreRetention {
+    pub(super) bodies_days: i64,
+    pub(super) events_days: i64,
+    pub(super) dedupe_days: i64,
+}
+
+/// `[tenants.retention]`: a key that is not written is the store's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TenantRetention {
+    pub(super) bodies_days: Option<i64>,
+    pub(super) events_days: Option<i64>,
+    pub(super) dedupe_days: Option<i64>,
 }
 
 /// `[store.limits]`.
@@ -220,6 +240,7 @@ impl Default for StorePostgres {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Tenant {
     pub(super) id: String,
+    pub(super) retention: TenantRetention,
     pub(super) producers: Vec<Producer>,
 }
 

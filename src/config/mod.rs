@@ -16,6 +16,7 @@ mod file;
 mod key;
 mod meaning;
 mod reload;
+mod retention;
 mod secrets;
 mod shape;
 mod snapshot;
@@ -45,6 +46,7 @@ use tree::Node;
 use watch::{Mark, Marks};
 
 use crate::signature::Profiles;
+use crate::store::Retention;
 
 pub use cut_offs::{CutOff, CutOffEntry, CutOffFault, CutOffs};
 pub use environment::Environment;
@@ -174,6 +176,20 @@ impl Config {
             Some(_) | None => Err(context.findings.into_faults()),
         }
     }
+
+    /// Loads `[store]`, and how long each tenant's things are kept: for pruning.
+    pub fn load_retention(
+        file: &ConfigFile,
+        environment: &Environment,
+    ) -> Result<(StoreSettings, Retention), Vec<Fault>> {
+        let (mut context, shape) = open(file, environment)?;
+        let store = meaning::store(&shape.store, None, &mut context);
+        let retention = retention::retention(&shape, &mut context.findings);
+        match store.zip(retention) {
+            Some(both) if !context.findings.any() => Ok(both),
+            Some(_) | None => Err(context.findings.into_faults()),
+        }
+    }
 }
 
 /// A loaded configuration, or why there is none; and what was read for it.
@@ -279,9 +295,11 @@ fn parts(
     let Tenants { directory, plans } = tenants::tenants(&shape.tenants, context);
     let cut_offs = cut_offs(&shape.server.cutoffs, &directory, context);
     let findings = &mut context.findings;
+    let retention = retention::retention(shape, findings);
     let profiles = verifiers::profiles(&shape.profiles, findings);
     let verifiers = verifiers::verifiers(plans, &shape.profiles, &profiles, findings);
     let (server, admin, store, tls, cut_offs) = (server?, admin?, store?, tls?, cut_offs?);
+    let retention = retention?;
     if let Some(fixed) = fixed {
         for key in fixed.differing(&server, &admin, &store) {
             let what = "is other than what this receiver was started with";
@@ -295,6 +313,7 @@ fn parts(
         verifiers,
         profiles,
         cut_offs,
+        retention,
     };
     Some((parts, admin, store))
 }

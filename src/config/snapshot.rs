@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::identity::{Directory, ProducerId};
 use crate::signature::{Profiles, Verifier};
+use crate::store::Retention;
 use crate::tls::{ServerConfig, SetupFailure, Trust, server_config};
 
 use super::cut_offs::CutOffs;
@@ -26,6 +27,7 @@ pub struct Snapshot {
     profiles: Profiles,
     paths: HashSet<Arc<str>>,
     cut_offs: CutOffs,
+    retention: Retention,
 }
 
 /// Parts of a snapshot, each without a fault.
@@ -37,6 +39,7 @@ pub(super) struct Parts {
     pub(super) verifiers: Vec<Arc<Verifier>>,
     pub(super) profiles: Profiles,
     pub(super) cut_offs: CutOffs,
+    pub(super) retention: Retention,
 }
 
 impl Snapshot {
@@ -49,6 +52,7 @@ impl Snapshot {
             verifiers,
             profiles,
             cut_offs,
+            retention,
         } = parts;
         let (tls, directory) = apply(&cut_offs, tls, directory);
         let server_config =
@@ -68,6 +72,7 @@ impl Snapshot {
             profiles,
             paths,
             cut_offs,
+            retention,
         })
     }
 
@@ -80,12 +85,18 @@ impl Snapshot {
             verifiers: self.verifiers.clone(),
             profiles: self.profiles.clone(),
             cut_offs,
+            retention: self.retention.clone(),
         })
     }
 
     /// Whom the operator turned away by hand.
     pub fn cut_offs(&self) -> &CutOffs {
         &self.cut_offs
+    }
+
+    /// For how long each tenant's things are kept.
+    pub fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     /// What tells this snapshot from every other of this process; each is greater than those before.

@@ -60,9 +60,9 @@ mod tests {
 
     #[test]
     fn every_key_is_in_the_template() {
-        let stray = "[server]\nx = 1\n[server.limits]\nx = 1\n[admin]\nx = 1\n[tls]\nx = 1\n[store]\nx = 1\n[store.limits]\nx = 1\n[store.postgres]\nx = 1\n[[tenants]]\nx = 1\n[[tenants.producers]]\nx = 1\n";
+        let stray = "[server]\nx = 1\n[server.limits]\nx = 1\n[admin]\nx = 1\n[tls]\nx = 1\n[store]\nx = 1\n[store.limits]\nx = 1\n[store.postgres]\nx = 1\n[store.retention]\nx = 1\n[[tenants]]\nx = 1\n[tenants.retention]\nx = 1\n[[tenants.producers]]\nx = 1\n";
         let faults = read(stray).1;
-        assert_eq!(faults.len(), 9, "{faults:?}");
+        assert_eq!(faults.len(), 11, "{faults:?}");
         for fault in faults {
             let keys = fault.split("the keys here are ").nth(1).unwrap();
             for key in keys.split(", ") {

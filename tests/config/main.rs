@@ -19,6 +19,7 @@ use tempfile::TempDir;
 #[path = "../it/authority.rs"]
 mod authority;
 mod reload;
+mod retention;
 
 use authority::{Authority, Leaf, SUBJECT};
 

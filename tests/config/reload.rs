@@ -243,3 +243,17 @@ fn a_value_is_swapped_whole() {
     assert_eq!(*live.swap(Arc::new(2)), 1);
     assert_eq!(*live.load(), 2);
 }
+
+#[test]
+fn how_long_things_are_kept_follows_a_reload() {
+    runtime().block_on(async {
+        let running = Running::start();
+        assert!(!running.live.load().retention().is_limited());
+        let text = format!("{TENANT}[store.retention]\nbodies_days = 30\n");
+        write(&running.directory, "countersign.toml", text);
+        let warnings = running.reload().await.unwrap();
+        assert_eq!(warnings, [""; 0]);
+        let keep = running.live.load().retention().of("tenant-42");
+        assert_eq!(keep.bodies_days, Some(30));
+    });
+}
