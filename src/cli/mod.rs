@@ -14,6 +14,7 @@ mod health;
 mod lists;
 mod output;
 mod profiles;
+mod prune;
 mod rehearse;
 mod replay;
 mod sample;
@@ -81,6 +82,8 @@ enum Command {
     Refusals(lists::Refusals),
     /// What is known of one sender, and why it is refused, in prose
     Why(why::Why),
+    /// Let go what has had its time: bodies and events by their age
+    Prune(prune::PruneCommand),
     /// Bring the store's schema up to date, and nothing else
     Migrate,
     /// Ask a running receiver on this machine whether it is well (for a container's health check)
@@ -135,6 +138,7 @@ pub fn run() -> ExitCode {
         Command::Cutoff(command) => command.run(&place, &environment),
         Command::Refusals(command) => command.run(&place, &environment),
         Command::Why(command) => command.run(&place, &environment),
+        Command::Prune(command) => command.run(&place, &environment),
         Command::Migrate => serve::migrate(&place, &environment),
         Command::Health(command) => command.run(&place, &environment),
     }

@@ -13,7 +13,7 @@ use super::notify::{Notifier, State};
 use super::operator::Desk;
 use super::receiver::{Current, LiveCurrent, Receiver};
 use super::record::Recorder;
-use super::routes;
+use super::{retention, routes};
 use crate::admin::{self, Guard};
 use crate::config::{Config, ConfigFile, Environment, Live, Reloader, Snapshot};
 use crate::inbox::{Cause, Inbox};
@@ -187,6 +187,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         async move { store.keep(&book).await }
     });
     let pulse = tokio::spawn(Arc::clone(&desk).pulse(PULSE, exporter));
+    let retained = tokio::spawn(retention::retain(Arc::clone(&store), Arc::clone(&live)));
     // Before anybody is told that we are here: an unhandled SIGHUP ends a process.
     let hang_up = signal(SignalKind::hangup())?;
     let reloads = tokio::spawn(reload_on_request(
@@ -221,6 +222,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
 
     reloads.abort();
     pulse.abort();
+    retained.abort();
     errands.abort();
     let written = async {
         store.flush(&book).await?;

@@ -15,6 +15,7 @@ mod operator;
 mod receive;
 mod receiver;
 mod record;
+mod retention;
 mod routes;
 
 pub use certificates::certificates;

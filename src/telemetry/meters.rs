@@ -32,6 +32,11 @@ const RELOADS: &str = "countersign_reloads_total";
 const RELOAD_FAILING_SINCE: &str = "countersign_reload_failing_since_seconds";
 const CERTIFICATE_NOT_AFTER: &str = "countersign_certificate_not_after_seconds";
 const CRL_NEXT_UPDATE: &str = "countersign_crl_next_update_seconds";
+const STORE_BYTES: &str = "countersign_store_bytes";
+const STORE_FREE: &str = "countersign_store_free_bytes";
+const PRUNED: &str = "countersign_pruned_total";
+const PRUNED_BYTES: &str = "countersign_pruned_bytes_total";
+const PRUNE_FAILURES: &str = "countersign_prune_failures_total";
 const BUILD: &str = "countersign_build_info";
 
 pub(super) fn describe() {
@@ -108,6 +113,31 @@ pub(super) fn describe() {
         Unit::Seconds,
         "Unix time at which a CRL ends, by issuer"
     );
+    describe_gauge!(
+        STORE_BYTES,
+        Unit::Bytes,
+        "What the store takes on disk, by part (file and log; of a PostgreSQL bodies and rest)"
+    );
+    describe_gauge!(
+        STORE_FREE,
+        Unit::Bytes,
+        "Of an embedded store's file, what is empty and used again before the file grows"
+    );
+    describe_counter!(
+        PRUNED,
+        Unit::Count,
+        "What has had its time and went, by kind (bodies, events, keys)"
+    );
+    describe_counter!(
+        PRUNED_BYTES,
+        Unit::Bytes,
+        "What the bodies and headers that went were long"
+    );
+    describe_counter!(
+        PRUNE_FAILURES,
+        Unit::Count,
+        "Passes of pruning that were broken off"
+    );
     describe_gauge!(BUILD, Unit::Count, "1, with the version as a label");
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
@@ -179,6 +209,31 @@ impl Meters {
         }
     }
 
+    /// A part of the store takes so much on disk.
+    pub fn store_bytes(&self, part: &'static str, bytes: u64) {
+        gauge!(STORE_BYTES, "part" => part).set(as_float(bytes));
+    }
+
+    /// So much of the store's file is empty.
+    pub fn store_free(&self, bytes: u64) {
+        gauge!(STORE_FREE).set(as_float(bytes));
+    }
+
+    /// So many had had their time, and went.
+    pub fn pruned(&self, kind: &'static str, count: u64) {
+        counter!(PRUNED, "kind" => kind).increment(count);
+    }
+
+    /// What went was so long.
+    pub fn pruned_bytes(&self, bytes: u64) {
+        counter!(PRUNED_BYTES).increment(bytes);
+    }
+
+    /// A pass of pruning was broken off.
+    pub fn prune_failed(&self) {
+        counter!(PRUNE_FAILURES).increment(1);
+    }
+
     /// A delivery met a failure of ours.
     pub fn failed(&self, cause: &'static str) {
         counter!(FAILURES, "cause" => cause).increment(1);
@@ -244,6 +299,14 @@ impl Meters {
         )]
         gauge!(CRL_NEXT_UPDATE, "issuer" => issuer).set(at as f64);
     }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge is a float; a store has fewer than 2^52 bytes"
+)]
+fn as_float(bytes: u64) -> f64 {
+    bytes as f64
 }
 
 /// What is counted for one producer, with its labels resolved once.

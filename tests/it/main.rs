@@ -45,6 +45,7 @@ mod life_cycle;
 mod radar;
 mod rehearsal;
 mod replay;
+mod retention;
 mod rotation;
 mod sending;
 

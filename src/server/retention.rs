@@ -1,0 +1,109 @@
+//! What a receiver lets go by itself: bodies and events that have had their time, in small steps beside the deliveries; and
+//! what its store takes on disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::receiver::LiveCurrent;
+use crate::store::{DiskUse, PruneFailure, Pruned, Pruner, Store};
+use crate::telemetry::Meters;
+
+/// From one pass to the next, and how often the disk is looked at. Times are in days, so a minute is soon.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// How far the clock must be ahead of what the store bears out for it to be told.
+const NOTEWORTHY: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Prunes by whatever the configuration says then, until the future is dropped.
+pub(super) async fn retain(store: Arc<Store>, live: Arc<LiveCurrent>) {
+    let mut beat = tokio::time::interval(EVERY);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let meters = Meters::default();
+    let mut pruner = Pruner::default();
+    let mut told = Told::default();
+    loop {
+        beat.tick().await;
+        let retention = live.load().snapshot.retention().clone();
+        let now = Timestamp::now();
+        let outcome = store.prune(&mut pruner, &retention, now).await;
+        match &outcome {
+            Ok(pruned) => count(&meters, pruned),
+            Err(_) => meters.prune_failed(),
+        }
+        told.tell(&outcome, now);
+        // A store that is away tells of that elsewhere.
+        if let Ok(taken) = store.views().disk_use().await {
+            measure(&meters, taken);
+        }
+    }
+}
+
+fn count(meters: &Meters, pruned: &Pruned) {
+    let total = pruned.total();
+    meters.pruned("bodies", total.bodies);
+    meters.pruned("events", total.events);
+    meters.pruned("keys", total.keys);
+    meters.pruned_bytes(total.bytes);
+}
+
+fn measure(meters: &Meters, taken: DiskUse) {
+    match taken.bodies {
+        Some(bodies) => {
+            meters.store_bytes("bodies", bodies);
+            meters.store_bytes("rest", taken.store.saturating_sub(bodies));
+        }
+        None => meters.store_bytes("file", taken.store),
+    }
+    if let Some(log) = taken.log {
+        meters.store_bytes("log", log);
+    }
+    if let Some(free) = taken.free {
+        meters.store_free(free);
+    }
+}
+
+/// What was said of the passes before: it is said once, and again when it has changed.
+#[derive(Default)]
+struct Told {
+    failing: bool,
+    held_back: bool,
+}
+
+impl Told {
+    fn tell(&mut self, outcome: &Result<Pruned, PruneFailure>, now: Timestamp) {
+        let failing = outcome.is_err();
+        match outcome {
+            Err(failure) if !self.failing => tracing::warn!(
+                error = failure as &dyn std::error::Error,
+                "what has had its time could not be let go; it is tried again each minute"
+            ),
+            Ok(_) if self.failing => tracing::info!("what has had its time goes again"),
+            Ok(_) | Err(_) => {}
+        }
+        self.failing = failing;
+        let Ok(pruned) = outcome else { return };
+        let believed = pruned.believed.unwrap_or(now);
+        // A start after a few quiet days is nothing to speak of.
+        let held_back = now.duration_since(believed) > NOTEWORTHY;
+        if held_back && !self.held_back {
+            tracing::warn!(
+                as_of = %believed,
+                "the clock is days ahead of the last event in the store: nothing goes that would not have gone by then; if the \
+                 clock is right, time will tell, or countersign prune --trust-clock"
+            );
+        }
+        self.held_back = held_back;
+        let total = pruned.total();
+        if total.bodies > 0 || total.events > 0 || total.keys > 0 {
+            tracing::debug!(
+                bodies = total.bodies,
+                events = total.events,
+                keys = total.keys,
+                bytes = total.bytes,
+                "pruned"
+            );
+        }
+    }
+}

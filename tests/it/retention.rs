@@ -1,0 +1,293 @@
+//! `countersign prune`, and a receiver that prunes by itself: what has had its time goes, and the ledger stays.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::{Receiver, eventually, receiver::Changes};
+
+const DAY: i64 = 86_400_000_000;
+
+fn event(id: &str, payment: &str, status: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","type":"t","created":1790000000,"data":{{"payment_id":"{payment}","amount":1999,"currency":"EUR","status":"{status}"}}}}"#
+    )
+}
+
+/// Makes everything that is kept so many days older.
+fn age(receiver: &Receiver, days: i64) {
+    let file = receiver.directory().join("data/countersign.db");
+    let connection = Connection::open(file).unwrap();
+    connection
+        .busy_timeout(std::time::Duration::from_secs(10))
+        .unwrap();
+    let older = "UPDATE events SET received_at = received_at - ?1 WHERE received_at >= 0";
+    connection.execute(older, [days * DAY]).unwrap();
+}
+
+/// The receiver's configuration with times, in a file beside it: the receiver itself keeps all.
+fn with_times(receiver: &Receiver, times: &str) -> &'static str {
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    receiver.write(
+        "prune.toml",
+        &format!("{text}\n[store.retention]\n{times}\n"),
+    );
+    "prune.toml"
+}
+
+fn list(receiver: &Receiver, what: &str) -> Vec<Value> {
+    receiver.countersign(&[what, "list", "--json"]).json_lines()
+}
+
+fn show(receiver: &Receiver, id: &str) -> Value {
+    let shown = receiver.countersign(&["events", "show", id, "--json"]);
+    shown.json_lines().remove(0)
+}
+
+#[test]
+fn what_would_go_is_told_and_goes_beside_a_running_receiver() {
+    let receiver = Receiver::start();
+    let mut producer = receiver.producer();
+    let old = event("evt_old", "pay_1", "succeeded");
+    assert_eq!(producer.deliver(&old).status, 204);
+    age(&receiver, 40);
+    assert_eq!(
+        producer.deliver(&event("evt_2", "pay_2", "pending")).status,
+        204
+    );
+    age(&receiver, 1);
+    let config = with_times(
+        &receiver,
+        "bodies_days = 30\nevents_days = 60\ndedupe_days = 90",
+    );
+    let prune = |more: &[&str]| {
+        let command = ["prune", "--config", config, "--json"];
+        receiver.countersign(&[&command, more].concat())
+    };
+
+    let told = prune(&["--dry-run"]).json_lines();
+    assert_eq!(told.len(), 2);
+    assert_eq!(told[0]["tenant_id"], "tenant-42");
+    assert_eq!(
+        (&told[0]["bodies"], &told[0]["events"], &told[0]["keys"]),
+        (&1.into(), &0.into(), &0.into())
+    );
+    assert_eq!(
+        (&told[1]["dry_run"], &told[1]["held_back"]),
+        (&json!(true), &json!(false))
+    );
+    assert!(told[1]["bytes"].as_u64().unwrap() >= old.len() as u64);
+    assert!(told[1]["disk"]["store"].as_u64().unwrap() > 0);
+    assert_eq!(show(&receiver, "evt_old")["body"], old.as_str());
+
+    let table = receiver.countersign(&["prune", "--config", config]);
+    assert_eq!(table.code, Some(0), "{table:?}");
+    assert!(
+        table.stdout.contains("1 bodies, 0 events and 0 keys went"),
+        "{table:?}"
+    );
+    let shown = show(&receiver, "evt_old");
+    assert_eq!(
+        (&shown["body"], &shown["body_pruned"]),
+        (&Value::Null, &true.into())
+    );
+    assert_eq!(prune(&[]).json_lines()[0]["bodies"], 0);
+
+    // Recognised, and as before in the ledger; the receiver went on all the while.
+    let payments = list(&receiver, "payments");
+    assert_eq!(producer.deliver(&old).status, 204);
+    assert_eq!(show(&receiver, "evt_old")["duplicates"], 1);
+    age(&receiver, 30);
+    assert_eq!(
+        producer.deliver(&event("evt_3", "pay_3", "pending")).status,
+        204
+    );
+    age(&receiver, 1);
+    assert_eq!(prune(&[]).json_lines()[1]["events"], 1);
+    let unknown = receiver.countersign(&["events", "show", "evt_old"]);
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    assert_eq!(list(&receiver, "events").len(), 2);
+    assert_eq!(producer.deliver(&old).status, 204);
+    assert_eq!(list(&receiver, "events").len(), 2);
+    let kept = |payment: &&Value| payment["payment_id"] != "pay_3";
+    let after = list(&receiver, "payments");
+    assert_eq!(
+        after.iter().filter(kept).collect::<Vec<_>>(),
+        payments.iter().collect::<Vec<_>>()
+    );
+
+    let nobody = prune(&["--tenant", "nobody"]);
+    assert_eq!(nobody.code, Some(1), "{nobody:?}");
+    let wrong = with_times(&receiver, "bodies_days = 31\nevents_days = 30");
+    let unusable = receiver.countersign(&["prune", "--config", wrong]);
+    assert_eq!(unusable.code, Some(2), "{unusable:?}");
+    assert!(
+        unusable.stderr.contains("store.retention.bodies_days: "),
+        "{unusable:?}"
+    );
+}
+
+#[test]
+fn a_clock_that_is_days_ahead_of_the_store_is_doubted_and_can_be_vouched_for() {
+    let receiver = Receiver::start();
+    let mut producer = receiver.producer();
+    assert_eq!(
+        producer
+            .deliver(&event("evt_1", "pay_1", "succeeded"))
+            .status,
+        204
+    );
+    age(&receiver, 3650);
+    let config = with_times(&receiver, "bodies_days = 30");
+    let doubted = receiver.countersign(&["prune", "--config", config]);
+    assert_eq!(doubted.code, Some(0));
+    assert!(doubted.stderr.contains("--trust-clock"), "{doubted:?}");
+    assert!(show(&receiver, "evt_1")["body"].is_string());
+    let trusted = receiver.countersign(&["prune", "--config", config, "--trust-clock"]);
+    assert!(trusted.stdout.contains("1 bodies"), "{trusted:?}");
+    assert!(show(&receiver, "evt_1")["body"].is_null());
+}
+
+#[test]
+fn a_receiver_lets_go_by_itself_and_says_so_in_its_metrics() {
+    let mut receiver = Receiver::with(&Changes {
+        more: "[tenants.retention]\nbodies_days = 30\n",
+        ..Changes::default()
+    });
+    let mut producer = receiver.producer();
+    assert_eq!(
+        producer
+            .deliver(&event("evt_1", "pay_1", "succeeded"))
+            .status,
+        204
+    );
+    age(&receiver, 40);
+    assert_eq!(
+        producer
+            .deliver(&event("evt_2", "pay_2", "succeeded"))
+            .status,
+        204
+    );
+    age(&receiver, 1);
+    receiver.restart();
+    eventually(std::time::Duration::from_secs(30), || {
+        show(&receiver, "evt_1")["body"].is_null().then_some(())
+    });
+    assert!(show(&receiver, "evt_2")["body"].is_string());
+    eventually(std::time::Duration::from_secs(30), || {
+        let metrics = receiver.admin("/metrics").body;
+        let told = |line: &str| metrics.lines().any(|found| found == line);
+        (told("countersign_pruned_total{kind=\"bodies\"} 1")
+            && metrics.contains("countersign_store_bytes{part=\"file\"} ")
+            && metrics.contains("countersign_store_bytes{part=\"log\"} ")
+            && metrics.contains("countersign_store_free_bytes "))
+        .then_some(())
+    });
+}
+
+#[test]
+fn a_replay_leaves_a_payment_as_it_is_of_which_something_has_had_its_time() {
+    const MENDED: &str = r#"
+[profiles.acme]
+extends = "timestamped"
+[profiles.acme.event]
+status_by = "/data/status"
+[profiles.acme.event.status]
+"succeeded" = "refunded"
+"pending" = "pending"
+"#;
+    const MOVED: &str = r#"
+[profiles.acme]
+extends = "timestamped"
+[profiles.acme.event]
+payment_id = "/data/currency"
+"#;
+    let receiver = Receiver::start();
+    let mut producer = receiver.producer();
+    let deliver = |producer: &mut crate::Producer, id: &str, payment: &str, status: &str| {
+        assert_eq!(producer.deliver(&event(id, payment, status)).status, 204);
+    };
+    // Of one payment a body is gone, of another a whole event; the third has all, and so has the fourth.
+    deliver(&mut producer, "evt_1", "pay_bodiless", "pending");
+    age(&receiver, 40);
+    deliver(&mut producer, "evt_2", "pay_bodiless", "succeeded");
+    deliver(&mut producer, "evt_3", "pay_whole", "succeeded");
+    let file = receiver.directory().join("data/countersign.db");
+    deliver(&mut producer, "evt_4", "pay_forgotten", "pending");
+    Connection::open(&file)
+        .unwrap()
+        .execute(
+            "UPDATE events SET received_at = received_at - ?1 WHERE event_id = 'evt_4'",
+            [100 * DAY],
+        )
+        .unwrap();
+    deliver(&mut producer, "evt_5", "pay_forgotten", "succeeded");
+    age(&receiver, 1);
+    let config = with_times(&receiver, "bodies_days = 30\nevents_days = 60");
+    let pruned = receiver
+        .countersign(&["prune", "--config", config, "--json"])
+        .json_lines();
+    assert_eq!(
+        (&pruned[1]["bodies"], &pruned[1]["events"]),
+        (&2.into(), &1.into())
+    );
+    let before = list(&receiver, "payments");
+
+    let replay = |config: &str| {
+        let command = [
+            "events", "replay", "--config", config, "--since", "90d", "--json",
+        ];
+        receiver.countersign(&command).json_lines()
+    };
+    // Nothing is read otherwise: nothing is said of any payment.
+    let same = replay("countersign.toml");
+    assert_eq!(same.len(), 1, "{same:?}");
+    assert_eq!(
+        (&same[0]["payments_changed"], &same[0]["payments_skipped"]),
+        (&0.into(), &0.into())
+    );
+
+    let text = std::fs::read_to_string(receiver.directory().join("countersign.toml")).unwrap();
+    let text = text.replace("profile = \"timestamped\"", "profile = \"acme\"");
+    receiver.write("mended.toml", &format!("{text}{MENDED}"));
+    let told = replay("mended.toml");
+    let summary = told.last().unwrap();
+    assert_eq!(
+        (
+            &summary["payments_changed"],
+            &summary["payments_skipped"],
+            &summary["events_changed"]
+        ),
+        (&1.into(), &2.into(), &1.into()),
+        "{told:?}"
+    );
+    assert_eq!(told[0]["payment_id"], "pay_whole");
+    assert_eq!(told[0]["after"]["status"], "refunded");
+    let skipped: Vec<_> = told
+        .iter()
+        .filter(|line| line["skipped"] == true)
+        .map(|line| &line["payment_id"])
+        .collect();
+    assert_eq!(skipped, ["pay_bodiless", "pay_forgotten"]);
+    let after = list(&receiver, "payments");
+    let untouched = |payments: &[Value]| -> Vec<Value> {
+        payments
+            .iter()
+            .filter(|payment| payment["payment_id"] != "pay_whole")
+            .cloned()
+            .collect()
+    };
+    assert_eq!(untouched(&after), untouched(&before));
+
+    // An event that would move from a payment that has all into one that has not stays, and with it the one that it would leave.
+    receiver.write("moved.toml", &format!("{text}{MOVED}"));
+    let told = replay("moved.toml");
+    let summary = told.last().unwrap();
+    assert_eq!(
+        (&summary["payments_changed"], &summary["events_changed"]),
+        (&0.into(), &0.into()),
+        "{told:?}"
+    );
+    assert_eq!(summary["payments_skipped"], 4, "{told:?}");
+    assert_eq!(list(&receiver, "payments"), after);
+}
