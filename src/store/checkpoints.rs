@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, OpenFlags};
 
 use super::location::StoreFault;
-use super::sqlite::{fault, set_up};
+use super::sqlite_file::{fault, set_up};
 
 /// Pages in the log that are not in the file yet, from which on the thread moves them.
 const STEP_PAGES: i64 = 2_000;

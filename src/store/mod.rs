@@ -48,6 +48,7 @@ mod sqlite;
 mod sqlite_errands;
 #[cfg(test)]
 mod sqlite_faults;
+mod sqlite_file;
 mod sqlite_gaps;
 mod sqlite_read;
 mod sqlite_replay;
