@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 
 use crate::config::Fault;
-use crate::store::Store;
+use crate::store::{Backlog, Store};
 use crate::telemetry::Exporter;
 
 pub use guard::Guard;
@@ -55,8 +55,11 @@ pub struct Readiness {
     pub ready: bool,
     /// Whether the receiver is on its way out.
     pub stopping: bool,
-    /// The store: `ok`, or why it is not.
+    /// The store: `ok`; `spooling` while the database is away and the spool takes deliveries; or why none is taken.
     pub store: String,
+    /// What waits in the spool, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<Backlog>,
     /// The last reload: `ok`, or what it found wrong; the old configuration serves on.
     pub reload: String,
     /// Since when reloads fail.

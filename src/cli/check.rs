@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{self, Outcome, Table, json_line, say};
-use crate::config::{Config, ConfigFile, Environment};
+use crate::config::{Config, ConfigFile, Environment, StoreSettings};
 use crate::store::{Filter, ReadFailure, StoreFault, Url, Views};
 
 /// Check configuration, certificates, secrets and store, and print every fault
@@ -68,6 +68,9 @@ impl Check {
                 mend: "mend the store, or name another".to_owned(),
             });
         }
+        if let Ok(store) = Config::load_store(place, environment) {
+            findings.extend(look_at_spools(&store, place));
+        }
         self.print(&findings, place);
         if findings.iter().any(|finding| finding.level == "fault") {
             Outcome::Failed
@@ -111,6 +114,27 @@ impl Check {
             counted(warnings, "warning")
         ));
     }
+}
+
+/// The spool that is named must be there or can be made; one that nobody names must be empty.
+fn look_at_spools(store: &StoreSettings, place: &ConfigFile) -> Vec<Finding> {
+    let finding = |level, what, mend: &str| Finding {
+        level,
+        file: place.path().display().to_string(),
+        line: None,
+        key: "store.spool".to_owned(),
+        what,
+        mend: mend.to_owned(),
+    };
+    let mut findings = Vec::new();
+    if let Some(fault) = store.spool.as_ref().and_then(|spool| spool.look().err()) {
+        let mend = "mend it, or name another file in store.spool.path";
+        findings.push(finding("fault", output::chain(&fault), mend));
+    }
+    if let Some(warning) = store.forsaken() {
+        findings.push(finding("warning", warning, ""));
+    }
+    findings
 }
 
 fn counted(number: usize, what: &str) -> String {

@@ -159,6 +159,7 @@ pub(super) struct Store {
     pub(super) limits: StoreLimits,
     pub(super) postgres: StorePostgres,
     pub(super) retention: StoreRetention,
+    pub(super) spool: Option<StoreSpool>,
 }
 
 impl Default for Store {
@@ -169,6 +170,7 @@ impl Default for Store {
             limits: StoreLimits::default(),
             postgres: StorePostgres::default(),
             retention: StoreRetention::default(),
+            spool: None,
         }
     }
 }
@@ -231,6 +233,23 @@ impl Default for StorePostgres {
             connect_timeout: Span::seconds(3),
             statement_timeout: Span::seconds(8),
             patience: Span::seconds(3),
+        }
+    }
+}
+
+/// `[store.spool]`.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct StoreSpool {
+    pub(super) path: String,
+    pub(super) bytes: i64,
+}
+
+impl Default for StoreSpool {
+    fn default() -> Self {
+        Self {
+            path: "data/spool.db".to_owned(),
+            bytes: 1 << 30,
         }
     }
 }

@@ -2,18 +2,19 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::secret::Secret;
-use crate::store::{Access, NotAUrl, Url};
+use crate::store::{Access, NotAUrl, SpoolSettings, Url};
 use crate::tls::{self, Network, ReusePort};
 
 use super::context::Context;
 use super::fault::Findings;
 use super::file::{self, Span};
 use super::key::KeyPath;
-use super::secrets;
+use super::{secrets, spool};
 
 /// The providers' side.
 #[derive(Clone, Debug)]
@@ -52,6 +53,10 @@ pub struct StoreSettings {
     pub url: Url,
     /// Bounds of what waits for it. A change needs a restart.
     pub limits: crate::inbox::Limits,
+    /// What takes deliveries while it is away. A change needs a restart.
+    pub spool: Option<SpoolSettings>,
+    /// Where a spool is that nobody names: the default path, unless it is the one above.
+    pub(super) unnamed_spool: Option<PathBuf>,
 }
 
 pub(super) fn server(shape: &file::Server, findings: &mut Findings) -> Option<ServerSettings> {
@@ -208,6 +213,21 @@ pub(super) fn store(
         let mend = format!("write {} or more", server.body_bytes);
         findings.fault(&at.key("queue_bytes"), what, mend);
     }
+    let named = match &shape.spool {
+        Some(named) => {
+            let key = KeyPath::of(&["store", "spool"]);
+            Some(spool::settings(
+                named,
+                url.as_ref(),
+                wait?,
+                server,
+                &key,
+                context,
+            )?)
+        }
+        None => None,
+    };
+    let unnamed = context.resolve(&file::StoreSpool::default().path);
     Some(StoreSettings {
         url: url?.with_access(access?),
         limits: crate::inbox::Limits {
@@ -216,6 +236,11 @@ pub(super) fn store(
             batch_deliveries: batch_deliveries?,
             wait: wait?,
         },
+        unnamed_spool: named
+            .as_ref()
+            .is_none_or(|named| named.path != unnamed)
+            .then_some(unnamed),
+        spool: named,
     })
 }
 
@@ -329,7 +354,7 @@ fn address(
     }
 }
 
-fn number(
+pub(super) fn number(
     value: i64,
     range: RangeInclusive<i64>,
     key: &KeyPath,

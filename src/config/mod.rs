@@ -20,6 +20,7 @@ mod retention;
 mod secrets;
 mod shape;
 mod snapshot;
+mod spool;
 mod template;
 mod tenants;
 mod tree;

@@ -225,6 +225,7 @@ impl Fixed {
             // Its password and what stands in [store.postgres] are part of it.
             (["store", "url"], self.store.url != store.url),
             (["store", "limits"], self.store.limits != store.limits),
+            (["store", "spool"], self.store.spool != store.spool),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

@@ -7,7 +7,7 @@ pub const TEMPLATE: &str = include_str!("dev_template.toml");
 mod tests {
     use super::TEMPLATE;
     use crate::config::fault::Findings;
-    use crate::config::file::File;
+    use crate::config::file::{File, StoreSpool};
     use crate::config::key::KeyPath;
     use crate::config::shape;
     use crate::config::tree::Node;
@@ -55,14 +55,15 @@ mod tests {
             written.store.password.take().as_deref(),
             Some("file:certs/store.password")
         );
+        assert_eq!(written.store.spool.take(), Some(StoreSpool::default()));
         assert_eq!(written.store, defaults.store);
     }
 
     #[test]
     fn every_key_is_in_the_template() {
-        let stray = "[server]\nx = 1\n[server.limits]\nx = 1\n[admin]\nx = 1\n[tls]\nx = 1\n[store]\nx = 1\n[store.limits]\nx = 1\n[store.postgres]\nx = 1\n[store.retention]\nx = 1\n[[tenants]]\nx = 1\n[tenants.retention]\nx = 1\n[[tenants.producers]]\nx = 1\n";
+        let stray = "[server]\nx = 1\n[server.limits]\nx = 1\n[admin]\nx = 1\n[tls]\nx = 1\n[store]\nx = 1\n[store.limits]\nx = 1\n[store.postgres]\nx = 1\n[store.spool]\nx = 1\n[store.retention]\nx = 1\n[[tenants]]\nx = 1\n[tenants.retention]\nx = 1\n[[tenants.producers]]\nx = 1\n";
         let faults = read(stray).1;
-        assert_eq!(faults.len(), 11, "{faults:?}");
+        assert_eq!(faults.len(), 12, "{faults:?}");
         for fault in faults {
             let keys = fault.split("the keys here are ").nth(1).unwrap();
             for key in keys.split(", ") {

@@ -158,7 +158,12 @@ impl<E: Engine> GroupCommit<E> {
 
     /// Queues a delivery and waits for its receipts. An empty one asks whether the store can write.
     pub async fn accept(&self, delivery: Vec<Event>) -> Result<Vec<Receipt>, InboxFailure> {
-        let rows: Vec<E::Row> = delivery.into_iter().map(E::prepare).collect();
+        self.accept_rows(delivery.into_iter().map(E::prepare).collect())
+            .await
+    }
+
+    /// The same, for rows that the caller has made ready.
+    pub async fn accept_rows(&self, rows: Vec<E::Row>) -> Result<Vec<Receipt>, InboxFailure> {
         let bytes = rows
             .iter()
             .map(E::bytes)

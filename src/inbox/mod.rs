@@ -48,6 +48,8 @@ pub enum Receipt {
     Conflict,
     /// It was signed but could not be read; its body is kept. Also the answer when the same body comes again.
     Quarantined,
+    /// It is in the spool: whether it is new is known once the store is back and it was moved there.
+    Spooled,
 }
 
 /// The cause of a failure, shared between the deliveries that shared a transaction.

@@ -120,7 +120,14 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     } = start;
     let open_files = tls::raise_open_files(config.server.connections.connections);
     let exporter = Exporter::install()?;
-    let store = Arc::new(Store::open(&config.store.url, config.store.limits).await?);
+    let store = Arc::new(
+        Store::open_with_spool(
+            &config.store.url,
+            config.store.limits,
+            config.store.spool.as_ref(),
+        )
+        .await?,
+    );
     let book = Arc::new(Book::new(REFUSAL_GROUPS));
     if let Err(failure) = store.load(&book).await {
         tracing::warn!(
@@ -130,6 +137,9 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
+    }
+    if let Some(warning) = config.store.forsaken() {
+        tracing::error!("{warning}");
     }
     if let Err(error) = open_files {
         tracing::warn!(%error, "the limit of open files could not be raised");

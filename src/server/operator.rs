@@ -13,8 +13,8 @@ use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
 use crate::admin::{Operator, Readiness, Unreadable};
 use crate::config::{Config, Fault, Reloader, Watch};
-use crate::store::Store;
-use crate::telemetry::{Exporter, Meters};
+use crate::store::{Store, Takes};
+use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
 
 /// The operator's desk.
@@ -26,7 +26,7 @@ pub(super) struct Desk {
     meters: Meters,
     recorder: Arc<Recorder>,
     draining: AtomicBool,
-    store_state: Mutex<Result<(), String>>,
+    store_state: Mutex<Result<Takes, String>>,
 }
 
 impl Desk {
@@ -106,20 +106,21 @@ impl Desk {
                     |cause| format!("{failure}: {cause}"),
                 )
             });
-            let found = found.and_then(|()| {
+            let found = found.and_then(|takes| {
                 if self.recorder.has_just_failed(Timestamp::now()) {
                     return Err("deliveries could not be kept a moment ago; see the log".to_owned());
                 }
-                Ok(())
+                Ok(takes)
             });
             let was_well = std::mem::replace(&mut *self.store_state(), found.clone()).is_ok();
             match (&found, was_well) {
                 (Err(failure), true) => tracing::error!(%failure, "the store takes no deliveries"),
-                (Ok(()), false) => tracing::info!("the store takes deliveries again"),
-                (Err(_), false) | (Ok(()), true) => {}
+                (Ok(_), false) => tracing::info!("the store takes deliveries again"),
+                (Err(_), false) | (Ok(_), true) => {}
             }
             self.meters
                 .ready(found.is_ok() && !self.draining.load(Ordering::Relaxed));
+            self.tell_what_waits(Timestamp::now());
             self.meters.connections(self.acceptor.connections().count());
             exporter.fold();
             let current = self.live.load();
@@ -132,6 +133,23 @@ impl Desk {
                     Timestamp::now(),
                 )
                 .await;
+        }
+    }
+
+    fn tell_what_waits(&self, now: Timestamp) {
+        let (deliveries, bytes) = self.store.queued();
+        telemetry::queued(deliveries, bytes);
+        if let Some(backlog) = self.store.backlog() {
+            let oldest = backlog.oldest.map_or(0.0, |oldest| {
+                now.duration_since(oldest.0).as_secs_f64().max(0.0)
+            });
+            telemetry::spool(SpoolFigures {
+                spooling: backlog.database_away_since.is_some(),
+                waiting: backlog.waiting,
+                aside: backlog.aside,
+                bytes: backlog.bytes,
+                oldest_seconds: oldest,
+            });
         }
     }
 
@@ -148,7 +166,7 @@ impl Desk {
         }
     }
 
-    fn store_state(&self) -> MutexGuard<'_, Result<(), String>> {
+    fn store_state(&self) -> MutexGuard<'_, Result<Takes, String>> {
         self.store_state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -164,7 +182,12 @@ impl Operator for Desk {
         Readiness {
             ready: found.is_ok() && !draining,
             stopping: draining,
-            store: found.err().unwrap_or_else(|| "ok".to_owned()),
+            store: match found {
+                Ok(Takes::Database) => "ok".to_owned(),
+                Ok(Takes::Spool) => "spooling".to_owned(),
+                Err(failure) => failure,
+            },
+            spool: self.store.backlog(),
             reload: if faults.is_empty() {
                 "ok".to_owned()
             } else {

@@ -169,7 +169,9 @@ async fn accept<I: Inbox>(
         receiver.fail(failure.name(), Answer::from(&failure))
     })?;
     if let Some(meters) = current.meters(delivery.from().producer().id) {
-        let new = |at: usize| receipts.get(at) == Some(&Receipt::Accepted);
+        // A spooled one may turn out to be known: better one too many than a mapping that is never missed.
+        let new =
+            |at: usize| matches!(receipts.get(at), Some(Receipt::Accepted | Receipt::Spooled));
         for (_, kind) in unmapped.iter().filter(|(at, _)| new(*at)) {
             meters.unmapped(kind.as_deref());
         }
@@ -236,6 +238,7 @@ fn count(meters: &ProducerMeters, receipts: &[Receipt]) {
             Receipt::Duplicate => meters.duplicate.increment(1),
             Receipt::Conflict => meters.conflict.increment(1),
             Receipt::Quarantined => meters.quarantined.increment(1),
+            Receipt::Spooled => meters.spooled.increment(1),
         }
     }
 }

@@ -9,8 +9,11 @@ use super::off_the_runtime;
 use super::postgres::Postgres;
 use super::postgres_address::Target;
 use super::postgres_session::{Purpose, Session, SessionFailure};
+use super::reach::Reach;
 use super::sqlite::{self, Sqlite};
-use crate::inbox::{Event, GroupCommit, Health, InboxFailure, Limits, Receipt, Writer};
+use crate::inbox::{
+    Cause, Engine, Event, GroupCommit, Health, InboxFailure, Limits, Receipt, Writer,
+};
 
 /// How often a database is asked whether it can write, at most.
 const PROBES_EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +32,8 @@ pub(super) enum Engines {
         writers: Mutex<Vec<tokio::task::JoinHandle<()>>>,
         /// When it was last asked whether it can write, and could.
         wrote: Mutex<Option<Instant>>,
+        target: Arc<Target>,
+        reach: Arc<Reach>,
     },
 }
 
@@ -49,7 +54,7 @@ impl Engines {
                 let (inbox, writers) = GroupCommit::new(vec![engine], limits);
                 let writer = std::thread::Builder::new()
                     .name("store-writer".to_owned())
-                    .spawn(move || run(writers))
+                    .spawn(move || run_writers(writers, Sqlite::close))
                     .map_err(|error| StoreFault::NoWriter {
                         source: error.into(),
                     })?;
@@ -60,18 +65,24 @@ impl Engines {
             }
             Url::Postgres(address) => {
                 let target = Arc::new(Target::load(address)?);
+                let reach = Arc::<Reach>::default();
                 let mut engines: Vec<_> = (0..target.access.writers.max(1))
-                    .map(|_| Postgres::new(Arc::clone(&target), Arc::clone(errands)))
+                    .map(|_| {
+                        Postgres::new(Arc::clone(&target), Arc::clone(errands), Arc::clone(&reach))
+                    })
                     .collect();
                 match Session::open(&target, Purpose::Write).await {
                     Ok(session) => engines = first_with(engines, session),
                     Err(SessionFailure::Fault(fault)) => return Err(fault),
                     // It may come later, and then nobody needs to start anything again.
-                    Err(failure) => tracing::warn!(
-                        store = %target.place,
-                        error = &failure as &dyn std::error::Error,
-                        "the database is away; the receiver starts without it, and is not ready"
-                    ),
+                    Err(failure) => {
+                        tracing::warn!(
+                            store = %target.place,
+                            error = &failure as &dyn std::error::Error,
+                            "the database is away; the receiver starts without it"
+                        );
+                        reach.away(&(Arc::new(failure) as Cause));
+                    }
                 }
                 let (inbox, writers) = GroupCommit::new(engines, limits);
                 let writers = writers
@@ -82,6 +93,8 @@ impl Engines {
                     inbox,
                     writers: Mutex::new(writers),
                     wrote: Mutex::default(),
+                    target,
+                    reach,
                 })
             }
         }
@@ -108,6 +121,14 @@ impl Engines {
         match self {
             Self::Sqlite { inbox, .. } => inbox.accept(delivery).await,
             Self::Postgres { inbox, .. } => inbox.accept(delivery).await,
+        }
+    }
+
+    /// The database, and whether it can be reached; `None` for a file.
+    pub(super) fn database(&self) -> Option<(Arc<Target>, Arc<Reach>)> {
+        match self {
+            Self::Sqlite { .. } => None,
+            Self::Postgres { target, reach, .. } => Some((Arc::clone(target), Arc::clone(reach))),
         }
     }
 
@@ -183,8 +204,8 @@ fn first_with(engines: Vec<Postgres>, session: Session) -> Vec<Postgres> {
         .collect()
 }
 
-/// The writer's thread: SQLite blocks, so it shares no thread with anything else.
-fn run(writers: Vec<Writer<Sqlite>>) {
+/// A writer's thread: SQLite blocks, so it shares no thread with anything else.
+pub(super) fn run_writers<E: Engine>(writers: Vec<Writer<E>>, close: fn(E)) {
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -196,6 +217,6 @@ fn run(writers: Vec<Writer<Sqlite>>) {
         }
     };
     for writer in writers {
-        runtime.block_on(writer.run()).close();
+        close(runtime.block_on(writer.run()));
     }
 }

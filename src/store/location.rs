@@ -205,6 +205,20 @@ pub enum StoreFault {
         /// What it or the system said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The spool's file can not be used.
+    #[error("the spool (store.spool.path) can not be used")]
+    Spool {
+        /// What is wrong with it.
+        source: Box<StoreFault>,
+    },
+    /// A spool beside a store that is a file itself.
+    #[error(
+        "{place}: a spool stands in for a PostgreSQL that is away; a file needs none: take [store.spool] out"
+    )]
+    NeedlessSpool {
+        /// The store.
+        place: String,
+    },
     /// The system gave no thread or task to run on.
     #[error("the store's writer cannot be started")]
     NoWriter {
@@ -212,6 +226,15 @@ pub enum StoreFault {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl StoreFault {
+    /// The same, of the spool's file.
+    pub(super) fn in_spool(fault: Self) -> Self {
+        Self::Spool {
+            source: Box::new(fault),
+        }
+    }
 }
 
 #[cfg(test)]

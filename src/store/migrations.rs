@@ -27,6 +27,14 @@ pub(super) const SQLITE: &[Migration] = &[
     },
 ];
 
+/// The spool's, in order.
+pub(super) const SPOOL: &[Migration] = &[Migration {
+    number: 1,
+    name: "0001_spool.sql",
+    sql: include_str!("../../migrations/spool/0001_spool.sql"),
+    serves_from: 1,
+}];
+
 /// PostgreSQL's, in order.
 pub(super) const POSTGRES: &[Migration] = &[
     Migration {
@@ -47,6 +55,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0003_retention.sql"),
         serves_from: 2,
     },
+    Migration {
+        number: 4,
+        name: "0004_spools.sql",
+        sql: include_str!("../../migrations/postgres/0004_spools.sql"),
+        serves_from: 2,
+    },
 ];
 
 /// The newest schema that this program knows.
@@ -60,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_steps_are_numbered_as_their_files_are() {
-        for steps in [SQLITE, POSTGRES] {
+        for steps in [SQLITE, SPOOL, POSTGRES] {
             for (index, step) in steps.iter().enumerate() {
                 assert_eq!(step.number, index as i64 + 1);
                 assert!(

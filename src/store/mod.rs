@@ -24,6 +24,7 @@ mod postgres;
 mod postgres_address;
 mod postgres_batch;
 mod postgres_errands;
+mod postgres_move;
 mod postgres_read;
 mod postgres_retention;
 #[cfg(test)]
@@ -38,12 +39,21 @@ mod postgres_tls_tests;
 mod postgres_text;
 mod pruned;
 mod pruning;
+mod reach;
 mod replay;
 mod retention;
 mod row;
 mod seen;
 #[cfg(test)]
 mod simulation;
+mod spool;
+mod spool_backlog;
+mod spool_form;
+mod spool_mover;
+mod spool_queue;
+#[cfg(test)]
+mod spool_tests;
+mod spooling;
 mod sqlite;
 mod sqlite_errands;
 #[cfg(test)]
@@ -73,6 +83,7 @@ use crate::refusals::Book;
 
 use engines::Engines;
 use errands::{Errands, Slot, Work};
+use spooling::Spooling;
 
 pub use location::{NotAUrl, StoreFault, Url};
 pub use postgres_address::{Access, Address, AddressFault};
@@ -85,6 +96,8 @@ pub use replay::{
 };
 pub use retention::{Clock, Keep, Retention};
 pub use seen::Seen;
+pub use spool::{SpoolSettings, events_in_spool};
+pub use spool_backlog::Backlog;
 pub use views::{
     BodyGone, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis,
     NotACursor, Page, PaymentDetail, PaymentView, RefusalView, SecretSeen,
@@ -102,19 +115,53 @@ const KEEP_WAIT: Duration = Duration::from_secs(30);
 pub struct Store {
     url: Url,
     engines: Engines,
+    spooling: Option<Spooling>,
     views: Views,
     errands: Arc<Errands>,
     seen: Arc<Seen>,
 }
 
+/// Where a delivery would be made durable now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// In the store itself.
+    Database,
+    /// In the spool: the database is away.
+    Spool,
+}
+
 impl Store {
     /// Opens the store, brings its schema up to date, and starts its writer.
     pub async fn open(url: &Url, limits: Limits) -> Result<Self, StoreFault> {
+        Self::open_with_spool(url, limits, None).await
+    }
+
+    /// The same, with a spool that takes deliveries while the database is away.
+    pub async fn open_with_spool(
+        url: &Url,
+        limits: Limits,
+        spool: Option<&SpoolSettings>,
+    ) -> Result<Self, StoreFault> {
         let errands = Arc::new(Errands::default());
-        let engines = Engines::open(url, limits, &errands).await?;
+        let of_the_database = Limits {
+            wait: spool.map_or(limits.wait, |spool| spool.database_wait),
+            ..limits
+        };
+        let engines = Engines::open(url, of_the_database, &errands).await?;
+        let spooling = match (spool, engines.database()) {
+            (None, _) => None,
+            (Some(settings), Some((target, reach))) => {
+                Some(Spooling::open(settings, limits, target, reach).await?)
+            }
+            (Some(_), None) => {
+                let place = url.to_string();
+                return Err(StoreFault::NeedlessSpool { place });
+            }
+        };
         Ok(Self {
             url: url.clone(),
             engines,
+            spooling,
             views: Views::open(url)?,
             errands,
             seen: Arc::default(),
@@ -148,8 +195,16 @@ impl Store {
 
     /// Whether a delivery would be taken now. After a failure it finds out by writing, and so it does, each second at
     /// most, where a network lies between.
-    pub async fn ready(&self) -> Result<(), InboxFailure> {
-        self.engines.ready().await
+    pub async fn ready(&self) -> Result<Takes, InboxFailure> {
+        match &self.spooling {
+            Some(spooling) => spooling.ready(&self.engines).await,
+            None => self.engines.ready().await.map(|()| Takes::Database),
+        }
+    }
+
+    /// What waits in the spool, if there is one.
+    pub fn backlog(&self) -> Option<Backlog> {
+        self.spooling.as_ref().map(Spooling::backlog)
     }
 
     /// Takes the refusals of an earlier life into the book.
@@ -212,12 +267,18 @@ impl Store {
     /// Takes no more, answers what is queued, and closes the file.
     pub async fn close(&self) {
         self.engines.close().await;
+        if let Some(spooling) = &self.spooling {
+            spooling.close().await;
+        }
     }
 }
 
 impl Inbox for Store {
     async fn accept(&self, delivery: Vec<Event>) -> Result<Vec<Receipt>, InboxFailure> {
-        self.engines.accept(delivery).await
+        match &self.spooling {
+            Some(spooling) => spooling.accept(&self.engines, delivery).await,
+            None => self.engines.accept(delivery).await,
+        }
     }
 }
 

@@ -10,18 +10,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
+use tokio_postgres::Client;
 
 use super::errands::Errands;
 use super::postgres_address::Target;
 use super::postgres_batch::{Answer, COMMIT, Folded, Prepared};
 use super::postgres_session::{Meaning, Purpose, Session, SessionFailure, meaning};
+use super::reach::Reach;
 use super::row::Row;
 use super::{postgres_errands, postgres_schema};
 use crate::identity::TenantId;
 use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome, Receipt};
 
 /// The first and the longest pause before a host that was away is asked again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How often partitions are made ahead by a session that lives long.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(3600);
 /// Names that are remembered as written, at most.
@@ -37,6 +39,9 @@ pub(super) struct Postgres {
     names: HashSet<Name>,
     partitions_made: Instant,
     errands: Arc<Errands>,
+    reach: Arc<Reach>,
+    /// How many outages had ended when the session was opened.
+    outages: u64,
 }
 
 /// Since when there is no session, and when the next attempt is due.
@@ -46,11 +51,13 @@ struct Outage {
     next: Instant,
     pause: Duration,
     cause: Cause,
+    /// How often the database had been found again when the last attempt failed.
+    openings: u64,
 }
 
 /// What comes with every event and is written once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Name {
+pub(super) struct Name {
     tenant: TenantId,
     producer: Arc<str>,
     secret: Option<Arc<str>>,
@@ -67,17 +74,17 @@ enum Failure {
 /// A statement took longer than it may.
 #[derive(Debug, thiserror::Error)]
 #[error("the database took longer than {0:?} over a batch")]
-struct TookTooLong(Duration);
+pub(super) struct TookTooLong(pub(super) Duration);
 
 /// The database's answer does not fit the batch, which only a defect of ours brings about.
 #[derive(Debug, thiserror::Error)]
 #[error("the database did not answer for each of {rows} rows")]
-struct Unanswered {
-    rows: usize,
+pub(super) struct Unanswered {
+    pub(super) rows: usize,
 }
 
 impl Postgres {
-    pub(super) fn new(target: Arc<Target>, errands: Arc<Errands>) -> Self {
+    pub(super) fn new(target: Arc<Target>, errands: Arc<Errands>, reach: Arc<Reach>) -> Self {
         let partitions_made = Instant::now();
         Self {
             target,
@@ -86,6 +93,8 @@ impl Postgres {
             names: HashSet::new(),
             partitions_made,
             errands,
+            reach,
+            outages: 0,
         }
     }
 
@@ -98,14 +107,18 @@ impl Postgres {
     /// A session, if there is one within the outage's patience. An outage is waited for once: while it lasts, deliveries
     /// are told at once, and one attempt is made for each pause.
     async fn session(&mut self) -> Result<Session, Cause> {
-        if let Some(session) = self.session.take().filter(|session| !session.is_closed()) {
+        let usable =
+            |session: &Session| !session.is_closed() && self.outages == self.reach.outages();
+        if let Some(session) = self.session.take().filter(usable) {
             return Ok(session);
         }
+        self.outages = self.reach.outages();
         loop {
             if let Some(outage) = &self.outage {
                 let patient_until = outage.since + self.target.access.patience;
                 let now = Instant::now();
-                if outage.next > now {
+                // Another session of ours that got through spares this one the pause.
+                if outage.next > now && outage.openings == self.reach.openings() {
                     if outage.next > patient_until {
                         return Err(Arc::clone(&outage.cause));
                     }
@@ -135,6 +148,7 @@ impl Postgres {
     fn back(&mut self) {
         // Another host may lack the last of what this one's session wrote.
         self.names.clear();
+        self.reach.opened();
         if let Some(outage) = self.outage.take() {
             tracing::info!(store = %self.target.place, away = ?outage.since.elapsed(), "the database is back");
         }
@@ -142,6 +156,8 @@ impl Postgres {
 
     fn away(&mut self, failure: SessionFailure) -> Cause {
         let cause: Cause = Arc::new(failure);
+        self.reach.away(&cause);
+        let openings = self.reach.openings();
         let now = Instant::now();
         let outage = match self.outage.take() {
             None => {
@@ -152,6 +168,7 @@ impl Postgres {
                     next: now + jittered(PAUSES.0),
                     pause: PAUSES.0,
                     cause: Arc::clone(&cause),
+                    openings,
                 }
             }
             Some(outage) => {
@@ -161,6 +178,7 @@ impl Postgres {
                     next: now + jittered(pause),
                     pause,
                     cause: Arc::clone(&cause),
+                    openings,
                 }
             }
         };
@@ -280,10 +298,20 @@ async fn attempt(
     batch: &[Vec<Prepared>],
     folded: &Folded<'_>,
 ) -> Result<Option<Vec<Answer>>, tokio_postgres::Error> {
+    let rows = batch.iter().flatten().map(|event| &event.row);
+    write_unknown_names(&session.client, names, rows).await?;
+    commit(&session.client, folded).await
+}
+
+/// Writes those tenants, producers, secrets and certificates that the database may lack.
+pub(super) async fn write_unknown_names<'a>(
+    client: &Client,
+    names: &mut HashSet<Name>,
+    rows: impl Iterator<Item = &'a Row>,
+) -> Result<(), tokio_postgres::Error> {
     let mut unknown = Vec::new();
     let mut last: Option<&Row> = None;
-    for event in batch.iter().flatten() {
-        let row = &event.row;
+    for row in rows {
         if last.replace(row).is_some_and(|last| same_names(last, row)) {
             continue;
         }
@@ -299,17 +327,22 @@ async fn attempt(
     }
     if !unknown.is_empty() {
         let rows: Vec<_> = unknown.iter().map(|(_, row)| *row).collect();
-        postgres_errands::write_names(&session.client, &rows).await?;
+        postgres_errands::write_names(client, &rows).await?;
         if names.len() >= NAMES_MAX {
             names.clear();
         }
         names.extend(unknown.into_iter().map(|(name, _)| name));
     }
+    Ok(())
+}
+
+/// Writes the batch: a transaction of its own, or a part of the open one. `None` is an answer that does not fit.
+pub(super) async fn commit(
+    client: &Client,
+    folded: &Folded<'_>,
+) -> Result<Option<Vec<Answer>>, tokio_postgres::Error> {
     let columns = folded.columns();
-    let rows = session
-        .client
-        .query_typed(COMMIT, &columns.parameters())
-        .await?;
+    let rows = client.query_typed(COMMIT, &columns.parameters()).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };
@@ -343,7 +376,7 @@ fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Between half of it and all of it, so that receivers who lost the same server do not come back in step.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let chance = RandomState::new().hash_one(0_u8) % 1024;
     let half = pause / 2;

@@ -47,6 +47,10 @@ impl Prepared {
         }
     }
 
+    pub(super) fn other_key(&self) -> &[u8] {
+        &self.other_key
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.row
             .bytes()
@@ -106,6 +110,10 @@ pub(super) struct Answer {
 
 impl<'a> Folded<'a> {
     pub(super) fn fold(batch: &'a [Vec<Prepared>]) -> Self {
+        Self::fold_all(batch.iter().map(Vec::as_slice))
+    }
+
+    pub(super) fn fold_all(batch: impl ExactSizeIterator<Item = &'a [Prepared]>) -> Self {
         let mut groups: Vec<Group<'a>> = Vec::new();
         let mut by_body: HashMap<([u8; 16], [u8; 32]), usize> = HashMap::new();
         let mut keys: HashSet<[u8; 16]> = HashSet::new();

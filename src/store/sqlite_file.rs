@@ -155,7 +155,6 @@ impl Writing {
         }
     }
 
-
     /// The connection, if there is one to be trusted.
     pub(super) fn connection(&self) -> Option<&Connection> {
         self.connection.as_ref()
@@ -231,8 +230,8 @@ impl Writing {
     }
 }
 
-/// Makes an empty file that only its owner can read. SQLite gives its companions (`-wal`, `-shm`) the same mode.
-fn make(path: &Path) -> Result<(), StoreFault> {
+/// The file's directory must be there: it is the operator's to make.
+pub(super) fn directory_of(path: &Path) -> Result<(), StoreFault> {
     let directory = match path.parent() {
         Some(directory) if directory != Path::new("") => directory,
         Some(_) | None => Path::new("."),
@@ -243,6 +242,12 @@ fn make(path: &Path) -> Result<(), StoreFault> {
             directory: directory.into(),
         });
     }
+    Ok(())
+}
+
+/// Makes an empty file that only its owner can read. SQLite gives its companions (`-wal`, `-shm`) the same mode.
+fn make(path: &Path) -> Result<(), StoreFault> {
+    directory_of(path)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -337,7 +342,7 @@ fn distrust(failure: &BatchFailure) -> bool {
 }
 
 /// What tells a file from another that bears its name later.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }

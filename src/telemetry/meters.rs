@@ -320,6 +320,8 @@ pub struct ProducerMeters {
     pub conflict: Counter,
     /// Bodies that are no JSON object.
     pub quarantined: Counter,
+    /// Readable events that went to the spool.
+    pub spooled: Counter,
     unmapped: Arc<UnmappedTypes>,
 }
 
@@ -332,6 +334,7 @@ impl ProducerMeters {
             duplicate: of("duplicate"),
             conflict: of("conflict"),
             quarantined: of("quarantined"),
+            spooled: counter!(super::backlog::SPOOLED, "tenant" => tenant.to_owned(), "producer" => producer.to_owned()),
             unmapped: UnmappedTypes::of(tenant, producer),
         }
     }

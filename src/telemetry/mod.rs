@@ -4,6 +4,7 @@
 //! its control characters escaped; a secret never gets here. Label values are bounded: producers and tenants come from
 //! the configuration, reasons and outcomes from our own enums.
 
+mod backlog;
 mod meters;
 
 use std::io::IsTerminal;
@@ -11,6 +12,7 @@ use std::io::IsTerminal;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+pub use backlog::{SpoolFigures, queued, spool};
 pub use meters::{Meters, ProducerMeters, Wait};
 
 /// How log lines are written.
@@ -58,6 +60,7 @@ impl Exporter {
             .set_buckets_for_metric(Matcher::Suffix("_batch_events".into()), meters::EVENTS)?
             .install_recorder()?;
         meters::describe();
+        backlog::describe();
         Ok(Self(handle))
     }
 

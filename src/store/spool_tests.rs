@@ -1,0 +1,639 @@
+//! The spool: what came while the database was away is there once it is back, once, whoever is killed in between.
+//!
+//! The contract of a store (`suite.rs`) is not mounted on it: its cases ask for receipts that a spool can not know. Instead
+//! the same deliveries go through a spool and straight to a database, and what can be read of both must be the same.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use super::fixtures::*;
+use super::postgres_address::Access;
+use super::postgres_tests::server::{Ending, Postgres, fresh_database};
+use super::views::{EventView, Filter, PaymentDetail};
+use super::{SpoolSettings, Store, StoreFault, Takes, Url};
+use crate::inbox::{Event, Inbox, InboxFailure, Limits, Receipt, Standing};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Short bounds, so that an outage is told of soon.
+fn impatient(text: &str) -> Url {
+    let access = Access {
+        connect_timeout: Duration::from_secs(1),
+        statement_timeout: Duration::from_secs(2),
+        patience: Duration::from_millis(100),
+        ..Access::default()
+    };
+    text.parse::<Url>().unwrap().with_access(access)
+}
+
+/// Where a spool is.
+struct Site {
+    settings: SpoolSettings,
+    _directory: TempDir,
+}
+
+impl Site {
+    fn new(bytes: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = SpoolSettings {
+            path: directory.path().join("spool.db"),
+            bytes,
+            delivery_bytes: 200_000,
+            database_wait: Duration::from_secs(10),
+            spool_wait: Duration::from_secs(10),
+        };
+        Self {
+            settings,
+            _directory: directory,
+        }
+    }
+
+    async fn open(&self, url: &Url) -> Store {
+        // Small batches, so that there are several.
+        let limits = Limits {
+            batch_deliveries: 16,
+            ..Limits::default()
+        };
+        Store::open_with_spool(url, limits, Some(&self.settings))
+            .await
+            .unwrap()
+    }
+
+    /// The file and its companions, as far as they are there.
+    fn files(&self) -> Vec<PathBuf> {
+        ["", "-wal", "-shm"]
+            .map(|companion| PathBuf::from(format!("{}{companion}", self.settings.path.display())))
+            .into_iter()
+            .filter(|path| path.exists())
+            .collect()
+    }
+}
+
+async fn eventually(store: &Store, what: &str, mut holds: impl FnMut(&Store) -> bool) {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !holds(store) {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not {what}: {:?}",
+            store.backlog()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn emptied(store: &Store) {
+    eventually(store, "emptied", |store| {
+        store.backlog().unwrap().state == "empty"
+    })
+    .await;
+}
+
+async fn events(store: &Store) -> Vec<EventView> {
+    store.views().events(Filter::default()).await.unwrap().items
+}
+
+async fn payments(store: &Store) -> Vec<PaymentDetail> {
+    let mut found = Vec::new();
+    for payment in store
+        .views()
+        .payments(Filter::default())
+        .await
+        .unwrap()
+        .items
+    {
+        let views = store.views();
+        let more = views.payments_by_id(Some(&payment.tenant_id), &payment.payment_id);
+        found.extend(more.await.unwrap());
+    }
+    found.sort_by_key(|found| {
+        let payment = &found.payment;
+        (payment.tenant_id.clone(), payment.payment_id.clone())
+    });
+    found
+}
+
+/// Deliveries as a provider makes them: events of few payments, some again, some under a taken id, some unreadable; each at a
+/// microsecond of its own.
+fn deliveries(seed: u64, number: usize) -> Vec<Vec<Event>> {
+    let mut chance = Chance(seed);
+    let statuses = ["pending", "authorized", "succeeded", "refunded", "disputed"];
+    let mut time = 1_790_000_100_000_000;
+    (0..number)
+        .map(|_| {
+            time += 1 + i64::try_from(chance.below(1000)).unwrap();
+            (0..1 + chance.below(3))
+                .map(|_| {
+                    let id = format!("evt_{}", chance.below(number as u64));
+                    let n = usize::try_from(chance.below(5)).unwrap();
+                    let payment = format!("pay_{}", chance.below(7));
+                    let second = i64::try_from(chance.below(50)).unwrap();
+                    let mut event = payment_event(&id, &payment, statuses[n], second);
+                    if chance.below(10) == 0 {
+                        event = with_body(event, "no json at all");
+                        event.standing = Standing::Quarantined;
+                    }
+                    event.received_at = Timestamp::from_microsecond(time).unwrap();
+                    of_tenant(event, &format!("tenant-{}", chance.below(3)), "p")
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn is_durable(receipts: &[Receipt], delivery: &[Event]) {
+    let expected: Vec<Receipt> = delivery
+        .iter()
+        .map(|event| match event.standing {
+            Standing::Readable => Receipt::Spooled,
+            Standing::Quarantined => Receipt::Quarantined,
+        })
+        .collect();
+    assert_eq!(receipts, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_through_the_spool_is_kept_as_if_it_had_come_straight() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    let alone = impatient(&server.create_database("alone"));
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    assert_eq!(store.ready().await.unwrap(), Takes::Database);
+    let all = deliveries(1, 160);
+    let (before, during) = all.split_at(40);
+    for delivery in before {
+        let receipts = store.accept(delivery.clone()).await.unwrap();
+        assert!(!receipts.contains(&Receipt::Spooled));
+    }
+    server.stop(Ending::Fast);
+    for delivery in during {
+        is_durable(&store.accept(delivery.clone()).await.unwrap(), delivery);
+    }
+    let backlog = store.backlog().unwrap();
+    let expected: usize = during.iter().map(Vec::len).sum();
+    assert_eq!(
+        (backlog.state, backlog.waiting),
+        ("spooling", expected as u64)
+    );
+    assert!(backlog.oldest.is_some() && backlog.database_away_since.is_some());
+    assert_eq!(store.ready().await.unwrap(), Takes::Spool);
+    server.start_again();
+    emptied(&store).await;
+    assert_eq!(store.ready().await.unwrap(), Takes::Database);
+
+    let straight = Store::open(&alone, Limits::default()).await.unwrap();
+    for delivery in &all {
+        straight.accept(delivery.clone()).await.unwrap();
+    }
+    assert_eq!(events(&store).await, events(&straight).await);
+    assert_eq!(payments(&store).await, payments(&straight).await);
+    let body = store.views().events_by_id(None, "evt_1").await.unwrap();
+    let expected = straight.views().events_by_id(None, "evt_1").await.unwrap();
+    assert_eq!(body, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_outage_lasts_nobody_waits_for_the_database_first() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let access = Access {
+        connect_timeout: Duration::from_secs(1),
+        patience: Duration::from_secs(600),
+        ..Access::default()
+    };
+    let url = server.create_database("inbox");
+    let url = url.parse::<Url>().unwrap().with_access(access);
+    server.stop(Ending::Fast);
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    let began = std::time::Instant::now();
+    for number in 0..20 {
+        let event = event(&format!("evt_{number}"));
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+    }
+    // The patience is ten minutes, and the wait for the database ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(9));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deliveries_that_never_come_again_survive_kills_of_the_database_each_once() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    let site = Site::new(64 << 20);
+    let store = Arc::new(site.open(&url).await);
+    let mut senders = JoinSet::new();
+    for sender in 0..8 {
+        let store = Arc::clone(&store);
+        senders.spawn(async move {
+            for number in 0..80 {
+                let id = format!("evt_{sender}_{number}");
+                let event = payment_event(&id, &format!("pay_{number}"), "succeeded", 5);
+                let event = Event {
+                    received_at: Timestamp::now(),
+                    ..event
+                };
+                // Once: whoever was told 204 does not come again.
+                store.accept(vec![event]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+    for _ in 0..3 {
+        let count = "SELECT count(*) FROM countersign.events";
+        let seen: i64 = server.psql("inbox", count).trim().parse().unwrap();
+        let more = seen + 30;
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while server.psql("inbox", count).trim().parse::<i64>().unwrap() < more
+            && std::time::Instant::now() < deadline
+        {
+            tokio::task::yield_now().await;
+        }
+        server.stop(Ending::Killed);
+        server.start_again();
+    }
+    senders.join_all().await;
+    emptied(&store).await;
+    let sums = "SELECT count(*), sum(duplicates), (SELECT sum(events) FROM countersign.ledger),
+        (SELECT count(*) FROM countersign.bodies) FROM countersign.events";
+    assert_eq!(server.psql("inbox", sums).trim(), "640|0|640|640");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_of_which_nobody_knew_whether_it_was_kept_is_not_its_own_duplicate() {
+    let Some(text) = fresh_database() else {
+        return;
+    };
+    let url = impatient(&text);
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    let kept = received(payment_event("evt_1", "pay_1", "succeeded", 5), 100);
+    let conflict = received(with_body(kept.clone(), "{\"other\":1}"), 101);
+    let unreadable = Event {
+        standing: Standing::Quarantined,
+        ..received(with_body(event("evt_2"), "x"), 102)
+    };
+    let lost = received(payment_event("evt_3", "pay_1", "refunded", 6), 103);
+    let again = received(kept.clone(), 104);
+    for event in [&kept, &conflict, &unreadable] {
+        accept(&store, event.clone()).await;
+    }
+    // The first three were kept, though the answer never came; the others were not.
+    let spooling = store.spooling.as_ref().unwrap();
+    let settled = Timestamp::now().as_microsecond();
+    let uncertain = [kept, conflict, unreadable, lost, again];
+    spooling.spool(&uncertain, Some(settled)).await.unwrap();
+    emptied(&store).await;
+    let found: Vec<_> = events(&store)
+        .await
+        .into_iter()
+        .map(|event| (event.event_id, event.verdict, event.duplicates))
+        .collect();
+    let expected = [
+        ("evt_3", "accepted", 0),
+        ("evt_2", "quarantined", 0),
+        ("evt_1", "conflict", 0),
+        ("evt_1", "accepted", 1),
+    ];
+    let expected = expected.map(|(id, verdict, times)| (id.to_owned(), verdict, times));
+    assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_uncertain_is_moved_only_once_it_has_settled() {
+    let Some(text) = fresh_database() else {
+        return;
+    };
+    let site = Site::new(64 << 20);
+    let store = site.open(&impatient(&text)).await;
+    let spooling = store.spooling.as_ref().unwrap();
+    let settles = Timestamp::now().as_microsecond() + 1_500_000;
+    let first = received(event("evt_1"), 100);
+    spooling.spool(&[first], None).await.unwrap();
+    let second = received(event("evt_2"), 101);
+    spooling.spool(&[second], Some(settles)).await.unwrap();
+    eventually(&store, "moved up to there", |store| {
+        store.backlog().unwrap().waiting == 1
+    })
+    .await;
+    emptied(&store).await;
+    assert!(Timestamp::now().as_microsecond() >= settles);
+    assert_eq!(events(&store).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_was_killed_before_it_heard_of_the_commit_moves_nothing_twice() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    accept(&store, received(event("evt_0"), 10)).await;
+    server.stop(Ending::Fast);
+    for number in 0..50 {
+        // Every other one is known already: what it adds is a number, and nothing else would tell.
+        let id = format!("evt_{}", if number % 2 == 0 { 0 } else { number });
+        let event = received(event(&id), 100 + number);
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+    }
+    store.close().await;
+    let copies: Vec<(PathBuf, Vec<u8>)> = site
+        .files()
+        .into_iter()
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    let sums = "SELECT count(*), sum(duplicates) FROM countersign.events";
+    server.start_again();
+    for _ in 0..2 {
+        let store = site.open(&url).await;
+        emptied(&store).await;
+        assert_eq!(server.psql("inbox", sums).trim(), "26|25");
+        store.close().await;
+        // As it was when the database had committed, and the file not yet heard of it.
+        for path in site.files() {
+            std::fs::remove_file(path).unwrap();
+        }
+        for (path, bytes) in &copies {
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+    // The file gives out positions again that it gave out before it was put back: they are others.
+    let store = site.open(&url).await;
+    emptied(&store).await;
+    server.stop(Ending::Fast);
+    for number in 0..60 {
+        let event = received(event(&format!("evt_later_{number}")), 200 + number);
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+    }
+    server.start_again();
+    emptied(&store).await;
+    assert_eq!(server.psql("inbox", sums).trim(), "86|25");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_receivers_on_one_spool_move_everything_once() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    let site = Site::new(64 << 20);
+    // As while one version takes over from another.
+    let (old, new) = (site.open(&url).await, site.open(&url).await);
+    server.stop(Ending::Fast);
+    for number in 0..120 {
+        let store = if number % 3 == 0 { &new } else { &old };
+        let event = received(event(&format!("evt_{}", number / 2)), 100 + number);
+        assert_eq!(accept(store, event).await, Receipt::Spooled);
+    }
+    server.start_again();
+    emptied(&old).await;
+    emptied(&new).await;
+    let sums = "SELECT count(*), sum(duplicates) FROM countersign.events";
+    assert_eq!(server.psql("inbox", sums).trim(), "60|60");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_spool_is_a_failure_and_is_not_ready_until_it_was_moved() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    let site = Site::new(2 << 20);
+    let store = site.open(&url).await;
+    server.stop(Ending::Fast);
+    let mut kept = 0;
+    let failure = loop {
+        let event = received(
+            with_body(event(&format!("evt_{kept}")), vec![b'x'; 100_000]),
+            100 + kept,
+        );
+        match store.accept(vec![event]).await {
+            Ok(receipts) => assert_eq!(receipts, [Receipt::Spooled]),
+            Err(failure) => break failure,
+        }
+        kept += 1;
+        assert!(kept < 100);
+    };
+    assert!(
+        matches!(failure, InboxFailure::Unavailable { .. }),
+        "{failure:?}"
+    );
+    assert!(kept > 10, "{kept}");
+    let not_ready = store.ready().await.unwrap_err();
+    let cause = std::error::Error::source(&not_ready).unwrap().to_string();
+    assert!(cause.contains("full"), "{cause}");
+    assert!(site.settings.path.metadata().unwrap().len() <= 2 << 20);
+    server.start_again();
+    emptied(&store).await;
+    store.ready().await.unwrap();
+    assert_eq!(events(&store).await.len() as i64, kept);
+    // The disk that the outage took is given back, and the bodies are gone from it.
+    assert!(site.settings.path.metadata().unwrap().len() < 100_000);
+    for path in site.files() {
+        let bytes = std::fs::read(path).unwrap();
+        assert!(!bytes.windows(1000).any(|bytes| bytes == [b'x'; 1000]));
+    }
+    server.stop(Ending::Fast);
+    let again = received(event("evt_again"), 900);
+    assert_eq!(accept(&store, again).await, Receipt::Spooled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_database_refuses_is_set_aside_and_holds_nobody_up() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    server.stop(Ending::Fast);
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    let mut chance = Chance(7);
+    // Longer than an index entry can be, and not to be compressed.
+    let name: String = (0..20_000)
+        .map(|_| char::from(b'a' + chance.below(26) as u8))
+        .collect();
+    for number in 0..40 {
+        let producer = if number == 17 { &*name } else { "p" };
+        let event = received(event(&format!("evt_{number}")), 100 + number);
+        let event = of_tenant(event, "tenant-42", producer);
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+    }
+    // A bit that tipped over on the disk.
+    let file = Connection::open(&site.settings.path).unwrap();
+    let damage = "UPDATE waiting SET body = x'00' WHERE position = 5";
+    assert_eq!(file.execute(damage, []).unwrap(), 1);
+    drop(file);
+    server.start_again();
+    emptied(&store).await;
+    assert_eq!(store.backlog().unwrap().aside, 2);
+    assert_eq!(events(&store).await.len(), 38);
+    store.close().await;
+    // They are tried again at each start, and never dropped.
+    let store = site.open(&url).await;
+    emptied(&store).await;
+    assert_eq!(store.backlog().unwrap().aside, 2);
+    let file = Connection::open(&site.settings.path).unwrap();
+    let reasons: String = file
+        .query_row("SELECT group_concat(reason) FROM aside", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert!(reasons.contains("digest"), "{reasons}");
+    assert!(reasons.contains("index row"), "{reasons}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_starts_without_its_database_serves_from_the_spool() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    server.stop(Ending::Fast);
+    let site = Site::new(64 << 20);
+    for start in 0..3_u64 {
+        let store = site.open(&url).await;
+        assert_eq!(store.backlog().unwrap().waiting, start);
+        assert_eq!(store.ready().await.unwrap(), Takes::Spool);
+        let event = received(event(&format!("evt_{start}")), 100);
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+        store.close().await;
+    }
+    server.start_again();
+    let store = site.open(&url).await;
+    emptied(&store).await;
+    assert_eq!(events(&store).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_moved_to_whichever_host_writes_then() {
+    let Some(mut primary) = Postgres::start(&[]) else {
+        return;
+    };
+    let Some(other) = Postgres::start(&[]) else {
+        return;
+    };
+    primary.create_database("inbox");
+    other.create_database("inbox");
+    other.psql(
+        "postgres",
+        "ALTER DATABASE inbox SET default_transaction_read_only = on",
+    );
+    let url = impatient(&format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/inbox?sslmode=disable&target_session_attrs=read-write",
+        primary.port(),
+        other.port()
+    ));
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    assert_eq!(
+        accept(&store, received(event("evt_0"), 99)).await,
+        Receipt::Accepted
+    );
+    primary.stop(Ending::Killed);
+    // The standby is there, and takes no writes.
+    for number in 0..20 {
+        let event = received(event(&format!("evt_{number}")), 100 + number);
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+    }
+    other.psql(
+        "postgres",
+        "ALTER DATABASE inbox SET default_transaction_read_only = off",
+    );
+    emptied(&store).await;
+    let count = "SELECT count(*) FROM countersign.events";
+    assert_eq!(other.psql("inbox", count).trim(), "20");
+    let straight = received(event("evt_after"), 900);
+    assert_eq!(accept(&store, straight).await, Receipt::Accepted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_taken_away_is_noticed_and_what_waited_in_it_is_moved() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    server.stop(Ending::Fast);
+    for number in 0..30 {
+        let event = received(event(&format!("evt_{number}")), 100 + number);
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+    }
+    for path in site.files() {
+        std::fs::remove_file(path).unwrap();
+    }
+    let lost = received(event("evt_lost"), 500);
+    assert!(store.accept(vec![lost]).await.is_err());
+    let next = received(event("evt_next"), 501);
+    assert_eq!(accept(&store, next).await, Receipt::Spooled);
+    server.start_again();
+    emptied(&store).await;
+    assert_eq!(events(&store).await.len(), 31);
+}
+
+#[tokio::test]
+async fn only_its_owner_can_read_the_spool() {
+    let Some(text) = fresh_database() else {
+        return;
+    };
+    let site = Site::new(64 << 20);
+    let store = site.open(&impatient(&text)).await;
+    let spooling = store.spooling.as_ref().unwrap();
+    spooling.spool(&[event("evt_1")], None).await.unwrap();
+    assert_eq!(site.files().len(), 3);
+    for path in site.files() {
+        let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_spool_that_can_not_be_opened_stops_the_start() {
+    let Some(text) = fresh_database() else {
+        return;
+    };
+    let url = impatient(&text);
+    let mut site = Site::new(64 << 20);
+    let good = site.settings.path.clone();
+    site.settings.path = good.with_file_name("missing").join("spool.db");
+    let missing = site.settings.look().unwrap_err();
+    assert!(chain(&missing).contains("mkdir -p"));
+    let fault = Store::open_with_spool(&url, Limits::default(), Some(&site.settings))
+        .await
+        .unwrap_err();
+    assert!(matches!(fault, StoreFault::Spool { .. }), "{fault}");
+    // A store is no spool.
+    site.settings.path = good;
+    let file = Url::Sqlite(site.settings.path.clone());
+    let store = Store::open(&file, Limits::default()).await.unwrap();
+    store.close().await;
+    assert!(site.settings.look().is_err());
+    let fault = Store::open_with_spool(&url, Limits::default(), Some(&site.settings))
+        .await
+        .unwrap_err();
+    assert!(matches!(fault, StoreFault::Spool { .. }), "{fault}");
+    let file = Url::Sqlite(site.settings.path.with_file_name("store.db"));
+    let fault = Store::open_with_spool(&file, Limits::default(), Some(&site.settings))
+        .await
+        .unwrap_err();
+    assert!(matches!(fault, StoreFault::NeedlessSpool { .. }), "{fault}");
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
