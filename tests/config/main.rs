@@ -549,3 +549,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_spool_stands_in_for_a_postgresql_alone() {
+    check(
+        "[store]\nurl = \"sqlite:data/countersign.db\"\n[store.spool]\nbytes = 1000\n",
+        &[
+            "countersign.toml:3: store.spool: stands in for a PostgreSQL that is away; store.url is a file, and needs none; take [store.spool] out",
+            "countersign.toml:4: store.spool.bytes: 1000 is out of range; write a number from 1048576 to 1099511627776",
+        ],
+    );
+    check(
+        "[server.limits]\nbody_bytes = 4194304\n[store]\nurl = \"postgres://db/inbox\"\n[store.spool]\npath = \"\"\nbytes = 2097152\n",
+        &[
+            "countersign.toml:6: store.spool.path: names no file; write path = \"data/spool.db\"",
+            "countersign.toml:7: store.spool.bytes: a body as long as server.limits.body_bytes would never fit; write 4456448 or more",
+        ],
+    );
+}
+
+#[test]
+fn a_spool_lies_beside_the_configuration_and_leaves_time_to_answer() {
+    let directory = directory();
+    let text =
+        "[server.limits]\nrequest_timeout = \"16s\"\n[store]\nurl = \"postgres://db/inbox\"\n";
+    let text = format!("{text}{TENANT}");
+    let none = load(directory.path(), &text, &Environment::empty()).unwrap();
+    assert_eq!(none.store.spool, None);
+    let variables = [("COUNTERSIGN_STORE__SPOOL__PATH", "later/spool.db")];
+    let config = load(directory.path(), &text, &Environment::from(variables)).unwrap();
+    let spool = config.store.spool.unwrap();
+    assert_eq!(spool.path, directory.path().join("later/spool.db"));
+    assert_eq!(spool.bytes, 1 << 30);
+    assert_eq!(spool.database_wait.as_secs(), 8);
+    assert_eq!(spool.spool_wait.as_secs(), 4);
+}

@@ -32,6 +32,8 @@
 mod authority;
 mod eventually;
 mod peers;
+#[allow(dead_code, reason = "the store's own tests use the rest")]
+mod postgres;
 mod producer;
 mod receiver;
 
@@ -42,6 +44,7 @@ mod deliveries;
 mod explaining;
 mod handshakes;
 mod life_cycle;
+mod outage;
 mod radar;
 mod rehearsal;
 mod replay;

@@ -1,0 +1,272 @@
+//! The database goes away and comes back, under the real binary.
+
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Receiver, event, eventually,
+    postgres::{Ending, Postgres},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Writes `[store]` anew; it counts from the next start on.
+fn store(receiver: &Receiver, lines: &str) {
+    let file = receiver.directory().join("countersign.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let (before, rest) = text.split_once("[store]").unwrap();
+    let (_, after) = rest.split_once("[[tenants]]").unwrap();
+    fs::write(
+        &file,
+        format!("{before}[store]\n{lines}\n\n[[tenants]]{after}"),
+    )
+    .unwrap();
+}
+
+/// A receiver before a database of its own, with a spool or without.
+fn receiver(url: &str, spool: &str) -> Receiver {
+    let mut receiver = Receiver::start();
+    let lines = format!(
+        "url = \"{url}\"\n{spool}\n[store.limits]\nbatch_deliveries = 8\n[store.postgres]\npatience = \"200ms\""
+    );
+    store(&receiver, &lines);
+    receiver.restart();
+    receiver
+}
+
+fn readiness(receiver: &Receiver) -> (u16, serde_json::Value) {
+    let answer = receiver.admin("/readyz");
+    (answer.status, serde_json::from_str(&answer.body).unwrap())
+}
+
+#[track_caller]
+fn becomes(receiver: &Receiver, status: u16, store: &str) -> serde_json::Value {
+    eventually(PATIENCE, || {
+        let (found, readiness) = readiness(receiver);
+        (found == status && readiness["store"].as_str()?.starts_with(store)).then_some(readiness)
+    })
+}
+
+/// The value of a metric's one series, labels left out.
+#[track_caller]
+fn metric(receiver: &Receiver, name: &str) -> f64 {
+    let metrics = receiver.admin("/metrics").body;
+    let values = metrics.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let of_it = series == name || series.starts_with(&format!("{name}{{"));
+        of_it.then(|| value.parse::<f64>().unwrap())
+    });
+    values.sum()
+}
+
+const SUMS: &str = "SELECT count(*), sum(duplicates), (SELECT sum(events) FROM countersign.ledger) FROM countersign.events";
+
+#[test]
+fn without_a_spool_an_outage_is_a_503_within_the_budget_and_passes_without_a_restart() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let receiver = receiver(&server.create_database("inbox"), "");
+    becomes(&receiver, 200, "ok");
+    let mut producer = receiver.producer();
+    assert_eq!(producer.deliver(&event("evt_1")).status, 204);
+    server.stop(Ending::Fast);
+    let began = Instant::now();
+    let answer = producer.deliver(&event("evt_2"));
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.header("retry-after").is_some());
+    assert!(began.elapsed() < Duration::from_secs(30));
+    becomes(&receiver, 503, "the store");
+    server.start_again();
+    becomes(&receiver, 200, "ok");
+    assert_eq!(producer.deliver(&event("evt_2")).status, 204);
+    assert_eq!(server.psql("inbox", SUMS).trim(), "2|0|2");
+}
+
+#[test]
+fn with_a_spool_an_outage_is_a_204_and_everything_is_there_afterwards() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let receiver = receiver(&server.create_database("inbox"), "[store.spool]");
+    becomes(&receiver, 200, "ok");
+    let mut producer = receiver.producer();
+    assert_eq!(producer.deliver(&event("evt_0")).status, 204);
+    server.stop(Ending::Fast);
+    for number in 0..10 {
+        assert_eq!(
+            producer.deliver(&event(&format!("evt_{number}"))).status,
+            204
+        );
+    }
+    // What can not be read is kept and refused as ever.
+    assert_eq!(producer.deliver("no json").status, 400);
+    let told = becomes(&receiver, 200, "spooling");
+    assert_eq!(told["spool"]["state"], "spooling");
+    assert_eq!(told["spool"]["waiting"], 11);
+    assert!(told["spool"]["database_away_since"].is_string(), "{told}");
+    eventually(PATIENCE, || {
+        (metric(&receiver, "countersign_spool_waiting_events") == 11.0).then_some(())
+    });
+    assert_eq!(metric(&receiver, "countersign_spooling"), 1.0);
+    assert_eq!(metric(&receiver, "countersign_ready"), 1.0);
+    assert_eq!(metric(&receiver, "countersign_spooled_events_total"), 10.0);
+    assert!(metric(&receiver, "countersign_spool_bytes") > 0.0);
+    server.start_again();
+    let told = eventually(PATIENCE, || {
+        let (_, told) = readiness(&receiver);
+        (told["store"] == "ok" && told["spool"]["state"] == "empty").then_some(told)
+    });
+    assert_eq!(told["spool"]["waiting"], 0);
+    assert_eq!(server.psql("inbox", SUMS).trim(), "11|1|10");
+    eventually(PATIENCE, || {
+        (metric(&receiver, "countersign_spooling") == 0.0).then_some(())
+    });
+    assert_eq!(
+        metric(&receiver, "countersign_spool_moved_events_total"),
+        11.0
+    );
+    // One was accepted before; of the ten, one is a duplicate; and one was no JSON.
+    assert_eq!(metric(&receiver, "countersign_deliveries_total"), 12.0);
+    assert_eq!(metric(&receiver, "countersign_queue_deliveries"), 0.0);
+    assert_eq!(producer.deliver(&event("evt_after")).status, 204);
+    let log = receiver.log();
+    assert_eq!(log.matches("kept in the spool").count(), 1, "{log}");
+    assert_eq!(log.matches("the spool is empty").count(), 1, "{log}");
+}
+
+#[test]
+fn a_receiver_that_is_killed_while_it_spools_and_while_it_moves_loses_nothing_and_doubles_nothing()
+{
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let mut receiver = receiver(&server.create_database("inbox"), "[store.spool]");
+    becomes(&receiver, 200, "ok");
+    server.stop(Ending::Fast);
+    let (mut acknowledged, mut asked) = (Vec::new(), 0);
+    for round in 0..3 {
+        let told = AtomicUsize::new(0);
+        let senders: Vec<_> = (0..3)
+            .map(|sender| {
+                let mut producer = receiver.producer();
+                (0..400)
+                    .map(move |number| format!("evt_{round}_{sender}_{number}"))
+                    .map_while(move |id| {
+                        let answer = producer.try_deliver(&event(&id)).ok()?;
+                        assert_eq!(answer.status, 204, "{answer:?}");
+                        Some(id)
+                    })
+            })
+            .collect();
+        acknowledged.extend(thread::scope(|scope| {
+            let told = &told;
+            let senders: Vec<_> = senders
+                .into_iter()
+                .map(|sender| {
+                    scope.spawn(move || {
+                        sender
+                            .inspect(|_| {
+                                told.fetch_add(1, Ordering::Relaxed);
+                            })
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            eventually(PATIENCE, || {
+                (told.load(Ordering::Relaxed) > 200).then_some(())
+            });
+            receiver.kill();
+            senders
+                .into_iter()
+                .flat_map(|sender| sender.join().unwrap())
+                .collect::<Vec<_>>()
+        }));
+        // Whatever was on its way when the process was killed may be kept or not.
+        asked += told.into_inner() + 3;
+        receiver.restart();
+    }
+    assert!(acknowledged.len() > 600);
+    server.start_again();
+    let count = "SELECT CASE WHEN to_regclass('countersign.events') IS NULL THEN 0
+        ELSE (SELECT count(*) FROM countersign.events) END";
+    let kept = |server: &Postgres| -> usize { server.psql("inbox", count).trim().parse().unwrap() };
+    let mut killed_at = Vec::new();
+    for _ in 0..4 {
+        let before = kept(&server);
+        eventually(PATIENCE, || {
+            let found = kept(&server);
+            (found > before || found >= acknowledged.len()).then_some(())
+        });
+        receiver.kill();
+        killed_at.push(kept(&server));
+        receiver.restart();
+    }
+    assert!(killed_at[0] < acknowledged.len(), "{killed_at:?}");
+    eventually(PATIENCE, || {
+        let (_, told) = readiness(&receiver);
+        (told["store"] == "ok" && told["spool"]["state"] == "empty").then_some(())
+    });
+    let found = kept(&server);
+    assert!(
+        (acknowledged.len()..=asked).contains(&found),
+        "{found} of {}",
+        acknowledged.len()
+    );
+    let ids = server.psql("inbox", "SELECT event_id FROM countersign.events");
+    let ids: std::collections::HashSet<&str> = ids.lines().collect();
+    for id in &acknowledged {
+        assert!(ids.contains(id.as_str()), "{id} is lost");
+    }
+    assert_eq!(
+        server.psql("inbox", SUMS).trim(),
+        format!("{found}|0|{found}")
+    );
+}
+
+#[test]
+fn a_spool_that_is_no_longer_named_is_told_of_until_it_is_empty() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = server.create_database("inbox");
+    server.stop(Ending::Fast);
+    let mut receiver = receiver(&url, "[store.spool]");
+    assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
+    receiver.stop();
+    assert!(receiver.ended().success());
+    server.start_again();
+    store(&receiver, &format!("url = \"{url}\""));
+    receiver.restart();
+    let log = receiver.log();
+    assert!(log.contains("data/spool.db: 1 events"), "{log}");
+    let checked = receiver.countersign(&["check"]);
+    assert!(checked.stdout.contains("data/spool.db"), "{checked:?}");
+    store(&receiver, &format!("url = \"{url}\"\n[store.spool]"));
+    receiver.restart();
+    eventually(PATIENCE, || {
+        (server.psql("inbox", SUMS).trim() == "1|0|1").then_some(())
+    });
+}
+
+#[test]
+fn a_spool_without_its_directory_is_found_by_check_and_at_the_start() {
+    let receiver = Receiver::start();
+    let url = "postgres://nobody@127.0.0.1:1/none";
+    store(
+        &receiver,
+        &format!("url = \"{url}\"\n[store.spool]\npath = \"missing/spool.db\""),
+    );
+    let checked = receiver.countersign(&["check"]);
+    assert_eq!(checked.code, Some(1));
+    assert!(checked.stdout.contains("mkdir -p"), "{checked:?}");
+    assert!(!Path::new("missing").exists());
+    let started = receiver.countersign(&["serve"]);
+    assert_eq!(started.code, Some(2), "{started:?}");
+    assert!(started.stderr.contains("mkdir -p"), "{started:?}");
+}
