@@ -25,6 +25,8 @@ use crate::inbox::{Cause, Receipt, Standing, WriterGone};
 
 /// Bytes of one batch, unless a single event has more.
 const BATCH_BYTES: usize = 8 << 20;
+/// How often an event that stands alone meets an error of which nobody knows whose it is, until it counts as the event's.
+const ATTEMPTS_MAX: u32 = 20;
 /// How often the file is looked at though nothing came: another process of ours may have left something.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -42,6 +44,8 @@ pub(super) struct Mover {
     rows: usize,
     /// Up to this position, what was uncertain has settled.
     settled: i64,
+    /// The event that met such an error last, and how often in a row.
+    stubborn: (i64, u32),
     moved: u64,
     failing: bool,
 }
@@ -71,6 +75,7 @@ impl Mover {
             rows_max: rows_max.max(1),
             rows: rows_max.max(1),
             settled: 0,
+            stubborn: (0, 0),
             moved: 0,
             failing: false,
         }
@@ -268,7 +273,7 @@ impl Mover {
                 Ok(events)
             }
             Ok(Err(MoveFailure::Database(error))) => {
-                let of_the_row = meaning(&error) == Meaning::Row;
+                let of_the_row = meaning(&error) == Meaning::Row || self.is_stubborn(&error, part);
                 let cause: Cause = Arc::new(error);
                 if of_the_row {
                     self.session = Some(session);
@@ -286,6 +291,23 @@ impl Mover {
                 Err(NotMoved::Yet(Arc::new(TookTooLong(limit))))
             }
         }
+    }
+
+    /// Whether an error of the database's own is this event's, by all that can be told: it goes on alone, and goes on failing.
+    fn is_stubborn(&mut self, error: &tokio_postgres::Error, part: &[Moving]) -> bool {
+        if !is_unexplained(error) {
+            return false;
+        }
+        self.rows = (self.rows / 2).max(1);
+        let [moving] = part else { return false };
+        let (position, attempts) = self.stubborn;
+        let attempts = if position == moving.position {
+            attempts.saturating_add(1)
+        } else {
+            1
+        };
+        self.stubborn = (moving.position, attempts);
+        attempts >= ATTEMPTS_MAX
     }
 
     async fn remove(&self, positions: Vec<i64>) -> Result<(), Cause> {
@@ -325,7 +347,8 @@ impl Mover {
 
     /// All that waited is there.
     async fn end(&mut self) -> Result<(), Cause> {
-        if let Err(cause) = self.at_file(Queue::tidy).await {
+        let used = self.reach.emptied() || self.moved > 0;
+        if let Err(cause) = self.at_file(move |queue| queue.tidy(used)).await {
             tracing::debug!(
                 error = &*cause as &dyn std::error::Error,
                 "the spool's file stays as large as it is"
@@ -340,7 +363,7 @@ impl Mover {
                 "old marks of spools could not be taken away"
             );
         }
-        if self.reach.emptied() || self.moved > 0 {
+        if used {
             tracing::info!(moved = self.moved, "the spool is empty");
             self.moved = 0;
         }
@@ -368,12 +391,21 @@ enum NotMoved {
     Yet(Cause),
 }
 
-/// How long a statement whose answer was lost may still be at work: the session's own bound, for the server is told to stop and
-/// what the system has not sent by then is thrown away, and a second for the telling.
+/// Whether the server failed for a reason of which it is not known whose it is: neither its state nor our rights.
+fn is_unexplained(error: &tokio_postgres::Error) -> bool {
+    let class = error.code().and_then(|code| code.code().get(..2));
+    class.is_some_and(|class| !["08", "25", "40", "42", "53", "55", "57", "58"].contains(&class))
+}
+
+/// How long a writer may still be at a delivery that it was given: it finds a session, and then has its own bound, after which the
+/// server is told to stop and the system throws away what it has not sent. A second more for the telling.
 pub(super) fn settling(target: &Target) -> Duration {
-    target
-        .access
+    let access = &target.access;
+    let hosts = u32::try_from(target.hosts.len()).unwrap_or(u32::MAX);
+    access
         .statement_timeout
+        .saturating_add(access.patience)
+        .saturating_add(access.connect_timeout.saturating_mul(hosts))
         .saturating_add(Duration::from_secs(1))
 }
 

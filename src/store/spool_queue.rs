@@ -10,8 +10,6 @@ use super::spool::{FILE, bytes_in_use};
 use super::spool_backlog::Counted;
 use super::sqlite_file::{self, identity};
 
-/// Pages from which on an empty file is made small again.
-const PAGES_KEPT: i64 = 256;
 /// Pages that the log may have before they are moved into the file.
 const LOG_PAGES: i64 = 1000;
 
@@ -178,17 +176,16 @@ impl Queue {
 
     /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies. A file that is no
     /// longer the one at the path is let go: only now, for until now it held what nobody else had.
-    pub(super) fn tidy(&mut self) -> Result<(), StoreFault> {
+    pub(super) fn tidy(&mut self, used: bool) -> Result<(), StoreFault> {
         let in_place = identity(&self.path).is_some_and(|found| Some(found) == self.opened);
         if self.connection.is_some() && !in_place {
             self.connection = None;
             return Ok(());
         }
+        if !used {
+            return Ok(());
+        }
         self.with(|connection| {
-            let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-            if pages <= PAGES_KEPT {
-                return Ok(());
-            }
             connection.execute_batch("VACUUM")?;
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         })

@@ -270,6 +270,55 @@ async fn deliveries_that_never_come_again_survive_kills_of_the_database_each_onc
     assert_eq!(server.psql("inbox", sums).trim(), "640|0|640|640");
 }
 
+/// Stops all processes of a server as a machine that hangs does, or lets them go on.
+fn signal(server: &Postgres, signal: &str) {
+    let parent = server.pid().unwrap();
+    let children = std::process::Command::new("ps")
+        .args(["-o", "pid=", "--ppid", &parent])
+        .output()
+        .unwrap();
+    let children = String::from_utf8(children.stdout).unwrap();
+    for pid in children.split_whitespace().chain([&*parent]) {
+        let sent = std::process::Command::new("kill")
+            .args([signal, pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_database_that_hung_keeps_after_all_is_not_kept_twice() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    let site = Site::new(64 << 20);
+    let store = Arc::new(site.open(&url).await);
+    for number in 0..4 {
+        accept(&store, received(event(&format!("evt_{number}")), 10)).await;
+    }
+    signal(&server, "-STOP");
+    let mut senders = JoinSet::new();
+    for number in 100..120 {
+        let store = Arc::clone(&store);
+        let event = received(event(&format!("evt_{number}")), number);
+        senders.spawn(async move { accept(&store, event).await });
+    }
+    let began = std::time::Instant::now();
+    let receipts = senders.join_all().await;
+    assert!(began.elapsed() < Duration::from_secs(11));
+    // Their statements are in the server's hands, and it will carry them out.
+    assert!(receipts.iter().all(|receipt| *receipt == Receipt::Spooled));
+    let next = received(event("evt_next"), 200);
+    let began = std::time::Instant::now();
+    assert_eq!(accept(&store, next).await, Receipt::Spooled);
+    assert!(began.elapsed() < Duration::from_secs(2));
+    signal(&server, "-CONT");
+    emptied(&store).await;
+    let sums = "SELECT count(*), sum(duplicates) FROM countersign.events";
+    assert_eq!(server.psql("inbox", sums).trim(), "25|0");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_of_which_nobody_knew_whether_it_was_kept_is_not_its_own_duplicate() {
     let Some(text) = fresh_database() else {
@@ -492,6 +541,33 @@ async fn what_the_database_refuses_is_set_aside_and_holds_nobody_up() {
         .unwrap();
     assert!(reasons.contains("digest"), "{reasons}");
     assert!(reasons.contains("index row"), "{reasons}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_at_which_the_database_fails_again_and_again_holds_nobody_up_for_ever() {
+    let Some(text) = fresh_database() else {
+        return;
+    };
+    let url = impatient(&text);
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    let (client, connection) = tokio_postgres::connect(&text, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let fails = "CREATE FUNCTION countersign.fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.event_id = 'evt_3' THEN RAISE EXCEPTION 'a defect' USING ERRCODE = 'XX000'; END IF;
+            RETURN NEW; END $$;
+        CREATE TRIGGER fails BEFORE INSERT ON countersign.events FOR EACH ROW EXECUTE FUNCTION countersign.fails()";
+    client.batch_execute(fails).await.unwrap();
+    let spooling = store.spooling.as_ref().unwrap();
+    let events: Vec<Event> = (0..20)
+        .map(|number| received(event(&format!("evt_{number}")), 100 + number))
+        .collect();
+    spooling.spool(&events, None).await.unwrap();
+    emptied(&store).await;
+    assert_eq!(store.backlog().unwrap().aside, 1);
+    assert_eq!(self::events(&store).await.len(), 19);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -271,7 +271,11 @@ impl Postgres {
                     .as_mut()
                     .is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some()))
                 {
-                    self.watcher = None;
+                    // The files are for the next attempt: without the word, its shell would take them away.
+                    let pipe = self.watcher.take().and_then(|mut child| child.stdin.take());
+                    if let Some(mut pipe) = pipe {
+                        let _told = pipe.write_all(b"keep\n");
+                    }
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(20));
