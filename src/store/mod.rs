@@ -48,6 +48,8 @@ mod seen;
 mod simulation;
 mod spool;
 mod spool_backlog;
+#[cfg(test)]
+mod spool_faults;
 mod spool_form;
 mod spool_mover;
 mod spool_queue;
