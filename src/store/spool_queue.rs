@@ -63,7 +63,15 @@ impl Queue {
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
         let done = work(self.connection()?);
+        if done.is_err() && self.is_in_place() {
+            // Another connection may do better, and finds the same.
+            self.connection = None;
+        }
         done.map_err(|error| sqlite_file::fault(&self.path, error))
+    }
+
+    fn is_in_place(&self) -> bool {
+        identity(&self.path).is_some_and(|found| Some(found) == self.opened)
     }
 
     /// Puts what was set aside back at the end: another version, or a mended database, may take it.
@@ -177,8 +185,7 @@ impl Queue {
     /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies. A file that is no
     /// longer the one at the path is let go: only now, for until now it held what nobody else had.
     pub(super) fn tidy(&mut self, used: bool) -> Result<(), StoreFault> {
-        let in_place = identity(&self.path).is_some_and(|found| Some(found) == self.opened);
-        if self.connection.is_some() && !in_place {
+        if self.connection.is_some() && !self.is_in_place() {
             self.connection = None;
             return Ok(());
         }
