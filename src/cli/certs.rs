@@ -71,7 +71,7 @@ enum CertsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Every certificate that matters here: ours, the anchors, the CRLs, each client's, and which secrets are in use
+    /// Every certificate that matters here: ours, the anchors, the CRLs, each client's; which secrets are in use; what is marked shadow = true
     List {
         /// Print JSON Lines
         #[arg(long)]
@@ -160,10 +160,14 @@ fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestam
             }
             let text = |key: &str| certificate.get(key).and_then(|value| value.as_str());
             let or = |key: &str| text(key).unwrap_or("-").to_owned();
-            let whose = text("subject").or(text("secret")).or(text("issuer"));
+            let whose = text("subject")
+                .or(text("secret"))
+                .or(text("pin"))
+                .or(text("issuer"));
+            let role = text("mark").map_or_else(|| or("role"), |mark| format!("shadow {mark}"));
             let producer = text("producer").map(|name| format!("{name} of {}", or("tenant_id")));
             table.row([
-                or("role"),
+                role,
                 whose.unwrap_or("-").to_owned(),
                 or("serial"),
                 producer.unwrap_or_else(|| "-".to_owned()),

@@ -8,7 +8,8 @@ use super::output::{Outcome, complain, printable, say};
 use super::unusable;
 use crate::config::{Config, ConfigFile, Environment, Snapshot};
 use crate::identity::{Producer, Standing};
-use crate::store::{Filter, LeafSeen, ReadFailure, RefusalView, SecretSeen, Views};
+use crate::server::{in_words, is_marked};
+use crate::store::{Filter, LeafSeen, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views};
 use crate::x509::DistinguishedName;
 
 /// Groups of refusals that are told of one sender, at most.
@@ -27,6 +28,7 @@ struct Known {
     leaves: Vec<LeafSeen>,
     secrets: Vec<SecretSeen>,
     refusals: Vec<RefusalView>,
+    shadows: Vec<ShadowSeen>,
 }
 
 impl Why {
@@ -46,7 +48,10 @@ impl Why {
         with_views(place, environment, async |views| {
             let producers = config.snapshot.directory().producers();
             let meant: Vec<_> = producers.iter().filter(|one| is_meant(one)).collect();
-            let known = Known::read(views).await?;
+            let mut known = Known::read(views).await?;
+            known
+                .shadows
+                .retain(|tally| is_marked(&config.snapshot, tally));
             for producer in &meant {
                 of_producer(producer, &config.snapshot, &known, now);
             }
@@ -70,6 +75,9 @@ impl Why {
                 printable(&self.who)
             ));
             tell_refusals(&refused);
+            tell_shadows(&config.snapshot, &known, |tally| {
+                is_subject(&tally.subject, &self.who, subject.as_ref())
+            });
             Ok(Outcome::Done)
         })
     }
@@ -95,6 +103,7 @@ impl Known {
         Ok(Self {
             leaves: views.leaves_seen().await?,
             secrets: views.secrets_seen().await?,
+            shadows: views.shadows_seen().await?,
             refusals,
         })
     }
@@ -102,12 +111,36 @@ impl Known {
 
 /// Whether what was refused claimed this subject.
 fn is_of(refusal: &RefusalView, text: &str, subject: Option<&DistinguishedName>) -> bool {
-    refusal.subject.as_deref().is_some_and(|claimed| {
-        claimed == text
-            || subject.is_some_and(|subject| {
-                DistinguishedName::parse(claimed).is_ok_and(|claimed| claimed.matches(subject))
-            })
-    })
+    let claimed = refusal.subject.as_deref();
+    claimed.is_some_and(|claimed| is_subject(claimed, text, subject))
+}
+
+fn is_subject(claimed: &str, text: &str, subject: Option<&DistinguishedName>) -> bool {
+    claimed == text
+        || subject.is_some_and(|subject| {
+            DistinguishedName::parse(claimed).is_ok_and(|claimed| claimed.matches(subject))
+        })
+}
+
+/// What marks with `shadow = true` would have decided.
+fn tell_shadows(snapshot: &Snapshot, known: &Known, is_its: impl Fn(&ShadowSeen) -> bool) {
+    for tally in known.shadows.iter().filter(|tally| is_its(tally)) {
+        let anchors = snapshot.trust().shadow_anchors();
+        let anchor = anchors
+            .iter()
+            .find(|anchor| anchor.sha256().to_string() == tally.what);
+        let which = anchor.map_or_else(|| tally.what.clone(), |one| one.subject().to_string());
+        say(&format!(
+            "The {} {}, which only watches (shadow = true), {}, last at {:.0}.",
+            match tally.mark.as_str() {
+                "client_ca" => "CA",
+                other => other,
+            },
+            printable(&which),
+            printable(&in_words(tally)),
+            tally.last_seen.0
+        ));
+    }
 }
 
 fn of_producer(producer: &Producer, snapshot: &Snapshot, known: &Known, now: Timestamp) {
@@ -170,6 +203,10 @@ fn of_producer(producer: &Producer, snapshot: &Snapshot, known: &Known, now: Tim
             secret.last_used.0
         ));
     }
+    tell_shadows(snapshot, known, |tally| {
+        let of = tally.tenant_id.as_deref().zip(tally.producer.as_deref());
+        of.is_some_and(|(tenant_id, named)| is_its(tenant_id, named))
+    });
     let refused: Vec<_> = known
         .refusals
         .iter()

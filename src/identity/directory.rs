@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Identified, IdentityRefusal, Producer, ProducerId, Standing};
 use crate::tls::PeerCertificates;
-use crate::x509::{DistinguishedName, Leaf, NameKey};
+use crate::x509::{DistinguishedName, Leaf, NameKey, SpkiPin};
 
 /// All producers, by the key of their subject. Immutable: a reload builds another.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Directory {
     producers: Vec<Arc<Producer>>,
     by_subject: HashMap<NameKey, Vec<Arc<Producer>>>,
     cut_off: HashSet<ProducerId>,
+    /// Whether there is any mark that only watches: most configurations have none, and are asked by every request.
+    watches: bool,
 }
 
 /// Two producers between which a certificate could not decide.
@@ -31,6 +33,8 @@ impl Directory {
         let mut directory = Self::default();
         let mut faults = Vec::new();
         for producer in producers {
+            directory.watches |=
+                producer.standing == Standing::Shadow || !producer.shadow_pins.is_empty();
             let producer = Arc::new(producer);
             let same_subject = directory
                 .by_subject
@@ -63,6 +67,7 @@ impl Directory {
             producers: self.producers.clone(),
             by_subject: self.by_subject.clone(),
             cut_off: cut_off.map(|producer| producer.id).collect(),
+            watches: self.watches,
         }
     }
 
@@ -71,7 +76,7 @@ impl Directory {
         self.claimed(leaf.subject()).any(|producer| {
             producer.standing == Standing::Live
                 && !self.cut_off.contains(&producer.id)
-                && (producer.pins.is_empty() || producer.pins.contains(&leaf.spki()))
+                && producer.admits(leaf)
         })
     }
 
@@ -99,11 +104,10 @@ impl Directory {
                 producer: Arc::clone(&producer.name),
             });
         }
-        let presented = leaf.spki();
-        if !producer.pins.is_empty() && !producer.pins.contains(&presented) {
+        if !producer.admits(leaf) {
             return Err(IdentityRefusal::PinMismatch {
                 producer: Arc::clone(&producer.name),
-                presented,
+                presented: leaf.spki(),
             });
         }
         Ok(Identified {
@@ -120,40 +124,56 @@ impl Directory {
         self.by_subject.get(subject.key()).into_iter().flatten()
     }
 
-    /// What the watching marks would have said of this leaf on this path, where it differs from `decided`.
+    /// What the watching marks say of this leaf on this path, where gate 2 opened (`opened`) or stayed shut.
+    ///
+    /// A producer that only watches says so in full only once the body was read: see [`Directory::watching`].
     pub fn shadow_verdicts<'a>(
         &'a self,
         leaf: &Leaf,
         path: &str,
-        decided: bool,
+        opened: bool,
     ) -> Vec<ShadowVerdict<'a>> {
+        if !self.watches {
+            return Vec::new();
+        }
+        let agree = if opened { Would::Agree } else { Would::Accept };
         let mut verdicts = Vec::new();
-        if !decided && let Some(producer) = self.find(leaf.subject(), path, Standing::Shadow) {
+        let mut say = |producer, mark, pin, would| {
             verdicts.push(ShadowVerdict {
                 producer,
-                mark: ShadowMark::Producer,
-                would: Would::Accept,
+                mark,
+                pin,
+                would,
             });
+        };
+        if opened && let Some(producer) = self.find(leaf.subject(), path, Standing::Shadow) {
+            let would = if producer.admits(leaf) {
+                Would::Agree
+            } else {
+                Would::Refuse
+            };
+            say(producer, ShadowMark::Producer, None, would);
         }
-        if let Some(producer) = self.find(leaf.subject(), path, Standing::Live)
-            && !producer.shadow_pins.is_empty()
-        {
-            let pinned = producer.shadow_pins.contains(&leaf.spki());
-            if pinned && !decided {
-                verdicts.push(ShadowVerdict {
-                    producer,
-                    mark: ShadowMark::Pin,
-                    would: Would::Accept,
-                });
-            } else if !pinned && decided && !producer.pins.contains(&leaf.spki()) {
-                verdicts.push(ShadowVerdict {
-                    producer,
-                    mark: ShadowMark::Pin,
-                    would: Would::Refuse,
-                });
+        let live = self.find(leaf.subject(), path, Standing::Live);
+        if let Some(producer) = live.filter(|producer| !self.cut_off.contains(&producer.id)) {
+            let presented = leaf.spki();
+            if producer.shadow_pins.contains(&presented) {
+                say(producer, ShadowMark::Pin, Some(presented), agree);
+            } else if opened {
+                for pin in &producer.shadow_pins {
+                    say(producer, ShadowMark::Pin, Some(*pin), Would::Refuse);
+                }
             }
         }
         verdicts
+    }
+
+    /// The producer that only watches and would have taken this request, whose leaf no live one takes.
+    pub fn watching(&self, leaf: &Leaf, path: &str) -> Option<&Arc<Producer>> {
+        if !self.watches {
+            return None;
+        }
+        self.find(leaf.subject(), path, Standing::Shadow)
     }
 
     fn find(
@@ -184,34 +204,55 @@ pub struct ShadowVerdict<'a> {
     pub producer: &'a Arc<Producer>,
     /// What is marked.
     pub mark: ShadowMark,
+    /// Which pin, if one is marked.
+    pub pin: Option<SpkiPin>,
     /// What it would have done.
     pub would: Would,
 }
 
-/// What of a producer is marked `shadow = true`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What can be marked `shadow = true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ShadowMark {
+    /// A trust anchor for clients.
+    ClientCa,
     /// The whole producer.
     Producer,
     /// A pin.
     Pin,
+    /// A secret.
+    Secret,
 }
 
 impl ShadowMark {
-    /// The name in metrics.
+    /// The name in metrics and lists.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ClientCa => "client_ca",
             Self::Producer => "producer",
             Self::Pin => "pin",
+            Self::Secret => "secret",
         }
     }
 }
 
-/// What a mark would have done with a request that was decided otherwise.
+/// What a mark, by itself, would have done with what it met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Would {
-    /// It would have opened the gate.
+    /// It would have accepted what was refused.
     Accept,
-    /// It would have kept it shut.
+    /// It would have accepted what was accepted without it.
+    Agree,
+    /// It would have refused.
     Refuse,
+}
+
+impl Would {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Agree => "agree",
+            Self::Refuse => "refuse",
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::tls::{NoLongerValid, PeerCertificates};
-use crate::x509::{DistinguishedName, SpkiPin};
+use crate::x509::{DistinguishedName, Leaf, SpkiPin};
 
 pub use directory::{Directory, DirectoryFault, ShadowMark, ShadowVerdict, Would};
 
@@ -71,6 +71,13 @@ pub struct Producer {
     pub path: Option<Arc<str>>,
     /// Whether it decides.
     pub standing: Standing,
+}
+
+impl Producer {
+    /// Whether the leaf's key is one that it may have.
+    pub fn admits(&self, leaf: &Leaf) -> bool {
+        self.pins.is_empty() || self.pins.contains(&leaf.spki())
+    }
 }
 
 /// A request whose sender is known. Only [`Directory::identify`] makes one.

@@ -6,6 +6,7 @@ use std::error::Error;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::marks::marks;
 use crate::admin::Unreadable;
 use crate::config::Snapshot;
 use crate::store::{LeafSeen, SecretSeen, Store, Views};
@@ -22,8 +23,8 @@ const LOOK_SECONDS: i64 = 60;
 /// How long something must have been idle, while its successor was in use, to be called safe to retire.
 const IDLE_DAYS: i64 = 7;
 
-/// The server's leaf, the anchors and intermediates, the CRLs, every client leaf that was seen, and every secret that verified a
-/// delivery; each with what is to be known of it.
+/// The server's leaf, the anchors and intermediates, the CRLs, every client leaf that was seen, every secret that verified a
+/// delivery, and every mark with `shadow = true`; each with what is to be known of it.
 pub async fn certificates(
     snapshot: &Snapshot,
     views: &Views,
@@ -40,6 +41,7 @@ pub async fn certificates(
     };
     let seen = views.leaves_seen().await.map_err(unreadable)?;
     let secrets = views.secrets_seen().await.map_err(unreadable)?;
+    let shadows = views.shadows_seen().await.map_err(unreadable)?;
     let mut all = vec![ours("server", snapshot.tls().identity.leaf(), None, None)];
     let used = |anchor: &Leaf| {
         let sha256 = anchor.sha256().to_string();
@@ -98,6 +100,7 @@ pub async fn certificates(
             retirement(Some(secret.last_used.0), successor, now),
         ));
     }
+    all.extend(marks(snapshot, &shadows));
     Ok(all)
 }
 

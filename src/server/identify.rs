@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
+use super::receive::watch;
 use super::receiver::{Current, Receiver};
 use crate::identity::{Identified, IdentityRefusal};
 use crate::tls::PeerCertificates;
@@ -54,8 +55,17 @@ pub(super) async fn identify<I: Send + Sync + 'static>(
             Ok(next.run(Request::from_parts(head, body)).await)
         }
         Err(answer) => {
-            let deadline = Instant::now() + current.snapshot.limits().body_timeout;
-            read_away(body, head.version, deadline).await;
+            let peer = head.extensions.get::<PeerCertificates>();
+            let directory = current.snapshot.directory();
+            let watching = peer
+                .and_then(|peer| directory.watching(peer.leaf(), head.uri.path()))
+                .filter(|_| head.method == Method::POST);
+            if let Some(producer) = watching {
+                watch(&receiver, &current, producer, &head, body, at).await;
+            } else {
+                let deadline = Instant::now() + current.snapshot.limits().body_timeout;
+                read_away(body, head.version, deadline).await;
+            }
             Err(answer)
         }
     }
@@ -158,7 +168,10 @@ fn identified<I>(
 ) -> Result<Identified, Answer> {
     let path = head.uri.path();
     let identified = current.snapshot.directory().identify(peer, path);
-    receiver.watch_identity(current, peer, path, identified.is_ok());
+    let (snapshot, opened) = (&current.snapshot, identified.is_ok());
+    receiver
+        .watching
+        .identity(snapshot, peer, path, opened, now);
     identified.map_err(|refusal| receiver.refuse_identity(current, peer, &refusal, now))
 }
 

@@ -13,6 +13,7 @@ use super::notify::{Notifier, State};
 use super::operator::Desk;
 use super::receiver::{Current, LiveCurrent, Receiver};
 use super::record::Recorder;
+use super::watching::Watching;
 use super::{retention, routes};
 use crate::admin::{self, Guard};
 use crate::config::{Config, ConfigFile, Environment, Live, Reloader, Snapshot};
@@ -154,7 +155,12 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
 
     let snapshot: Arc<Snapshot> = Arc::clone(&config.snapshot);
     let live: Arc<LiveCurrent> = Arc::new(Live::new(Current::new(snapshot)));
-    let recorder = Arc::new(Recorder::new(Arc::clone(&live), Arc::clone(&book)));
+    let watching = Watching::new(Arc::clone(store.shadows()));
+    let recorder = Arc::new(Recorder::new(
+        Arc::clone(&live),
+        Arc::clone(&book),
+        watching.clone(),
+    ));
     let acceptor = Acceptor::new(
         Arc::clone(&live) as Arc<dyn tls::CurrentTrust>,
         Arc::clone(&recorder) as Arc<dyn tls::Observer>,
@@ -166,6 +172,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         Arc::clone(&store),
         Arc::clone(&recorder),
         Arc::clone(store.seen()),
+        watching,
     ));
     let notifier = Notifier::new(environment.os("NOTIFY_SOCKET").map(ToOwned::to_owned));
     let guard = Guard::new(config.admin.listen, config.admin.tokens.clone());
@@ -266,9 +273,11 @@ pub async fn serve_into<I: Inbox + 'static>(
     let providers = listeners(&config, Vec::new())?;
     announce(local_address(&providers)?);
     let live: Arc<LiveCurrent> = Arc::new(Live::new(Current::new(Arc::clone(&config.snapshot))));
+    let watching = Watching::new(Arc::default());
     let recorder = Arc::new(Recorder::new(
         Arc::clone(&live),
         Arc::new(Book::new(REFUSAL_GROUPS)),
+        watching.clone(),
     ));
     let acceptor = Acceptor::new(
         Arc::clone(&live) as Arc<dyn tls::CurrentTrust>,
@@ -281,6 +290,7 @@ pub async fn serve_into<I: Inbox + 'static>(
         Arc::new(inbox),
         recorder,
         Arc::default(),
+        watching,
     ));
     tls::serve(
         providers,

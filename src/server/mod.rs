@@ -10,6 +10,7 @@ mod answer;
 mod certificates;
 mod identify;
 mod life_cycle;
+mod marks;
 mod notify;
 mod operator;
 mod receive;
@@ -17,6 +18,8 @@ mod receiver;
 mod record;
 mod retention;
 mod routes;
+mod watching;
 
 pub use certificates::certificates;
 pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into};
+pub use marks::{in_words, is_marked};

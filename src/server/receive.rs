@@ -12,15 +12,18 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use super::answer::Answer;
 use super::identify::{Admitted, as_of_now, read_away};
-use super::receiver::{ROOM_UNIT, Receiver};
+use super::receiver::{Current, ROOM_UNIT, Receiver};
+use crate::identity::Producer;
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 use crate::signature::{self, ItemVerdict, SignatureRefusal, VerifiedDelivery};
 use crate::telemetry::{ProducerMeters, Wait};
+use crate::tls::PeerCertificates;
 
 /// Gates 3 to 5: what the layers before it let through is verified, kept, and acknowledged.
 pub(super) async fn receive<I: Inbox + 'static>(
@@ -51,6 +54,33 @@ pub(super) async fn receive<I: Inbox + 'static>(
     let deadline = begun + limits.request_timeout;
     let receipts = accept(&receiver, &admitted, &delivery, deadline).await?;
     acknowledge(&receiver, &admitted, &delivery, &receipts)
+}
+
+/// Looks what `producer`, which only watches, would have made of a request that no live one takes: to the last gate.
+pub(super) async fn watch<I>(
+    receiver: &Receiver<I>,
+    current: &Current,
+    producer: &Producer,
+    head: &Parts,
+    body: Body,
+    now: Timestamp,
+) {
+    let limits = current.snapshot.limits();
+    let (bytes_max, within) = (limits.body_bytes, limits.body_timeout);
+    let (Some(peer), Ok(body)) = (
+        head.extensions.get::<PeerCertificates>(),
+        read(body, head, bytes_max, within, &receiver.room).await,
+    ) else {
+        return;
+    };
+    let verifier = current.snapshot.verifier(producer.id);
+    let would_open = peer.recheck(current.snapshot.trust(), now).is_ok()
+        && producer.admits(peer.leaf())
+        && verifier.is_some_and(|verifier| {
+            let opened = verifier.would_open(&asked(head), body.bytes.clone(), now);
+            opened.is_ok()
+        });
+    receiver.watching.producer(producer, peer, would_open, now);
 }
 
 /// The body, within its bounds of size and time.
@@ -134,7 +164,9 @@ fn verify<I>(
         .verifier(identified.producer().id)
         .ok_or_else(Answer::failed_within)?;
     let verified = verifier.verify(identified.clone(), &asked(head), body, admitted.at);
-    receiver.watch_signature(identified, &verified);
+    receiver
+        .watching
+        .signature(identified, &verified, admitted.at);
     verified.map_err(|refusal| {
         let answer = receiver.refuse_signature(identified, &refusal, admitted.at);
         match (&refusal, verifier.profile().answer().bad_signature) {

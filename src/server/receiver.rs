@@ -10,10 +10,11 @@ use jiff::Timestamp;
 
 use super::answer::Answer;
 use super::record::{Recorder, Told};
+use super::watching::Watching;
 use crate::config::{Live, Snapshot};
 use tokio::sync::Semaphore;
 
-use crate::identity::{Identified, IdentityRefusal, ProducerId, Would};
+use crate::identity::{Identified, IdentityRefusal, ProducerId};
 use crate::inbox::InboxFailure;
 use crate::refusals::Gate;
 use crate::signature::{SignatureRefusal, VerifiedDelivery};
@@ -81,6 +82,7 @@ pub(super) struct Receiver<I> {
     pub(super) meters: Meters,
     pub(super) recorder: Arc<Recorder>,
     pub(super) seen: Arc<Seen>,
+    pub(super) watching: Watching,
     /// What is left for bodies on their way, in units of [`ROOM_UNIT`] bytes.
     pub(super) room: Arc<Semaphore>,
     requests: AtomicU64,
@@ -93,6 +95,7 @@ impl<I> Receiver<I> {
         inbox: Arc<I>,
         recorder: Arc<Recorder>,
         seen: Arc<Seen>,
+        watching: Watching,
     ) -> Self {
         // Ids need to differ between processes and restarts, not to be secret.
         let started = Timestamp::now().as_nanosecond();
@@ -108,6 +111,7 @@ impl<I> Receiver<I> {
             meters: Meters::default(),
             recorder,
             seen,
+            watching,
             room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)),
             requests: AtomicU64::new(0),
             process,
@@ -172,57 +176,6 @@ impl<I> Receiver<I> {
         self.recorder
             .of_peer(told, from.peer(), Some(from.producer()), now);
         answer
-    }
-
-    /// Counts what marks with `shadow = true` would have decided otherwise at gate 2.
-    pub(super) fn watch_identity(
-        &self,
-        current: &Current,
-        peer: &PeerCertificates,
-        path: &str,
-        opened: bool,
-    ) {
-        for verdict in current
-            .snapshot
-            .directory()
-            .shadow_verdicts(peer.leaf(), path, opened)
-        {
-            let would = match verdict.would {
-                Would::Accept => "accept",
-                Would::Refuse => "refuse",
-            };
-            self.meters
-                .shadow(verdict.mark.as_str(), would, &verdict.producer.name);
-        }
-    }
-
-    /// The same at gate 3, for secrets.
-    pub(super) fn watch_signature(
-        &self,
-        from: &Identified,
-        outcome: &Result<VerifiedDelivery, SignatureRefusal>,
-    ) {
-        match outcome {
-            Ok(delivery) => {
-                for shadow in delivery.shadows().iter().filter(|shadow| shadow.matches) {
-                    self.meters.shadow(
-                        "secret",
-                        "agree",
-                        &format!("{} {}", from.producer().name, shadow.label),
-                    );
-                }
-            }
-            Err(SignatureRefusal::Mismatch {
-                shadow: Some(label),
-            }) => {
-                self.meters.shadow(
-                    "secret",
-                    "accept",
-                    &format!("{} {label}", from.producer().name),
-                );
-            }
-            Err(_) => {}
-        }
     }
 
     /// Notes which certificate and which secret are in use.

@@ -8,10 +8,12 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::receiver::LiveCurrent;
+use super::watching::Watching;
 use crate::identity::Producer;
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal, printable};
 use crate::telemetry::Meters;
 use crate::tls::{HandshakeRefusal, LimitReached, Observer, PeerCertificates};
+use crate::x509::Leaf;
 
 /// Lines that may be logged at once, and each second after.
 const LINES_AT_ONCE: u32 = 200;
@@ -24,6 +26,7 @@ pub(super) struct Recorder {
     live: Arc<LiveCurrent>,
     book: Arc<Book>,
     meters: Meters,
+    watching: Watching,
     lines: Mutex<Allowance>,
     /// Our own failures have lines of their own: strangers must not silence them.
     failure_lines: Mutex<Allowance>,
@@ -67,11 +70,12 @@ pub(super) struct Told {
 }
 
 impl Recorder {
-    pub(super) fn new(live: Arc<LiveCurrent>, book: Arc<Book>) -> Self {
+    pub(super) fn new(live: Arc<LiveCurrent>, book: Arc<Book>, watching: Watching) -> Self {
         Self {
             live,
             book,
             meters: Meters::default(),
+            watching,
             lines: Allowance::new(),
             failure_lines: Allowance::new(),
             suppressed: AtomicU64::new(0),
@@ -172,10 +176,9 @@ impl Observer for Recorder {
                 .claimed(&claimed.subject)
                 .next()
         });
-        if let Some(anchor) = &refusal.shadow {
-            self.meters
-                .shadow("client_ca", "accept", &anchor.subject().to_string());
-        }
+        let now = Timestamp::now();
+        let producer = producer.map(|producer| &**producer);
+        self.watching.refused_handshake(&refusal, producer, now);
         self.record(
             Refusal {
                 gate: Gate::Handshake,
@@ -187,10 +190,16 @@ impl Observer for Recorder {
                 server_name: refusal.server_name,
                 producer: None,
                 detail: Some(refusal.detail),
-                at: Timestamp::now(),
+                at: now,
             },
-            producer.map(|producer| &**producer),
+            producer,
         );
+    }
+
+    fn watched(&self, peer: &PeerCertificates, shadow: Option<&Leaf>) {
+        let current = self.live.load();
+        self.watching
+            .opened_handshake(&current.snapshot, peer, shadow, Timestamp::now());
     }
 
     fn closed_at_limit(&self, limit: LimitReached) {

@@ -100,6 +100,25 @@ impl Verifier {
         Ok(secret.map(|secret| Arc::clone(&secret.label)))
     }
 
+    /// Whether [`Verifier::verify`] would open gate 3: for a producer that only watches.
+    pub fn would_open(
+        &self,
+        request: &Request<'_>,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<(), SignatureRefusal> {
+        self.prove(request, body, now).map(drop)
+    }
+
+    /// The references of the secrets that only watch.
+    pub fn shadow_secrets(&self) -> impl Iterator<Item = &Arc<str>> {
+        let shadow = self
+            .secrets
+            .iter()
+            .filter(|secret| secret.standing == Standing::Shadow);
+        shadow.map(|secret| &secret.label)
+    }
+
     /// The answer to an unsigned `GET` challenge; `None` if the request is none.
     pub fn answer_challenge(&self, request: &Request<'_>) -> Option<ChallengeAnswer> {
         let get = http::Method::GET;

@@ -1,5 +1,5 @@
-//! What the writer does beside the deliveries: it writes down refusals, and which certificates and secrets are in use; and
-//! it lets go of what has had its time.
+//! What the writer does beside the deliveries: it writes down refusals, which certificates and secrets are in use, and what
+//! shadow marks would have decided; and it lets go of what has had its time.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::pruned::Tally;
 use super::seen::{LeafSighting, SecretSighting};
+use super::shadows::ShadowTally;
 use super::sqlite_retention::Step;
 use crate::inbox::Cause;
 use crate::refusals::Change;
@@ -17,11 +18,15 @@ pub(super) struct Work {
     pub(super) refusals: Vec<Change>,
     pub(super) leaves: Vec<LeafSighting>,
     pub(super) secrets: Vec<SecretSighting>,
+    pub(super) shadows: Vec<ShadowTally>,
 }
 
 impl Work {
     pub(super) fn is_empty(&self) -> bool {
-        self.refusals.is_empty() && self.leaves.is_empty() && self.secrets.is_empty()
+        self.refusals.is_empty()
+            && self.leaves.is_empty()
+            && self.secrets.is_empty()
+            && self.shadows.is_empty()
     }
 }
 

@@ -25,6 +25,12 @@ pub(super) const SQLITE: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0002_retention.sql"),
         serves_from: 2,
     },
+    Migration {
+        number: 3,
+        name: "0003_shadows.sql",
+        sql: include_str!("../../migrations/sqlite/0003_shadows.sql"),
+        serves_from: 2,
+    },
 ];
 
 /// The spool's, in order.
@@ -59,6 +65,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         number: 4,
         name: "0004_spools.sql",
         sql: include_str!("../../migrations/postgres/0004_spools.sql"),
+        serves_from: 2,
+    },
+    Migration {
+        number: 5,
+        name: "0005_shadows.sql",
+        sql: include_str!("../../migrations/postgres/0005_shadows.sql"),
         serves_from: 2,
     },
 ];

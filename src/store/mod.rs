@@ -2,7 +2,8 @@
 //!
 //! A [`Store`] is the [`Inbox`] behind gate 4. It writes an event down, asks `payments` what it means, and keeps both in
 //! one transaction, which is durable before anybody is told. It also keeps what the other rooms gather in memory:
-//! refusals ([`Store::keep`]) and which certificates and secrets are in use ([`Seen`]).
+//! refusals ([`Store::keep`]), which certificates and secrets are in use ([`Seen`]), and what shadow marks would have decided
+//! ([`Shadows`]).
 //!
 //! [`Views`] read from connections of their own, off the runtime's threads, and never hold up the writer.
 //!
@@ -31,6 +32,7 @@ mod postgres_retention;
 mod postgres_retention_tests;
 mod postgres_schema;
 mod postgres_session;
+mod postgres_shadows;
 mod postgres_steps;
 #[cfg(test)]
 mod postgres_tests;
@@ -44,6 +46,7 @@ mod replay;
 mod retention;
 mod row;
 mod seen;
+mod shadows;
 #[cfg(test)]
 mod simulation;
 mod spool;
@@ -67,6 +70,7 @@ mod sqlite_replay;
 mod sqlite_retention;
 #[cfg(test)]
 mod sqlite_retention_tests;
+mod sqlite_shadows;
 mod sqlite_write;
 #[cfg(test)]
 mod suite;
@@ -98,11 +102,12 @@ pub use replay::{
 };
 pub use retention::{Clock, Keep, Retention};
 pub use seen::Seen;
+pub use shadows::{Shadows, Watched};
 pub use spool::{SpoolSettings, events_in_spool};
 pub use spool_backlog::Backlog;
 pub use views::{
     BodyGone, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis,
-    NotACursor, Page, PaymentDetail, PaymentView, RefusalView, SecretSeen,
+    NotACursor, Page, PaymentDetail, PaymentView, RefusalView, SecretSeen, ShadowSeen,
 };
 
 /// Groups of refusals that are written down at once, at most: a flood must not become a flood of writes.
@@ -121,6 +126,7 @@ pub struct Store {
     views: Views,
     errands: Arc<Errands>,
     seen: Arc<Seen>,
+    shadows: Arc<Shadows>,
 }
 
 /// Where a delivery would be made durable now.
@@ -167,6 +173,7 @@ impl Store {
             views: Views::open(url)?,
             errands,
             seen: Arc::default(),
+            shadows: Arc::default(),
         })
     }
 
@@ -188,6 +195,11 @@ impl Store {
     /// Where the certificates and secrets of deliveries are noted.
     pub fn seen(&self) -> &Arc<Seen> {
         &self.seen
+    }
+
+    /// Where it is noted what marks with `shadow = true` would have decided.
+    pub fn shadows(&self) -> &Arc<Shadows> {
+        &self.shadows
     }
 
     /// How many deliveries, and bytes, wait for the writer.
@@ -243,6 +255,7 @@ impl Store {
             refusals,
             leaves,
             secrets,
+            shadows: self.shadows.take(),
         };
         if work.is_empty() {
             return Ok(());
@@ -251,6 +264,7 @@ impl Store {
         if result.is_err() {
             book.restore(work.refusals);
             self.seen.give_back(work.leaves, work.secrets);
+            self.shadows.give_back(work.shadows);
         }
         result
     }

@@ -6,6 +6,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::errands::Work;
+use super::postgres_shadows;
 use super::postgres_text::hold;
 use super::row::Row;
 use super::seen::{LeafSighting, SecretSighting};
@@ -99,6 +100,9 @@ pub(super) async fn run(client: &Client, work: &Work) -> Result<(), Error> {
     }
     if !work.secrets.is_empty() {
         keep_secrets(client, &work.secrets).await?;
+    }
+    if !work.shadows.is_empty() {
+        postgres_shadows::keep(client, &work.shadows).await?;
     }
     Ok(())
 }

@@ -466,7 +466,7 @@ pub(super) async fn secrets(client: &Client) -> Result<Vec<SecretSeen>, Error> {
     rows.iter().map(view).collect()
 }
 
-fn text(row: &Row, column: usize) -> Result<String, Error> {
+pub(super) fn text(row: &Row, column: usize) -> Result<String, Error> {
     row.try_get(column).map(give_back)
 }
 
@@ -475,7 +475,7 @@ fn optional_text(row: &Row, column: usize) -> Result<Option<String>, Error> {
         .map(|text| text.map(give_back))
 }
 
-fn millis(microseconds: i64) -> Millis {
+pub(super) fn millis(microseconds: i64) -> Millis {
     Millis(time(microseconds))
 }
 
@@ -484,6 +484,6 @@ fn time(microseconds: i64) -> Timestamp {
     Timestamp::from_microsecond(microseconds).unwrap_or_default()
 }
 
-fn count(number: i64) -> u64 {
+pub(super) fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }

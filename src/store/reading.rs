@@ -15,9 +15,12 @@ use super::postgres_session::{Purpose, Session};
 use super::pruned::DiskUse;
 use super::views::{
     EventDetail, EventView, Filter, LeafSeen, Page, PaymentDetail, PaymentView, RefusalView,
-    SecretSeen,
+    SecretSeen, ShadowSeen,
 };
-use super::{postgres_read, postgres_steps, sqlite, sqlite_read, sqlite_retention};
+use super::{
+    postgres_read, postgres_shadows, postgres_steps, sqlite, sqlite_read, sqlite_retention,
+    sqlite_shadows,
+};
 use crate::refusals::Group;
 
 /// Reading connections, at most: each more would wait for the same disk.
@@ -249,6 +252,20 @@ impl Views {
                 let reading = readers.begin().await?;
                 let read = reading
                     .limited(postgres_read::secrets(reading.client()))
+                    .await;
+                reading.end(read)
+            }
+        }
+    }
+
+    /// What marks with `shadow = true` would have decided, the latest first.
+    pub async fn shadows_seen(&self) -> Result<Vec<ShadowSeen>, ReadFailure> {
+        match &self.source {
+            Source::Sqlite(readers) => readers.read(sqlite_shadows::read).await,
+            Source::Postgres(readers) => {
+                let reading = readers.begin().await?;
+                let read = reading
+                    .limited(postgres_shadows::read(reading.client()))
                     .await;
                 reading.end(read)
             }

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::errands::Work;
 use super::names::Names;
+use super::sqlite_shadows;
 use crate::refusals::{Book, Change};
 
 /// Does an errand within the open transaction.
@@ -46,7 +47,7 @@ pub(super) fn run(connection: &Connection, names: &mut Names, work: &Work) -> ru
             .prepare_cached("UPDATE secrets SET last_used = max(last_used, ?2) WHERE secret = ?1")?
             .execute(params![secret, sighting.last.as_microsecond()])?;
     }
-    Ok(())
+    sqlite_shadows::keep(connection, &work.shadows)
 }
 
 fn keep_refusals(connection: &Connection, change: &Change) -> rusqlite::Result<()> {

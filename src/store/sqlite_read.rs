@@ -429,7 +429,7 @@ fn hex_of(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
     Ok(hex::encode(row.get_ref(column)?.as_blob()?))
 }
 
-fn millis(microseconds: i64) -> Millis {
+pub(super) fn millis(microseconds: i64) -> Millis {
     Millis(time(microseconds))
 }
 
@@ -438,6 +438,6 @@ fn time(microseconds: i64) -> Timestamp {
     Timestamp::from_microsecond(microseconds).unwrap_or_default()
 }
 
-fn count(number: i64) -> u64 {
+pub(super) fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }

@@ -32,6 +32,7 @@ macro_rules! inbox_suite {
             refusals_outlive_a_restart_and_go_on_counting
             the_table_of_refusals_is_bounded
             certificates_and_secrets_in_use_are_remembered
+            what_shadow_marks_would_decide_adds_up_over_restarts
             a_closed_store_takes_nothing
             a_body_that_has_had_its_time_goes_and_its_event_stays
             a_forgotten_event_is_recognised_and_shown_nowhere

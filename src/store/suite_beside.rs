@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::fixtures::*;
 use super::suite::all;
 use super::views::*;
+use super::{Shadows, Watched};
+use crate::identity::{ShadowMark, Would};
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
 
 fn refusal(subject: &str, second: i64) -> Refusal {
@@ -122,4 +124,42 @@ pub(super) async fn certificates_and_secrets_in_use_are_remembered(place: &Place
         .map(|secret| secret.secret.as_str())
         .collect();
     assert_eq!(used, ["file:certs/producer.secret", "file:new.secret"]);
+}
+
+fn met(subject: &str, would: Would) -> Watched<'_> {
+    Watched {
+        mark: ShadowMark::Secret,
+        what: "file:next.secret",
+        tenant: "tenant-42",
+        producer: "payments-provider",
+        subject,
+        address: Ipv4Addr::new(192, 0, 2, 7).into(),
+        would,
+    }
+}
+
+pub(super) async fn what_shadow_marks_would_decide_adds_up_over_restarts(place: &Place) {
+    for second in [10, 20] {
+        let store = place.open().await;
+        let shadows: &Shadows = store.shadows();
+        shadows.note(&met("CN=a", Would::Accept), at(second));
+        shadows.note(&met("CN=a", Would::Agree), at(second + 1));
+        shadows.note(&met("CN=a", Would::Refuse), at(second + 2));
+        shadows.note(&met("CN=b", Would::Agree), at(second + 3));
+        store.flush(&Book::default()).await.unwrap();
+        // What was written down is not written twice.
+        store.flush(&Book::default()).await.unwrap();
+        store.close().await;
+    }
+    let store = place.open().await;
+    let seen = store.views().shadows_seen().await.unwrap();
+    let expected = serde_json::json!([
+        {"mark": "secret", "what": "file:next.secret", "tenant_id": "tenant-42", "producer": "payments-provider",
+         "subject": "CN=b", "address": "192.0.2.7", "accept": 0, "agree": 2, "refuse": 0,
+         "first_seen": "1970-01-01T00:00:13.000Z", "last_seen": "1970-01-01T00:00:23.000Z"},
+        {"mark": "secret", "what": "file:next.secret", "tenant_id": "tenant-42", "producer": "payments-provider",
+         "subject": "CN=a", "address": "192.0.2.7", "accept": 2, "agree": 2, "refuse": 2,
+         "first_seen": "1970-01-01T00:00:10.000Z", "last_seen": "1970-01-01T00:00:22.000Z"},
+    ]);
+    assert_eq!(serde_json::to_value(&seen).unwrap(), expected);
 }

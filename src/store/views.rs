@@ -297,6 +297,33 @@ pub struct SecretSeen {
     pub last_used: Millis,
 }
 
+/// What a mark with `shadow = true` would have decided of one subject.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ShadowSeen {
+    /// `client_ca`, `producer`, `pin` or `secret`.
+    pub mark: String,
+    /// Which one: a CA's SHA-256, a producer's name, a pin, a secret's reference.
+    pub what: String,
+    /// The tenant whose producer it is, or whom the subject names.
+    pub tenant_id: Option<String>,
+    /// That producer's name.
+    pub producer: Option<String>,
+    /// The subject that met the mark.
+    pub subject: String,
+    /// Where it last came from.
+    pub address: String,
+    /// How often it would have accepted what was refused.
+    pub accept: u64,
+    /// How often it would have accepted what was accepted as well.
+    pub agree: u64,
+    /// How often it would have refused.
+    pub refuse: u64,
+    /// When it was first met.
+    pub first_seen: Millis,
+    /// When it was last met.
+    pub last_seen: Millis,
+}
+
 /// What a list is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {

@@ -90,7 +90,7 @@ pub(super) fn describe() {
     describe_counter!(
         SHADOW,
         Unit::Count,
-        "What marks with shadow = true would have decided otherwise, by mark, verdict and producer"
+        "What marks with shadow = true would have done, by mark, verdict (accept: what was refused; agree: what was accepted as well; refuse) and producer"
     );
     describe_gauge!(
         READY,
@@ -256,7 +256,7 @@ impl Meters {
         counter!(CLOSED_AT_LIMIT, "limit" => limit).increment(1);
     }
 
-    /// A mark that only watches would have decided otherwise.
+    /// A mark that only watches met something.
     pub fn shadow(&self, mark: &'static str, would: &'static str, producer: &str) {
         counter!(SHADOW, "mark" => mark, "would" => would, "producer" => producer.to_owned())
             .increment(1);

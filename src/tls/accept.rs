@@ -26,7 +26,7 @@ use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 use super::{
-    Capture, CurrentTrust, HandshakeReason, HandshakeRefusal, Observer, PeerCertificates,
+    Capture, CurrentTrust, HandshakeReason, HandshakeRefusal, Observer, PeerCertificates, Trust,
     connections::{Connection, Connections, Http, InFlight},
     drain::Drain,
     limits::{Gate, LimitReached, Limits, Peer, Ticket},
@@ -259,8 +259,12 @@ impl Shared {
         let refusal = match outcome {
             Ok((stream, _)) => {
                 let (_, session) = stream.get_ref();
-                match capture.established(session, &self.trust.trust(), address, Timestamp::now()) {
-                    Ok(peer) => return Ok(self.establish(stream, peer, ticket)),
+                let (trust, now) = (self.trust.trust(), Timestamp::now());
+                match capture.established(session, &trust, address, now) {
+                    Ok(peer) => {
+                        self.watch(&peer, &trust, now);
+                        return Ok(self.establish(stream, peer, ticket));
+                    }
                     Err(refusal) => refusal,
                 }
             }
@@ -276,6 +280,14 @@ impl Shared {
             }
         };
         Err(self.refuse(refusal))
+    }
+
+    /// Tells what the anchors that decide nothing say of a handshake that held.
+    fn watch(&self, peer: &PeerCertificates, trust: &Trust, now: Timestamp) {
+        if !trust.shadow_anchors().is_empty() {
+            let shadow = trust.would_accept(peer.chain(), now);
+            self.observer.watched(peer, shadow.as_ref());
+        }
     }
 
     fn establish(

@@ -35,7 +35,10 @@ pub use database::{DatabaseStream, DatabaseTls, DatabaseTlsFault, ServerCheck};
 pub use limits::{LimitReached, Limits};
 pub use listener::{ReusePort, inherited, listen, raise_open_files};
 pub use peer::{NoLongerValid, PeerCertificates};
-pub use proxy_protocol::{Network, NetworkFault};
+pub use proxy_protocol::{
+    Header as ProxyHeader, HeaderRefusal as ProxyHeaderRefusal, Network, NetworkFault,
+    parse as parse_proxy_header,
+};
 pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
 pub use rustls::ServerConfig;
 pub use serve::serve;

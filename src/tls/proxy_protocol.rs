@@ -114,7 +114,7 @@ impl fmt::Display for Network {
 
 /// What a header says about who is behind the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Header {
+pub enum Header {
     /// The connection of this peer.
     Proxied(SocketAddr),
     /// The proxy's own connection, such as a health check.
@@ -125,13 +125,17 @@ pub(super) enum Header {
 
 /// Why a header is refused.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HeaderRefusal {
+pub enum HeaderRefusal {
+    /// The first bytes are those of no header.
     #[error("the trusted proxy sent no PROXY header")]
     Missing,
+    /// It begins as a header and goes on as none.
     #[error("malformed PROXY header: {0}")]
     Malformed(&'static str),
+    /// The proxy ended the connection.
     #[error("the connection ended within the PROXY header")]
     Closed,
+    /// The connection broke.
     #[error("the connection failed within the PROXY header")]
     Io(#[source] io::Error),
 }
@@ -159,7 +163,7 @@ pub(super) async fn read(
 }
 
 /// The header that `bytes` begin with and its length, or `None` if more bytes are needed to tell.
-fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, HeaderRefusal> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, HeaderRefusal> {
     if let Some(rest) = strip_or_wait(bytes, V2_SIGNATURE) {
         return rest.map_or(Ok(None), |rest| parse_v2(bytes, rest));
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::x509::{DistinguishedName, Leaf, Serial, Validity};
 
-use super::LimitReached;
+use super::{LimitReached, PeerCertificates};
 
 /// Why a handshake was refused. The names are those of metrics, logs and records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +119,11 @@ pub struct HandshakeRefusal {
 pub trait Observer: Send + Sync + 'static {
     /// A handshake was refused.
     fn refused(&self, refusal: HandshakeRefusal);
+
+    /// A handshake held. Asked only while an anchor is marked `shadow`: this is the one under which it would have held as well, if any.
+    fn watched(&self, peer: &PeerCertificates, shadow: Option<&Leaf>) {
+        let _unwatched = (peer, shadow);
+    }
 
     /// A connection was closed at a bound, before anything of it was read.
     fn closed_at_limit(&self, limit: LimitReached);

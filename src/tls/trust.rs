@@ -387,6 +387,11 @@ impl Trust {
         Some(verified.anchor)
     }
 
+    /// The anchors that decide nothing.
+    pub fn shadow_anchors(&self) -> &[Leaf] {
+        self.shadow.as_ref().map_or(&[], |shadow| shadow.anchors())
+    }
+
     /// What is no fault, but ends deliveries now or soon enough: for the log and for `countersign check`.
     pub fn warnings(&self, now: Timestamp) -> Vec<TrustWarning> {
         let mut warnings = Vec::new();

@@ -51,6 +51,7 @@ mod replay;
 mod retention;
 mod rotation;
 mod sending;
+mod shadow;
 
 pub(crate) use authority::{Authority, Identity, Leaf};
 pub(crate) use eventually::eventually;

@@ -1,0 +1,139 @@
+//! What is marked `shadow = true`, and what it would have decided so far: so that a change is proven before it is made.
+
+use serde_json::{Value, json};
+
+use crate::config::Snapshot;
+use crate::identity::Standing;
+use crate::store::ShadowSeen;
+use crate::x509::Leaf;
+
+/// One configured mark.
+struct Mark<'a> {
+    mark: &'static str,
+    /// As the tallies name it.
+    what: String,
+    tenant: Option<&'a str>,
+    producer: Option<&'a str>,
+    anchor: Option<&'a Leaf>,
+    secret: Option<&'a str>,
+}
+
+/// Every mark of the configuration, with a line for each subject that met it, or one line if none did.
+pub(super) fn marks(snapshot: &Snapshot, seen: &[ShadowSeen]) -> Vec<Value> {
+    let mut lines = Vec::new();
+    for mark in configured(snapshot) {
+        let met: Vec<_> = seen.iter().filter(|tally| mark.is(tally)).collect();
+        if met.is_empty() {
+            lines.push(mark.line(None));
+        }
+        lines.extend(met.into_iter().map(|tally| mark.line(Some(tally))));
+    }
+    lines
+}
+
+/// Whether what is tallied here is still marked.
+pub fn is_marked(snapshot: &Snapshot, tally: &ShadowSeen) -> bool {
+    configured(snapshot).iter().any(|mark| mark.is(tally))
+}
+
+fn configured(snapshot: &Snapshot) -> Vec<Mark<'_>> {
+    let of_ca = |anchor| Mark {
+        mark: "client_ca",
+        what: Leaf::sha256(anchor).to_string(),
+        tenant: None,
+        producer: None,
+        anchor: Some(anchor),
+        secret: None,
+    };
+    let mut marks: Vec<_> = snapshot
+        .trust()
+        .shadow_anchors()
+        .iter()
+        .map(of_ca)
+        .collect();
+    for producer in snapshot.directory().producers() {
+        let of = |mark, what: String, secret| Mark {
+            mark,
+            what,
+            tenant: Some(producer.tenant.as_str()),
+            producer: Some(&producer.name),
+            anchor: None,
+            secret,
+        };
+        if producer.standing == Standing::Shadow {
+            marks.push(of("producer", producer.name.to_string(), None));
+        }
+        let pins = producer.shadow_pins.iter();
+        marks.extend(pins.map(|pin| of("pin", pin.to_string(), None)));
+        let verifier = snapshot.verifier(producer.id);
+        let secrets = verifier
+            .into_iter()
+            .flat_map(|verifier| verifier.shadow_secrets());
+        marks.extend(secrets.map(|secret| of("secret", secret.to_string(), Some(secret))));
+    }
+    marks
+}
+
+impl Mark<'_> {
+    fn is(&self, tally: &ShadowSeen) -> bool {
+        // A CA is everybody's: whom the subject names is no part of the mark.
+        let is_of_its_producer = self.anchor.is_some()
+            || (tally.tenant_id.as_deref(), tally.producer.as_deref())
+                == (self.tenant, self.producer);
+        tally.mark == self.mark && tally.what == self.what && is_of_its_producer
+    }
+
+    fn line(&self, tally: Option<&ShadowSeen>) -> Value {
+        let subject = self.anchor.map(|anchor| anchor.subject().to_string());
+        let time = |time: jiff::Timestamp| format!("{time:.3}");
+        let producer = |configured: Option<&str>, named: Option<&String>| {
+            configured.map(str::to_owned).or_else(|| named.cloned())
+        };
+        json!({
+            "role": "shadow",
+            "mark": self.mark,
+            "subject": subject,
+            "issuer": self.anchor.map(|anchor| anchor.issuer().to_string()),
+            "serial": self.anchor.map(|anchor| anchor.serial().to_string()),
+            "sha256": self.anchor.map(|anchor| anchor.sha256().to_string()),
+            "spki_sha256": self.anchor.map(|anchor| anchor.spki().hex()),
+            "not_before": self.anchor.map(|anchor| time(anchor.validity().not_before)),
+            "not_after": self.anchor.map(|anchor| time(anchor.validity().not_after)),
+            "producer": producer(self.producer, tally.and_then(|tally| tally.producer.as_ref())),
+            "tenant_id": producer(self.tenant, tally.and_then(|tally| tally.tenant_id.as_ref())),
+            "pin": (self.mark == "pin").then_some(&self.what),
+            "secret": self.secret,
+            "met_by": tally.map(|tally| &tally.subject),
+            "address": tally.map(|tally| &tally.address),
+            "first_seen": tally.map(|tally| tally.first_seen),
+            "last_seen": tally.map(|tally| tally.last_seen),
+            "would_accept": tally.map_or(0, |tally| tally.accept.saturating_add(tally.agree)),
+            "of_these_refused": tally.map_or(0, |tally| tally.accept),
+            "would_refuse": tally.map_or(0, |tally| tally.refuse),
+            "note": tally.map_or_else(|| "nothing has met it yet".to_owned(), in_words),
+        })
+    }
+}
+
+/// What a tally says, in words.
+pub fn in_words(tally: &ShadowSeen) -> String {
+    let things = if tally.mark == "client_ca" {
+        "handshakes"
+    } else {
+        "deliveries"
+    };
+    let mut parts = Vec::new();
+    if tally.accept > 0 {
+        parts.push(format!(
+            "would have accepted {} {things} that were refused",
+            tally.accept
+        ));
+    }
+    if tally.agree > 0 {
+        parts.push(format!("agreed to {} that were accepted", tally.agree));
+    }
+    if tally.refuse > 0 {
+        parts.push(format!("by itself would have refused {}", tally.refuse));
+    }
+    format!("{} ({})", parts.join(", "), tally.subject)
+}

@@ -1,0 +1,190 @@
+//! What marks with `shadow = true` would have decided: counted, and kept to be listed. Nothing here decides anything.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::config::Snapshot;
+use crate::identity::{Identified, Producer, ShadowMark, Would};
+use crate::signature::{SignatureRefusal, VerifiedDelivery};
+use crate::store::{Shadows, Watched};
+use crate::telemetry::Meters;
+use crate::tls::{HandshakeRefusal, PeerCertificates};
+use crate::x509::Leaf;
+
+/// Keeps watch for the marks that decide nothing.
+#[derive(Clone)]
+pub(super) struct Watching {
+    shadows: Arc<Shadows>,
+    meters: Arc<Meters>,
+}
+
+impl Watching {
+    pub(super) fn new(shadows: Arc<Shadows>) -> Self {
+        Self {
+            shadows,
+            meters: Arc::default(),
+        }
+    }
+
+    /// Gate 1 stayed shut for somebody whom a shadow CA vouches for.
+    pub(super) fn refused_handshake(
+        &self,
+        refusal: &HandshakeRefusal,
+        claimed: Option<&Producer>,
+        now: Timestamp,
+    ) {
+        let (Some(anchor), Some(who)) = (&refusal.shadow, &refusal.claimed) else {
+            return;
+        };
+        let subject = who.subject.to_string();
+        let address = refusal.address.ip();
+        self.of_ca(anchor, claimed, &subject, address, Would::Accept, now);
+    }
+
+    /// Gate 1 opened: `shadow` is the shadow CA that vouches for the peer as well.
+    pub(super) fn opened_handshake(
+        &self,
+        snapshot: &Snapshot,
+        peer: &PeerCertificates,
+        shadow: Option<&Leaf>,
+        now: Timestamp,
+    ) {
+        let subject = peer.leaf().subject();
+        let claimed = snapshot.directory().claimed(subject).next();
+        let (claimed, subject) = (claimed.map(|producer| &**producer), subject.to_string());
+        let address = peer.address().ip();
+        match shadow {
+            Some(anchor) => self.of_ca(anchor, claimed, &subject, address, Would::Agree, now),
+            None => {
+                for anchor in snapshot.trust().shadow_anchors() {
+                    self.of_ca(anchor, claimed, &subject, address, Would::Refuse, now);
+                }
+            }
+        }
+    }
+
+    fn of_ca(
+        &self,
+        anchor: &Leaf,
+        claimed: Option<&Producer>,
+        subject: &str,
+        address: IpAddr,
+        would: Would,
+        now: Timestamp,
+    ) {
+        let (mark, whose) = (ShadowMark::ClientCa, anchor.subject().to_string());
+        self.meters.shadow(mark.as_str(), would.as_str(), &whose);
+        let watched = Watched {
+            mark,
+            what: &anchor.sha256().to_string(),
+            tenant: claimed.map_or("", |producer| producer.tenant.as_str()),
+            producer: claimed.map_or("", |producer| &producer.name),
+            subject,
+            address,
+            would,
+        };
+        self.shadows.note(&watched, now);
+    }
+
+    /// Gate 2 opened, or stayed shut.
+    pub(super) fn identity(
+        &self,
+        snapshot: &Snapshot,
+        peer: &PeerCertificates,
+        path: &str,
+        opened: bool,
+        now: Timestamp,
+    ) {
+        let directory = snapshot.directory();
+        for verdict in directory.shadow_verdicts(peer.leaf(), path, opened) {
+            let pin = verdict.pin.map(|pin| pin.to_string());
+            let what = pin.as_deref().unwrap_or(&verdict.producer.name);
+            self.of_producer(
+                verdict.producer,
+                peer,
+                verdict.mark,
+                what,
+                verdict.would,
+                now,
+            );
+        }
+    }
+
+    /// A producer that only watches was met, and gates 2 and 3 of it would have opened, or not.
+    pub(super) fn producer(
+        &self,
+        producer: &Producer,
+        peer: &PeerCertificates,
+        would_open: bool,
+        now: Timestamp,
+    ) {
+        let would = if would_open {
+            Would::Accept
+        } else {
+            Would::Refuse
+        };
+        let mark = ShadowMark::Producer;
+        self.of_producer(producer, peer, mark, &producer.name, would, now);
+    }
+
+    /// Gate 3 opened, or stayed shut.
+    pub(super) fn signature(
+        &self,
+        from: &Identified,
+        outcome: &Result<VerifiedDelivery, SignatureRefusal>,
+        now: Timestamp,
+    ) {
+        match outcome {
+            Ok(delivery) => {
+                for shadow in delivery.shadows() {
+                    let would = if shadow.matches {
+                        Would::Agree
+                    } else {
+                        Would::Refuse
+                    };
+                    self.of_secret(from, &shadow.label, would, now);
+                }
+            }
+            Err(SignatureRefusal::Mismatch {
+                shadow: Some(label),
+            }) => self.of_secret(from, label, Would::Accept, now),
+            Err(_) => {}
+        }
+    }
+
+    fn of_secret(&self, from: &Identified, label: &str, would: Would, now: Timestamp) {
+        let mark = ShadowMark::Secret;
+        self.of_producer(from.producer(), from.peer(), mark, label, would, now);
+    }
+
+    fn of_producer(
+        &self,
+        producer: &Producer,
+        peer: &PeerCertificates,
+        mark: ShadowMark,
+        what: &str,
+        would: Would,
+        now: Timestamp,
+    ) {
+        // A producer may have several secrets that watch.
+        let series = match mark {
+            ShadowMark::Secret => format!("{} {what}", producer.name),
+            ShadowMark::ClientCa | ShadowMark::Producer | ShadowMark::Pin => {
+                producer.name.to_string()
+            }
+        };
+        self.meters.shadow(mark.as_str(), would.as_str(), &series);
+        let watched = Watched {
+            mark,
+            what,
+            tenant: producer.tenant.as_str(),
+            producer: &producer.name,
+            subject: &peer.leaf().subject().to_string(),
+            address: peer.address().ip(),
+            would,
+        };
+        self.shadows.note(&watched, now);
+    }
+}

@@ -1,0 +1,190 @@
+//! What marks with `shadow = true` would have decided: tallied in memory, written down now and then.
+//!
+//! One tally for each mark and each subject that met it. Memory is bounded, and so is what is kept.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::identity::{ShadowMark, Would};
+use crate::refusals::printable;
+
+/// What a mark said of one handshake or delivery. The texts may be a peer's.
+#[derive(Clone, Copy, Debug)]
+pub struct Watched<'a> {
+    /// What is marked.
+    pub mark: ShadowMark,
+    /// Which one: a CA's SHA-256, a producer's name, a pin, a secret's reference.
+    pub what: &'a str,
+    /// The tenant whose producer it is, or whom the subject names; empty if nobody's.
+    pub tenant: &'a str,
+    /// That producer's name; empty if nobody's.
+    pub producer: &'a str,
+    /// The subject of the certificate that met the mark.
+    pub subject: &'a str,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// What the mark would have done.
+    pub would: Would,
+}
+
+/// What one mark would have decided of one subject since this was last written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ShadowTally {
+    pub(super) key: [u8; 16],
+    pub(super) mark: ShadowMark,
+    pub(super) what: Box<str>,
+    pub(super) tenant: Box<str>,
+    pub(super) producer: Box<str>,
+    pub(super) subject: Box<str>,
+    pub(super) address: IpAddr,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) counts: Counts,
+}
+
+/// How often a mark would have done what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) accept: u64,
+    pub(super) agree: u64,
+    pub(super) refuse: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.accept = self.accept.saturating_add(other.accept);
+        self.agree = self.agree.saturating_add(other.agree);
+        self.refuse = self.refuse.saturating_add(other.refuse);
+    }
+}
+
+/// The tallies since they were last written down.
+#[derive(Debug, Default)]
+pub struct Shadows {
+    noted: Mutex<HashMap<[u8; 16], ShadowTally>>,
+}
+
+impl Shadows {
+    /// Tallies that are kept, at most, here between two writings and in the store; the longest silent go first.
+    pub const TALLIES_MAX: usize = 10_000;
+
+    /// Notes what a mark would have done at `now`.
+    pub fn note(&self, watched: &Watched<'_>, now: Timestamp) {
+        let (subject, what) = (printable(watched.subject), printable(watched.what));
+        let key = key([
+            watched.mark.as_str(),
+            &what,
+            watched.tenant,
+            watched.producer,
+            &subject,
+        ]);
+        let one = match watched.would {
+            Would::Accept => Counts {
+                accept: 1,
+                ..Counts::default()
+            },
+            Would::Agree => Counts {
+                agree: 1,
+                ..Counts::default()
+            },
+            Would::Refuse => Counts {
+                refuse: 1,
+                ..Counts::default()
+            },
+        };
+        self.take_in(ShadowTally {
+            key,
+            mark: watched.mark,
+            what,
+            tenant: watched.tenant.into(),
+            producer: watched.producer.into(),
+            subject,
+            address: watched.address,
+            first: now,
+            last: now,
+            counts: one,
+        });
+    }
+
+    fn take_in(&self, tally: ShadowTally) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = noted.get_mut(&tally.key) {
+            before.counts.add(tally.counts);
+            before.first = before.first.min(tally.first);
+            before.last = before.last.max(tally.last);
+            before.address = tally.address;
+        } else if noted.len() < Self::TALLIES_MAX {
+            noted.insert(tally.key, tally);
+        }
+    }
+
+    /// Takes what was noted.
+    pub(super) fn take(&self) -> Vec<ShadowTally> {
+        let noted = std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner));
+        noted.into_values().collect()
+    }
+
+    /// Gives back what could not be written down.
+    pub(super) fn give_back(&self, tallies: Vec<ShadowTally>) {
+        for tally in tallies {
+            self.take_in(tally);
+        }
+    }
+}
+
+fn key(parts: [&str; 5]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut half = [0; 16];
+    half.copy_from_slice(hash.finalize().first_chunk::<16>().unwrap_or(&[0; 16]));
+    half
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn watched(subject: &str, would: Would) -> Watched<'_> {
+        Watched {
+            mark: ShadowMark::ClientCa,
+            what: "aa",
+            tenant: "",
+            producer: "",
+            subject,
+            address: Ipv4Addr::LOCALHOST.into(),
+            would,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_subjects_is_bounded_and_what_is_given_back_is_counted_once() {
+        let shadows = Shadows::default();
+        let now = Timestamp::UNIX_EPOCH;
+        shadows.note(&watched("CN=a", Would::Accept), now);
+        shadows.note(&watched("CN=a", Would::Refuse), now);
+        let taken = shadows.take();
+        assert_eq!(taken.len(), 1);
+        shadows.note(&watched("CN=a", Would::Accept), now);
+        shadows.give_back(taken);
+        let taken = shadows.take();
+        let expected = Counts {
+            accept: 2,
+            agree: 0,
+            refuse: 1,
+        };
+        assert_eq!(taken[0].counts, expected);
+        for number in 0..2 * Shadows::TALLIES_MAX {
+            shadows.note(&watched(&format!("CN={number}"), Would::Agree), now);
+        }
+        assert_eq!(shadows.take().len(), Shadows::TALLIES_MAX);
+    }
+}
