@@ -6,7 +6,8 @@
 //! when a connection opens, authenticates or closes, never by a request.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -100,7 +101,13 @@ struct State {
     handshakes: usize,
     next: u64,
     addresses: HashMap<Prefix, Held>,
+    /// The addresses that have handshakes under way, the most crowded last; of two alike, the one whose oldest is older. A
+    /// flood makes each newcomer evict another, so the most crowded must be found without looking at them all.
+    crowds: BTreeMap<Crowd, Prefix>,
 }
+
+/// How many handshakes an address has under way, and which of them is the oldest.
+type Crowd = (usize, Reverse<u64>);
 
 /// What one address holds.
 #[derive(Debug, Default)]
@@ -108,6 +115,13 @@ struct Held {
     open: usize,
     /// Oldest first. Dropping or using the sender tells the connection to give way.
     handshakes: VecDeque<(u64, oneshot::Sender<()>)>,
+}
+
+impl Held {
+    fn crowd(&self) -> Option<Crowd> {
+        let (oldest, _) = self.handshakes.front()?;
+        Some((self.handshakes.len(), Reverse(*oldest)))
+    }
 }
 
 /// Whether [`Limits::connections_per_ip`] applies.
@@ -128,6 +142,7 @@ impl Gate {
                 handshakes: 0,
                 next: 0,
                 addresses: HashMap::new(),
+                crowds: BTreeMap::new(),
             }),
         })
     }
@@ -183,39 +198,53 @@ impl State {
         self.open += 1;
         self.handshakes += 1;
         let (sender, receiver) = oneshot::channel();
-        let held = self.addresses.entry(prefix).or_default();
-        held.open += 1;
-        held.handshakes.push_back((id, sender));
+        self.addresses.entry(prefix).or_default().open += 1;
+        self.change(prefix, |held| held.handshakes.push_back((id, sender)));
         (id, receiver)
     }
 
     /// Ends the oldest handshake of the address that has the most of them. Its connection leaves when its
     /// task notices; only the place among the handshakes is free at once.
     fn evict(&mut self) {
-        let crowded = self
-            .addresses
-            .values_mut()
-            .max_by_key(|held| held.handshakes.len());
-        if let Some((_, sender)) = crowded.and_then(|held| held.handshakes.pop_front()) {
+        let crowded = self.crowds.last_key_value().map(|(_, prefix)| *prefix);
+        let oldest =
+            crowded.and_then(|prefix| self.change(prefix, |held| held.handshakes.pop_front())?);
+        if let Some((_, sender)) = oldest {
             self.handshakes -= 1;
             // An error means that the connection has just left by itself.
             let _ = sender.send(());
         }
     }
 
+    /// Changes the handshakes of an address, and its place among the crowds with them.
+    fn change<T>(&mut self, prefix: Prefix, change: impl FnOnce(&mut Held) -> T) -> Option<T> {
+        let held = self.addresses.get_mut(&prefix)?;
+        let before = held.crowd();
+        let changed = change(held);
+        let after = held.crowd();
+        if let Some(crowd) = before {
+            self.crowds.remove(&crowd);
+        }
+        if let Some(crowd) = after {
+            self.crowds.insert(crowd, prefix);
+        }
+        Some(changed)
+    }
+
     /// Whether it was still among them: it may have been evicted.
     fn end_handshake(&mut self, prefix: Prefix, id: u64) -> bool {
-        let index = self.addresses.get_mut(&prefix).and_then(|held| {
+        let removed = self.change(prefix, |held| {
             let index = held
                 .handshakes
                 .binary_search_by_key(&id, |(id, _)| *id)
                 .ok()?;
             held.handshakes.remove(index)
         });
-        if index.is_some() {
+        let was_among_them = removed.flatten().is_some();
+        if was_among_them {
             self.handshakes -= 1;
         }
-        index.is_some()
+        was_among_them
     }
 
     fn release(&mut self, prefix: Prefix) {
@@ -283,6 +312,7 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     use super::*;
@@ -363,6 +393,23 @@ mod tests {
     }
 
     #[test]
+    fn of_addresses_alike_the_one_that_waits_longest_gives_way_and_not_the_newcomer() {
+        let gate = gate(512, 512);
+        let address = |number: u16| IpAddr::from([10, 0, (number >> 8) as u8, number as u8]);
+        let mut held: VecDeque<_> = (0..64)
+            .map(|number| gate.admit(address(number), Peer::Direct).unwrap())
+            .collect();
+        for number in 64..400 {
+            held.push_back(gate.admit(address(number), Peer::Direct).unwrap());
+            let mut oldest = held.pop_front().unwrap();
+            assert!(oldest.evicted().now_or_never().is_some(), "{number}");
+        }
+        for one in &mut held {
+            assert!(one.evicted().now_or_never().is_none());
+        }
+    }
+
+    #[test]
     fn a_proxied_connection_counts_for_the_address_behind_the_proxy() {
         let gate = gate(3, 1);
         let mut tickets: Vec<_> = (0..3)
@@ -429,6 +476,12 @@ mod tests {
                     state.addresses.values().map(|held| held.handshakes.len()).sum();
                 prop_assert_eq!(state.handshakes, handshakes);
                 prop_assert!(state.addresses.values().all(|held| held.open <= 40));
+                let crowds: BTreeMap<Crowd, Prefix> = state
+                    .addresses
+                    .iter()
+                    .filter_map(|(prefix, held)| Some((held.crowd()?, *prefix)))
+                    .collect();
+                prop_assert_eq!(&state.crowds, &crowds);
             }
             drop(held);
             let state = gate.lock();
