@@ -41,7 +41,7 @@ type Known = [(TenantId, Box<str>)];
 
 impl Cutoff {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        let (mut cut_offs, known) = match Config::load_cut_offs(place, environment) {
+        let (cut_offs, known) = match Config::load_cut_offs(place, environment) {
             Ok(loaded) => loaded,
             Err(faults) => return unusable(&faults),
         };
@@ -56,16 +56,22 @@ impl Cutoff {
                 return Outcome::Failed;
             }
         };
-        if self.lift {
-            if !cut_offs.lift(&who) {
-                complain(&format!("countersign: {who} is not cut off"));
-                return Outcome::Failed;
-            }
-        } else {
-            cut_offs.add(who.clone(), Timestamp::now());
-        }
-        if let Err(fault) = cut_offs.write() {
-            return failed(&fault);
+        let mut changed = false;
+        let edited = CutOffs::edit(cut_offs.path(), |list| {
+            changed = if self.lift {
+                list.lift(&who)
+            } else {
+                list.add(who.clone(), Timestamp::now())
+            };
+            changed
+        });
+        let cut_offs = match edited {
+            Ok(cut_offs) => cut_offs,
+            Err(fault) => return failed(&fault),
+        };
+        if self.lift && !changed {
+            complain(&format!("countersign: {who} is not cut off"));
+            return Outcome::Failed;
         }
         let done = if self.lift {
             format!("{who} may connect again")

@@ -3,9 +3,11 @@
 //! It is written whole under another name and moved into place, so whoever reads it sees the old one or the new one.
 
 use std::fmt::{self, Write as _};
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -19,6 +21,9 @@ use super::key::KeyPath;
 
 /// The longest file of cut-offs.
 const BYTES_MAX: usize = 1 << 20;
+/// How long whoever changes the list waits for others to be done with it, and how often it looks.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const HEAD: &str = "# Whom this receiver turned away by hand: `countersign cutoff` writes this file, and takes an entry out with --lift.\n# A change counts within a second.\n";
 
 /// Who is cut off.
@@ -97,7 +102,7 @@ pub enum CutOffFault {
     File {
         /// Which.
         path: PathBuf,
-        /// `read` or `written`.
+        /// `read`, `written` or `locked`.
         doing: &'static str,
         /// What the system said.
         source: io::Error,
@@ -157,6 +162,21 @@ impl CutOffs {
         })
     }
 
+    /// Reads the file, changes what it says, and writes it if `change` says so; whoever else is about to change it waits. Gives back
+    /// what the file says then.
+    pub fn edit(path: &Path, change: impl FnOnce(&mut Self) -> bool) -> Result<Self, CutOffFault> {
+        let _alone = lock(path).map_err(|source| CutOffFault::File {
+            path: path.to_owned(),
+            doing: "locked",
+            source,
+        })?;
+        let mut list = Self::read(path)?;
+        if change(&mut list) {
+            list.write()?;
+        }
+        Ok(list)
+    }
+
     /// Where it is, or will be.
     pub fn path(&self) -> &Path {
         &self.path
@@ -188,22 +208,15 @@ impl CutOffs {
         self.entries.len() < before
     }
 
-    /// Writes the file whole, durably, and makes its directory where there is none.
-    pub fn write(&self) -> Result<(), CutOffFault> {
-        let directory = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            Some(_) | None => Path::new("."),
-        };
+    /// Writes the file whole and durably.
+    fn write(&self) -> Result<(), CutOffFault> {
         let write = || -> io::Result<()> {
-            fs::create_dir_all(directory)?;
-            let mut name = self.path.clone().into_os_string();
-            name.push(format!(".{}", std::process::id()));
-            let beside = PathBuf::from(name);
+            let beside = beside(&self.path, &std::process::id().to_string());
             let mut file = fs::File::create(&beside)?;
             file.write_all(self.text().as_bytes())?;
             file.sync_all()?;
             fs::rename(&beside, &self.path)?;
-            fs::File::open(directory)?.sync_all()
+            fs::File::open(directory_of(&self.path))?.sync_all()
         };
         write().map_err(|source| CutOffFault::File {
             path: self.path.clone(),
@@ -286,6 +299,38 @@ impl CutOffs {
     }
 }
 
+/// Locks the list until the file that is returned is dropped, and makes the list's directory where there is none. The list itself is
+/// replaced by each change, so what is locked lies beside it.
+fn lock(path: &Path) -> io::Result<fs::File> {
+    fs::create_dir_all(directory_of(path))?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    let file = options.open(beside(path, "lock"))?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_WAIT => {
+                thread::sleep(LOCK_PAUSE);
+            }
+            Err(refused) => return Err(refused.into()),
+        }
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{end}"));
+    PathBuf::from(name)
+}
+
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -337,7 +382,6 @@ mod tests {
     fn a_list_is_read_as_it_was_written_and_a_lifted_entry_is_gone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data/cutoffs.toml");
-        let mut list = CutOffs::read(&path).unwrap();
         let now = Timestamp::from_second(1_790_000_000).unwrap();
         let who = [
             CutOff::Serial("0a:1b".parse().unwrap()),
@@ -348,19 +392,40 @@ mod tests {
                 name: "pay\"ments".into(),
             },
         ];
-        for one in who.clone() {
-            assert!(list.add(one.clone(), now));
-            assert!(!list.add(one, now));
-        }
-        list.write().unwrap();
-        let mut read = CutOffs::read(&path).unwrap();
-        assert_eq!(read, list);
-        for one in &who {
-            assert!(read.lift(one));
-            assert!(!read.lift(one));
-        }
-        read.write().unwrap();
+        let list = CutOffs::edit(&path, |list| {
+            for one in who.clone() {
+                assert!(list.add(one.clone(), now));
+                assert!(!list.add(one, now));
+            }
+            true
+        });
+        let read = CutOffs::read(&path).unwrap();
+        assert_eq!(read, list.unwrap());
+        let lifted = CutOffs::edit(&path, |list| {
+            for one in &who {
+                assert!(list.lift(one));
+                assert!(!list.lift(one));
+            }
+            true
+        });
+        assert!(lifted.unwrap().entries().is_empty());
         assert!(CutOffs::read(&path).unwrap().entries().is_empty());
+    }
+
+    #[test]
+    fn changes_at_one_moment_are_all_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data/cutoffs.toml");
+        let cut = |number: u8| {
+            let who = CutOff::Serial(format!("{number:02x}").parse().unwrap());
+            CutOffs::edit(&path, |list| list.add(who, Timestamp::UNIX_EPOCH)).unwrap();
+        };
+        std::thread::scope(|scope| {
+            for number in 1..=16 {
+                scope.spawn(move || cut(number));
+            }
+        });
+        assert_eq!(CutOffs::read(&path).unwrap().entries().len(), 16);
     }
 
     #[test]
