@@ -48,7 +48,8 @@ impl Guard {
             || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
-    fn knows_token(&self, headers: &HeaderMap) -> bool {
+    /// Whether the request bears a token, where one is demanded.
+    pub(super) fn knows_token(&self, headers: &HeaderMap) -> bool {
         if self.tokens.is_empty() {
             return true;
         }

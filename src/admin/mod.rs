@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -55,12 +55,12 @@ pub struct Readiness {
     pub ready: bool,
     /// Whether the receiver is on its way out.
     pub stopping: bool,
-    /// The store: `ok`; `spooling` while the database is away and the spool takes deliveries; or why none is taken.
+    /// The store: [`OK`]; [`SPOOLING`] while the database is away and the spool takes deliveries; or why none is taken.
     pub store: String,
     /// What waits in the spool, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spool: Option<Backlog>,
-    /// The last reload: `ok`, or what it found wrong; the old configuration serves on.
+    /// The last reload: [`OK`], or what it found wrong; the old configuration serves on.
     pub reload: String,
     /// Since when reloads fail.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,13 @@ struct Pages {
     operator: Arc<dyn Operator>,
     store: Arc<Store>,
     exporter: Exporter,
+    guard: Arc<Guard>,
 }
+
+/// What [`Readiness`] says of a part that is well.
+pub const OK: &str = "ok";
+/// What it says of the store while the spool takes the deliveries.
+pub const SPOOLING: &str = "spooling";
 
 /// The operator's routes.
 pub fn router(
@@ -101,13 +107,14 @@ pub fn router(
         ));
     open.merge(guarded)
         .layer(middleware::from_fn_with_state(
-            guard,
+            Arc::clone(&guard),
             guard::refuse_other_origins,
         ))
         .with_state(Pages {
             operator,
             store,
             exporter,
+            guard,
         })
 }
 
@@ -116,8 +123,16 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(pages): State<Pages>) -> Response {
-    let readiness = pages.operator.readiness();
+/// Whoever may ask is told whether, and since when; what is wrong names files, keys and hosts, so it is for those who bear the token.
+async fn readyz(State(pages): State<Pages>, headers: HeaderMap) -> Response {
+    let mut readiness = pages.operator.readiness();
+    if !pages.guard.knows_token(&headers) {
+        for told in [&mut readiness.store, &mut readiness.reload] {
+            if told != OK && told != SPOOLING {
+                *told = "failing; the token opens the details".to_owned();
+            }
+        }
+    }
     let status = if readiness.ready {
         StatusCode::OK
     } else {

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::task::JoinHandle;
 
 use super::certificates;
 use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
-use crate::admin::{Operator, Readiness, Unreadable};
+use crate::admin::{OK, Operator, Readiness, SPOOLING, Unreadable};
 use crate::config::{Config, Fault, Reloader, Watch};
 use crate::store::{Store, Takes};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
@@ -27,6 +28,8 @@ pub(super) struct Desk {
     recorder: Arc<Recorder>,
     draining: AtomicBool,
     store_state: Mutex<Result<Takes, String>>,
+    /// The look at all connections that the last reload began.
+    review: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Desk {
@@ -46,6 +49,7 @@ impl Desk {
             recorder,
             draining: AtomicBool::new(false),
             store_state: Mutex::new(Err("not asked yet".to_owned())),
+            review: Mutex::default(),
         }
     }
 
@@ -65,6 +69,11 @@ impl Desk {
             .reloader
             .reload(now, |config: Config| self.take_up(&config, now))
             .await;
+        // Whoever asked for the reload may rely on it: connections that lost their trust have been told.
+        let review = self.review().take();
+        if let Some(review) = review {
+            let _told = review.await;
+        }
         let failing_since = self.reloader.status().failing_since;
         self.meters
             .reloaded(failing_since.map(Timestamp::as_second));
@@ -86,11 +95,16 @@ impl Desk {
         );
         let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
         self.live.swap(Arc::clone(&current));
-        let closed = self.acceptor.connections().close_where(|peer| {
-            peer.recheck(current.snapshot.trust(), now).is_err()
-                || !current.snapshot.directory().may_deliver(peer.leaf())
+        let connections = self.acceptor.connections().clone();
+        let review = tokio::spawn(async move {
+            let trust = Arc::clone(current.snapshot.trust());
+            let may_stay = move |peer: &PeerCertificates| {
+                current.snapshot.directory().may_deliver(peer.leaf())
+            };
+            let closed = connections.review(trust, now, may_stay).await;
+            tracing::info!(connections_closed = closed, "reloaded");
         });
-        tracing::info!(connections_closed = closed, "reloaded");
+        *self.review() = Some(review);
     }
 
     /// Keeps an eye on the store and on what ends, until it is dropped.
@@ -124,7 +138,7 @@ impl Desk {
             self.meters.connections(self.acceptor.connections().count());
             exporter.fold();
             let current = self.live.load();
-            self.close_what_ended(&current, Timestamp::now());
+            self.close_what_ended(&current, Timestamp::now()).await;
             warnings
                 .look(
                     &current.snapshot,
@@ -154,16 +168,23 @@ impl Desk {
     }
 
     /// Closes connections whose chain has ended meanwhile, and those whose handshake ended while trust was withdrawn.
-    fn close_what_ended(&self, current: &Current, now: Timestamp) {
+    async fn close_what_ended(&self, current: &Current, now: Timestamp) {
         let trust = current.snapshot.trust();
-        let ended = |peer: &PeerCertificates| peer.recheck(trust, now).is_err();
-        let closed = self.acceptor.connections().close_where(ended);
+        let connections = self.acceptor.connections();
+        if !connections.any_unknown(trust, now) {
+            return;
+        }
+        let closed = connections.review(Arc::clone(trust), now, |_| true).await;
         if closed > 0 {
             tracing::info!(
                 connections_closed = closed,
                 "what their handshakes proved has ended"
             );
         }
+    }
+
+    fn review(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.review.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn store_state(&self) -> MutexGuard<'_, Result<Takes, String>> {
@@ -183,13 +204,13 @@ impl Operator for Desk {
             ready: found.is_ok() && !draining,
             stopping: draining,
             store: match found {
-                Ok(Takes::Database) => "ok".to_owned(),
-                Ok(Takes::Spool) => "spooling".to_owned(),
+                Ok(Takes::Database) => OK.to_owned(),
+                Ok(Takes::Spool) => SPOOLING.to_owned(),
                 Err(failure) => failure,
             },
             spool: self.store.backlog(),
             reload: if faults.is_empty() {
-                "ok".to_owned()
+                OK.to_owned()
             } else {
                 faults.join("\n")
             },

@@ -14,18 +14,25 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     task::Waker,
+    thread,
     time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
-use tokio::time;
+use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use tokio::{task, time};
 
-use super::PeerCertificates;
+use super::{ChainRefusal, PeerCertificates, Trust};
+use crate::x509::Validity;
 
 /// The longest time between two sweeps.
 const SWEEP_MAX: Duration = Duration::from_millis(250);
 /// The shortest: only tests have timeouts that short.
 const SWEEP_MIN: Duration = Duration::from_millis(10);
+/// Chains that a review verifies between two pauses, a few milliseconds' work, and how long it pauses.
+const REVIEWED_AT_ONCE: usize = 32;
+const REVIEW_PAUSE: Duration = Duration::from_millis(1);
 /// How many sweeps a connection that was told to close may take for it before it is cut.
 const GRACE_SWEEPS: u32 = 3;
 
@@ -118,6 +125,56 @@ impl Connections {
     /// many were told.
     pub fn close_where(&self, fails: impl FnMut(&PeerCertificates) -> bool) -> usize {
         self.signal_where(Signal::Close, fails)
+    }
+
+    /// Closes, as [`Connections::close_where`] does, the connections whose chain no longer holds under `trust` and those that may not
+    /// stay for another reason. Returns how many were told.
+    ///
+    /// After a reload that is every connection at once, so it runs beside the runtime's threads, pauses, and verifies a chain that several
+    /// connections have in common once.
+    pub async fn review(
+        &self,
+        trust: Arc<Trust>,
+        now: Timestamp,
+        may_stay: impl Fn(&PeerCertificates) -> bool + Send + 'static,
+    ) -> usize {
+        let connections = self.clone();
+        let reviewing = move || connections.review_all(&trust, now, may_stay);
+        // A defect in it has been told by the panic itself; the next request of each connection is judged all the same.
+        task::spawn_blocking(reviewing).await.unwrap_or_default()
+    }
+
+    fn review_all(
+        &self,
+        trust: &Trust,
+        now: Timestamp,
+        may_stay: impl Fn(&PeerCertificates) -> bool,
+    ) -> usize {
+        let mut found: HashMap<Vec<CertificateDer<'static>>, Result<Validity, ChainRefusal>> =
+            HashMap::new();
+        self.close_where(|peer| {
+            let holds = peer.holds(trust, now)
+                || peer
+                    .ask_again(trust, now, || {
+                        if let Some(known) = found.get(peer.chain()) {
+                            return known.clone();
+                        }
+                        if !found.is_empty() && found.len().is_multiple_of(REVIEWED_AT_ONCE) {
+                            thread::sleep(REVIEW_PAUSE);
+                        }
+                        let verified = trust.verify(peer.chain(), now).map(|held| held.window);
+                        found.insert(peer.chain().to_vec(), verified.clone());
+                        verified
+                    })
+                    .is_ok();
+            !holds || !may_stay(peer)
+        })
+    }
+
+    /// Whether some chain is not known to hold: then a [`Connections::review`] is due.
+    pub fn any_unknown(&self, trust: &Trust, now: Timestamp) -> bool {
+        let live = self.lock();
+        live.values().any(|one| !one.live.peer.holds(trust, now))
     }
 
     /// Cuts the connections whose peer fails, whatever is in flight on them. Returns how many were cut.

@@ -145,14 +145,28 @@ impl PeerCertificates {
     /// While the trust is the one under which it held last, and its window is open, that is a few loads and comparisons. Else the chain
     /// is verified again, once for each new trust.
     pub fn recheck(&self, trust: &Trust, now: Timestamp) -> Result<(), NoLongerValid> {
-        if self.0.standing.holds(trust.generation(), now) {
+        if self.holds(trust, now) {
             return Ok(());
         }
-        self.verify_again(trust, now)
+        self.ask_again(trust, now, || {
+            let verified = trust.verify(&self.0.chain, now)?;
+            Ok(verified.window)
+        })
     }
 
+    /// Whether the chain is known to hold, without verifying anything.
+    pub(super) fn holds(&self, trust: &Trust, now: Timestamp) -> bool {
+        self.0.standing.holds(trust.generation(), now)
+    }
+
+    /// The same as [`PeerCertificates::recheck`], with what is known of this very chain under `trust` at `now`.
     #[cold]
-    fn verify_again(&self, trust: &Trust, now: Timestamp) -> Result<(), NoLongerValid> {
+    pub(super) fn ask_again(
+        &self,
+        trust: &Trust,
+        now: Timestamp,
+        verify: impl FnOnce() -> Result<Validity, ChainRefusal>,
+    ) -> Result<(), NoLongerValid> {
         let generation = trust.generation();
         // The streams of one connection wait here for the first of them.
         let mut refused = self.refused();
@@ -166,9 +180,9 @@ impl PeerCertificates {
         {
             return Err(before.reason.clone());
         }
-        match trust.verify(&self.0.chain, now) {
-            Ok(verified) => {
-                self.0.standing.set(generation, verified.window);
+        match verify() {
+            Ok(window) => {
+                self.0.standing.set(generation, window);
                 Ok(())
             }
             Err(refusal) => {

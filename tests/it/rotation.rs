@@ -45,6 +45,28 @@ fn an_anchor_that_is_taken_out_ends_what_it_vouched_for() {
 }
 
 #[test]
+fn every_idle_connection_that_lost_its_trust_is_closed_within_a_second_and_no_other() {
+    let receiver = Receiver::start();
+    let stays = Authority::new("The CA that stays");
+    let both = format!("{}\n{}", receiver.authority.certificate, stays.certificate);
+    receiver.write("certs/ca.crt", &both);
+    assert_eq!(receiver.reload_now().status, 200);
+    let identity = stays.issue(&Leaf::of(SUBJECT));
+    let mut kept = receiver.producer_as(Some(&identity)).connect().unwrap();
+    let mut idle: Vec<_> = (0..100)
+        .map(|_| receiver.producer().connect().unwrap())
+        .collect();
+    receiver.write("certs/ca.crt", &stays.certificate);
+    assert_eq!(receiver.reload_now().status, 200);
+    let reloaded = Instant::now();
+    for one in &mut idle {
+        eventually(SECONDS_10, || (!one.is_open()).then_some(()));
+    }
+    assert!(reloaded.elapsed() < Duration::from_secs(1));
+    assert!(kept.is_open());
+}
+
+#[test]
 fn a_broken_file_leaves_the_old_trust_serving() {
     let receiver = Receiver::start();
     let mut producer = receiver.producer();
