@@ -1,6 +1,6 @@
 //! Every certificate that matters here, and how long each still holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use super::marks::marks;
 use crate::admin::Unreadable;
 use crate::config::Snapshot;
 use crate::store::{LeafSeen, SecretSeen, Store, Views};
-use crate::telemetry::Meters;
+use crate::telemetry::{CertificateEnd, CrlEnd, Meters};
 use crate::tls::TrustWarning;
 use crate::x509::Leaf;
 
@@ -176,6 +176,7 @@ fn client(leaf: &LeafSeen, note: Option<String>) -> Value {
 #[derive(Default)]
 pub(super) struct Warnings {
     looked: i64,
+    generation: u64,
     said: HashMap<String, i64>,
     told: Vec<TrustWarning>,
 }
@@ -189,38 +190,52 @@ impl Warnings {
         meters: &Meters,
         now: Timestamp,
     ) {
-        if now.as_second() - self.looked < LOOK_SECONDS {
+        // What a reload brought is looked at at once.
+        let anew = snapshot.generation() != self.generation;
+        if now.as_second() - self.looked < LOOK_SECONDS && !anew {
             return;
         }
-        self.looked = now.as_second();
+        (self.looked, self.generation) = (now.as_second(), snapshot.generation());
         // What is wrong with the trust itself is told when it begins, and again when it changes.
         let warnings = snapshot.trust().warnings(now);
         for warning in warnings.iter().filter(|one| !self.told.contains(one)) {
             tracing::error!("{warning}");
         }
         self.told = warnings;
-        self.one(meters, "server", snapshot.tls().identity.leaf(), now);
-        for anchor in snapshot.trust().anchors() {
-            self.one(meters, "trust_anchor", anchor, now);
-        }
+        let ours = [snapshot.tls().identity.leaf().clone()];
+        self.all(meters, "server", &ours, now);
+        self.all(meters, "trust_anchor", snapshot.trust().anchors(), now);
+        self.all(
+            meters,
+            "intermediate",
+            snapshot.trust().intermediates(),
+            now,
+        );
+        let mut ends = Vec::new();
         for crl in snapshot.trust().crls() {
             if let Some(end) = crl.next_update() {
-                meters.crl_ends(crl.issuer().to_string(), end.as_second());
-                self.warn(
-                    &format!("crl {}", crl.issuer()),
-                    "crl",
-                    &crl.issuer().to_string(),
-                    end,
-                    now,
-                );
+                let issuer = crl.issuer().to_string();
+                self.warn(&format!("crl {issuer}"), "crl", &issuer, end, now);
+                let at = end.as_second();
+                ends.push(CrlEnd { issuer, at });
             }
         }
+        meters.crls_end(ends);
         // The newest leaf of a producer is the one that counts, also if it has not called since.
         let Ok(seen) = store.views().leaves_seen().await else {
             return;
         };
         let mut newest: HashMap<(&str, &str), &LeafSeen> = HashMap::new();
-        for leaf in &seen {
+        // A producer that is configured no longer has nothing to renew.
+        let producers = snapshot.directory().producers();
+        let configured: HashSet<(&str, &str)> = producers
+            .iter()
+            .map(|producer| (producer.tenant.as_str(), &*producer.name))
+            .collect();
+        for leaf in seen
+            .iter()
+            .filter(|leaf| configured.contains(&(&*leaf.tenant_id, &*leaf.producer)))
+        {
             let entry = newest
                 .entry((&leaf.tenant_id, &leaf.producer))
                 .or_insert(leaf);
@@ -228,31 +243,35 @@ impl Warnings {
                 *entry = leaf;
             }
         }
+        let mut ends = Vec::new();
         for leaf in newest.into_values() {
             let end = leaf.not_after.0;
-            meters.certificate_ends(
-                "client",
-                leaf.subject.clone(),
-                leaf.serial.clone(),
-                leaf.producer.clone(),
-                end.as_second(),
-            );
             let whose = format!("{} of {}", leaf.producer, leaf.tenant_id);
             self.warn(&leaf.sha256, "client", &whose, end, now);
+            ends.push(CertificateEnd {
+                subject: leaf.subject.clone(),
+                serial: leaf.serial.clone(),
+                producer: leaf.producer.clone(),
+                at: end.as_second(),
+            });
         }
+        meters.certificates_end("client", ends);
     }
 
-    fn one(&mut self, meters: &Meters, role: &'static str, leaf: &Leaf, now: Timestamp) {
-        let end = leaf.validity().not_after;
-        let (subject, serial) = (leaf.subject().to_string(), leaf.serial().to_string());
-        meters.certificate_ends(
-            role,
-            subject.clone(),
-            serial,
-            String::new(),
-            end.as_second(),
-        );
-        self.warn(&leaf.sha256().to_string(), role, &subject, end, now);
+    fn all(&mut self, meters: &Meters, role: &'static str, leaves: &[Leaf], now: Timestamp) {
+        let mut ends = Vec::new();
+        for leaf in leaves {
+            let end = leaf.validity().not_after;
+            let subject = leaf.subject().to_string();
+            self.warn(&leaf.sha256().to_string(), role, &subject, end, now);
+            ends.push(CertificateEnd {
+                subject,
+                serial: leaf.serial().to_string(),
+                producer: String::new(),
+                at: end.as_second(),
+            });
+        }
+        meters.certificates_end(role, ends);
     }
 
     fn warn(&mut self, which: &str, role: &str, whose: &str, end: Timestamp, now: Timestamp) {

@@ -8,6 +8,8 @@ use metrics::{
     gauge, histogram,
 };
 
+use super::ends::{CertificateEnd, CrlEnd};
+
 /// Upper bounds of the buckets of durations, seconds.
 pub(super) const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
@@ -30,8 +32,6 @@ const SHADOW: &str = "countersign_shadow_verdicts_total";
 const READY: &str = "countersign_ready";
 const RELOADS: &str = "countersign_reloads_total";
 const RELOAD_FAILING_SINCE: &str = "countersign_reload_failing_since_seconds";
-const CERTIFICATE_NOT_AFTER: &str = "countersign_certificate_not_after_seconds";
-const CRL_NEXT_UPDATE: &str = "countersign_crl_next_update_seconds";
 const STORE_BYTES: &str = "countersign_store_bytes";
 const STORE_FREE: &str = "countersign_store_free_bytes";
 const PRUNED: &str = "countersign_pruned_total";
@@ -102,16 +102,6 @@ pub(super) fn describe() {
         RELOAD_FAILING_SINCE,
         Unit::Seconds,
         "Unix time since when reloads are refused; 0 while the last one held"
-    );
-    describe_gauge!(
-        CERTIFICATE_NOT_AFTER,
-        Unit::Seconds,
-        "Unix time at which a certificate ends, by role, subject, serial and producer"
-    );
-    describe_gauge!(
-        CRL_NEXT_UPDATE,
-        Unit::Seconds,
-        "Unix time at which a CRL ends, by issuer"
     );
     describe_gauge!(
         STORE_BYTES,
@@ -277,27 +267,14 @@ impl Meters {
         gauge!(RELOAD_FAILING_SINCE).set(failing_since.unwrap_or(0) as f64);
     }
 
-    /// When a certificate ends.
-    pub fn certificate_ends(
-        &self,
-        role: &'static str,
-        subject: String,
-        serial: String,
-        producer: String,
-        at: i64,
-    ) {
-        #[expect(clippy::cast_precision_loss, reason = "Unix seconds are far below 2^52")]
-        gauge!(CERTIFICATE_NOT_AFTER, "role" => role, "subject" => subject, "serial" => serial, "producer" => producer)
-            .set(at as f64);
+    /// When the certificates of a role end; those that were told before end for nobody.
+    pub fn certificates_end(&self, role: &'static str, ends: Vec<CertificateEnd>) {
+        super::ends::ends().replace_certificates(role, ends);
     }
 
-    /// When a CRL ends.
-    pub fn crl_ends(&self, issuer: String, at: i64) {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "Unix seconds are far below 2^52"
-        )]
-        gauge!(CRL_NEXT_UPDATE, "issuer" => issuer).set(at as f64);
+    /// When the CRLs end; those that were told before end for nobody.
+    pub fn crls_end(&self, ends: Vec<CrlEnd>) {
+        super::ends::ends().replace_crls(ends);
     }
 }
 

@@ -5,6 +5,7 @@
 //! the configuration, reasons and outcomes from our own enums.
 
 mod backlog;
+mod ends;
 mod meters;
 
 use std::io::IsTerminal;
@@ -13,6 +14,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 pub use backlog::{SpoolFigures, queued, spool};
+pub use ends::{CertificateEnd, CrlEnd};
 pub use meters::{Meters, ProducerMeters, Wait};
 
 /// How log lines are written.
@@ -66,7 +68,9 @@ impl Exporter {
 
     /// The exposition in Prometheus' text format.
     pub fn render(&self) -> String {
-        self.0.render()
+        let mut text = self.0.render();
+        ends::ends().render(&mut text);
+        text
     }
 
     /// Folds what histograms have gathered since the last call; to be called every few seconds, or they grow.

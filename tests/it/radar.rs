@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Leaf, Receiver, authority::SUBJECT, event, eventually};
+use crate::{Leaf, Receiver, authority::SUBJECT, event, eventually, receiver::Changes};
 
 const SECONDS_10: Duration = Duration::from_secs(10);
 
@@ -38,6 +38,54 @@ fn the_radar_lists_what_is_in_use_alike_on_both_sides() {
     assert_eq!(items[2]["producer"], "payments-provider");
     assert_eq!(items[2]["anchor_sha256"], items[1]["sha256"]);
     assert_eq!(items[1]["last_seen"], items[2]["last_seen"]);
+}
+
+#[test]
+fn a_certificate_that_was_replaced_warns_nobody_of_its_end() {
+    let receiver = Receiver::start();
+    let serial = |line: &str| {
+        let (_, serial) = line.split_once("serial=\"").unwrap();
+        serial.split('"').next().unwrap().to_owned()
+    };
+    let ours = || {
+        let metrics = receiver.admin("/metrics").body;
+        let of_ours = metrics.lines().filter(|line| {
+            line.starts_with("countersign_certificate_not_after_seconds{role=\"server\"")
+        });
+        of_ours.map(serial).collect::<Vec<_>>()
+    };
+    let before = eventually(SECONDS_10, || ours().pop());
+    let server = receiver.authority.issue_server();
+    receiver.write("certs/server.crt", &server.certificate);
+    receiver.write("certs/server.key", &server.key);
+    assert_eq!(receiver.reload_now().status, 200);
+    eventually(SECONDS_10, || {
+        let now = ours();
+        (now.len() == 1 && now[0] != before).then_some(())
+    });
+}
+
+#[test]
+fn what_is_wrong_is_told_to_who_bears_the_token_and_that_it_is_to_everybody() {
+    let receiver = Receiver::with(&Changes {
+        environment: vec![
+            ("COUNTERSIGN_ADMIN__TOKEN", "env:ADMIN_TOKEN".into()),
+            ("ADMIN_TOKEN", "the-operators-token-of-32-bytes-!".into()),
+        ],
+        ..Changes::default()
+    });
+    receiver.write("certs/ca.crt", "broken");
+    receiver.reload();
+    let told = eventually(SECONDS_10, || {
+        let told = receiver.admin("/readyz");
+        told.body.contains("reload_failing_since").then_some(told)
+    });
+    assert_eq!(told.status, 200, "what was loaded before serves on");
+    assert!(!told.body.contains("ca.crt"), "{told:?}");
+    let url = format!("http://{}/readyz", receiver.admin);
+    let token = "Authorization: Bearer the-operators-token-of-32-bytes-!";
+    let told = receiver.curl(&["--header", token, &url]);
+    assert!(told.stdout.contains("ca.crt"), "{told:?}");
 }
 
 #[test]
