@@ -275,6 +275,9 @@ impl Shared {
                 // rustls may not have come so far as to tell, if the peer said little and went away.
                 if beginning.is_not_tls() {
                     refusal.reason = HandshakeReason::NotTls;
+                } else if refusal.server_name.is_none() {
+                    // It ended before our certificate was asked for.
+                    refusal.server_name = beginning.server_name();
                 }
                 refusal
             }

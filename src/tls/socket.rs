@@ -8,13 +8,11 @@ use std::{
     io,
     ops::RangeInclusive,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
+use rustls::server::Acceptor;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 use tokio::{
@@ -52,42 +50,46 @@ pub(super) struct Established {
     pub(super) ticket: Ticket,
 }
 
-/// The first byte that a peer sent: outlives a socket that a failed handshake drops.
-#[derive(Debug)]
+/// The first bytes that a peer sent: they outlive a socket that a failed handshake drops.
+#[derive(Debug, Default)]
 pub(super) struct Beginning {
-    first: AtomicU16,
+    bytes: Mutex<Vec<u8>>,
 }
 
-const NOTHING_READ: u16 = u16::MAX;
+/// What is kept of a beginning: a ClientHello with post-quantum key shares has 2 KiB.
+const BEGINNING_BYTES: usize = 4096;
 /// The content types of TLS records: change_cipher_spec to heartbeat (RFC 8446 §5.1, RFC 6520 §3).
-const TLS_CONTENT: RangeInclusive<u16> = 20..=24;
-
-impl Default for Beginning {
-    fn default() -> Self {
-        Self {
-            first: AtomicU16::new(NOTHING_READ),
-        }
-    }
-}
+const TLS_CONTENT: RangeInclusive<u8> = 20..=24;
 
 impl Beginning {
     /// The peer sent something, and it was no TLS.
     pub(super) fn is_not_tls(&self) -> bool {
-        let first = self.first.load(Ordering::Relaxed);
-        first != NOTHING_READ && !TLS_CONTENT.contains(&first)
+        self.bytes()
+            .first()
+            .is_some_and(|first| !TLS_CONTENT.contains(first))
     }
 
     /// The peer sent nothing at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.first.load(Ordering::Relaxed) == NOTHING_READ
+        self.bytes().is_empty()
+    }
+
+    /// The name that the peer asked for, if its hello was read and has one.
+    pub(super) fn server_name(&self) -> Option<String> {
+        let mut acceptor = Acceptor::default();
+        acceptor.read_tls(&mut self.bytes().as_slice()).ok()?;
+        let accepted = acceptor.accept().ok()??;
+        accepted.client_hello().server_name().map(str::to_owned)
     }
 
     fn read(&self, bytes: &[u8]) {
-        if let Some(first) = bytes.first()
-            && self.is_empty()
-        {
-            self.first.store(u16::from(*first), Ordering::Relaxed);
-        }
+        let mut kept = self.bytes();
+        let room = BEGINNING_BYTES - kept.len().min(BEGINNING_BYTES);
+        kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -133,10 +133,33 @@ fn tls_1_2_is_refused_unless_it_is_chosen() {
     let receiver = Receiver::start();
     let output = hello(&receiver);
     assert!(output.stderr.contains("protocol version"), "{output:?}");
-    receiver.refusal("protocol-version");
+    let refusal = receiver.refusal("protocol-version");
+    assert_eq!(refusal["server_name"], "localhost");
     let receiver = Receiver::with(&Changes {
         tls: r#"min_version = "1.2""#,
         ..Changes::default()
     });
     assert!(hello(&receiver).stdout.ends_with("\n401"));
+}
+
+#[test]
+fn whoever_has_nothing_in_common_with_us_is_recorded_with_the_name_it_asked_for() {
+    let receiver = Receiver::start();
+    let address = receiver.address.to_string();
+    let hello = [
+        "s_client",
+        "-connect",
+        &address,
+        "-servername",
+        "hooks.example.com",
+        "-ciphersuites",
+        "TLS_AES_128_CCM_SHA256",
+    ];
+    let output = peers::openssl(receiver.directory(), &hello, b"");
+    assert!(
+        output.stderr.contains("alert handshake failure"),
+        "{output:?}"
+    );
+    let refusal = receiver.refusal("no-common-parameters");
+    assert_eq!(refusal["server_name"], "hooks.example.com");
 }
