@@ -84,14 +84,17 @@ fn certificate(der: &[u8]) {
 
 fn webpki_agrees(der: &CertificateDer<'_>) {
     let anchor = CertificateDer::from(ANCHOR);
-    let anchor = webpki::anchor_from_trusted_cert(&anchor).expect("it is an anchor");
+    let anchors = [webpki::anchor_from_trusted_cert(&anchor).expect("it is an anchor")];
     let end = EndEntityCert::try_from(der).expect("what we accept, webpki reads");
     let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW.unsigned_abs()));
     let usage = KeyUsage::client_auth();
-    let path = end.verify_for_usage(ALL_VERIFICATION_ALGS, &[anchor], &[], now, usage, None, None);
+    let path = end.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &[], now, usage, None, None);
     assert!(path.is_ok(), "what we accept, webpki accepts");
 }
 
 fn unbroken(text: &str) {
-    assert!(!text.chars().any(char::is_control), "it breaks a line: {text:?}");
+    assert!(
+        !text.chars().any(char::is_control),
+        "it breaks a line: {text:?}"
+    );
 }

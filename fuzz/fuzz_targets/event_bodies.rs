@@ -66,7 +66,9 @@ fn ledger<'a>(claims: impl Iterator<Item = &'a Claim>) -> BTreeMap<&'a str, Stri
     for claim in claims {
         payments
             .entry(claim.payment_id())
-            .and_modify(|payment| drop(payment.apply(claim)))
+            .and_modify(|payment| {
+                payment.apply(claim);
+            })
             .or_insert_with(|| Payment::new(claim));
     }
     payments

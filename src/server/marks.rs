@@ -124,16 +124,20 @@ pub fn in_words(tally: &ShadowSeen) -> String {
     };
     let mut parts = Vec::new();
     if tally.accept > 0 {
+        let count = tally.accept;
         parts.push(format!(
-            "would have accepted {} {things} that were refused",
-            tally.accept
+            "would have accepted {things} that were refused: {count}"
         ));
     }
     if tally.agree > 0 {
-        parts.push(format!("agreed to {} that were accepted", tally.agree));
+        let count = tally.agree;
+        parts.push(format!(
+            "would have accepted {things} that were accepted: {count}"
+        ));
     }
     if tally.refuse > 0 {
-        parts.push(format!("by itself would have refused {}", tally.refuse));
+        let count = tally.refuse;
+        parts.push(format!("by itself would have refused {things}: {count}"));
     }
     format!("{} ({})", parts.join(", "), tally.subject)
 }

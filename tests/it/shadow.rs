@@ -81,7 +81,7 @@ fn a_ca_that_only_watches_tells_whom_it_would_have_let_in() {
     assert_eq!(line["subject"], "O=Example,CN=The next CA");
     why(
         &receiver,
-        "would have accepted 2 handshakes that were refused",
+        "would have accepted handshakes that were refused: 2",
     );
     // A stranger's CA is nobody's business.
     let foreign = Authority::new("A stranger").issue(&Leaf::of(SUBJECT));
@@ -120,7 +120,7 @@ fn a_secret_that_only_watches_tells_what_it_would_have_verified() {
     tallied(&receiver, "secret", [1, 1, 1]);
     why(
         &receiver,
-        "would have accepted 1 deliveries that were refused",
+        "would have accepted deliveries that were refused: 1",
     );
 }
 
