@@ -19,6 +19,7 @@ use http::{HeaderValue, Request, Response, header::CONNECTION};
 use jiff::Timestamp;
 use pin_project_lite::pin_project;
 use tokio::{
+    io::AsyncWriteExt,
     net::TcpStream,
     time::{self, Instant},
 };
@@ -257,7 +258,7 @@ impl Shared {
             () = ticket.evicted() => return Err(self.limit(LimitReached::Handshakes)),
         };
         let refusal = match outcome {
-            Ok((stream, _)) => {
+            Ok((mut stream, _)) => {
                 let (_, session) = stream.get_ref();
                 let (trust, now) = (self.trust.trust(), Timestamp::now());
                 match capture.established(session, &trust, address, now) {
@@ -265,7 +266,11 @@ impl Shared {
                         self.watch(&peer, &trust, now);
                         return Ok(self.establish(stream, peer, ticket));
                     }
-                    Err(refusal) => refusal,
+                    Err(refusal) => {
+                        // The time for alerts is over: it can only be told that there will be no answer.
+                        let _told = time::timeout_at(deadline, stream.shutdown()).await;
+                        refusal
+                    }
                 }
             }
             // A load balancer looks whether we are there and says nothing: that is no refusal.

@@ -36,6 +36,8 @@ struct Shown {
     leaf: Option<Leaf>,
     refusal: Option<ChainRefusal>,
     shadow: Option<Leaf>,
+    /// The last second in which what was proven holds.
+    proven_until: Option<i64>,
 }
 
 impl Capture {
@@ -136,8 +138,20 @@ pub(super) fn leaf_of(certificate: &CertificateDer<'_>) -> Option<Leaf> {
 pub(super) fn note_verified(generation: u64, verified: &VerifiedChain) {
     Capture::note(|shown| {
         shown.leaf = Some(verified.leaf.clone());
+        shown.proven_until = Some(verified.window.not_after.as_second());
         shown.verified = Some((generation, verified.clone()));
     });
+}
+
+/// Until when what the handshake that runs now has proven holds; nothing if it has proven nothing yet.
+pub(super) fn proven_until() -> Option<i64> {
+    let proven = CURRENT.try_with(|capture| capture.shown().proven_until);
+    proven.ok().flatten()
+}
+
+/// A ticket of an earlier handshake has proven it.
+pub(super) fn note_proven_until(second: i64) {
+    Capture::note(|shown| shown.proven_until = Some(second));
 }
 
 pub(super) fn note_refused(refusal: &ChainRefusal, shadow: Option<Leaf>) {

@@ -22,6 +22,7 @@ mod serve;
 mod server_config;
 mod signatures;
 mod socket;
+mod tickets;
 mod trust;
 mod verifier;
 mod words;

@@ -10,6 +10,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::capture::note_server_name;
+use super::tickets::Tickets;
 use super::trust::Trust;
 use super::verifier::Verifier;
 use crate::secret::Secret;
@@ -183,7 +184,7 @@ pub fn server_config(
         Resumption::Off => config.send_tls13_tickets = 0,
         Resumption::Tickets => {
             // A new ticketer with each configuration: a reload voids what was handed out under another trust.
-            config.ticketer = aws_lc_rs::Ticketer::new()?;
+            config.ticketer = Arc::new(Tickets::new(aws_lc_rs::Ticketer::new()?));
             config.send_tls13_tickets = 1;
         }
     }
