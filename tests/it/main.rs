@@ -48,6 +48,7 @@ mod outage;
 mod radar;
 mod rehearsal;
 mod replay;
+mod resumption;
 mod retention;
 mod rotation;
 mod sending;

@@ -9,9 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Authority, Leaf, Receiver, authority::SUBJECT, event, eventually};
+use crate::{
+    Authority, Leaf, Receiver,
+    authority::SUBJECT,
+    event, eventually, peers,
+    producer::{sign, unix_now},
+    receiver::Changes,
+};
 
 const SECONDS_10: Duration = Duration::from_secs(10);
+/// For what waits for several processes.
+const SECONDS_30: Duration = Duration::from_secs(30);
+const OLD_SECRET: &str = "a-secret-of-thirty-two-bytes-len";
+const NEXT_SECRET: &str = "another-secret-of-thirty-two-byte";
 
 #[test]
 fn an_anchor_that_is_taken_out_ends_what_it_vouched_for() {
@@ -99,18 +109,62 @@ fn a_broken_file_leaves_the_old_trust_serving() {
 
 #[test]
 fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
-    let receiver = Receiver::start();
+    everything_is_rotated(&Receiver::start());
+}
+
+#[test]
+fn everything_is_rotated_as_smoothly_where_sessions_are_resumed() {
+    everything_is_rotated(&Receiver::with(&Changes {
+        tls: "resumption = true\nmin_version = \"1.2\"",
+        ..Changes::default()
+    }));
+}
+
+/// One delivery by curl, over HTTP/2 on a connection of its own, with the identity and secret of this generation.
+#[track_caller]
+fn deliver_by_http2(receiver: &Receiver, generation: usize, id: &str) {
+    let (name, secret) = [("producer", OLD_SECRET), ("next", NEXT_SECRET)][generation];
+    let (body, now) = (event(id), unix_now());
+    let signature = sign(secret.as_bytes(), now, &body);
+    let output = peers::curl(
+        receiver.directory(),
+        &[
+            "--http2",
+            "--cacert",
+            "certs/issuer.crt",
+            "--cert",
+            &format!("certs/{name}.crt"),
+            "--key",
+            &format!("certs/{name}.key"),
+            "--header",
+            &format!("X-Webhook-Timestamp: {now}"),
+            "--header",
+            &format!("X-Webhook-Signature: {signature}"),
+            "--data-binary",
+            &body,
+            &receiver.url(),
+        ],
+    );
+    assert!(output.stdout.ends_with("\n204"), "{id}: {output:?}");
+}
+
+fn everything_is_rotated(receiver: &Receiver) {
     let old = receiver.authority.certificate.clone();
     let next = Authority::new("The next CA");
+    receiver.write("certs/issuer.crt", &old);
     let over = AtomicBool::new(false);
+    let over_http2 = AtomicUsize::new(0);
     let delivered = AtomicUsize::new(0);
     let switched = AtomicUsize::new(0);
     let producer = Mutex::new((0, receiver.producer()));
     // Deliveries go on while each step is taken, and by what the step before it made possible.
     let rounds = || {
         let before = delivered.load(Ordering::Relaxed);
-        eventually(SECONDS_10, || {
-            (delivered.load(Ordering::Relaxed) > before + 20).then_some(())
+        let before_http2 = over_http2.load(Ordering::Relaxed);
+        eventually(SECONDS_30, || {
+            let goes_on = delivered.load(Ordering::Relaxed) > before + 20
+                && over_http2.load(Ordering::Relaxed) > before_http2 + 1;
+            goes_on.then_some(())
         });
     };
     let reload = || {
@@ -123,7 +177,6 @@ fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
             .map(|number| {
                 let (over, delivered, producer) = (&over, &delivered, &producer);
                 let switched = &switched;
-                let receiver = &receiver;
                 scope.spawn(move || {
                     let mut mine = receiver.producer();
                     let mut version = 0;
@@ -137,6 +190,10 @@ fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
                             (version, mine) = (new, renewed);
                             switched.fetch_add(1, Ordering::Relaxed);
                         }
+                        // Now and then on a new connection, which resumes a session where it may.
+                        if count % 10 == 9 {
+                            mine = mine.renewed();
+                        }
                         let id = format!("evt_{number}_{count}");
                         let answer = mine.deliver(&event(&id));
                         assert_eq!(answer.status, 204, "{id}: {answer:?}");
@@ -146,6 +203,15 @@ fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
                 })
             })
             .collect();
+        let by_http2 = scope.spawn(|| {
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) {
+                let generation = producer.lock().unwrap().0;
+                deliver_by_http2(receiver, generation, &format!("evt_http2_{count}"));
+                over_http2.fetch_add(1, Ordering::Relaxed);
+                count += 1;
+            }
+        });
         let watched = scope.spawn(|| {
             rounds();
             // Our own certificate.
@@ -157,7 +223,7 @@ fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
             receiver.write("certs/ca.crt", &format!("{old}\n{}", next.certificate));
             reload();
             // The secret: both for a while, then the producer signs with the new one, then the old one goes.
-            receiver.write("certs/next.secret", "another-secret-of-thirty-two-byte");
+            receiver.write("certs/next.secret", NEXT_SECRET);
             let file = receiver.directory().join("countersign.toml");
             let text = std::fs::read_to_string(file).unwrap();
             let both = text.replace(
@@ -167,13 +233,15 @@ fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
             receiver.write("countersign.toml", &both);
             reload();
             let identity = next.issue(&Leaf::of(SUBJECT));
+            receiver.write("certs/next.crt", &identity.certificate);
+            receiver.write("certs/next.key", &identity.key);
             {
                 let mut current = producer.lock().unwrap();
                 let mut renewed = receiver.producer_as(Some(&identity));
-                renewed.secret = b"another-secret-of-thirty-two-byte".to_vec();
+                renewed.secret = NEXT_SECRET.as_bytes().to_vec();
                 *current = (1, renewed);
             }
-            eventually(SECONDS_10, || {
+            eventually(SECONDS_30, || {
                 (switched.load(Ordering::Relaxed) == 3).then_some(())
             });
             rounds();
@@ -188,6 +256,7 @@ fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
         for deliverer in deliverers {
             deliverer.join().unwrap();
         }
+        by_http2.join().unwrap();
         failed.unwrap();
     });
     // Neither the old leaf nor the old secret is of use any more.
