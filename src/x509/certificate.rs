@@ -83,9 +83,9 @@ impl Leaf {
         let (_, certificate) = X509Certificate::from_der(&der).map_err(X509Fault::structure)?;
         let validity = certificate.validity();
         let decoded = Decoded {
-            subject: DistinguishedName::decode(subject.whole)?,
+            subject: DistinguishedName::decode_checked(subject.whole)?,
             subject_der: range_in(&der, subject.whole),
-            issuer: DistinguishedName::decode(issuer.whole)?,
+            issuer: DistinguishedName::decode_checked(issuer.whole)?,
             issuer_der: range_in(&der, issuer.whole),
             spki_der: range_in(&der, spki.whole),
             serial: Serial::decode(serial.contents).ok_or(X509Fault::Serial)?,

@@ -45,6 +45,12 @@ impl DistinguishedName {
 
     /// Decodes a DER `Name`.
     pub fn decode(name: &[u8]) -> Result<Self, NameFault> {
+        der::check(name)?;
+        Self::decode_checked(name)
+    }
+
+    /// The same of a `Name` within something that was checked to be DER down to its last value.
+    pub(super) fn decode_checked(name: &[u8]) -> Result<Self, NameFault> {
         let sequence = der::read_one(name, tag::SEQUENCE)?;
         let mut reader = sequence.reader();
         let mut rdns = Vec::new();

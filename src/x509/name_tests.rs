@@ -406,6 +406,8 @@ fn der_that_is_no_name_is_refused() {
         &[0x30, 0x00, 0x00],
         &[0x30, 0x02, 0x31, 0x00],
         &[0x30, 0x04, 0x31, 0x02, 0x30, 0x00],
+        // L = a UTF8String that is no UTF-8: it would be printed as what is not read again.
+        b"\x30\x0c\x31\x0a\x30\x08\x06\x03\x55\x04\x07\x0c\x01\xe8",
     ] {
         assert!(
             matches!(DistinguishedName::decode(bytes), Err(NameFault::Der(_))),

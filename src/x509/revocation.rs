@@ -62,7 +62,7 @@ impl RevocationList {
             .crl_number()
             .map(|number| super::der::unsigned(&number.to_bytes_be()));
         let decoded = Decoded {
-            issuer: DistinguishedName::decode(issuer.whole)?,
+            issuer: DistinguishedName::decode_checked(issuer.whole)?,
             issuer_der: range_in(&der, issuer.whole),
             entries: entries.map_or(0..0, |list| range_in(&der, list.contents)),
             this_update: timestamp(&list.last_update()),
