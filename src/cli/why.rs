@@ -8,7 +8,7 @@ use super::output::{Outcome, complain, printable, say};
 use super::unusable;
 use crate::config::{Config, ConfigFile, Environment, Snapshot};
 use crate::identity::{Producer, Standing};
-use crate::server::{in_words, is_marked};
+use crate::server::{in_words, still_marked};
 use crate::store::{Filter, LeafSeen, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views};
 use crate::x509::DistinguishedName;
 
@@ -49,9 +49,7 @@ impl Why {
             let producers = config.snapshot.directory().producers();
             let meant: Vec<_> = producers.iter().filter(|one| is_meant(one)).collect();
             let mut known = Known::read(views).await?;
-            known
-                .shadows
-                .retain(|tally| is_marked(&config.snapshot, tally));
+            known.shadows = still_marked(&config.snapshot, known.shadows);
             for producer in &meant {
                 of_producer(producer, &config.snapshot, &known, now);
             }

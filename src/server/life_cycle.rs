@@ -147,7 +147,12 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     }
 
     let providers = listeners(&config, prelude.end().await?)?;
-    let desk_listener = bind("admin.listen", config.admin.listen, tls::ReusePort::No)?;
+    // The next version finds both of our addresses in use, or neither.
+    let desk_listener = bind(
+        "admin.listen",
+        config.admin.listen,
+        config.server.reuse_port,
+    )?;
     let announced = Announced {
         server: local_address(&providers)?,
         admin: desk_listener.local_addr()?,

@@ -31,9 +31,11 @@ pub(super) fn marks(snapshot: &Snapshot, seen: &[ShadowSeen]) -> Vec<Value> {
     lines
 }
 
-/// Whether what is tallied here is still marked.
-pub fn is_marked(snapshot: &Snapshot, tally: &ShadowSeen) -> bool {
-    configured(snapshot).iter().any(|mark| mark.is(tally))
+/// The tallies of what is still marked.
+pub fn still_marked(snapshot: &Snapshot, mut seen: Vec<ShadowSeen>) -> Vec<ShadowSeen> {
+    let marks = configured(snapshot);
+    seen.retain(|tally| marks.iter().any(|mark| mark.is(tally)));
+    seen
 }
 
 fn configured(snapshot: &Snapshot) -> Vec<Mark<'_>> {

@@ -22,4 +22,4 @@ mod watching;
 
 pub use certificates::certificates;
 pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into};
-pub use marks::{in_words, is_marked};
+pub use marks::{in_words, still_marked};
