@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
+use super::histogram::Histogram;
 use super::output::{Table, printable, say};
 use super::sender::{Delivery, Stopped};
 use super::wire::{Answered, Target, Wire, WireFailure};
@@ -68,7 +69,7 @@ pub(super) struct Sent {
     refused: usize,
     failed: usize,
     kinds: BTreeMap<String, usize>,
-    waits: Vec<Duration>,
+    waits: Histogram,
     took: Duration,
 }
 
@@ -120,7 +121,6 @@ impl Burst<'_> {
         ended.into_iter().collect::<Result<(), Stopped>>()?;
         let mut sent = sent.into_inner();
         sent.took = begun.elapsed();
-        sent.waits.sort_unstable();
         Ok(sent)
     }
 
@@ -167,12 +167,12 @@ impl Sent {
         let kind = match &outcome {
             Ok(answered) if answered.status.is_success() => {
                 self.accepted += 1;
-                self.waits.push(wait);
+                self.waits.record(wait);
                 kind_of(answered)
             }
             Ok(answered) => {
                 self.refused += 1;
-                self.waits.push(wait);
+                self.waits.record(wait);
                 kind_of(answered)
             }
             Err(told) => {
@@ -200,7 +200,7 @@ impl Sent {
 
     /// For programs.
     pub(super) fn summary(&self) -> Value {
-        let wait = |per_mille| self.wait(per_mille).as_secs_f64() * 1000.0;
+        let wait = |per_mille| self.waits.within(per_mille).as_secs_f64() * 1000.0;
         json!({
             "deliveries": self.deliveries,
             "accepted": self.accepted,
@@ -221,7 +221,12 @@ impl Sent {
             table.row([count.to_string(), kind.clone()]);
         }
         table.print();
-        let wait = |per_mille| format!("{:.1} ms", self.wait(per_mille).as_secs_f64() * 1000.0);
+        let wait = |per_mille| {
+            format!(
+                "{:.1} ms",
+                self.waits.within(per_mille).as_secs_f64() * 1000.0
+            )
+        };
         say("");
         say(&format!(
             "{} accepted, {} refused, {} failed, in {:.2} s ({:.0} a second); answered within {} (half), {} (99%), {} (all)",
@@ -238,13 +243,6 @@ impl Sent {
 
     fn per_second(&self) -> f64 {
         count_of(self.accepted + self.refused) / self.took.as_secs_f64().max(1e-9)
-    }
-
-    /// The time within which so many of a thousand answers came.
-    fn wait(&self, per_mille: usize) -> Duration {
-        let rank = (self.waits.len() * per_mille).div_ceil(1000);
-        let at = rank.saturating_sub(1);
-        self.waits.get(at).copied().unwrap_or_default()
     }
 }
 
@@ -274,22 +272,5 @@ fn bar(count: usize) -> ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_never) => bar,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_slowest_answer_is_within_the_whole() {
-        let waits = (1..=1000).map(Duration::from_millis).collect();
-        let sent = Sent {
-            waits,
-            ..Sent::default()
-        };
-        assert_eq!(sent.wait(500), Duration::from_millis(500));
-        assert_eq!(sent.wait(1000), Duration::from_millis(1000));
-        assert_eq!(Sent::default().wait(500), Duration::ZERO);
     }
 }

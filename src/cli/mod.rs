@@ -4,6 +4,14 @@
 //! output, what went wrong to standard error. Exit codes: 0 done; 1 what was asked failed (a check, a delivery, an
 //! unknown id); 2 usage, or a configuration that the command could not use.
 
+mod bench;
+mod bench_connections;
+mod bench_load;
+mod bench_process;
+mod bench_report;
+mod bench_request;
+mod bench_tally;
+mod bench_wire;
 mod burst;
 mod certs;
 mod check;
@@ -11,10 +19,12 @@ mod cutoff;
 mod dev;
 mod explain;
 mod health;
+mod histogram;
 mod lists;
 mod output;
 mod profiles;
 mod prune;
+mod provider;
 mod rehearse;
 mod replay;
 mod sample;
@@ -66,6 +76,8 @@ enum Command {
     Certs(certs::Certs),
     /// Send signed deliveries over mutual TLS, as a provider would
     Send(send::Send),
+    /// Measure a receiver: its rate, its latency at a rate, handshakes, idle connections, overload
+    Bench(bench::Bench),
     /// Explain why a signature does not match, offline
     Explain(explain::Explain),
     /// How each provider signs, and where its events stand
@@ -130,6 +142,7 @@ pub fn run() -> ExitCode {
         Command::Check(command) => command.run(&place, &environment),
         Command::Certs(command) => command.run(&place, &environment),
         Command::Send(command) => command.run(&place, &environment),
+        Command::Bench(command) => command.run(&place, &environment),
         Command::Explain(command) => command.run(&place, &environment),
         Command::Rehearse(command) => command.run(&place, &environment),
         Command::Profiles(command) => command.run(&place, &environment),

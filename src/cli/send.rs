@@ -12,14 +12,12 @@ use serde_json::json;
 
 use super::burst::{Answer, Burst, Pace, Sent};
 use super::output::{Outcome, complain, json_line, printable, say};
+use super::provider::Provider;
 use super::sample::{self, Tale};
 use super::sender::{self, Author, Delivery, Stopped};
 use super::tamper::Tamper;
 use super::unusable;
-use super::wire::Target;
 use crate::config::{ConfigFile, Environment};
-use crate::secret::Secret;
-use crate::tls::client::Connector;
 
 /// How many deliveries are told of one by one.
 const TOLD_MAX: usize = 12;
@@ -31,34 +29,8 @@ const DELIVERIES_MAX: u32 = 10_000_000;
 /// Exit code 0 if every delivery was accepted, 1 if any was not (also one that was tampered with on request).
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// The receiver, and the path that takes deliveries
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "https://localhost:8443/webhooks/payments"
-    )]
-    url: String,
-    /// The CA that vouches for the receiver [default: certs/ca.crt beside the configuration]
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// The sender's certificate [default: certs/producer.crt beside the configuration]
-    #[arg(long, value_name = "FILE")]
-    cert: Option<PathBuf>,
-    /// The sender's key [default: certs/producer.key beside the configuration]
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// The signature profile; `countersign profiles list` prints them
-    #[arg(long, value_name = "NAME", default_value = "timestamped")]
-    profile: String,
-    /// The secret to sign with, as file:FILE or env:NAME; for asymmetric profiles the private key [default: certs/producer.secret beside the configuration]
-    #[arg(long, value_name = "REF")]
-    secret: Option<String>,
-    /// A value that the profile needs, as key_id=abc; may be repeated
-    #[arg(long = "value", value_name = "NAME=TEXT", value_parser = sender::parse_value)]
-    values: Vec<(String, String)>,
-    /// The URL as it is registered with the provider, where the signature covers it [default: --url]
-    #[arg(long, value_name = "URL")]
-    registered_url: Option<String>,
+    #[command(flatten)]
+    provider: Provider,
     /// The body; default: a realistic one of the profile, with a fresh id
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
@@ -119,36 +91,14 @@ impl Send {
         place: &ConfigFile,
         environment: &Environment,
     ) -> Result<Sent, Stopped> {
-        let target = Target::parse(&self.url)?;
-        let profile = sender::profile(&self.profile, place, environment)?;
-        let secret = if profile.descriptor().signature.is_some() {
-            let reference = self.secret.clone().unwrap_or_else(|| {
-                let made = sender::home(place).join("certs/producer.secret");
-                format!("file:{}", made.display())
-            });
-            let secrets = sender::secrets(&reference, environment)?;
-            secrets.into_iter().next().map(|(_, secret)| secret)
-        } else {
-            None
-        };
-        let url = self
-            .registered_url
-            .clone()
-            .unwrap_or_else(|| sender::origin(&self.url));
-        let author = Author::new(
-            profile,
-            secret.unwrap_or_else(|| Secret::new(Vec::new())),
-            url,
-            self.values.iter().cloned().collect(),
-            target.clone(),
-        )?;
+        let author = self.provider.author(place, environment)?;
         if let Some(kind) = &self.event
             && self.body.is_none()
             && !sample::knows(&author.profile, kind)
         {
             return Err(Stopped::Failed(format!(
                 "the profile \"{}\" has no sample of \"{}\"; there are {}; or give a --body FILE",
-                self.profile,
+                author.profile.name(),
                 printable(kind),
                 super::profiles::sample_names(&author.profile).join(", ")
             )));
@@ -157,25 +107,12 @@ impl Send {
             Some(path) => Some(Bytes::from(sender::read(path, "the body")?)),
             None => None,
         };
-        let file = |named: Option<&PathBuf>, made| sender::file_or(named, place, made);
-        let ca = sender::read(
-            &file(self.ca.as_ref(), "certs/ca.crt"),
-            "the CA's certificate",
-        )?;
-        let certificate = sender::read(
-            &file(self.cert.as_ref(), "certs/producer.crt"),
-            "the sender's certificate",
-        )?;
-        let key = sender::read(
-            &file(self.key.as_ref(), "certs/producer.key"),
-            "the sender's key",
-        )?;
-        let connector = Connector::new(&ca, Some((&certificate, &Secret::new(key))))?;
+        let connector = self.provider.connector(place)?;
 
         let order = self.order(&author)?;
         let burst = Burst {
             connector: &connector,
-            target: &target,
+            target: &author.target,
             pace: Pace {
                 per_second: self.rate,
                 connections: self.connections.unwrap_or(match self.rate {
@@ -334,7 +271,7 @@ fn shuffle(tales: &mut [Tale]) -> Result<(), Stopped> {
     Ok(())
 }
 
-fn parse_rate(text: &str) -> Result<f64, String> {
+pub(super) fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.001..=1_000_000.0).contains(&rate) => Ok(rate),
         Ok(_) | Err(_) => Err(format!(

@@ -17,7 +17,7 @@ use super::sample::{self, Tale};
 use super::wire::Target;
 use crate::config::{ConfigFile, Environment, Fault};
 use crate::secret::{Secret, SecretReference};
-use crate::signature::{Profile, Request, Settings, SignRequest, Signed, sign};
+use crate::signature::{Pen, Profile, Request, Settings, SignRequest, Signed};
 
 const USER_AGENT_VALUE: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
@@ -148,8 +148,7 @@ pub(super) fn origin(url: &str) -> String {
 /// Who signs, and for which receiver.
 pub(super) struct Author {
     pub(super) profile: Arc<Profile>,
-    pub(super) secret: Secret,
-    pub(super) settings: Settings,
+    pub(super) pen: Pen,
     pub(super) target: Target,
 }
 
@@ -164,7 +163,7 @@ pub(super) struct Delivery {
 }
 
 impl Author {
-    /// Fails for a profile that needs values nobody gave.
+    /// Fails for a profile that needs values nobody gave, and for a secret that makes no key for it.
     pub(super) fn new(
         profile: Arc<Profile>,
         secret: Secret,
@@ -190,10 +189,10 @@ impl Author {
             values,
             ..Settings::default()
         };
+        let pen = Pen::new(Arc::clone(&profile), secret, settings)?;
         Ok(Self {
             profile,
-            secret,
-            settings,
+            pen,
             target,
         })
     }
@@ -211,6 +210,17 @@ impl Author {
         self.write(Bytes::from(body), Some(&tale.kind), &tale.id, now)
     }
 
+    /// What stands above every delivery of this type, before it is signed.
+    pub(super) fn headers(&self, kind: Option<&str>) -> Result<HeaderMap, Stopped> {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        headers.insert(HOST, HeaderValue::from_str(&self.target.authority())?);
+        if let Some(kind) = kind {
+            sample::name_the_type(&self.profile, kind, &mut headers);
+        }
+        Ok(headers)
+    }
+
     /// These bytes, signed at `now`.
     pub(super) fn write(
         &self,
@@ -219,12 +229,7 @@ impl Author {
         id: &str,
         now: Timestamp,
     ) -> Result<Delivery, Stopped> {
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
-        headers.insert(HOST, HeaderValue::from_str(&self.target.authority())?);
-        if let Some(kind) = kind {
-            sample::name_the_type(&self.profile, kind, &mut headers);
-        }
+        let mut headers = self.headers(kind)?;
         let request = Request {
             method: &Method::POST,
             path_and_query: &self.target.path_and_query,
@@ -236,7 +241,7 @@ impl Author {
             path_and_query,
             body,
             content_type,
-        } = sign(&self.profile, &self.secret, &self.settings, &to_sign, body)?;
+        } = self.pen.sign(&to_sign, body)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         for (name, value) in signed {
             headers.insert(name, value);

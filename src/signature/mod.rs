@@ -64,5 +64,5 @@ pub use facts::{Facts, NoPayment, PaymentFacts, STATUSES};
 pub use key::KeyFault;
 pub use mistakes::{BodyMistake, KeyMistake, Mistake};
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};
-pub use sign::{SignFault, SignRequest, Signed, sign};
+pub use sign::{Pen, SignFault, SignRequest, Signed, sign};
 pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};

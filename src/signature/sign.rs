@@ -1,6 +1,7 @@
 //! Signing as the provider does, for `countersign send`: the same profile, read the other way round.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -100,37 +101,72 @@ pub fn sign(
     to_sign: &SignRequest<'_>,
     body: Bytes,
 ) -> Result<Signed, SignFault> {
-    let path_and_query = to_sign.request.path_and_query.to_owned();
-    let Some(scheme) = &profile.scheme else {
-        let content_type = media_type(profile.mapping.format, &body);
-        return Ok(Signed {
-            headers: Vec::new(),
-            path_and_query,
-            body,
-            content_type,
-        });
-    };
-    let signer = Signer {
-        profile,
-        scheme,
-        settings,
-        variant: variant_for(scheme, secret),
-        secret,
-        time: profile
-            .timestamp
-            .as_ref()
-            .map(|rule| rule.unit.written(to_sign.now)),
-        id: to_sign.id,
-    };
-    signer.sign(to_sign, body)
+    Pen::new(Arc::clone(profile), secret.clone(), settings.clone())?.sign(to_sign, body)
+}
+
+/// A profile, a secret and settings by which any number of deliveries is signed: the key is prepared once.
+pub struct Pen {
+    profile: Arc<Profile>,
+    secret: Secret,
+    settings: Settings,
+    /// `None` where a private key signs, or nothing does.
+    key: Option<Key>,
+}
+
+impl Pen {
+    /// Fails for a secret that makes no key for the profile.
+    pub fn new(
+        profile: Arc<Profile>,
+        secret: Secret,
+        settings: Settings,
+    ) -> Result<Self, SignFault> {
+        let scheme = profile.scheme.as_ref();
+        let key = match scheme.map(|scheme| variant_for(scheme, &secret)) {
+            Some(variant) if !variant.is_asymmetric() => Some(Key::prepare(
+                &secret,
+                variant.key,
+                variant.strip_prefix.as_deref(),
+                variant.mac,
+                strongest(variant),
+            )?),
+            Some(_) | None => None,
+        };
+        Ok(Self {
+            profile,
+            secret,
+            settings,
+            key,
+        })
+    }
+
+    /// Signs `body`, as [`sign`] does.
+    pub fn sign(&self, to_sign: &SignRequest<'_>, body: Bytes) -> Result<Signed, SignFault> {
+        let path_and_query = to_sign.request.path_and_query.to_owned();
+        let Some(scheme) = &self.profile.scheme else {
+            let content_type = media_type(self.profile.mapping.format, &body);
+            return Ok(Signed {
+                headers: Vec::new(),
+                path_and_query,
+                body,
+                content_type,
+            });
+        };
+        let timestamp = self.profile.timestamp.as_ref();
+        let signer = Signer {
+            pen: self,
+            scheme,
+            variant: variant_for(scheme, &self.secret),
+            time: timestamp.map(|rule| rule.unit.written(to_sign.now)),
+            id: to_sign.id,
+        };
+        signer.sign(to_sign, body)
+    }
 }
 
 struct Signer<'a> {
-    profile: &'a Profile,
+    pen: &'a Pen,
     scheme: &'a Scheme,
-    settings: &'a Settings,
     variant: &'a Variant,
-    secret: &'a Secret,
     time: Option<String>,
     id: &'a str,
 }
@@ -144,6 +180,12 @@ fn variant_for<'a>(scheme: &'a Scheme, secret: &Secret) -> &'a Variant {
         shown.starts_with(private.as_bytes()) || (also.is_asymmetric() && is_pem(shown))
     };
     scheme.also.iter().find(fits).unwrap_or(&scheme.main)
+}
+
+/// The strongest of the algorithms that are possible.
+fn strongest(variant: &Variant) -> Algorithm {
+    let possible = variant.algorithm.possible();
+    possible.iter().copied().max().unwrap_or(Algorithm::Sha256)
 }
 
 fn is_pem(shown: &[u8]) -> bool {
@@ -185,7 +227,7 @@ impl Signer<'_> {
                 Place::Query(_) | Place::Item(_) => return Err(SignFault::NoPlace),
             }
         };
-        let content_type = media_type(self.profile.mapping.format, &body);
+        let content_type = media_type(self.pen.profile.mapping.format, &body);
         Ok(Signed {
             headers,
             path_and_query,
@@ -212,7 +254,7 @@ impl Signer<'_> {
             Place::Header(names) => names.first().cloned(),
             Place::Form(_) | Place::Json(_) | Place::Query(_) | Place::Item(_) => None,
         };
-        let rule = self.profile.timestamp.as_ref();
+        let rule = self.pen.profile.timestamp.as_ref();
         if let (Some(name), Some(time)) = (rule.and_then(|rule| first(&rule.place)), &self.time) {
             add(&name, time, false)?;
         }
@@ -229,10 +271,10 @@ impl Signer<'_> {
 
     /// A form profile takes a document as its field; one that is a form already stays as it is.
     fn prepared(&self, body: Bytes) -> Bytes {
-        let Some(field) = self.profile.mapping.field.as_deref() else {
+        let Some(field) = self.pen.profile.mapping.field.as_deref() else {
             return body;
         };
-        let encoded = match self.profile.mapping.format {
+        let encoded = match self.pen.profile.mapping.format {
             BodyFormat::FormXml => STANDARD.encode(&body).into_bytes(),
             BodyFormat::Form => body.to_vec(),
             BodyFormat::Json | BodyFormat::JsonOrForm => return body,
@@ -248,9 +290,10 @@ impl Signer<'_> {
     /// Query parameters that are signed come from the body: `data.id` is what `/data/id` holds.
     fn with_query(&self, path_and_query: &str, body: &[u8]) -> String {
         let mut whole = path_and_query.to_owned();
-        let document: Option<Json> = serde_json::from_slice(body).ok();
+        let document: OnceCell<Option<Json>> = OnceCell::new();
         for value in self.scheme.values() {
             let Value::Query(name) = value else { continue };
+            let document = document.get_or_init(|| serde_json::from_slice(body).ok());
             let query = whole
                 .split_once('?')
                 .map_or("", |(_, query)| query)
@@ -283,12 +326,15 @@ impl Signer<'_> {
     /// The items that stand beside the signature, by their key.
     fn items(&self) -> Vec<(Box<str>, String)> {
         let mut items: Vec<(Box<str>, String)> = Vec::new();
-        let rule = self.profile.timestamp.as_ref();
+        let rule = self.pen.profile.timestamp.as_ref();
         if let (Some(Place::Item(key)), Some(time)) = (rule.map(|rule| &rule.place), &self.time) {
             items.push((key.clone(), time.clone()));
         }
         if let AlgorithmRule::ByItem { item, .. } = &self.variant.algorithm {
-            items.push((item.clone(), self.algorithm().name_for_senders().to_owned()));
+            items.push((
+                item.clone(),
+                strongest(self.variant).name_for_senders().to_owned(),
+            ));
         }
         for value in self.scheme.values() {
             if let Value::Item(key) = value
@@ -298,12 +344,6 @@ impl Signer<'_> {
             }
         }
         items
-    }
-
-    /// The strongest of the algorithms that are possible.
-    fn algorithm(&self) -> Algorithm {
-        let possible = self.variant.algorithm.possible();
-        possible.iter().copied().max().unwrap_or(Algorithm::Sha256)
     }
 
     fn signature(
@@ -327,9 +367,9 @@ impl Signer<'_> {
             timestamp: self.time.as_deref(),
             id: Some(self.id),
             items: items.as_ref(),
-            url: self.settings.url.as_deref(),
-            values: &self.settings.values,
-            secret: self.secret.expose(),
+            url: self.pen.settings.url.as_deref(),
+            values: &self.pen.settings.values,
+            secret: self.pen.secret.expose(),
             key: None,
         };
         let content = self.scheme.contents.first().ok_or(SignFault::NoPlace)?;
@@ -337,36 +377,27 @@ impl Signer<'_> {
             source: SignatureRefusal::from(unwritable),
         };
         let Variant {
-            key,
-            mac,
             encoding,
             strip_prefix,
             ..
         } = self.variant;
-        let bytes = if self.variant.is_asymmetric() {
-            let mut message = Vec::new();
-            content
-                .write(&asked, &mut |bytes| message.extend_from_slice(bytes))
-                .map_err(refused)?;
-            signed_with_a_private_key(
-                self.algorithm(),
-                self.secret.expose(),
-                strip_prefix.as_deref(),
-                &message,
-            )?
-        } else {
-            let key = Key::prepare(
-                self.secret,
-                *key,
-                strip_prefix.as_deref(),
-                *mac,
-                self.algorithm(),
-            )?;
+        let bytes = if let Some(key) = &self.pen.key {
             let mut run = key.start();
             content
                 .write(&asked, &mut |bytes| run.update(bytes))
                 .map_err(refused)?;
             run.finish().bytes().unwrap_or_default().to_vec()
+        } else {
+            let mut message = Vec::new();
+            content
+                .write(&asked, &mut |bytes| message.extend_from_slice(bytes))
+                .map_err(refused)?;
+            signed_with_a_private_key(
+                strongest(self.variant),
+                self.pen.secret.expose(),
+                strip_prefix.as_deref(),
+                &message,
+            )?
         };
         Ok(encoding.encode(&bytes))
     }
@@ -384,7 +415,7 @@ impl Signer<'_> {
             .map(|(key, text)| self.item(key, text))
             .collect();
         let pair = self.scheme.grammar.pair;
-        let key_id = self.settings.values.get("key_id").map(String::as_str);
+        let key_id = self.pen.settings.values.get("key_id").map(String::as_str);
         written.push(match (&self.variant.pick, pair) {
             (Pick::Keys(keys), Some(pair)) => {
                 let key = keys
@@ -407,7 +438,8 @@ impl Signer<'_> {
 
     /// Each element of the batch gets its own signature.
     fn sign_each(&self, request: &Request<'_>, body: &[u8]) -> Result<Bytes, SignFault> {
-        let (Some(each), Place::Json(pointer)) = (&self.profile.batch, &self.scheme.place) else {
+        let (Some(each), Place::Json(pointer)) = (&self.pen.profile.batch, &self.scheme.place)
+        else {
             return Err(SignFault::NoPlace);
         };
         let mut whole: Json =

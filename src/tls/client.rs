@@ -1,9 +1,11 @@
-//! The client's side, for `countersign send`: mutual TLS to a receiver.
+//! The client's side, for `countersign send` and its relatives: mutual TLS to a receiver.
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
@@ -20,6 +22,9 @@ use crate::x509::decode_certificates;
 /// Makes connections to receivers that the given CA vouches for.
 #[derive(Clone)]
 pub struct Connector(TlsConnector);
+
+/// A connection whose handshake is done on our side.
+pub type Stream = TlsStream<TcpStream>;
 
 /// Why no connector can be made, or no connection.
 #[derive(Debug, thiserror::Error)]
@@ -163,37 +168,55 @@ impl Connector {
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
+    /// The same, but each handshake is a full one.
+    pub fn without_resumption(&self) -> Self {
+        let mut config = ClientConfig::clone(self.0.config());
+        config.resumption = Resumption::disabled();
+        Self(TlsConnector::from(Arc::new(config)))
+    }
+
     /// Connects, by TCP and TLS.
-    pub async fn connect(
+    pub async fn connect(&self, host: &str, port: u16) -> Result<Stream, ConnectFailure> {
+        let tcp = TcpStream::connect((bare(host), port)).await;
+        self.shake_hands(tcp, host, port).await
+    }
+
+    /// Connects to an address that was looked up before; who answers there must prove to be `host`.
+    pub async fn connect_to(
         &self,
+        address: SocketAddr,
+        host: &str,
+    ) -> Result<Stream, ConnectFailure> {
+        let tcp = TcpStream::connect(address).await;
+        self.shake_hands(tcp, host, address.port()).await
+    }
+
+    async fn shake_hands(
+        &self,
+        tcp: io::Result<TcpStream>,
         host: &str,
         port: u16,
-    ) -> Result<TlsStream<TcpStream>, ConnectFailure> {
-        let name = ServerName::try_from(
-            host.trim_start_matches('[')
-                .trim_end_matches(']')
-                .to_owned(),
-        )
-        .map_err(|_invalid| ConnectFailure::Host {
-            host: host.to_owned(),
+    ) -> Result<Stream, ConnectFailure> {
+        let name = ServerName::try_from(bare(host).to_owned()).map_err(|_invalid| {
+            ConnectFailure::Host {
+                host: host.to_owned(),
+            }
         })?;
-        let address = (host.trim_start_matches('[').trim_end_matches(']'), port);
-        let tcp = TcpStream::connect(address)
-            .await
-            .map_err(|source| ConnectFailure::Tcp {
-                host: host.to_owned(),
-                port,
-                source,
-            })?;
-        tcp.set_nodelay(true)
-            .map_err(|source| ConnectFailure::Tcp {
-                host: host.to_owned(),
-                port,
-                source,
-            })?;
+        let no_tcp = |source| ConnectFailure::Tcp {
+            host: host.to_owned(),
+            port,
+            source,
+        };
+        let tcp = tcp.map_err(no_tcp)?;
+        tcp.set_nodelay(true).map_err(no_tcp)?;
         self.0
             .connect(name, tcp)
             .await
             .map_err(|source| ConnectFailure::Handshake { source })
     }
+}
+
+/// An IPv6 address without the brackets that a URL puts around it.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }

@@ -38,6 +38,7 @@ mod producer;
 mod receiver;
 
 mod answers;
+mod benching;
 mod connections;
 mod cutoff;
 mod deliveries;

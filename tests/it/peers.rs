@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// What a command said.
@@ -39,6 +39,12 @@ pub(crate) fn run(directory: &Path, command: &mut Command, input: &[u8]) -> Outp
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     // A command that does not read its input closes it: no fault of the test.
     let _ = child.stdin.take().unwrap().write_all(input);
+    finished(child)
+}
+
+/// Waits for the end of a command, and tells what it said.
+#[track_caller]
+pub(crate) fn finished(child: Child) -> Output {
     let output = child.wait_with_output().unwrap();
     Output {
         code: output.status.code(),

@@ -190,6 +190,11 @@ impl Receiver {
         })
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// What it printed and logged so far.
     pub(crate) fn log(&self) -> String {
         lines(&self.process.log).join("\n")
@@ -313,7 +318,7 @@ fn owned(environment: &[(&str, OsString)]) -> Vec<(String, OsString)> {
 }
 
 /// The binary, with nothing of this process's environment that could change what it does.
-fn binary(run_by: &[OsString]) -> Command {
+pub(crate) fn binary(run_by: &[OsString]) -> Command {
     let path = env!("CARGO_BIN_EXE_countersign");
     let mut command = match run_by.split_first() {
         None => Command::new(path),

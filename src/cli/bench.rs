@@ -1,0 +1,292 @@
+//! `countersign bench`: how a receiver fares under a load that is a provider's in every byte.
+//!
+//! The events that it sends are real: the receiver keeps them. Their ids begin with `bench_`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::bench_connections::{hold, shake_hands};
+use super::bench_load::{self, Course, Interrupt, Ran};
+use super::bench_process::Watch;
+use super::bench_report::{About, Mode, Report};
+use super::bench_request::{ID_PREFIX, Mould, Pattern};
+use super::bench_tally::Tally;
+use super::bench_wire::{Dial, PATIENCE};
+use super::output::{Outcome, complain};
+use super::provider::Provider;
+use super::sender::Stopped;
+use super::unusable;
+use crate::config::{ConfigFile, Environment};
+use crate::tls;
+
+/// How much more than it sustains is sent to a receiver that is to be overloaded.
+const OVERLOAD: f64 = 2.0;
+/// Connections by which it is found out what a receiver sustains.
+const SUSTAINED_CONNECTIONS: usize = 64;
+
+/// Measure a receiver: its rate, its latency at a rate, handshakes, idle connections, overload
+///
+/// The events that it sends are real: the receiver keeps them; their ids begin with bench_. Exit code 0 if every
+/// answer was 2xx (under overload also 503) and nothing failed, 1 otherwise. Ctrl-C stops it and prints what there is.
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// What is measured
+    #[arg(value_enum)]
+    mode: Mode,
+    #[command(flatten)]
+    provider: Provider,
+    /// How many connections, each kept alive; handshakes: how many at once [default: 64; handshakes 16, idle 1000, overload 5000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    connections: Option<u16>,
+    /// How long it is measured, after the warm-up [default: 10; idle 5]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    seconds: Option<u16>,
+    /// How many seconds before the measurement the same is done without being counted; idle has none
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=600))]
+    warm_up: u16,
+    /// Modes rate and overload: how many deliveries are due each second [default: 2000; overload: twice what was just sustained]
+    #[arg(long, value_name = "R", value_parser = super::send::parse_rate)]
+    rate: Option<f64>,
+    /// How long a body is made, if the profile's sample is shorter
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    body_bytes: u32,
+    /// The receiver's process, if it is on this machine: its CPU time and memory are told as well
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Bench {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        let schedules = matches!(self.mode, Mode::Rate | Mode::Overload);
+        if self.rate.is_some() && !schedules {
+            complain("countersign: --rate is for the modes rate and overload");
+            return Outcome::Unusable;
+        }
+        let runtime = match tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(error) => return super::output::failed(&error),
+        };
+        match runtime.block_on(self.measure(place, environment)) {
+            Ok(report) => {
+                report.print(self.json);
+                if report.is_good() {
+                    Outcome::Done
+                } else {
+                    Outcome::Failed
+                }
+            }
+            Err(Stopped::Unusable(faults)) => unusable(&faults),
+            Err(Stopped::Failed(text)) => {
+                complain(&format!("countersign: {text}"));
+                Outcome::Failed
+            }
+        }
+    }
+
+    async fn measure(
+        &self,
+        place: &ConfigFile,
+        environment: &Environment,
+    ) -> Result<Report, Stopped> {
+        let author = self.provider.author(place, environment)?;
+        let connector = self.provider.connector(place)?;
+        let dial = Arc::new(Dial::find(&connector, &author.target).await?);
+        let body_bytes = usize::try_from(self.body_bytes).unwrap_or(usize::MAX);
+        let pattern = Arc::new(Pattern::new(author, body_bytes)?);
+        // Whether it can be signed is told before anything is opened.
+        let mut first = Mould::new(&pattern);
+        first.cast(Timestamp::now())?;
+        let bench = Prepared {
+            asked: self,
+            dial,
+            pattern,
+            body_bytes: first.body_bytes(),
+        };
+        let files = tls::raise_open_files(self.connections())?;
+        if files < self.connections() as u64 {
+            complain(&format!(
+                "countersign: this process may open {files} files only: raise the limit (ulimit -n) for {} connections",
+                self.connections()
+            ));
+        }
+        if !matches!(self.mode, Mode::Handshakes | Mode::Idle) {
+            complain(&format!(
+                "countersign: the events that are sent to {} are real, and stay there; their ids begin with {ID_PREFIX}",
+                self.provider.url
+            ));
+        }
+        let mut interrupt = interrupt();
+        match self.mode {
+            Mode::Closed => bench.deliver(Mode::Closed, None, &mut interrupt).await,
+            Mode::Rate => {
+                let rate = self.rate.unwrap_or(2000.0);
+                bench.deliver(Mode::Rate, Some(rate), &mut interrupt).await
+            }
+            Mode::Overload => bench.overload(&mut interrupt).await,
+            Mode::Handshakes | Mode::Idle => bench.connect(&mut interrupt).await,
+        }
+    }
+
+    fn connections(&self) -> usize {
+        let usual = match self.mode {
+            Mode::Closed | Mode::Rate => 64,
+            Mode::Handshakes => 16,
+            Mode::Idle => 1000,
+            Mode::Overload => 5000,
+        };
+        self.connections.map_or(usual, usize::from)
+    }
+
+    fn seconds(&self) -> Duration {
+        let usual = if self.mode == Mode::Idle { 5 } else { 10 };
+        Duration::from_secs(self.seconds.unwrap_or(usual).into())
+    }
+}
+
+/// What was asked, with all that it takes.
+struct Prepared<'a> {
+    asked: &'a Bench,
+    dial: Arc<Dial>,
+    pattern: Arc<Pattern>,
+    /// As it is sent.
+    body_bytes: usize,
+}
+
+impl Prepared<'_> {
+    fn watch(&self) -> Result<Option<Watch>, Stopped> {
+        self.asked.pid.map(Watch::begin).transpose()
+    }
+
+    fn course(&self, mode: Mode, rate: Option<f64>) -> Course {
+        Course {
+            warm_up: match mode {
+                Mode::Idle => Duration::ZERO,
+                Mode::Closed | Mode::Rate | Mode::Handshakes | Mode::Overload => {
+                    Duration::from_secs(self.asked.warm_up.into())
+                }
+            },
+            window: self.asked.seconds(),
+            rate,
+            // What an overloaded receiver could not even be sent is told as it is.
+            grace: if mode == Mode::Rate {
+                PATIENCE
+            } else {
+                Duration::ZERO
+            },
+        }
+    }
+
+    /// Deliveries in mode `closed`, `rate` or `overload`.
+    async fn deliver(
+        &self,
+        mode: Mode,
+        rate: Option<f64>,
+        interrupt: &mut Interrupt,
+    ) -> Result<Report, Stopped> {
+        let wanted = if mode == Mode::Closed && self.asked.mode == Mode::Overload {
+            self.asked.connections().min(SUSTAINED_CONNECTIONS)
+        } else {
+            self.asked.connections()
+        };
+        let mut watch = self.watch()?;
+        let opening = Tally::default();
+        let lines = bench_load::open(&self.dial, wanted, &opening, interrupt).await?;
+        let (opened, course) = (lines.len(), self.course(mode, rate));
+        let ran = bench_load::deliver(
+            course,
+            &self.dial,
+            &self.pattern,
+            lines,
+            &mut watch,
+            interrupt,
+        )
+        .await?;
+        let about = self.about(mode, course, (opened, wanted), &opening);
+        Ok(Report::new(about, &ran, watch.as_ref()))
+    }
+
+    /// Twice what was sustained just before, unless a rate was given.
+    async fn overload(&self, interrupt: &mut Interrupt) -> Result<Report, Stopped> {
+        let (rate, sustained) = match self.asked.rate {
+            Some(rate) => (rate, None),
+            None => {
+                let report = self.deliver(Mode::Closed, None, interrupt).await?;
+                if report.interrupted || report.accepted == 0 {
+                    return Ok(report);
+                }
+                let rate = report.accepted_per_second * OVERLOAD;
+                (rate, Some(Box::new(report)))
+            }
+        };
+        let mut report = self.deliver(Mode::Overload, Some(rate), interrupt).await?;
+        report.sustained = sustained;
+        Ok(report)
+    }
+
+    /// Connections without deliveries.
+    async fn connect(&self, interrupt: &mut Interrupt) -> Result<Report, Stopped> {
+        let mode = self.asked.mode;
+        let (wanted, course) = (self.asked.connections(), self.course(mode, None));
+        let mut watch = self.watch()?;
+        let opening = Tally::default();
+        let (ran, opened, kept): (Ran, _, _) = if mode == Mode::Idle {
+            let lines = bench_load::open(&self.dial, wanted, &opening, interrupt).await?;
+            let opened = lines.len();
+            let (ran, kept) = hold(course, lines, &mut watch, interrupt).await?;
+            (ran, opened, Some(kept))
+        } else {
+            let ran = shake_hands(course, wanted, &self.dial, &mut watch, interrupt).await?;
+            (ran, wanted, None)
+        };
+        let about = About {
+            kept,
+            body_bytes: None,
+            ..self.about(mode, course, (opened, wanted), &opening)
+        };
+        Ok(Report::new(about, &ran, watch.as_ref()))
+    }
+
+    fn about(
+        &self,
+        mode: Mode,
+        course: Course,
+        (connections, connections_wanted): (usize, usize),
+        opening: &Tally,
+    ) -> About<'_> {
+        About {
+            mode,
+            url: &self.asked.provider.url,
+            profile: &self.asked.provider.profile,
+            connections,
+            connections_wanted,
+            not_opened: opening.counts().errors,
+            body_bytes: Some(self.body_bytes),
+            warm_up_seconds: course.warm_up.as_secs_f64(),
+            rate: course.rate,
+            kept: None,
+        }
+    }
+}
+
+/// Ctrl-C, from now on.
+fn interrupt() -> Interrupt {
+    let (wanted, interrupt) = watch::channel(false);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            wanted.send_replace(true);
+        }
+        // The channel stays: its end would be read as a wish to stop.
+        wanted.closed().await;
+    });
+    interrupt
+}
