@@ -1,8 +1,22 @@
-//! How fast the receiver is, as ratios within one run: against a bare rustls server that answers 204 and does nothing.
+//! How fast and how large the receiver is, as ratios within one run where that can be: against a bare rustls server that
+//! answers 204 and does nothing. The client is `countersign bench`, in a process of its own.
 //!
-//! `cargo bench --bench speed` prints a table; `-- --rounds 5 --seconds 5 --connections 64` are the settings. The rounds of the
-//! candidates alternate, and the least ratio is quoted next to the median. Client and servers share this machine, so absolute
-//! figures say little; ratios and the server's CPU seconds per 1,000 requests say more.
+//! `cargo bench --bench speed` prints all tables but the last, which takes long and must be asked for by its name.
+//!
+//! | `--only` | tells |
+//! |---|---|
+//! | `deliveries` | events a second, as many as are answered |
+//! | `handshakes` | full handshakes a second |
+//! | `paced` | latency at 2,000 a second, from when each was due |
+//! | `memory` | memory after the start, and for each idle connection |
+//! | `start` | from the start of the process until the first 204 |
+//! | `overload` | twice what is sustained: what is shed, and how the rest fares |
+//! | `growth` | what an event costs among a thousand, and among `--rows` (20 million) |
+//!
+//! `--rounds 5 --seconds 4 --connections 64 --candidate TEXT` are the other settings. The rounds of the candidates
+//! alternate, and the least ratio is quoted next to the median. Client and servers share this machine, so absolute figures
+//! say little; ratios and the server's CPU seconds per 1,000 say more. `SPEED_DATA` names the folder for SQLite's files,
+//! `TMPDIR` the one for PostgreSQL's: 20 million events take tens of gigabytes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,45 +33,111 @@
 mod bare;
 #[path = "speed/driver.rs"]
 mod driver;
+#[path = "store/events.rs"]
+mod events;
+#[path = "speed/growth.rs"]
+mod growth;
+#[path = "speed/measures.rs"]
+mod measures;
 #[path = "speed/postgres.rs"]
 mod postgres;
+#[path = "../tests/it/producer.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod producer;
 #[path = "speed/setup.rs"]
 mod setup;
 
 use std::error::Error;
-use std::time::Duration;
 
-use driver::{Load, Measured};
-use setup::{Candidate, Credentials, Server};
+use setup::{Candidate, Credentials, Identity};
+
+/// In the order of the tables; the last only by its name.
+const MEASURES: [&str; 7] = [
+    "deliveries",
+    "handshakes",
+    "paced",
+    "memory",
+    "start",
+    "overload",
+    "growth",
+];
 
 struct Settings {
     rounds: usize,
     seconds: u64,
     connections: usize,
+    rows: u64,
     only: Option<String>,
+    candidate: Option<String>,
+    /// The same numbers as the client's flags.
+    flags: [String; 2],
 }
 
 impl Settings {
-    fn of_process() -> Self {
+    fn of_process() -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut settings = Self {
             rounds: 5,
             seconds: 4,
             connections: 64,
+            rows: 20_000_000,
             only: None,
+            candidate: None,
+            flags: Default::default(),
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
-            let number =
-                |words: &mut dyn Iterator<Item = String>| words.next().and_then(|n| n.parse().ok());
+            // What cargo adds.
+            if word == "--bench" {
+                continue;
+            }
+            let value = words.next().ok_or(format!("{word} has no value"))?;
             match word.as_str() {
-                "--rounds" => settings.rounds = number(&mut words).unwrap_or(5),
-                "--seconds" => settings.seconds = number(&mut words).unwrap_or(4) as u64,
-                "--connections" => settings.connections = number(&mut words).unwrap_or(64),
-                "--only" => settings.only = words.next(),
-                _ => {}
+                "--rounds" => settings.rounds = value.parse()?,
+                "--seconds" => settings.seconds = value.parse()?,
+                "--connections" => settings.connections = value.parse()?,
+                "--rows" => settings.rows = value.parse()?,
+                "--only" if MEASURES.contains(&value.as_str()) => settings.only = Some(value),
+                "--candidate" => settings.candidate = Some(value),
+                _ => {
+                    return Err(format!(
+                        "{word} {value}: the settings are --rounds, --seconds, --connections, --rows, --candidate, and --only {}",
+                        MEASURES.join("|")
+                    )
+                    .into());
+                }
             }
         }
-        settings
+        if settings.rounds == 0 {
+            return Err("--rounds 0 measures nothing".into());
+        }
+        settings.flags = [settings.connections, settings.seconds as usize].map(|n| n.to_string());
+        Ok(settings)
+    }
+
+    fn asks_for(&self, measure: &str) -> bool {
+        match &self.only {
+            Some(only) => only == measure,
+            None => measure != "growth",
+        }
+    }
+
+    /// Those that were asked for, behind the bare server.
+    fn candidates(&self) -> Vec<Candidate> {
+        let chosen = |candidate: &&Candidate| {
+            let named = self.candidate.as_deref();
+            **candidate == Candidate::Bare || named.is_none_or(|it| candidate.name().contains(it))
+        };
+        Candidate::ALL.iter().filter(chosen).copied().collect()
+    }
+
+    /// The client's, for one of its modes. More handshakes at once than processors only wait for each other.
+    fn arguments<'a>(&'a self, mode: &'a str) -> Vec<&'a str> {
+        let [connections, seconds] = &self.flags;
+        let connections = match mode {
+            "handshakes" if self.connections > 16 => "16",
+            _ => connections,
+        };
+        vec![mode, "--connections", connections, "--seconds", seconds]
     }
 }
 
@@ -65,71 +145,41 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     if let Ok(role) = std::env::var(setup::ROLE) {
         return setup::serve_as(&role);
     }
-    let settings = Settings::of_process();
+    let settings = Settings::of_process()?;
     let credentials = Credentials::make()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-
     println!(
         "{} connections, {} rounds of {} s, bodies of 1 KiB, unique signed events, TLS 1.3, P-256, HTTP/1.1 keep-alive\n",
         settings.connections, settings.rounds, settings.seconds
     );
-    let chosen = |candidate: &&Candidate| {
-        **candidate == Candidate::Bare
-            || settings
-                .only
-                .as_deref()
-                .is_none_or(|only| candidate.name().contains(only))
+    let all = settings.candidates();
+    let only = |some: &[Candidate]| -> Vec<Candidate> {
+        all.iter()
+            .copied()
+            .filter(|one| some.contains(one))
+            .collect()
     };
-    let candidates: Vec<Candidate> = Candidate::ALL.iter().filter(chosen).copied().collect();
-    let window = Duration::from_secs(settings.seconds);
-
-    for load in [Load::Requests, Load::Handshakes] {
-        println!("{}", load.title());
-        println!(
-            "{:<22} {:>12} {:>14} {:>14} {:>12} {:>10}",
-            "", "median/s", "of bare, least", "of bare, median", "CPU s/1,000", "p99 ms"
-        );
-        let mut rates: Vec<Vec<Measured>> = vec![Vec::new(); candidates.len()];
-        for _round in 0..settings.rounds {
-            for (measured, candidate) in rates.iter_mut().zip(&candidates) {
-                if candidate.takes(load) {
-                    let server = Server::start(*candidate, &credentials)?;
-                    measured.push(runtime.block_on(driver::drive(
-                        load,
-                        &server,
-                        &credentials,
-                        settings.connections,
-                        window,
-                    ))?);
-                }
+    let usual = only(&[Candidate::Bare, Candidate::Sqlite, Candidate::Postgres]);
+    for measure in MEASURES.into_iter().filter(|one| settings.asks_for(one)) {
+        match measure {
+            "deliveries" => {
+                measures::rates("closed", "Deliveries", &settings, &credentials, &all)?;
             }
-        }
-        let bare: Vec<f64> = rates
-            .first()
-            .map(|all| all.iter().map(|one| one.per_second).collect())
-            .unwrap_or_default();
-        for (measured, candidate) in rates.iter().zip(&candidates) {
-            if measured.is_empty() {
-                continue;
+            "handshakes" => {
+                let some = only(&[Candidate::Bare, Candidate::Sqlite]);
+                measures::rates(
+                    "handshakes",
+                    "Full handshakes",
+                    &settings,
+                    &credentials,
+                    &some,
+                )?;
             }
-            let ratios: Vec<f64> = measured
-                .iter()
-                .zip(&bare)
-                .map(|(one, bare)| one.per_second / bare)
-                .collect();
-            println!(
-                "{:<22} {:>12.0} {:>14.3} {:>14.3} {:>12.4} {:>10.2}",
-                candidate.name(),
-                median(measured.iter().map(|one| one.per_second)),
-                ratios.iter().copied().fold(f64::INFINITY, f64::min),
-                median(ratios.iter().copied()),
-                median(measured.iter().map(|one| one.cpu_seconds_per_thousand)),
-                median(measured.iter().map(|one| one.p99.as_secs_f64() * 1000.0)),
-            );
+            "paced" => measures::paced(&settings, &credentials, &usual)?,
+            "memory" => measures::memory(&settings, &credentials, &usual)?,
+            "start" => measures::start(&settings, &credentials, &usual)?,
+            "overload" => measures::overload(&settings, &credentials, &usual)?,
+            _ => growth::measure(&settings, &credentials, &usual)?,
         }
-        println!();
     }
     Ok(())
 }

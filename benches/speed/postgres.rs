@@ -11,15 +11,40 @@ use std::sync::{Arc, OnceLock};
 use countersign::inbox::{Event, Inbox, InboxFailure, Receipt};
 use tokio_postgres::{Client, NoTls, Statement};
 
+static SERVER: OnceLock<Option<server::Postgres>> = OnceLock::new();
+
 /// The address of a fresh database, or `None` where there is no PostgreSQL.
 pub fn fresh_database() -> Option<String> {
-    static SERVER: OnceLock<Option<server::Postgres>> = OnceLock::new();
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let server = SERVER
         .get_or_init(|| server::Postgres::start(&["max_wal_size = 4GB"]))
         .as_ref()?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     Some(server.create_database(&format!("speed_{number}")))
+}
+
+/// CPU time that the server and all its processes have used, those that have ended as well; 0 where there is none.
+pub fn cpu_seconds() -> f64 {
+    let server = SERVER.get().and_then(Option::as_ref);
+    let Some(main) = server.and_then(server::Postgres::pid) else {
+        return 0.0;
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let used = processes.filter_map(|process| {
+        let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+        let (pid, _) = stat.split_once(' ')?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+        // proc_pid_stat(5): utime, stime, and of the main process also those of its children that have ended.
+        if pid == main {
+            Some(ticks(11)? + ticks(12)? + ticks(13)? + ticks(14)?)
+        } else if *fields.get(1)? == main {
+            Some(ticks(11)? + ticks(12)?)
+        } else {
+            None
+        }
+    });
+    used.sum::<f64>() / 100.0
 }
 
 const SCHEMA: &str = "

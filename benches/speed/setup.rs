@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use countersign::config::{Config, ConfigFile, Environment};
 use countersign::inbox::{Event, Inbox, InboxFailure, Receipt};
 use countersign::x509::DistinguishedName;
 use jiff::Timestamp;
-use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::producer::{Producer, client_config};
 use crate::{bare, postgres};
 
 /// Tells a child of the benchmark which server it is to be.
@@ -56,8 +57,9 @@ impl Candidate {
         }
     }
 
-    pub fn takes(self, load: crate::Load) -> bool {
-        load == crate::Load::Requests || matches!(self, Self::Bare | Self::Sqlite)
+    /// Whether it is the receiver as users run it.
+    pub fn is_durable(self) -> bool {
+        matches!(self, Self::Sqlite | Self::Postgres)
     }
 }
 
@@ -99,27 +101,61 @@ impl Credentials {
         Ok(Self { folder })
     }
 
-    pub fn client_config(&self) -> Arc<ClientConfig> {
-        let read = |name: &str| std::fs::read(self.folder.path().join(name)).unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&read("ca.crt")) {
-            roots.add(certificate.unwrap()).unwrap();
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A producer that knows the servers of this benchmark.
+    pub fn producer(&self, port: u16) -> Producer {
+        let read = |name: &str| std::fs::read_to_string(self.file(name)).unwrap();
+        let identity = Identity {
+            certificate: read("producer.crt"),
+            key: read("producer.key"),
+        };
+        let tls = client_config(&read("ca.crt"), Some(&identity));
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        Producer::new(address, tls, "/webhooks/payments", SECRET)
+    }
+}
+
+/// A producer's certificate and key, PEM.
+pub struct Identity {
+    pub certificate: String,
+    pub key: String,
+}
+
+/// What a server keeps: it outlives the server, and is gone with this value.
+pub struct Data {
+    candidate: Candidate,
+    folder: tempfile::TempDir,
+    postgres: Option<String>,
+}
+
+impl Data {
+    /// An empty store.
+    pub fn fresh(candidate: Candidate) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let postgres = match candidate {
+            Candidate::Postgres | Candidate::PerRequest => {
+                Some(postgres::fresh_database().ok_or("no PostgreSQL")?)
+            }
+            Candidate::Bare | Candidate::NoStore | Candidate::Sqlite => None,
+        };
+        let folder = tempfile::tempdir_in(
+            std::env::var("SPEED_DATA").unwrap_or_else(|_unset| env!("CARGO_TARGET_TMPDIR").into()),
+        )?;
+        Ok(Self {
+            candidate,
+            folder,
+            postgres,
+        })
+    }
+
+    /// As `store.url` has it.
+    pub fn url(&self) -> String {
+        match &self.postgres {
+            Some(url) => url.clone(),
+            None => format!("sqlite:{}/speed.db", self.folder.path().display()),
         }
-        let chain = CertificateDer::pem_slice_iter(&read("producer.crt"))
-            .collect::<Result<Vec<_>, _>>()
-            .unwrap();
-        let key = PrivateKeyDer::from_pem_slice(&read("producer.key")).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .unwrap();
-        config.resumption = rustls::client::Resumption::disabled();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Arc::new(config)
     }
 }
 
@@ -127,38 +163,42 @@ impl Credentials {
 pub struct Server {
     child: Child,
     pub port: u16,
-    _data: tempfile::TempDir,
+    /// What it alone keeps.
+    own_data: Option<Data>,
 }
 
 impl Server {
+    /// A server with an empty store.
     pub fn start(
         candidate: Candidate,
         credentials: &Credentials,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let data = tempfile::tempdir_in(
-            std::env::var("SPEED_DATA").unwrap_or_else(|_unset| env!("CARGO_TARGET_TMPDIR").into()),
-        )?;
-        let config = data.path().join("countersign.toml");
-        std::fs::write(
-            &config,
-            configuration(credentials.folder.path(), data.path()),
-        )?;
-        let mut command = match candidate {
-            Candidate::Bare | Candidate::NoStore | Candidate::PerRequest => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.env(ROLE, candidate.name()).env(FOLDER, data.path());
-                command
-            }
-            Candidate::Sqlite | Candidate::Postgres => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-                command.arg("--config").arg(&config).arg("serve");
-                command
-            }
-        };
-        if matches!(candidate, Candidate::Postgres | Candidate::PerRequest) {
-            let url = postgres::fresh_database().ok_or("no PostgreSQL")?;
+        let data = Data::fresh(candidate)?;
+        let mut server = Self::start_on(&data, credentials)?;
+        server.own_data = Some(data);
+        Ok(server)
+    }
+
+    /// A server on what another may have kept.
+    pub fn start_on(
+        data: &Data,
+        credentials: &Credentials,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let folder = data.folder.path();
+        let config = folder.join("countersign.toml");
+        std::fs::write(&config, configuration(credentials.folder.path(), folder))?;
+        let mut command = if data.candidate.is_durable() {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+            command.arg("--config").arg(&config).arg("serve");
             command
-                .env(POSTGRES, &url)
+        } else {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.env(ROLE, data.candidate.name()).env(FOLDER, folder);
+            command
+        };
+        if let Some(url) = &data.postgres {
+            command
+                .env(POSTGRES, url)
                 .env("COUNTERSIGN_STORE__URL", url);
         }
         let mut child = command
@@ -173,28 +213,20 @@ impl Server {
             .rsplit(':')
             .next()
             .and_then(|port| port.parse().ok());
-        let port = port.ok_or_else(|| format!("{candidate:?} said {line:?}"))?;
+        let Some(port) = port else {
+            let _gone = child.kill();
+            let _reaped = child.wait();
+            return Err(format!("{:?} said {line:?}", data.candidate).into());
+        };
         Ok(Self {
             child,
             port,
-            _data: data,
+            own_data: None,
         })
     }
 
-    /// User and system time that the process has used.
-    pub fn cpu_seconds(&self) -> f64 {
-        let stat =
-            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |at: usize| {
-            fields
-                .get(at)
-                .and_then(|ticks| ticks.parse::<f64>().ok())
-                .unwrap_or(0.0)
-        };
-        // utime and stime (proc_pid_stat(5)), in ticks of 10 ms.
-        (ticks(11) + ticks(12)) / 100.0
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -202,6 +234,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
+        drop(self.own_data.take());
     }
 }
 
@@ -212,6 +245,8 @@ fn configuration(certs: &Path, data: &Path) -> String {
 [server]
 listen = "127.0.0.1:0"
 paths = ["/webhooks/payments"]
+[server.limits]
+connections_per_ip = 10000
 [admin]
 listen = "127.0.0.1:0"
 [tls]
