@@ -28,6 +28,9 @@ const OVERLOAD: f64 = 2.0;
 /// Connections by which it is found out what a receiver sustains.
 const SUSTAINED_CONNECTIONS: usize = 64;
 
+/// The bodies of all connections, at most.
+const BODIES_BYTES_MAX: u64 = 1 << 30;
+
 /// Measure a receiver: its rate, its latency at a rate, handshakes, idle connections, overload
 ///
 /// The events that it sends are real: the receiver keeps them; their ids begin with bench_. Exit code 0 if every
@@ -67,6 +70,13 @@ impl Bench {
         let schedules = matches!(self.mode, Mode::Rate | Mode::Overload);
         if self.rate.is_some() && !schedules {
             complain("countersign: --rate is for the modes rate and overload");
+            return Outcome::Unusable;
+        }
+        let bodies = self.connections() as u64 * u64::from(self.body_bytes);
+        if bodies > BODIES_BYTES_MAX {
+            complain(
+                "countersign: --connections times --body-bytes is above 1 GiB, all of which this process would hold; lessen one",
+            );
             return Outcome::Unusable;
         }
         let runtime = match tokio::runtime::Builder::new_multi_thread()

@@ -182,11 +182,13 @@ impl Round {
         (before, before + Self::due_within(rate, window))
     }
 
-    /// Of the measured deliveries, how many were due, and how many of those were never sent.
-    pub(super) fn due_and_unsent(&self) -> Option<(u64, u64)> {
-        let (before, total) = self.scheduled(self.course.rate?);
-        let taken = self.taken.load(Ordering::Relaxed).clamp(before, total);
-        Some((total - before, total - taken))
+    /// Of the measured deliveries, how many were due in so much time, and how many of those were never sent.
+    pub(super) fn due_and_unsent(&self, took: Duration) -> Option<(u64, u64)> {
+        let rate = self.course.rate?;
+        let (before, _total) = self.scheduled(rate);
+        let due = Self::due_within(rate, took.min(self.course.window));
+        let taken = self.taken.load(Ordering::Relaxed).saturating_sub(before);
+        Some((due, due.saturating_sub(taken)))
     }
 
     /// Gives a turn for each delivery when it is due. A thread of its own: the runtime's timers tell whole milliseconds.
@@ -245,6 +247,11 @@ impl Round {
                         ended = Err(stopped);
                         self.end();
                     }
+                    Some(Err(defect)) if defect.is_panic() => {
+                        ended = Err(defect.into());
+                        self.end();
+                    }
+                    // The others were aborted, after they had been waited for.
                     Some(Ok(Ok(())) | Err(_)) => {}
                 },
                 _ = looks.tick() => {
@@ -362,10 +369,16 @@ mod tests {
     #[test]
     fn what_was_not_sent_is_counted_and_never_below_nothing() {
         let round = round(100.0, 1000, 2000);
-        assert_eq!(round.due_and_unsent(), Some((200, 200)));
-        round.taken.store(150, Ordering::Relaxed);
-        assert_eq!(round.due_and_unsent(), Some((200, 150)));
-        round.taken.store(300, Ordering::Relaxed);
-        assert_eq!(round.due_and_unsent(), Some((200, 0)));
+        let check = |taken, milliseconds, expected| {
+            round.taken.store(taken, Ordering::Relaxed);
+            let took = Duration::from_millis(milliseconds);
+            assert_eq!(round.due_and_unsent(took), Some(expected), "{taken}");
+        };
+        check(0, 2000, (200, 200));
+        check(150, 2500, (200, 150));
+        check(300, 2000, (200, 0));
+        // Whoever stops it early did not want the rest.
+        check(160, 500, (50, 0));
+        check(0, 0, (0, 0));
     }
 }

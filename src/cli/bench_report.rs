@@ -136,7 +136,7 @@ impl Report {
         let seconds = ran.took.as_secs_f64();
         let each_second = |count: u64| count as f64 / seconds.max(1e-9);
         let failed: u64 = errors.values().sum();
-        let schedule = ran.round.due_and_unsent();
+        let schedule = ran.round.due_and_unsent(ran.took);
         let delivers = !matches!(mode, Mode::Handshakes | Mode::Idle);
         Self {
             mode,
@@ -183,7 +183,8 @@ impl Report {
         self.answers.keys().all(good)
             && self.errors.is_empty()
             && self.not_opened.is_empty()
-            && (sheds || self.unsent.is_none_or(|unsent| unsent == 0))
+            && (sheds || self.interrupted || self.unsent.is_none_or(|unsent| unsent == 0))
+            && (self.interrupted || self.unanswered == 0)
             && self.accepted + self.completed + self.kept.unwrap_or(0) as u64 > 0
             && self
                 .sustained

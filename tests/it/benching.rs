@@ -536,6 +536,10 @@ fn what_makes_no_sense_is_usage() {
         (&["closed", "--rate", "5"][..], 2),
         (&["closed", "--connections", "0"], 2),
         (&["closed", "--connections", "10001"], 2),
+        (
+            &["closed", "--connections", "1000", "--body-bytes", "2000000"],
+            2,
+        ),
         (&["closed", "--seconds", "3601"], 2),
         (&["rate", "--rate", "0"], 2),
         (&["everything"], 2),
