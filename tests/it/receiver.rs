@@ -243,12 +243,6 @@ impl Receiver {
         self.process = Process::start(self.directory.path(), &self.launch);
         (self.address, self.admin) = self.process.addresses();
     }
-
-    /// The process's id.
-    #[allow(dead_code, reason = "`tests/faults` bounds what it may write")]
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.child.id()
-    }
 }
 
 impl Process {
