@@ -61,6 +61,18 @@ impl Recency {
         &self.producer
     }
 
+    /// The rank of the status that the event states; 0 if it states none.
+    #[must_use]
+    pub const fn rank(&self) -> u8 {
+        self.rank
+    }
+
+    /// The key of which a store kept these fields.
+    #[must_use]
+    pub fn restore(occurred_at_us: i64, rank: u8, event_id: &str, producer: &str) -> Self {
+        Self::from_parts((occurred_at_us, rank, event_id.into(), producer.into()))
+    }
+
     pub(super) fn to_parts(&self) -> RecencyParts {
         (
             self.occurred_at_us,

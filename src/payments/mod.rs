@@ -21,5 +21,5 @@ mod status;
 pub use amount::{Amount, AmountFault};
 pub use claim::{Claim, Recency, Unmapped, Unreadable};
 pub use currency::{Currency, UnknownCurrency};
-pub use payment::{Effect, Payment, UnreadablePayment};
+pub use payment::{Effect, Payment, Registers, UnreadablePayment};
 pub use status::{Status, UnknownStatus};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::claim::RecencyParts;
 use super::{Amount, Claim, Currency, Recency, Status};
@@ -21,8 +22,26 @@ pub struct Payment {
     currency: Register<Currency>,
 }
 
+/// The latest word on each field of a payment, and whose it is: what a store needs to keep it in a form of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registers {
+    /// How many events the payment was made of.
+    pub events: u64,
+    /// The greatest event.
+    pub last: Recency,
+    /// The status.
+    pub status: Option<(Recency, Status)>,
+    /// The amount in minor units.
+    pub amount_minor: Option<(Recency, i64)>,
+    /// How much of it was refunded, in minor units.
+    pub amount_refunded_minor: Option<(Recency, i64)>,
+    /// The currency.
+    pub currency: Option<(Recency, Currency)>,
+}
+
 /// What an event did to its payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// It is the latest word on at least one field.
     Applied,
@@ -172,6 +191,33 @@ impl Payment {
         self.events
     }
 
+    /// Its registers, each with its key.
+    #[must_use]
+    pub fn registers(&self) -> Registers {
+        Registers {
+            events: self.events,
+            last: (*self.last).clone(),
+            status: self.status.word(),
+            amount_minor: self.amount_minor.word(),
+            amount_refunded_minor: self.amount_refunded_minor.word(),
+            currency: self.currency.word(),
+        }
+    }
+
+    /// The payment that has these registers.
+    #[must_use]
+    pub fn of_registers(payment_id: &str, registers: Registers) -> Self {
+        Self {
+            payment_id: payment_id.into(),
+            events: registers.events,
+            last: Arc::new(registers.last),
+            status: Register::said(registers.status),
+            amount_minor: Register::said(registers.amount_minor),
+            amount_refunded_minor: Register::said(registers.amount_refunded_minor),
+            currency: Register::said(registers.currency),
+        }
+    }
+
     /// The whole state as text, for a store to keep beside the columns that people read.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -239,6 +285,14 @@ type KeptRegister<T> = Option<(T, Option<RecencyParts>)>;
 const VERSION: u8 = 1;
 
 impl<T: Copy> Register<T> {
+    fn word(&self) -> Option<(Recency, T)> {
+        self.0.as_ref().map(|(key, value)| ((**key).clone(), *value))
+    }
+
+    fn said(word: Option<(Recency, T)>) -> Self {
+        Self(word.map(|(key, value)| (Arc::new(key), value)))
+    }
+
     fn keep(&self, last: &Arc<Recency>) -> KeptRegister<T> {
         let (key, value) = self.0.as_ref()?;
         Some((*value, (key != last).then(|| key.to_parts())))

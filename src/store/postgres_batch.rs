@@ -37,7 +37,7 @@ impl Prepared {
             Standing::Quarantined => own_key,
         };
         let claim = row.claim.as_ref().map(|claim| &claim.claim);
-        let recency = claim.map(recency);
+        let recency = claim.map(|claim| recency(claim.key()));
         let payment_key = claim.map(|claim| payment_key(row.tenant.as_str(), claim.payment_id()));
         Self {
             row,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::payments::{Claim, Status};
+use crate::payments::Recency;
 
 /// Stands before `0` for U+0000 and before `1` for itself. It is no character, so real texts hardly have it.
 const ESCAPE: char = '\u{ffff}';
@@ -46,13 +46,11 @@ pub(super) fn give_back(held: String) -> String {
 /// Ends a part of a recency or of a register: less than every character that may stand in one.
 const END: char = '\u{1}';
 
-/// A claim's recency, as a text whose byte order is the ledger's order: time, rank, event id, producer.
-pub(super) fn recency(claim: &Claim) -> String {
-    let key = claim.key();
+/// A recency, as a text whose byte order is the ledger's order: time, rank, event id, producer.
+pub(super) fn recency(key: &Recency) -> String {
     // With the sign turned, the order of unsigned numbers is that of signed ones.
     let time = key.occurred_at_us().cast_unsigned() ^ (1 << 63);
-    let rank = claim.status().map_or(0, Status::rank);
-    let mut text = format!("{time:016x}{rank:02x}");
+    let mut text = format!("{time:016x}{:02x}", key.rank());
     push_ordered(&mut text, key.event_id());
     text.push(END);
     push_ordered(&mut text, key.producer());
@@ -71,14 +69,38 @@ fn push_ordered(text: &mut String, part: &str) {
     }
 }
 
+/// What [`recency`] was given.
+pub(super) fn read_recency(text: &str) -> Option<Recency> {
+    let time = u64::from_str_radix(text.get(..16)?, 16).ok()?;
+    let rank = u8::from_str_radix(text.get(16..18)?, 16).ok()?;
+    let (event_id, producer) = text.get(18..)?.split_once(END)?;
+    let occurred_at = (time ^ (1 << 63)).cast_signed();
+    let (event_id, producer) = (read_part(event_id)?, read_part(producer)?);
+    Some(Recency::restore(occurred_at, rank, &event_id, &producer))
+}
+
+/// A register: whose word it is, and the word.
+pub(super) fn register(key: &Recency, word: &str) -> String {
+    format!("{}{END}{word}", recency(key))
+}
+
+/// What [`register`] was given.
+pub(super) fn read_register(text: &str) -> Option<(Recency, &str)> {
+    let (key, word) = text.rsplit_once(END)?;
+    Some((read_recency(key)?, word))
+}
+
 /// The time (in microseconds) and the event's id of a [`recency`].
 pub(super) fn time_and_event(recency: &str) -> Option<(i64, String)> {
-    let time = u64::from_str_radix(recency.get(..16)?, 16).ok()?;
-    let part = recency.get(18..)?.split(END).next()?;
-    let mut event_id = String::with_capacity(part.len());
+    let key = read_recency(recency)?;
+    Some((key.occurred_at_us(), key.event_id().to_owned()))
+}
+
+fn read_part(part: &str) -> Option<String> {
+    let mut text = String::with_capacity(part.len());
     let mut characters = part.chars();
     while let Some(character) = characters.next() {
-        event_id.push(match character {
+        text.push(match character {
             '\u{2}' => match characters.next()? {
                 '\u{2}' => '\0',
                 '\u{3}' => '\u{1}',
@@ -87,7 +109,7 @@ pub(super) fn time_and_event(recency: &str) -> Option<(i64, String)> {
             other => other,
         });
     }
-    Some(((time ^ (1 << 63)).cast_signed(), event_id))
+    Some(text)
 }
 
 #[cfg(test)]
@@ -98,6 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::payments::{Claim, Status};
     use crate::signature::{AmountUnit, PaymentFacts};
 
     fn claim(second: i64, status: Option<Status>, id: &str, producer: &str) -> Claim {
@@ -144,18 +167,21 @@ mod tests {
 
         #[test]
         fn the_order_of_the_texts_is_the_ledgers(a in any_claim(), b in any_claim()) {
-            prop_assert_eq!(recency(&a).cmp(&recency(&b)), a.key().cmp(b.key()));
+            prop_assert_eq!(recency(a.key()).cmp(&recency(b.key())), a.key().cmp(b.key()));
             // With a value behind it as well: that is what is compared.
             prop_assert_eq!(
-                format!("{}{END}9", recency(&a)).cmp(&format!("{}{END}9", recency(&b))),
+                register(a.key(), "9").cmp(&register(b.key(), "9")),
                 a.key().cmp(b.key())
             );
         }
 
         #[test]
-        fn time_and_event_are_read_from_a_recency(claim in any_claim()) {
-            let read = time_and_event(&recency(&claim));
-            prop_assert_eq!(read, Some((claim.key().occurred_at_us(), claim.key().event_id().to_owned())));
+        fn a_recency_and_a_register_are_read_again(claim in any_claim()) {
+            let key = claim.key();
+            prop_assert_eq!(read_recency(&recency(key)).as_ref(), Some(key));
+            prop_assert_eq!(read_register(&register(key, "9")), Some((key.clone(), "9")));
+            let read = time_and_event(&recency(key));
+            prop_assert_eq!(read, Some((key.occurred_at_us(), key.event_id().to_owned())));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::identity::TenantId;
@@ -11,7 +12,8 @@ use crate::payments::Claim;
 use crate::x509::Leaf;
 
 /// What an event is to the inbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
     Accepted,
     Conflict,
@@ -24,6 +26,24 @@ impl Verdict {
             Self::Accepted => 0,
             Self::Conflict => 1,
             Self::Quarantined => 2,
+        }
+    }
+
+    /// What a store holds as this number.
+    pub(super) fn of_number(number: i64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Accepted),
+            1 => Some(Self::Conflict),
+            2 => Some(Self::Quarantined),
+            _ => None,
+        }
+    }
+
+    /// What an event of this verdict is found by, whose idempotency key has this digest.
+    pub(super) fn key(self, digest: &[u8; 16], body_sha256: &[u8; 32]) -> [u8; 16] {
+        match self {
+            Self::Accepted => *digest,
+            Self::Conflict | Self::Quarantined => aside_key(digest, self, body_sha256),
         }
     }
 
@@ -75,7 +95,7 @@ impl Row {
         let mut key = event.key.digest();
         if !readable {
             // It must not take the id from a readable event that comes with it later, nor ever conflict with one.
-            key = aside_key(&key, Verdict::Quarantined, &event.body_sha256);
+            key = Verdict::Quarantined.key(&key, &event.body_sha256);
         }
         let mut claim = None;
         let mut named_payment_id = None;
@@ -130,7 +150,7 @@ impl Row {
 
     /// What it is found by if it has the id of an event with another body.
     pub(super) fn conflict_key(&self) -> [u8; 16] {
-        aside_key(&self.key, Verdict::Conflict, &self.body_sha256)
+        Verdict::Conflict.key(&self.key, &self.body_sha256)
     }
 }
 
