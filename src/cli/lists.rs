@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::output::{Outcome, Table, complain, failed, json_line, printable, say};
 use super::replay::ReplayArguments;
-use super::{Selection, unusable};
+use super::{Selection, of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{Cursor, EventView, Filter, Page, PaymentView, ReadFailure, RefusalView, Views};
 
@@ -157,8 +157,13 @@ pub(super) fn with_views(
         match Views::open(&store.url) {
             Ok(views) => command(&views)
                 .await
-                .unwrap_or_else(|failure| failed(&failure)),
-            Err(fault) => failed(&fault),
+                .unwrap_or_else(|failure| match failure {
+                    ReadFailure::Store(fault) => of_store(&fault),
+                    failure @ (ReadFailure::Statement { .. }
+                    | ReadFailure::TookTooLong { .. }
+                    | ReadFailure::BrokenOff) => failed(&failure),
+                }),
+            Err(fault) => of_store(&fault),
         }
     })
 }

@@ -4,6 +4,7 @@
 //! output, what went wrong to standard error. Exit codes: 0 done; 1 what was asked failed (a check, a delivery, an
 //! unknown id); 2 usage, or a configuration that the command could not use.
 
+mod backup;
 mod bench;
 mod bench_connections;
 mod bench_load;
@@ -18,12 +19,15 @@ mod check;
 mod cutoff;
 mod dev;
 mod explain;
+mod export;
 mod health;
 mod histogram;
+mod import;
 mod lists;
 mod output;
 mod profiles;
 mod prune;
+mod progress;
 mod provider;
 mod rehearse;
 mod replay;
@@ -42,6 +46,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Fault};
+use crate::store::StoreFault;
 
 pub use output::Outcome;
 
@@ -98,6 +103,12 @@ enum Command {
     Prune(prune::PruneCommand),
     /// Bring the store's schema up to date, and nothing else
     Migrate,
+    /// Copy the SQLite store to a file, while the receiver writes to it
+    Backup(backup::Backup),
+    /// Write the whole store as JSON Lines, to be imported into another one
+    Export(export::ExportArguments),
+    /// Put an export into the configured store, and compare every row with it
+    Import(import::ImportArguments),
     /// Ask a running receiver on this machine whether it is well (for a container's health check)
     Health(health::Health),
 }
@@ -153,6 +164,9 @@ pub fn run() -> ExitCode {
         Command::Why(command) => command.run(&place, &environment),
         Command::Prune(command) => command.run(&place, &environment),
         Command::Migrate => serve::migrate(&place, &environment),
+        Command::Backup(command) => command.run(&place, &environment),
+        Command::Export(command) => command.run(&place, &environment),
+        Command::Import(command) => command.run(&place, &environment),
         Command::Health(command) => command.run(&place, &environment),
     }
     .into()
@@ -164,4 +178,26 @@ fn unusable(faults: &[Fault]) -> Outcome {
         output::complain(&format!("countersign: {fault}"));
     }
     Outcome::Unusable
+}
+
+/// Prints why a command could not use the store. What the configuration, or another version, can mend is a matter of
+/// these; a store that is away or not there yet is not.
+fn of_store(fault: &StoreFault) -> Outcome {
+    let failed = output::failed(fault);
+    match fault {
+        StoreFault::NoStore { .. }
+        | StoreFault::Displaced { .. }
+        | StoreFault::Unreachable { .. }
+        | StoreFault::NoWriter { .. } => failed,
+        StoreFault::NoDirectory { .. }
+        | StoreFault::Unopenable { .. }
+        | StoreFault::Damaged { .. }
+        | StoreFault::Foreign { .. }
+        | StoreFault::Newer { .. }
+        | StoreFault::Older { .. }
+        | StoreFault::Migration { .. }
+        | StoreFault::Address { .. }
+        | StoreFault::Tls { .. }
+        | StoreFault::Encoding { .. } => Outcome::Unusable,
+    }
 }

@@ -1,13 +1,14 @@
 //! `countersign events replay`: the ledger made anew from the kept bodies, with today's mapping.
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
 use super::output::{Outcome, Table, complain, failed, json_line, parse_since, printable, say};
-use super::unusable;
+use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment, Snapshot};
-use crate::store::{Mappings, OnProgress, PaymentState, Replay, ReplayMode, Replayed};
+use crate::store::{
+    Mappings, OnProgress, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
+};
 
 /// Skipped payments that are named for a person; `--json` names them all.
 const SKIPPED_MAX: usize = 100;
@@ -60,7 +61,7 @@ impl ReplayArguments {
                 ReplayMode::Commit
             },
         };
-        let bar = bar();
+        let bar = progress::bar("{bar:40} {pos}/{len} events  {eta} left");
         let told: OnProgress = Box::new({
             let bar = bar.clone();
             move |read, total| {
@@ -75,6 +76,7 @@ impl ReplayArguments {
                 self.print(&replayed);
                 Outcome::Done
             }
+            Err(ReplayFailure::Store(fault)) => of_store(&fault),
             Err(failure) => failed(&failure),
         }
     }
@@ -166,14 +168,4 @@ fn shown(state: Option<&PaymentState>) -> String {
         number(state.amount_refunded_minor),
         state.events,
     )
-}
-
-/// On standard error, and only if that is a terminal.
-fn bar() -> ProgressBar {
-    let target = ProgressDrawTarget::stderr_with_hz(5);
-    let bar = ProgressBar::with_draw_target(None, target);
-    match ProgressStyle::with_template("{bar:40} {pos}/{len} events  {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_never) => bar,
-    }
 }

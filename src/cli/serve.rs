@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::output::{self, Outcome, failed, say};
-use super::unusable;
+use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::server::{self, Announced, Prelude, ServeFailure, Start};
 use crate::store::Store;
@@ -80,6 +80,6 @@ pub(super) fn migrate(place: &ConfigFile, environment: &Environment) -> Outcome 
             say(&format!("{}: the schema is up to date", store.url));
             Outcome::Done
         }
-        Err(fault) => failed(&fault),
+        Err(fault) => of_store(&fault),
     }
 }

@@ -286,7 +286,9 @@ const VERSION: u8 = 1;
 
 impl<T: Copy> Register<T> {
     fn word(&self) -> Option<(Recency, T)> {
-        self.0.as_ref().map(|(key, value)| ((**key).clone(), *value))
+        self.0
+            .as_ref()
+            .map(|(key, value)| ((**key).clone(), *value))
     }
 
     fn said(word: Option<(Recency, T)>) -> Self {

@@ -13,11 +13,16 @@
 //! It never decides what a sender is told, and it never holds more in memory than its bounds say. SQL stands in this
 //! room only. Sources: SQLite's "Write-Ahead Logging" and "Atomic Commit".
 
+mod backup;
+#[cfg(test)]
+mod backup_tests;
 mod checkpoints;
 mod engines;
 mod errands;
+mod export;
 #[cfg(test)]
 mod fixtures;
+mod import;
 mod location;
 mod migrations;
 mod names;
@@ -25,11 +30,15 @@ mod postgres;
 mod postgres_address;
 mod postgres_batch;
 mod postgres_errands;
+mod postgres_export;
+mod postgres_import;
+mod postgres_import_write;
 mod postgres_move;
 mod postgres_read;
 mod postgres_retention;
 #[cfg(test)]
 mod postgres_retention_tests;
+mod postgres_rows;
 mod postgres_schema;
 mod postgres_session;
 mod postgres_shadows;
@@ -42,6 +51,7 @@ mod postgres_text;
 mod pruned;
 mod pruning;
 mod reach;
+mod record;
 mod replay;
 mod retention;
 mod row;
@@ -63,8 +73,10 @@ mod sqlite;
 mod sqlite_errands;
 #[cfg(test)]
 mod sqlite_faults;
+mod sqlite_export;
 mod sqlite_file;
 mod sqlite_gaps;
+mod sqlite_import;
 mod sqlite_read;
 mod sqlite_replay;
 mod sqlite_retention;
@@ -78,6 +90,9 @@ mod suite;
 mod suite_beside;
 #[cfg(test)]
 mod suite_retention;
+mod transfer_lines;
+#[cfg(test)]
+mod transfer_tests;
 mod views;
 mod reading;
 
@@ -91,11 +106,17 @@ use engines::Engines;
 use errands::{Errands, Slot, Work};
 use spooling::Spooling;
 
+pub use backup::{BackedUp, BackupFailure, back_up};
+pub use export::{Counts, Export, ExportFailure, Exported, OnRows, Part};
+pub use import::{
+    Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,
+};
 pub use location::{NotAUrl, StoreFault, Url};
 pub use postgres_address::{Access, Address, AddressFault};
 pub use pruned::{DiskUse, PruneFailure, Pruned, Tally};
 pub use pruning::{Prune, Pruner};
 pub use reading::{ReadFailure, Views};
+pub use record::Unsound;
 pub use replay::{
     Mappings, OnProgress, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
     SkippedPayment,
@@ -105,6 +126,7 @@ pub use seen::Seen;
 pub use shadows::{Shadows, Watched};
 pub use spool::{SpoolSettings, events_in_spool};
 pub use spool_backlog::Backlog;
+pub use transfer_lines::TransferFault;
 pub use views::{
     BodyGone, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis,
     NotACursor, Page, PaymentDetail, PaymentView, RefusalView, SecretSeen, ShadowSeen,

@@ -1,0 +1,262 @@
+//! `countersign export`: the store as JSON Lines, to a file or to standard output.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::output::{Outcome, chain, complain, failed, say};
+use super::{of_store, progress, unusable};
+use crate::config::{Config, ConfigFile, Environment};
+use crate::store::{Export, ExportFailure, Part, TransferFault, Url};
+
+/// How long a reader of standard output may take nothing. The store's log grows while an export waits.
+const STALLED: Duration = Duration::from_secs(300);
+/// Bytes that are handed on at once.
+const BLOCK: usize = 256 << 10;
+/// Blocks that wait for the reader of standard output, at most.
+const BLOCKS_MAX: usize = 8;
+
+/// Write the whole store as JSON Lines, to be imported into another one
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    /// The file to make; FILE.part until it is whole. Standard output without it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Go on with the FILE.part that an interrupted export left
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Only this tenant's
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+}
+
+/// Why there is no whole file.
+#[derive(Debug, thiserror::Error)]
+enum FileFailure {
+    #[error(transparent)]
+    Export(#[from] ExportFailure),
+    #[error("{}: {fault}", path.display())]
+    Part { path: PathBuf, fault: TransferFault },
+    #[error("{}: this file is there already; name another, or remove it", path.display())]
+    Taken { path: PathBuf },
+    #[error("{}: an interrupted export left this file; go on with it: --resume; or remove it", path.display())]
+    Left { path: PathBuf },
+    #[error("{}: there is no interrupted export to go on with; leave --resume out", path.display())]
+    NoPart { path: PathBuf },
+    #[error("{}: the export could not be written", path.display())]
+    Output { path: PathBuf, source: io::Error },
+}
+
+impl ExportArguments {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        let store = match Config::load_store(place, environment) {
+            Ok(store) => store,
+            Err(faults) => return unusable(&faults),
+        };
+        let export = Export {
+            tenant: self.tenant,
+        };
+        let outcome = match &self.out {
+            None => to_standard_output(&export, &store.url),
+            Some(out) => to_file(&export, &store.url, out, self.resume),
+        };
+        match outcome {
+            Ok(rows) => {
+                if let Some(out) = &self.out {
+                    say(&format!("{}: {rows} rows", out.display()));
+                }
+                Outcome::Done
+            }
+            Err(FileFailure::Export(ExportFailure::Store(fault))) => of_store(&fault),
+            Err(
+                failure @ (FileFailure::Taken { .. }
+                | FileFailure::Left { .. }
+                | FileFailure::NoPart { .. }
+                | FileFailure::Part {
+                    fault: TransferFault::Newer { .. } | TransferFault::NotAnExport,
+                    ..
+                }),
+            ) => {
+                complain(&format!("countersign: {}", chain(&failure)));
+                Outcome::Unusable
+            }
+            Err(
+                failure @ (FileFailure::Export(_)
+                | FileFailure::Part { .. }
+                | FileFailure::Output { .. }),
+            ) => failed(&failure),
+        }
+    }
+}
+
+fn write(
+    export: &Export,
+    url: &Url,
+    part: Option<Part>,
+    out: &mut (dyn Write + Send),
+) -> Result<u64, ExportFailure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ExportFailure::Output)?;
+    let bar = progress::bar("{bar:40} {pos}/{len} rows  {eta} left");
+    let mut told = |rows, about| {
+        if let Some(about) = about {
+            bar.set_length(u64::max(about, rows));
+        }
+        bar.set_position(rows);
+    };
+    let exported = runtime.block_on(export.run(url, part, out, &mut told));
+    bar.finish_and_clear();
+    exported.map(|exported| exported.rows.total())
+}
+
+fn to_file(export: &Export, url: &Url, out: &Path, resume: bool) -> Result<u64, FileFailure> {
+    if fs::symlink_metadata(out).is_ok() {
+        return Err(FileFailure::Taken { path: out.into() });
+    }
+    let path = part_of(out);
+    let failed = |source| FileFailure::Output {
+        path: path.clone(),
+        source,
+    };
+    let (mut file, part) = if resume {
+        take_up(&path)?
+    } else {
+        (make(&path)?, None)
+    };
+    let rows = match part {
+        Some(part) if part.whole => part.rows(),
+        part => {
+            let begun = part.is_some();
+            let mut buffered = BufWriter::with_capacity(BLOCK, &mut file);
+            let written = write(export, url, part, &mut buffered);
+            drop(buffered);
+            if !begun && file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+                // Nothing of it is worth going on with.
+                let _left_behind = fs::remove_file(&path);
+            }
+            written?
+        }
+    };
+    file.sync_all().map_err(failed)?;
+    fs::rename(&path, out).map_err(failed)?;
+    let directory = out.parent().filter(|parent| *parent != Path::new(""));
+    File::open(directory.unwrap_or(Path::new(".")))
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed)?;
+    Ok(rows)
+}
+
+fn part_of(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+/// An empty file that only its owner can read: it has all that was ever received.
+fn make(path: &Path) -> Result<File, FileFailure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => FileFailure::Left { path: path.into() },
+        _ => FileFailure::Output {
+            path: path.into(),
+            source,
+        },
+    })
+}
+
+/// The part, cut off where it goes on.
+fn take_up(path: &Path) -> Result<(File, Option<Part>), FileFailure> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => FileFailure::NoPart { path: path.into() },
+        _ => FileFailure::Output {
+            path: path.into(),
+            source,
+        },
+    };
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).write(true).open(path).map_err(failed)?;
+    let part = match Part::read(&mut BufReader::with_capacity(BLOCK, &file)) {
+        Ok(part) => Some(part),
+        // Not even its first line was written.
+        Err(TransferFault::CutOff { line: 0 }) => None,
+        Err(fault) => {
+            return Err(FileFailure::Part {
+                path: path.into(),
+                fault,
+            });
+        }
+    };
+    let bytes = part.as_ref().map_or(0, |part| part.bytes);
+    file.set_len(bytes).map_err(failed)?;
+    file.seek(SeekFrom::Start(bytes)).map_err(failed)?;
+    Ok((file, part))
+}
+
+fn to_standard_output(export: &Export, url: &Url) -> Result<u64, FileFailure> {
+    let (blocks, waiting) = sync_channel(BLOCKS_MAX);
+    let writer = thread::spawn(move || hand_on(&waiting));
+    let mut out = BufWriter::with_capacity(
+        BLOCK,
+        Patient {
+            blocks: blocks.clone(),
+        },
+    );
+    let written = write(export, url, None, &mut out);
+    // Whatever an interrupted export has left to say is not waited for.
+    let rows = written?;
+    drop((out, blocks));
+    match writer.join() {
+        Ok(Ok(())) => Ok(rows),
+        Ok(Err(source)) => Err(ExportFailure::Output(source).into()),
+        Err(_panicked) => Err(ExportFailure::Output(io::ErrorKind::BrokenPipe.into()).into()),
+    }
+}
+
+fn hand_on(waiting: &Receiver<Vec<u8>>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    while let Ok(block) = waiting.recv() {
+        out.write_all(&block)?;
+    }
+    out.flush()
+}
+
+/// Standard output, whose reader may take its time, but not for ever.
+struct Patient {
+    blocks: SyncSender<Vec<u8>>,
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut block = bytes.to_vec();
+        let began = Instant::now();
+        loop {
+            match self.blocks.try_send(block) {
+                Ok(()) => return Ok(bytes.len()),
+                Err(TrySendError::Disconnected(_)) => {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
+                Err(TrySendError::Full(_)) if began.elapsed() > STALLED => {
+                    let what = "the reader of standard output took nothing for five minutes";
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+                }
+                Err(TrySendError::Full(back)) => {
+                    block = back;
+                    thread::sleep(Duration::from_millis(2));
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! `countersign import`: an export put into the configured store, and compared with it row by row.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::output::{Outcome, Table, chain, complain, failed, json_line, say};
+use super::{of_store, progress, unusable};
+use crate::config::{Config, ConfigFile, Environment};
+use crate::store::{ImportFailure, ImportMode, Imported, TransferFault, check_export, import};
+
+/// Bytes that are read at once.
+const BLOCK: usize = 256 << 10;
+
+/// Put an export into the configured store, and compare every row with it
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// What countersign export wrote; - is standard input, which cannot be checked before it is written
+    file: PathBuf,
+    /// Compare the store with the export, and write nothing
+    #[arg(long)]
+    verify_only: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl ImportArguments {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        let store = match Config::load_store(place, environment) {
+            Ok(store) => store,
+            Err(faults) => return unusable(&faults),
+        };
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&error),
+        };
+        let mode = if self.verify_only {
+            ImportMode::Compare
+        } else {
+            ImportMode::Write
+        };
+        let bar = progress::bar("{msg} {bar:40} {bytes}/{total_bytes}  {eta} left");
+        let mut input = match open(&self.file, &bar) {
+            Ok(input) => input,
+            Err(failure) => {
+                bar.finish_and_clear();
+                return end_with(&self.file, &failure);
+            }
+        };
+        bar.set_message(if self.verify_only {
+            "comparing"
+        } else {
+            "importing"
+        });
+        bar.set_position(0);
+        let mut told = |bytes, _rows| bar.set_position(bytes);
+        let imported = runtime.block_on(import(&store.url, mode, &mut *input, &mut told));
+        bar.finish_and_clear();
+        match imported {
+            Ok(imported) => {
+                self.print(&imported);
+                if imported.is_equal() {
+                    Outcome::Done
+                } else {
+                    Outcome::Failed
+                }
+            }
+            Err(failure) => end_with(&self.file, &failure),
+        }
+    }
+
+    fn print(&self, imported: &Imported) {
+        if self.json {
+            json_line(&json!({ "equal": imported.is_equal(), "rows": imported }));
+            return;
+        }
+        let mut table = Table::new(["", "READ", "THERE", "WRITTEN", "MISSING", "DIFFERENT"]);
+        for (kind, tally) in imported.kinds() {
+            let [read, there, written, missing, different] = [
+                tally.read,
+                tally.there,
+                tally.written,
+                tally.missing,
+                tally.different,
+            ]
+            .map(|count| count.to_string());
+            table.row([kind.to_owned(), read, there, written, missing, different]);
+        }
+        table.print();
+        say("");
+        for difference in &imported.differences {
+            say(&format!(
+                "line {}: {} is there and differs: {}",
+                difference.line,
+                super::output::printable(&difference.row),
+                difference.fields.join(", ")
+            ));
+        }
+        let (mut missing, mut different) = (0_u64, 0_u64);
+        for (_, tally) in imported.kinds() {
+            missing = missing.saturating_add(tally.missing);
+            different = different.saturating_add(tally.different);
+        }
+        say(&match (different, missing) {
+            (0, 0) => {
+                "every row of the export was read back from the store, and is equal".to_owned()
+            }
+            (0, missing) => format!("{missing} rows are not in the store; nothing was written"),
+            (different, missing) => format!(
+                "{different} rows of the store differ and were left as they are; {missing} others are not there, and nothing \
+                 was written after the first difference"
+            ),
+        });
+    }
+}
+
+/// Opens the export; a file is read to its end first, so that nothing is written of one that is at fault.
+fn open(path: &Path, bar: &ProgressBar) -> Result<Box<dyn BufRead + Send>, ImportFailure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::with_capacity(BLOCK, io::stdin())));
+    }
+    let input = |error| ImportFailure::Export(TransferFault::Input(error));
+    let mut file = File::open(path).map_err(input)?;
+    if let Ok(metadata) = file.metadata()
+        && !metadata.is_file()
+    {
+        // A pipe or a device can be read once.
+        return Ok(Box::new(BufReader::with_capacity(BLOCK, file)));
+    }
+    if let Ok(metadata) = file.metadata() {
+        bar.set_length(metadata.len());
+    }
+    bar.set_message("checking");
+    let mut told = |bytes, _rows| bar.set_position(bytes);
+    check_export(&mut BufReader::with_capacity(BLOCK, &file), &mut told)?;
+    file.rewind().map_err(input)?;
+    Ok(Box::new(BufReader::with_capacity(BLOCK, file)))
+}
+
+fn end_with(file: &Path, failure: &ImportFailure) -> Outcome {
+    match failure {
+        ImportFailure::Store(fault) => of_store(fault),
+        ImportFailure::Export(fault) => {
+            complain(&format!(
+                "countersign: {}: {}",
+                file.display(),
+                chain(fault)
+            ));
+            match fault {
+                TransferFault::Newer { .. } | TransferFault::NotAnExport => Outcome::Unusable,
+                TransferFault::Input(_)
+                | TransferFault::TooLong { .. }
+                | TransferFault::Unreadable { .. }
+                | TransferFault::Unsound { .. }
+                | TransferFault::OutOfPlace { .. }
+                | TransferFault::CutOff { .. }
+                | TransferFault::Altered { .. }
+                | TransferFault::Surplus { .. } => Outcome::Failed,
+            }
+        }
+        ImportFailure::Statement { .. }
+        | ImportFailure::Dangling { .. }
+        | ImportFailure::NotKept { .. } => failed(failure),
+    }
+}
