@@ -45,6 +45,7 @@ mod deliveries;
 mod explaining;
 mod handshakes;
 mod life_cycle;
+mod moving;
 mod outage;
 mod radar;
 mod rehearsal;

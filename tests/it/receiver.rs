@@ -146,6 +146,14 @@ impl Receiver {
         peers::run(self.directory(), &mut command, b"")
     }
 
+    /// The same, with this as its standard input.
+    #[track_caller]
+    pub(crate) fn countersign_reading(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = binary();
+        command.args(arguments);
+        peers::run(self.directory(), &mut command, input.as_bytes())
+    }
+
     /// `curl` with the producer's certificate.
     #[track_caller]
     pub(crate) fn curl(&self, arguments: &[&str]) -> Output {

@@ -1,0 +1,298 @@
+//! A store that moves: to PostgreSQL and back, cut off on the way, and copied while deliveries come.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::{Receiver, peers::Output, postgres};
+
+/// Deliveries of every kind: payments, the same again, another body, and what cannot be read.
+fn deliver(receiver: &Receiver, first: u32, count: u32) {
+    let mut producer = receiver.producer();
+    for number in first..first + count {
+        let payment = number % 7;
+        let body = format!(
+            r#"{{"id":"evt_{number}","type":"payment.succeeded","created":{},"data":{{"payment_id":"pay_{payment}","amount":{number},"currency":"EUR","status":"succeeded"}}}}"#,
+            1_790_000_000 - number * 13 % 50
+        );
+        assert_eq!(producer.deliver(&body).status, 204);
+        if number.is_multiple_of(5) {
+            assert_eq!(producer.deliver(&body).status, 204);
+            let other = body.replace("EUR", "USD");
+            assert_eq!(producer.deliver(&other).status, 204);
+            assert_eq!(producer.deliver(&format!("no JSON {number}")).status, 400);
+        }
+    }
+}
+
+/// A configuration beside the receiver's, with another store.
+fn configuration(receiver: &Receiver, name: &str, url: &str) {
+    let text = fs::read_to_string(receiver.directory().join("countersign.toml")).unwrap();
+    let text = text.replace("sqlite:data/countersign.db", url);
+    receiver.write(name, &text);
+}
+
+/// What the lists show, by this configuration.
+fn lists(receiver: &Receiver, file: &str) -> String {
+    let mut lists = String::new();
+    for kind in ["events", "payments", "refusals"] {
+        let listed =
+            receiver.countersign(&["--config", file, kind, "list", "--limit", "0", "--json"]);
+        assert_eq!(listed.code, Some(0), "{listed:?}");
+        lists.push_str(&listed.stdout);
+    }
+    lists
+}
+
+fn rows(export: &str) -> &str {
+    export.split_once('\n').unwrap().1
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32, what: &str) {
+    assert_eq!(output.code, Some(code), "{output:?}");
+    assert!(output.stderr.contains(what), "{output:?}");
+}
+
+#[test]
+fn a_store_moves_to_postgresql_and_back() {
+    let mut receiver = Receiver::start();
+    deliver(&receiver, 0, 40);
+    receiver.stop();
+    receiver.ended();
+    let before = lists(&receiver, "countersign.toml");
+
+    let exported = receiver.countersign(&["export", "--out", "data/all.jsonl"]);
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    let file = receiver.directory().join("data/all.jsonl");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let export = fs::read_to_string(&file).unwrap();
+    for line in export.lines() {
+        assert!(
+            serde_json::from_str::<serde_json::Value>(line)
+                .unwrap()
+                .is_object()
+        );
+    }
+    let again = receiver.countersign(&["export", "--out", "data/all.jsonl"]);
+    fails(&again, 2, "is there already");
+
+    // Cut off, as by a lost connection, and gone on with.
+    receiver.write("data/part.jsonl.part", &export[..export.len() * 2 / 3]);
+    let left = receiver.countersign(&["export", "--out", "data/part.jsonl"]);
+    fails(&left, 2, "--resume");
+    let resumed = receiver.countersign(&["export", "--out", "data/part.jsonl", "--resume"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    let whole = fs::read_to_string(receiver.directory().join("data/part.jsonl")).unwrap();
+    assert!(whole == export);
+    assert!(!receiver.directory().join("data/part.jsonl.part").exists());
+
+    let Some(url) = postgres::fresh_database() else {
+        return;
+    };
+    configuration(&receiver, "postgres.toml", &url);
+    let there = ["--config", "postgres.toml"];
+    let import = [&there[..], &["import", "data/all.jsonl"]].concat();
+    let imported = receiver.countersign(&import);
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    assert!(
+        imported
+            .stdout
+            .contains("every row of the export was read back"),
+        "{imported:?}"
+    );
+    assert_eq!(lists(&receiver, "postgres.toml"), before);
+    let verified = receiver.countersign(&[&import[..], &["--verify-only", "--json"]].concat());
+    let told = &verified.json_lines()[0];
+    assert_eq!(told["equal"], true);
+    assert_eq!(
+        told["rows"]["events"]["there"],
+        told["rows"]["events"]["read"]
+    );
+    let moved = receiver.countersign(&[&there[..], &["export"]].concat());
+    assert_eq!(moved.code, Some(0), "{moved:?}");
+    assert!(rows(&moved.stdout) == rows(&export));
+
+    // And back, through a pipe, where a receiver goes on with it.
+    configuration(&receiver, "back.toml", "sqlite:data/back.db");
+    let back =
+        receiver.countersign_reading(&["--config", "back.toml", "import", "-"], &moved.stdout);
+    assert_eq!(back.code, Some(0), "{back:?}");
+    assert_eq!(lists(&receiver, "back.toml"), before);
+    let text = fs::read_to_string(receiver.directory().join("back.toml")).unwrap();
+    receiver.write("countersign.toml", &text);
+    receiver.restart();
+    deliver(&receiver, 0, 40);
+    let events = |file| -> Vec<(String, u64)> {
+        let listed =
+            receiver.countersign(&["--config", file, "events", "list", "--limit", "0", "--json"]);
+        let events = listed.json_lines();
+        events
+            .iter()
+            .map(|e| (e["event_id"].to_string(), e["duplicates"].as_u64().unwrap()))
+            .collect()
+    };
+    let (before, after) = (events("postgres.toml"), events("countersign.toml"));
+    assert_eq!(before.len(), after.len());
+    assert!(
+        before
+            .iter()
+            .zip(&after)
+            .all(|(before, after)| before.0 == after.0 && before.1 < after.1)
+    );
+}
+
+#[test]
+fn an_export_that_was_altered_or_cut_off_changes_nothing() {
+    let receiver = Receiver::start();
+    deliver(&receiver, 0, 6);
+    let export = receiver.countersign(&["export"]).stdout;
+    configuration(&receiver, "other.toml", "sqlite:data/other.db");
+    let import = |name: &str, text: &str| {
+        receiver.write(name, text);
+        receiver.countersign(&["--config", "other.toml", "import", name])
+    };
+    let altered = export.replacen("\"amount_minor\":3", "\"amount_minor\":4", 1);
+    assert_ne!(altered, export);
+    fails(
+        &import("altered.jsonl", &altered),
+        1,
+        "altered.jsonl: line ",
+    );
+    fails(
+        &import("cut.jsonl", &export[..export.len() - 1]),
+        1,
+        "it was cut off",
+    );
+    fails(
+        &import("diary.jsonl", "dear diary\n"),
+        2,
+        "this is no export",
+    );
+    let newer = export.replacen("\"version\":1", "\"version\":2", 1);
+    fails(
+        &import("newer.jsonl", &newer),
+        2,
+        "use the newer version that wrote it",
+    );
+    fails(&import("nothing.jsonl", ""), 1, "it was cut off");
+    fails(
+        &receiver.countersign(&["--config", "other.toml", "import", "none.jsonl"]),
+        1,
+        "none.jsonl",
+    );
+    assert!(!receiver.directory().join("data/other.db").exists());
+
+    let whole = import("whole.jsonl", &export);
+    assert_eq!(whole.code, Some(0), "{whole:?}");
+    let mut producer = receiver.producer();
+    assert_eq!(producer.deliver(r#"{"id":"evt_plain"}"#).status, 204);
+    let later = receiver.countersign(&["export"]).stdout;
+    receiver.write("later.jsonl", &later);
+    let compared = receiver.countersign(&[
+        "--config",
+        "other.toml",
+        "import",
+        "--verify-only",
+        "later.jsonl",
+    ]);
+    assert_eq!(compared.code, Some(1), "{compared:?}");
+    assert!(
+        compared.stdout.contains("1 rows are not in the store"),
+        "{compared:?}"
+    );
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused_by_every_command() {
+    let receiver = Receiver::start();
+    deliver(&receiver, 0, 2);
+    let export = receiver.countersign(&["export", "--out", "all.jsonl"]);
+    assert_eq!(export.code, Some(0), "{export:?}");
+    let copied = receiver.countersign(&["backup", "--out", "data/newer.db"]);
+    assert_eq!(copied.code, Some(0), "{copied:?}");
+    rusqlite::Connection::open(receiver.directory().join("data/newer.db"))
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    configuration(&receiver, "newer.toml", "sqlite:data/newer.db");
+    let mut stores = vec!["newer.toml"];
+    let server = postgres::Postgres::start(&[]);
+    if let Some(server) = &server {
+        configuration(&receiver, "postgres.toml", &server.create_database("newer"));
+        let migrated = receiver.countersign(&["--config", "postgres.toml", "migrate"]);
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        let newer = "INSERT INTO countersign.migrations VALUES (99, '0099_later.sql', 99, now())";
+        server.psql("newer", newer);
+        stores.push("postgres.toml");
+    }
+    for store in stores {
+        for command in [
+            &["serve"][..],
+            &["migrate"],
+            &["events", "list"],
+            &["payments", "show", "pay_1"],
+            &["refusals", "list"],
+            &["export"],
+            &["export", "--out", "never.jsonl"],
+            &["import", "all.jsonl"],
+            &["import", "--verify-only", "all.jsonl"],
+        ] {
+            let refused = receiver.countersign(&[&["--config", store], command].concat());
+            fails(
+                &refused,
+                2,
+                "has schema 99, and this countersign knows schemas up to",
+            );
+            fails(&refused, 2, "use the newer version that wrote it");
+        }
+        let checked = receiver.countersign(&["--config", store, "check"]);
+        assert_eq!(checked.code, Some(1), "{checked:?}");
+        assert!(
+            checked.stdout.contains("use the newer version"),
+            "{checked:?}"
+        );
+    }
+    let copied = receiver.countersign(&["--config", "newer.toml", "backup", "--out", "copy.db"]);
+    fails(&copied, 2, "use the newer version that wrote it");
+    for left in ["never.jsonl", "never.jsonl.part", "copy.db", "copy.db.part"] {
+        assert!(!receiver.directory().join(left).exists(), "{left}");
+    }
+}
+
+#[test]
+fn a_copy_is_made_while_deliveries_come() {
+    let receiver = Receiver::start();
+    deliver(&receiver, 0, 10);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut next = 100;
+            while !stop.load(Ordering::Relaxed) {
+                deliver(&receiver, next, 1);
+                next += 1;
+            }
+        });
+        let copied = receiver.countersign(&["backup", "--out", "data/copy.db"]);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(copied.code, Some(0), "{copied:?}");
+        sender.join().unwrap();
+    });
+    let taken = receiver.countersign(&["backup", "--out", "data/copy.db"]);
+    fails(&taken, 2, "is there already");
+    configuration(&receiver, "copy.toml", "sqlite:data/copy.db");
+    // Whatever moment it is of, it is whole: the export checks each payment and each body.
+    let export = receiver.countersign(&["--config", "copy.toml", "export", "--out", "copy.jsonl"]);
+    assert_eq!(export.code, Some(0), "{export:?}");
+    assert!(lists(&receiver, "copy.toml").contains("\"evt_9\""));
+
+    configuration(
+        &receiver,
+        "postgres.toml",
+        "postgres://nobody@127.0.0.1:9/none",
+    );
+    let own = receiver.countersign(&["--config", "postgres.toml", "backup", "--out", "copy"]);
+    fails(&own, 2, "pg_dump");
+}
