@@ -211,11 +211,17 @@ fn to_standard_output(export: &Export, url: &Url) -> Result<u64, FileFailure> {
         },
     );
     let written = write(export, url, None, &mut out);
-    // Whatever an interrupted export has left to say is not waited for.
-    let rows = written?;
     drop((out, blocks));
+    let stalled = |failure: &ExportFailure| matches!(failure, ExportFailure::Output(error) if error.kind() == io::ErrorKind::TimedOut);
+    if let Err(failure) = written.as_ref()
+        && stalled(failure)
+    {
+        // The thread waits for the same reader, and ends with the process.
+        return written.map_err(FileFailure::Export);
+    }
     match writer.join() {
-        Ok(Ok(())) => Ok(rows),
+        Ok(Ok(())) => written.map_err(FileFailure::Export),
+        // What the system said tells more than that nobody takes blocks any more.
         Ok(Err(source)) => Err(ExportFailure::Output(source).into()),
         Err(_panicked) => Err(ExportFailure::Output(io::ErrorKind::BrokenPipe.into()).into()),
     }

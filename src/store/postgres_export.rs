@@ -12,8 +12,8 @@ use super::migrations::{POSTGRES, known};
 use super::postgres_address::{Address, Target};
 use super::postgres_batch::payment_key;
 use super::postgres_rows::{
-    self, EVENT, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, came_with, event, leaf, merge_refusals,
-    payment, producer, refusal, secret,
+    self, BY_INDEX, EVENT, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, came_with, event, leaf,
+    merge_refusals, payment, producer, refusal, secret,
 };
 use super::postgres_session::{Purpose, Session};
 use super::postgres_text::give_back;
@@ -51,10 +51,12 @@ impl Source {
             tenants: Vec::new(),
             tenant: tenant.map(str::to_owned),
         };
-        let begin = source
+        let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {BY_INDEX}");
+        source
             .client()
-            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-        begin.await.map_err(ExportFailure::statement)?;
+            .batch_execute(&begin)
+            .await
+            .map_err(ExportFailure::statement)?;
         let rows = source
             .ask(
                 "SELECT tenant_id FROM countersign.tenants WHERE $1::text IS NULL OR tenant_id = $1 ORDER BY tenant_id",

@@ -13,8 +13,8 @@ use super::postgres_batch::payment_key;
 use super::postgres_import_write as written;
 use super::postgres_import_write::Refused;
 use super::postgres_rows::{
-    EVENT, EVENT_COLUMNS, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SECRET, came_with, event, leaf,
-    merge_refusals, payment, producer, refusal, secret,
+    BY_INDEX, EVENT, EVENT_COLUMNS, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SECRET, came_with, event,
+    leaf, merge_refusals, payment, producer, refusal, secret,
 };
 use super::postgres_session::{Purpose, Session};
 use super::postgres_text::hold;
@@ -67,7 +67,21 @@ impl PostgresShelf {
     }
 
     pub(super) async fn find(&self, lines: &[Line]) -> Result<Vec<Option<Record>>, ImportFailure> {
-        self.limited(find(self.client(), lines)).await
+        self.limited(async {
+            let begin = format!("BEGIN READ ONLY; {BY_INDEX}");
+            let client = self.client();
+            client
+                .batch_execute(&begin)
+                .await
+                .map_err(ImportFailure::statement)?;
+            let found = find(client, lines).await?;
+            client
+                .batch_execute("COMMIT")
+                .await
+                .map_err(ImportFailure::statement)?;
+            Ok(found)
+        })
+        .await
     }
 
     pub(super) async fn write(&mut self, lines: &[Line]) -> Result<(), ImportFailure> {
@@ -247,11 +261,12 @@ async fn find_refusals(
 
 /// Writes the rows in one transaction, durably.
 async fn write(client: &Client, lines: &[Line]) -> Result<(), ImportFailure> {
+    let begin = format!(
+        "BEGIN; {BY_INDEX}; SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+             WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    );
     client
-        .batch_execute(
-            "BEGIN; SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
-                 WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)",
-        )
+        .batch_execute(&begin)
         .await
         .map_err(ImportFailure::statement)?;
     let done = match written::rows(client, lines).await {

@@ -12,6 +12,12 @@ use super::record::{
 use super::row::Verdict;
 use crate::payments::{Currency, Effect, Payment, Recency, Registers, Status};
 
+/// For a transaction that reads by keys alone. Tables that were filled a moment ago have no statistics yet, and without them
+/// the planner would read all of a table for each page of it.
+pub(super) const BY_INDEX: &str =
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
+    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+
 pub(super) const SECRET: &str = "s.tenant_id, s.producer, s.reference, s.first_used, s.last_used";
 pub(super) const LEAF: &str =
     "l.tenant_id, l.producer, l.sha256, l.subject, l.issuer, l.serial, l.spki_sha256, l.not_before,

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 use super::export::{Counts, End, FORMAT, Header, VERSION};
 use super::record::{Kind, Record, Unsound};
 
-/// Bytes of one line, at most. The longest body that a receiver can be told to take is 64 MiB; in base64, or with every
-/// other byte escaped, it is less than this, with headers and names.
-pub(super) const LINE_BYTES_MAX: usize = 192 << 20;
+/// Bytes of one line, at most. The longest body that a receiver can be told to take is 64 MiB. Escaped, it can be twice as
+/// long, and so can the names that were read from it; headers are short beside that.
+pub(super) const LINE_BYTES_MAX: usize = 320 << 20;
 
 /// What is wrong with an export. Nothing of the line that it names was taken.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::fixtures::*;
+use super::postgres_address::Target;
+use super::postgres_session::{Purpose, Session};
 use super::views::Filter;
 use super::{
     Export, ExportFailure, ImportFailure, ImportMode, Imported, Part, Store, TransferFault, Url,
@@ -122,6 +124,15 @@ async fn export(url: &Url) -> Vec<u8> {
     out
 }
 
+/// A session with a PostgreSQL.
+async fn session(url: &Url) -> Option<Session> {
+    let Url::Postgres(address) = url else {
+        return None;
+    };
+    let target = Target::load(address).unwrap();
+    Some(Session::open(&target, Purpose::Read).await.unwrap())
+}
+
 /// All lines but the header, which tells when and from where.
 fn rows(export: &[u8]) -> &str {
     std::str::from_utf8(export)
@@ -200,6 +211,12 @@ async fn what_moves_is_the_same_there_byte_for_byte() {
         let moved = to.open().await;
         assert_eq!(shown(&moved).await, shown(&original).await);
         assert_eq!(rows(&export(&to.url).await), rows(&first));
+        if let Some(session) = session(&to.url).await {
+            // Each day has its partition, so that it can be dropped.
+            let count = "SELECT count(*) FROM countersign.bodies_default";
+            let rows = session.client.query_typed(count, &[]).await.unwrap();
+            assert_eq!(rows[0].get::<_, i64>(0), 0);
+        }
         // Again, it finds all of it.
         let again = put(&to.url, &first).await.unwrap();
         for (kind, tally) in again.kinds() {
@@ -614,28 +631,16 @@ async fn a_body_that_is_not_kept_any_more_is_not_there_either() {
         let store = from.open().await;
         accept(&store, payment_event("evt_1", "pay_1", "succeeded", 5)).await;
         store.close().await;
-        match &from.url {
-            Url::Sqlite(path) => {
-                let connection = rusqlite::Connection::open(path).unwrap();
-                connection.execute_batch("DELETE FROM bodies").unwrap();
-            }
-            Url::Postgres(_) => {
-                let target = match &from.url {
-                    Url::Postgres(address) => {
-                        super::postgres_address::Target::load(address).unwrap()
-                    }
-                    Url::Sqlite(_) => unreachable!(),
-                };
-                let purpose = super::postgres_session::Purpose::Read;
-                let session = super::postgres_session::Session::open(&target, purpose)
-                    .await
-                    .unwrap();
-                session
-                    .client
-                    .batch_execute("DELETE FROM countersign.bodies")
-                    .await
-                    .unwrap();
-            }
+        match session(&from.url).await {
+            Some(session) => session
+                .client
+                .batch_execute("DELETE FROM countersign.bodies")
+                .await
+                .unwrap(),
+            None => rusqlite::Connection::open(from.file())
+                .unwrap()
+                .execute_batch("DELETE FROM bodies")
+                .unwrap(),
         }
         let whole = export(&from.url).await;
         assert!(rows(&whole).contains("\"headers\":null,\"body\":null"));
