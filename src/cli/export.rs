@@ -1,6 +1,6 @@
 //! `countersign export`: the store as JSON Lines, to a file or to standard output.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -12,7 +12,7 @@ use clap::Args;
 use super::output::{Outcome, chain, complain, failed, say};
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
-use crate::store::{Export, ExportFailure, Part, TransferFault, Url};
+use crate::store::{Export, ExportFailure, Part, PartFile, TransferFault, Url};
 
 /// How long a reader of standard output may take nothing. The store's log grows while an export waits.
 const STALLED: Duration = Duration::from_secs(300);
@@ -117,73 +117,58 @@ fn write(
 }
 
 fn to_file(export: &Export, url: &Url, out: &Path, resume: bool) -> Result<u64, FileFailure> {
-    if fs::symlink_metadata(out).is_ok() {
-        return Err(FileFailure::Taken { path: out.into() });
-    }
-    let path = part_of(out);
+    let file_of = PartFile::of(out);
     let failed = |source| FileFailure::Output {
-        path: path.clone(),
+        path: out.into(),
         source,
     };
+    if file_of.is_taken().map_err(failed)? {
+        return Err(FileFailure::Taken { path: out.into() });
+    }
     let (mut file, part) = if resume {
-        take_up(&path)?
+        take_up(&file_of)?
     } else {
-        (make(&path)?, None)
+        (make(&file_of)?, None)
     };
     let rows = match part {
         Some(part) if part.whole => part.rows(),
         part => {
-            let begun = part.is_some();
             let mut buffered = BufWriter::with_capacity(BLOCK, &mut file);
             let written = write(export, url, part, &mut buffered);
             drop(buffered);
-            if !begun && file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            if written.is_err() && file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
                 // Nothing of it is worth going on with.
-                let _left_behind = fs::remove_file(&path);
+                file_of.discard();
             }
             written?
         }
     };
-    file.sync_all().map_err(failed)?;
-    fs::rename(&path, out).map_err(failed)?;
-    let directory = out.parent().filter(|parent| *parent != Path::new(""));
-    File::open(directory.unwrap_or(Path::new(".")))
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed)?;
+    file_of.finish(&file).map_err(failed)?;
     Ok(rows)
 }
 
-fn part_of(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
-/// An empty file that only its owner can read: it has all that was ever received.
-fn make(path: &Path) -> Result<File, FileFailure> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => FileFailure::Left { path: path.into() },
-        _ => FileFailure::Output {
-            path: path.into(),
-            source,
-        },
+fn make(part: &PartFile) -> Result<File, FileFailure> {
+    let path = part.path();
+    part.make().map_err(|source| {
+        let path = path.into();
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            return FileFailure::Left { path };
+        }
+        FileFailure::Output { path, source }
     })
 }
 
 /// The part, cut off where it goes on.
-fn take_up(path: &Path) -> Result<(File, Option<Part>), FileFailure> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => FileFailure::NoPart { path: path.into() },
-        _ => FileFailure::Output {
-            path: path.into(),
-            source,
-        },
+fn take_up(part: &PartFile) -> Result<(File, Option<Part>), FileFailure> {
+    let path = part.path();
+    let failed = |source: io::Error| {
+        let path = path.into();
+        if source.kind() == io::ErrorKind::NotFound {
+            return FileFailure::NoPart { path };
+        }
+        FileFailure::Output { path, source }
     };
-    let mut options = OpenOptions::new();
-    let mut file = options.read(true).write(true).open(path).map_err(failed)?;
+    let mut file = part.take_up().map_err(failed)?;
     let part = match Part::read(&mut BufReader::with_capacity(BLOCK, &file)) {
         Ok(part) => Some(part),
         // Not even its first line was written.

@@ -7,7 +7,6 @@
 //! The copy is checked before it bears its name: whoever finds a file of that name finds a whole one. It is one file,
 //! without a log beside it. Source: SQLite's "Online Backup API".
 
-use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::location::{StoreFault, Url};
+use super::part_file::PartFile;
 use super::sqlite;
 
 /// Pages that are copied at once.
@@ -82,24 +82,31 @@ pub fn back_up(
         }
     };
     let store = sqlite::open_to_read(path)?;
-    must_be_free(out)?;
-    let part = part_of(out);
-    let file = make(&part)?;
-    let copied = copy(&store, &part, progress).and_then(|()| {
-        let output = |source| BackupFailure::Output {
-            path: out.into(),
-            source,
-        };
-        file.sync_all().map_err(output)?;
+    let output = |source: io::Error| {
+        let path = out.into();
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            return BackupFailure::Taken { path };
+        }
+        BackupFailure::Output { path, source }
+    };
+    let part = PartFile::of(out);
+    if part.is_taken().map_err(output)? {
+        return Err(BackupFailure::Taken { path: out.into() });
+    }
+    let file = part.make().map_err(|source| {
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            let path = part.path().into();
+            return BackupFailure::Taken { path };
+        }
+        output(source)
+    })?;
+    let copied = copy(&store, part.path(), progress).and_then(|()| {
         let bytes = file.metadata().map_err(output)?.len();
-        must_be_free(out)?;
-        fs::rename(&part, out).map_err(output)?;
-        sync_directory(out).map_err(output)?;
+        part.finish(&file).map_err(output)?;
         Ok(BackedUp { bytes })
     });
     if copied.is_err() {
-        // It is ours, and of no use to anybody.
-        let _left_behind = fs::remove_file(&part);
+        part.discard();
     }
     copied
 }
@@ -131,12 +138,10 @@ fn copy(
                 StepResult::Done => break,
                 StepResult::More => {}
                 // Nobody else has the copy open, and a reader's transaction waits for no lock.
-                other => {
-                    let what = format!("{other:?}");
-                    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+                StepResult::Busy | StepResult::Locked | _ => {
+                    let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
                     return Err(BackupFailure::Copy(rusqlite::Error::SqliteFailure(
-                        code,
-                        Some(what),
+                        busy, None,
                     )));
                 }
             }
@@ -157,41 +162,4 @@ fn copy(
     target
         .close()
         .map_err(|(_connection, error)| BackupFailure::Copy(error))
-}
-
-fn part_of(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
-fn must_be_free(path: &Path) -> Result<(), BackupFailure> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(_) => Err(BackupFailure::Taken { path: path.into() }),
-        Err(source) => Err(BackupFailure::Output {
-            path: path.into(),
-            source,
-        }),
-    }
-}
-
-/// An empty file that only its owner can read.
-fn make(path: &Path) -> Result<File, BackupFailure> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => BackupFailure::Taken { path: path.into() },
-        _ => BackupFailure::Output {
-            path: path.into(),
-            source,
-        },
-    })
-}
-
-/// A new name is durable once its directory is.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| *parent != Path::new(""));
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }

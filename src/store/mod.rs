@@ -26,6 +26,7 @@ mod import;
 mod location;
 mod migrations;
 mod names;
+mod part_file;
 mod postgres;
 mod postgres_address;
 mod postgres_batch;
@@ -112,6 +113,7 @@ pub use import::{
     Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,
 };
 pub use location::{NotAUrl, StoreFault, Url};
+pub use part_file::PartFile;
 pub use postgres_address::{Access, Address, AddressFault};
 pub use pruned::{DiskUse, PruneFailure, Pruned, Tally};
 pub use pruning::{Prune, Pruner};

@@ -145,9 +145,11 @@ async fn find(client: &Client, lines: &[Line]) -> Result<Vec<Option<Record>>, Im
     let names: Vec<_> = lines.iter().map(|line| own_name(&line.record)).collect();
     let keys: Vec<Vec<u8>> = lines
         .iter()
-        .map(|line| match &line.record {
-            Record::Payment(row) => payment_key(&row.tenant_id, &row.payment_id).to_vec(),
-            record => record.identity().2.to_vec(),
+        .map(|line| {
+            if let Record::Payment(row) = &line.record {
+                return payment_key(&row.tenant_id, &row.payment_id).to_vec();
+            }
+            line.record.identity().2.to_vec()
         })
         .collect();
     let meant = "FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS m (tenant_id, producer, name, key, i)";

@@ -23,6 +23,9 @@ pub(super) struct Source {
     tenant: Option<String>,
 }
 
+/// A tenant, and the time and number of the last of its rows that is done.
+type Left = (i64, (i64, i64));
+
 const PRODUCER: &str = "SELECT t.tenant_id, p.name
     FROM producers p LEFT JOIN tenants t ON t.tenant = p.tenant";
 const SECRET: &str = "SELECT t.tenant_id, p.name, s.reference, s.first_used, s.last_used
@@ -148,8 +151,8 @@ impl Source {
         self.each(&sql, params![self.tenant], refusal, writing)
     }
 
-    /// The tenants that are left, and where each one's rows begin: time and number of the last that is done.
-    fn from(&self, after: &Position) -> Result<Vec<(i64, (i64, i64))>, ExportFailure> {
+    /// The tenants that are left, and where each one's rows begin.
+    fn from(&self, after: &Position) -> Result<Vec<Left>, ExportFailure> {
         let (done, time, key, sql) = match after {
             Position::Beginning => {
                 let all = self.tenants.iter();
