@@ -91,6 +91,8 @@ mod suite;
 mod suite_beside;
 #[cfg(test)]
 mod suite_retention;
+#[cfg(test)]
+mod transfer_faults;
 mod transfer_lines;
 #[cfg(test)]
 mod transfer_tests;
