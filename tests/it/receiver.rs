@@ -141,15 +141,13 @@ impl Receiver {
     /// Runs a command of the binary with this configuration.
     #[track_caller]
     pub(crate) fn countersign(&self, arguments: &[&str]) -> Output {
-        let mut command = binary(&self.launch.run_by);
-        command.args(arguments);
-        peers::run(self.directory(), &mut command, b"")
+        self.countersign_reading(arguments, "")
     }
 
     /// The same, with this as its standard input.
     #[track_caller]
     pub(crate) fn countersign_reading(&self, arguments: &[&str], input: &str) -> Output {
-        let mut command = binary();
+        let mut command = binary(&self.launch.run_by);
         command.args(arguments);
         peers::run(self.directory(), &mut command, input.as_bytes())
     }
