@@ -198,6 +198,8 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::Migration { .. }
         | StoreFault::Address { .. }
         | StoreFault::Tls { .. }
+        | StoreFault::Spool { .. }
+        | StoreFault::NeedlessSpool { .. }
         | StoreFault::Encoding { .. } => Outcome::Unusable,
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! All lines are of one moment: the embedded store is read in one transaction, PostgreSQL in one that is repeatable. Rows
 //! are read as they are written out, so memory does not hang on the size of the store. Kinds stand in an order in which
-//! each names only what stands before it; payments and events stand by tenant, in the order of the lists, the oldest first.
+//! each names only what stands before it; payments and events stand by tenant, in the order of the lists, the oldest first;
+//! events that are forgotten follow them.
 //!
 //! The end line has the number of rows of each kind and the SHA-256 of all lines between the header and itself.
 
@@ -13,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::location::{StoreFault, Url};
-use super::record::{EventRecord, Hex, Kind, Micros, PaymentRecord, Record, Unsound};
+use super::record::{
+    EventRecord, ForgottenRecord, Hex, Kind, Micros, PaymentRecord, Record, Unsound,
+};
 use super::transfer_lines::{Lines, TransferFault};
 use super::{postgres_export, sqlite_export};
 
@@ -35,8 +38,9 @@ pub(super) struct Header {
     pub(super) exported_at: Micros,
     /// The one tenant that it has, if it has not all.
     pub(super) tenant_id: Option<String>,
-    /// When the latest event was received: tells whether the store is still what it was.
-    pub(super) newest: Option<Micros>,
+    /// The SHA-256 of the tenants and of when their oldest and latest events came: tells whether the store is still what it
+    /// was, and neither received nor forgot anything.
+    pub(super) extent: Hex<32>,
 }
 
 /// The last line.
@@ -69,6 +73,8 @@ pub struct Counts {
     pub payments: u64,
     /// Events: accepted ones, conflicts, and quarantined ones.
     pub events: u64,
+    /// Events of which nothing is kept but what recognises them.
+    pub forgotten: u64,
     /// Groups of refusals.
     pub refusals: u64,
 }
@@ -81,6 +87,7 @@ impl Counts {
             Kind::Leaves => &mut self.leaves,
             Kind::Payments => &mut self.payments,
             Kind::Events => &mut self.events,
+            Kind::Forgotten => &mut self.forgotten,
             Kind::Refusals => &mut self.refusals,
         };
         *count = count.saturating_add(1);
@@ -95,6 +102,7 @@ impl Counts {
             self.leaves,
             self.payments,
             self.events,
+            self.forgotten,
             self.refusals,
         ]
         .into_iter()
@@ -117,6 +125,11 @@ pub(super) enum Position {
         received_at: i64,
         key: [u8; 16],
     },
+    Forgotten {
+        tenant_id: String,
+        received_at: i64,
+        key: [u8; 16],
+    },
 }
 
 impl Position {
@@ -135,6 +148,27 @@ impl Position {
             key: row.key.0,
         }
     }
+}
+
+impl Position {
+    fn forgotten(row: &ForgottenRecord) -> Self {
+        Self::Forgotten {
+            tenant_id: row.tenant_id.clone(),
+            received_at: row.received_at.0,
+            key: row.key.0,
+        }
+    }
+}
+
+/// When the oldest and the latest event of a tenant were received.
+pub(super) type Extent = (Option<i64>, Option<i64>);
+
+fn extent_of(tenants: &[(String, Extent)]) -> Hex<32> {
+    let mut hash = Sha256::new();
+    for (tenant, extent) in tenants {
+        hash.update(format!("{tenant}\0{extent:?}\0"));
+    }
+    Hex(hash.finalize().into())
 }
 
 /// What is exported.
@@ -254,6 +288,7 @@ impl Part {
             part.after = match &record {
                 Record::Payment(row) => Position::payment(row),
                 Record::Event(row) => Position::event(row),
+                Record::Forgotten(row) => Position::forgotten(row),
                 Record::Producer(_) | Record::Secret(_) | Record::Leaf(_) | Record::Refusal(_) => {
                     continue;
                 }
@@ -330,14 +365,17 @@ impl Export {
                 Source::Postgres(postgres_export::Source::open(address, tenant).await?)
             }
         };
-        let (store, schema, newest, about) = match &source {
-            Source::Sqlite(source) => {
-                ("sqlite", source.schema(), source.newest()?, source.about()?)
-            }
+        let (store, schema, extent, about) = match &source {
+            Source::Sqlite(source) => (
+                "sqlite",
+                source.schema(),
+                extent_of(&source.extent()?),
+                source.about()?,
+            ),
             Source::Postgres(source) => (
                 "postgres",
                 source.schema(),
-                source.newest().await?,
+                extent_of(&source.extent().await?),
                 source.about().await?,
             ),
         };
@@ -349,7 +387,7 @@ impl Export {
             schema,
             exported_at: Micros(Timestamp::now().as_microsecond()),
             tenant_id: self.tenant.clone(),
-            newest: newest.map(Micros),
+            extent,
         };
         let mut writing = Writing {
             out,
@@ -392,8 +430,8 @@ impl Part {
             "the part is of another store"
         } else if part.tenant_id != header.tenant_id {
             "the part is of another tenant, or of all"
-        } else if part.newest != header.newest {
-            "the store has received events since the part was written"
+        } else if part.extent != header.extent {
+            "the store has received events, or let some go, since the part was written"
         } else {
             return Ok(());
         };

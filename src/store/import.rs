@@ -77,6 +77,8 @@ pub struct Imported {
     pub payments: RowCounts,
     /// Events.
     pub events: RowCounts,
+    /// Events of which nothing is kept but what recognises them.
+    pub forgotten: RowCounts,
     /// Groups of refusals.
     pub refusals: RowCounts,
     /// The first rows that differ.
@@ -89,13 +91,14 @@ impl Imported {
 
     /// The kinds, by name.
     #[must_use]
-    pub fn kinds(&self) -> [(&'static str, RowCounts); 6] {
+    pub fn kinds(&self) -> [(&'static str, RowCounts); 7] {
         [
             ("producers", self.producers),
             ("secrets", self.secrets),
             ("certificates", self.leaves),
             ("payments", self.payments),
             ("events", self.events),
+            ("forgotten", self.forgotten),
             ("refusals", self.refusals),
         ]
     }
@@ -115,6 +118,7 @@ impl Imported {
             Record::Leaf(_) => &mut self.leaves,
             Record::Payment(_) => &mut self.payments,
             Record::Event(_) => &mut self.events,
+            Record::Forgotten(_) => &mut self.forgotten,
             Record::Refusal(_) => &mut self.refusals,
         }
     }
@@ -406,6 +410,10 @@ fn differing(found: &Record, wanted: &Record) -> Vec<String> {
         // A time that cannot be written: all the others are told.
         Ok(_) | Err(_) => serde_json::Map::new(),
     };
+    if found.kind() != wanted.kind() {
+        // An event that the one has, and the other has forgotten.
+        return vec!["row".to_owned()];
+    }
     let (found, wanted) = (fields(found), fields(wanted));
     let mut names: Vec<String> = found
         .iter()

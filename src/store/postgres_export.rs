@@ -7,17 +7,17 @@ use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::export::{ExportFailure, Position, Writing};
+use super::export::{ExportFailure, Extent, Position, Writing};
 use super::migrations::{POSTGRES, known};
 use super::postgres_address::{Address, Target};
 use super::postgres_batch::payment_key;
 use super::postgres_rows::{
-    self, BY_INDEX, EVENT, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, came_with, event, leaf,
+    self, BY_INDEX, EVENT, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, came_with, event, forgotten, leaf,
     merge_refusals, payment, producer, refusal, secret,
 };
 use super::postgres_session::{Purpose, Session};
 use super::postgres_text::give_back;
-use super::record::{EventRecord, Record};
+use super::record::{EventRecord, Kind, Record};
 
 /// Rows of one answer.
 const PAGE: i64 = 200;
@@ -97,16 +97,19 @@ impl Source {
         known(POSTGRES)
     }
 
-    /// When the latest event of these tenants was received.
-    pub(super) async fn newest(&self) -> Result<Option<i64>, ExportFailure> {
-        let sql = "SELECT max(n.received_at) FROM unnest($1::text[]) AS t (tenant_id) CROSS JOIN LATERAL (
-                 SELECT received_at FROM countersign.events e WHERE e.tenant_id = t.tenant_id
-                 ORDER BY received_at DESC LIMIT 1) n";
+    /// Between when the events of each tenant were received.
+    pub(super) async fn extent(&self) -> Result<Vec<(String, Extent)>, ExportFailure> {
+        let sql = "SELECT t.tenant_id, (SELECT min(received_at) FROM countersign.events e
+                 WHERE e.tenant_id = t.tenant_id AND received_at >= 0),
+                 (SELECT max(received_at) FROM countersign.events e
+                 WHERE e.tenant_id = t.tenant_id AND received_at >= 0)
+             FROM unnest($1::text[]) WITH ORDINALITY AS t (tenant_id, i) ORDER BY t.i";
         let rows = self.ask(sql, &[(&self.tenants, Type::TEXT_ARRAY)]).await?;
-        match rows.first() {
-            Some(row) => row.try_get(0).map_err(ExportFailure::statement),
-            None => Ok(None),
-        }
+        let extent = |row: &Row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)));
+        rows.iter()
+            .map(extent)
+            .collect::<Result<_, tokio_postgres::Error>>()
+            .map_err(ExportFailure::statement)
     }
 
     /// About how many rows there are, by the planner's own statistics.
@@ -140,37 +143,57 @@ impl Source {
                 self.leaves(tenant, writing).await?;
             }
         }
-        if !matches!(after, Position::Event { .. }) {
+        let (begun, done, time, key) = match after {
+            Position::Beginning => (Kind::Payments, "", 0, Vec::new()),
+            Position::Payment {
+                tenant_id,
+                changed_at,
+                payment_id,
+            } => {
+                let key = payment_key(tenant_id, payment_id).to_vec();
+                (Kind::Payments, tenant_id.as_str(), *changed_at, key)
+            }
+            Position::Event {
+                tenant_id,
+                received_at,
+                key,
+            } => (Kind::Events, tenant_id.as_str(), *received_at, key.to_vec()),
+            Position::Forgotten {
+                tenant_id,
+                received_at,
+                key,
+            } => (
+                Kind::Forgotten,
+                tenant_id.as_str(),
+                !*received_at,
+                key.to_vec(),
+            ),
+        };
+        let from = |kind, tenant: &str, first| {
+            if kind != begun || tenant > done {
+                return Some((first, Vec::new()));
+            }
+            (tenant == done).then(|| (time, key.clone()))
+        };
+        if begun <= Kind::Payments {
             for tenant in &self.tenants {
-                let from = match after {
-                    Position::Payment { tenant_id, .. } if tenant < tenant_id => continue,
-                    Position::Payment {
-                        tenant_id,
-                        changed_at,
-                        payment_id,
-                    } if tenant == tenant_id => {
-                        (*changed_at, payment_key(tenant, payment_id).to_vec())
-                    }
-                    Position::Beginning | Position::Payment { .. } | Position::Event { .. } => {
-                        (i64::MIN, Vec::new())
-                    }
-                };
-                self.payments(tenant, from, writing).await?;
+                if let Some(from) = from(Kind::Payments, tenant, i64::MIN) {
+                    self.payments(tenant, from, writing).await?;
+                }
+            }
+        }
+        // Below zero is what is forgotten.
+        if begun <= Kind::Events {
+            for tenant in &self.tenants {
+                if let Some(from) = from(Kind::Events, tenant, 0) {
+                    self.events(tenant, from, writing).await?;
+                }
             }
         }
         for tenant in &self.tenants {
-            let from = match after {
-                Position::Event { tenant_id, .. } if tenant < tenant_id => continue,
-                Position::Event {
-                    tenant_id,
-                    received_at,
-                    key,
-                } if tenant == tenant_id => (*received_at, key.to_vec()),
-                Position::Beginning | Position::Payment { .. } | Position::Event { .. } => {
-                    (i64::MIN, Vec::new())
-                }
-            };
-            self.events(tenant, from, writing).await?;
+            if let Some(from) = from(Kind::Forgotten, tenant, -1) {
+                self.forgotten(tenant, from, writing).await?;
+            }
         }
         self.refusals(writing).await
     }
@@ -321,6 +344,35 @@ impl Source {
                 last = (row.received_at.0, row.key.0.to_vec());
             }
             self.with_bodies(portion, writing).await?;
+            if full(&rows).is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The oldest first as well, which here have the greatest times.
+    async fn forgotten(
+        &self,
+        tenant: &str,
+        mut last: (i64, Vec<u8>),
+        writing: &mut Writing<'_>,
+    ) -> Result<(), ExportFailure> {
+        let sql = format!(
+            "SELECT {EVENT} FROM countersign.events e {EVENT_PARTS}
+             LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
+             WHERE e.tenant_id = $1 AND e.received_at <= $2 AND (e.received_at < $2 OR e.key > $3)
+             ORDER BY e.received_at DESC, e.key LIMIT $4"
+        );
+        loop {
+            let rows = self.page(&sql, tenant, &last).await?;
+            for row in &rows {
+                let Some(row) = forgotten(row).map_err(ExportFailure::statement)? else {
+                    let name = format!("an event of {tenant}");
+                    return Err(ExportFailure::damaged(name, "its time is below zero"));
+                };
+                last = (!row.received_at.0, row.key.0.to_vec());
+                writing.write(&Record::Forgotten(row))?;
+            }
             if full(&rows).is_none() {
                 return Ok(());
             }

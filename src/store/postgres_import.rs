@@ -14,7 +14,7 @@ use super::postgres_import_write as written;
 use super::postgres_import_write::Refused;
 use super::postgres_rows::{
     BY_INDEX, EVENT, EVENT_COLUMNS, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SECRET, came_with, event,
-    leaf, merge_refusals, payment, producer, refusal, secret,
+    forgotten, leaf, merge_refusals, payment, producer, refusal, secret,
 };
 use super::postgres_session::{Purpose, Session};
 use super::postgres_text::hold;
@@ -99,6 +99,7 @@ impl PostgresShelf {
                     Some(row.received_at.0.div_euclid(DAY))
                 }
                 Record::Event(_)
+                | Record::Forgotten(_)
                 | Record::Producer(_)
                 | Record::Secret(_)
                 | Record::Leaf(_)
@@ -172,7 +173,7 @@ async fn find(client: &Client, lines: &[Line]) -> Result<Vec<Option<Record>>, Im
             of("payments")
         ),
         // An event that its payment does not know is not what it was.
-        Record::Event(_) => format!(
+        Record::Event(_) | Record::Forgotten(_) => format!(
             "SELECT {EVENT}, b.headers, b.body, m.i {} e ON e.tenant_id = m.tenant_id AND e.key = m.key {EVENT_PARTS}
              LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
                  AND (e.key = ANY (p.history) OR cardinality(p.history) >= 1000)
@@ -217,6 +218,7 @@ fn own_name(record: &Record) -> Option<std::borrow::Cow<'_, str>> {
         | Record::Leaf(_)
         | Record::Payment(_)
         | Record::Event(_)
+        | Record::Forgotten(_)
         | Record::Refusal(_) => None,
     }
 }
@@ -230,7 +232,10 @@ fn read(like: &Record, row: &Row) -> Result<Record, ImportFailure> {
         Record::Refusal(_) => refusal(row)
             .map(Record::Refusal)
             .map_err(ImportFailure::statement),
-        Record::Event(_) => {
+        Record::Event(_) | Record::Forgotten(_) => {
+            if let Some(forgotten) = forgotten(row).map_err(ImportFailure::statement)? {
+                return Ok(Record::Forgotten(forgotten));
+            }
             let mut read = event(row).map_err(ImportFailure::statement)?;
             came_with(&mut read, row, EVENT_COLUMNS).map_err(ImportFailure::statement)?;
             Ok(Record::Event(Box::new(read)))

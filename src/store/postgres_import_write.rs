@@ -8,7 +8,8 @@ use tokio_postgres::{Client, Error};
 use super::postgres_batch::payment_key;
 use super::postgres_text::{hold, recency, register};
 use super::record::{
-    EventRecord, LeafRecord, PaymentRecord, ProducerRecord, Record, RefusalRecord, SecretRecord,
+    EventRecord, ForgottenRecord, LeafRecord, PaymentRecord, ProducerRecord, Record, RefusalRecord,
+    SecretRecord,
 };
 use super::row::Verdict;
 use super::transfer_lines::Line;
@@ -40,6 +41,7 @@ pub(super) async fn rows(client: &Client, lines: &[Line]) -> Result<(), Refused>
     let mut leaves = Vec::new();
     let mut payments = Vec::new();
     let mut events = Vec::new();
+    let mut forgotten = Vec::new();
     let mut refusals = Vec::new();
     for line in lines {
         match &line.record {
@@ -48,6 +50,7 @@ pub(super) async fn rows(client: &Client, lines: &[Line]) -> Result<(), Refused>
             Record::Leaf(row) => leaves.push(row),
             Record::Payment(row) => payments.push(row),
             Record::Event(row) => events.push(&**row),
+            Record::Forgotten(row) => forgotten.push(row),
             Record::Refusal(row) => refusals.push(row),
         }
     }
@@ -65,6 +68,9 @@ pub(super) async fn rows(client: &Client, lines: &[Line]) -> Result<(), Refused>
     }
     if !events.is_empty() {
         write_events(client, &events).await?;
+    }
+    if !forgotten.is_empty() {
+        write_forgotten(client, &forgotten).await?;
     }
     if !refusals.is_empty() {
         write_refusals(client, &refusals).await?;
@@ -105,6 +111,10 @@ async fn must_name_what_is_there(
 /// Rows whose producer is not there.
 const NO_PRODUCER: &str = "SELECT m.i FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS m (tenant_id, producer, i)
     LEFT JOIN countersign.producers p ON p.tenant_id = m.tenant_id AND p.name = m.producer WHERE p.name IS NULL";
+
+/// Rows whose tenant is not there.
+const NO_TENANT: &str = "SELECT m.i FROM unnest($1::text[]) WITH ORDINALITY AS m (tenant_id, i)
+    LEFT JOIN countersign.tenants t ON t.tenant_id = m.tenant_id WHERE t.tenant_id IS NULL";
 
 async fn write_producers(client: &Client, rows: &[&ProducerRecord]) -> Result<(), Refused> {
     let tenants = texts(rows, |row| Some(&row.tenant_id));
@@ -198,14 +208,7 @@ async fn write_leaves(client: &Client, rows: &[&LeafRecord]) -> Result<(), Refus
 
 async fn write_payments(client: &Client, rows: &[&PaymentRecord]) -> Result<(), Refused> {
     let tenants = texts(rows, |row| Some(&row.tenant_id));
-    must_name_what_is_there(
-        client,
-        "tenant",
-        "SELECT m.i FROM unnest($1::text[]) WITH ORDINALITY AS m (tenant_id, i)
-         LEFT JOIN countersign.tenants t ON t.tenant_id = m.tenant_id WHERE t.tenant_id IS NULL",
-        &[(&tenants, Type::TEXT_ARRAY)],
-    )
-    .await?;
+    must_name_what_is_there(client, "tenant", NO_TENANT, &[(&tenants, Type::TEXT_ARRAY)]).await?;
     // Its soundness was checked with its line.
     let states: Vec<Option<Registers>> = rows
         .iter()
@@ -418,6 +421,30 @@ async fn write_what_came(client: &Client, rows: &[&EventRecord]) -> Result<(), R
                 ),
                 (&headers, Type::TEXT_ARRAY),
                 (&bodies, Type::BYTEA_ARRAY),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// As pruning leaves them.
+async fn write_forgotten(client: &Client, rows: &[&ForgottenRecord]) -> Result<(), Refused> {
+    let tenants = texts(rows, |row| Some(&row.tenant_id));
+    must_name_what_is_there(client, "tenant", NO_TENANT, &[(&tenants, Type::TEXT_ARRAY)]).await?;
+    client
+        .execute_typed(
+            "INSERT INTO countersign.events (tenant_id, key, received_at, duplicates, verdict, producer, event_id, body_sha256,
+                 leaf_sha256)
+             SELECT tenant_id, key, received_at, duplicates, 3, '', '', body_sha256, ''
+             FROM unnest($1::text[], $2::bytea[], $3::int8[], $4::int8[], $5::bytea[])
+                 AS row (tenant_id, key, received_at, duplicates, body_sha256)
+             ORDER BY tenant_id COLLATE \"C\", key",
+            &[
+                (&tenants, Type::TEXT_ARRAY),
+                (&bytes(rows, |row| Some(row.key.0.to_vec())), Type::BYTEA_ARRAY),
+                (&numbers(rows, |row| Some(!row.received_at.0)), Type::INT8_ARRAY),
+                (&numbers(rows, |row| Some(row.duplicates)), Type::INT8_ARRAY),
+                (&bytes(rows, |row| Some(row.body_sha256.0.to_vec())), Type::BYTEA_ARRAY),
             ],
         )
         .await?;

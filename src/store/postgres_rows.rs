@@ -6,10 +6,10 @@ use tokio_postgres::{Error, Row};
 
 use super::postgres_text::{give_back, read_recency, read_register};
 use super::record::{
-    EventRecord, Hex, LeafRecord, Micros, PaymentRecord, ProducerRecord, Record, RefusalRecord,
-    SecretRecord,
+    EventRecord, ForgottenRecord, Hex, LeafRecord, Micros, PaymentRecord, ProducerRecord, Record,
+    RefusalRecord, SecretRecord,
 };
-use super::row::Verdict;
+use super::row::{FORGOTTEN, Verdict};
 use crate::payments::{Currency, Effect, Payment, Recency, Registers, Status};
 
 /// For a transaction that reads by keys alone. Tables that were filled a moment ago have no statistics yet, and without them
@@ -156,6 +156,20 @@ pub(super) fn event(row: &Row) -> Result<EventRecord, Unreadable> {
         body: None,
         body_base64: None,
     })
+}
+
+/// What recognises a forgotten event; `None` where the row is another one.
+pub(super) fn forgotten(row: &Row) -> Result<Option<ForgottenRecord>, Unreadable> {
+    if i64::from(row.try_get::<_, i16>(5)?) != FORGOTTEN {
+        return Ok(None);
+    }
+    Ok(Some(ForgottenRecord {
+        tenant_id: row.try_get(0)?,
+        key: bytes(row, 3, "key")?,
+        body_sha256: bytes(row, 10, "body_sha256")?,
+        duplicates: row.try_get(7)?,
+        received_at: Micros(!row.try_get::<_, i64>(9)?),
+    }))
 }
 
 /// Gives an event the headers in this column and the body in the next, if they are kept.

@@ -30,6 +30,7 @@ pub(super) enum Record {
     Leaf(LeafRecord),
     Payment(PaymentRecord),
     Event(Box<EventRecord>),
+    Forgotten(ForgottenRecord),
     Refusal(RefusalRecord),
 }
 
@@ -41,6 +42,7 @@ pub(super) enum Kind {
     Leaves,
     Payments,
     Events,
+    Forgotten,
     Refusals,
 }
 
@@ -134,6 +136,17 @@ pub(super) struct EventRecord {
     pub(super) body_base64: Option<String>,
 }
 
+/// What recognises an event that has had its time, if it comes again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForgottenRecord {
+    pub(super) tenant_id: String,
+    pub(super) key: Hex<16>,
+    pub(super) body_sha256: Hex<32>,
+    pub(super) duplicates: i64,
+    pub(super) received_at: Micros,
+}
+
 /// A group of refusals.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -198,6 +211,9 @@ pub enum Unsound {
     /// A name that nobody could have configured.
     #[error("its tenant_id is empty, or has control characters")]
     Tenant,
+    /// Below zero stand the times of what is forgotten.
+    #[error("it was received before 1970")]
+    Time,
     /// The key does not follow from the names.
     #[error("its key is not that of its tenant, producer and event_id")]
     Key,
@@ -238,6 +254,7 @@ impl Record {
             Self::Leaf(_) => Kind::Leaves,
             Self::Payment(_) => Kind::Payments,
             Self::Event(_) => Kind::Events,
+            Self::Forgotten(_) => Kind::Forgotten,
             Self::Refusal(_) => Kind::Refusals,
         }
     }
@@ -250,6 +267,7 @@ impl Record {
             Self::Leaf(row) => (&row.tenant_id, &row.producer, &row.sha256.0),
             Self::Payment(row) => (&row.tenant_id, "", row.payment_id.as_bytes()),
             Self::Event(row) => (&row.tenant_id, "", &row.key.0),
+            Self::Forgotten(row) => (&row.tenant_id, "", &row.key.0),
             Self::Refusal(row) => ("", "", &row.key.0),
         }
     }
@@ -268,6 +286,13 @@ impl Record {
             }
             Self::Payment(row) => format!("payment {} of {}", row.payment_id, row.tenant_id),
             Self::Event(row) => format!("event {} of {}", row.event_id, row.tenant_id),
+            Self::Forgotten(row) => {
+                format!(
+                    "forgotten event {} of {}",
+                    hex::encode(row.key.0),
+                    row.tenant_id
+                )
+            }
             Self::Refusal(row) => format!("refusal {}", hex::encode(row.key.0)),
         }
     }
@@ -280,6 +305,7 @@ impl Record {
             Self::Leaf(row) => Some(&row.tenant_id),
             Self::Payment(row) => Some(&row.tenant_id),
             Self::Event(row) => Some(&row.tenant_id),
+            Self::Forgotten(row) => Some(&row.tenant_id),
             Self::Refusal(row) => row.tenant_id.as_ref(),
         };
         if tenant_id.is_some_and(|id| id.is_empty() || id.contains(char::is_control)) {
@@ -289,6 +315,7 @@ impl Record {
             Self::Producer(_) | Self::Secret(_) | Self::Leaf(_) => Ok(()),
             Self::Payment(row) => row.check(),
             Self::Event(row) => row.check(),
+            Self::Forgotten(row) => row.check(),
             Self::Refusal(row) => row.check(),
         }
     }
@@ -366,6 +393,9 @@ impl EventRecord {
     }
 
     fn check(&self) -> Result<(), Unsound> {
+        if self.received_at.0 < 0 {
+            return Err(Unsound::Time);
+        }
         let key = self.verdict.key(&self.digest(), &self.body_sha256.0);
         if key != self.key.0 {
             return Err(Unsound::Key);
@@ -397,6 +427,19 @@ impl EventRecord {
         let currency = self.currency.as_deref().map(str::parse::<Currency>);
         if matches!(status, Some(Err(_))) || matches!(currency, Some(Err(_))) {
             return Err(Unsound::Word);
+        }
+        if self.duplicates < 0 {
+            Err(Unsound::Count)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl ForgottenRecord {
+    fn check(&self) -> Result<(), Unsound> {
+        if self.received_at.0 < 0 {
+            return Err(Unsound::Time);
         }
         if self.duplicates < 0 {
             Err(Unsound::Count)

@@ -11,6 +11,9 @@ use crate::inbox::{Event, Standing};
 use crate::payments::Claim;
 use crate::x509::Leaf;
 
+/// What a store holds in the place of a verdict where an event is forgotten.
+pub(super) const FORGOTTEN: i64 = 3;
+
 /// What an event is to the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

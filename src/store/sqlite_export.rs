@@ -5,13 +5,13 @@ use std::path::Path;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::export::{ExportFailure, Position, Writing};
+use super::export::{ExportFailure, Extent, Position, Writing};
 use super::migrations::{SQLITE, known};
 use super::record::{
-    EventRecord, Hex, LeafRecord, Micros, PaymentRecord, ProducerRecord, Record, RefusalRecord,
-    SecretRecord,
+    EventRecord, ForgottenRecord, Hex, Kind, LeafRecord, Micros, PaymentRecord, ProducerRecord,
+    Record, RefusalRecord, SecretRecord,
 };
-use super::row::{Verdict, payment_key};
+use super::row::{FORGOTTEN, Verdict, payment_key};
 use super::sqlite;
 use crate::payments::Effect;
 
@@ -79,18 +79,23 @@ impl Source {
         known(SQLITE)
     }
 
-    /// When the latest event of these tenants was received.
-    pub(super) fn newest(&self) -> Result<Option<i64>, ExportFailure> {
-        let mut newest = None;
-        for (tenant, _) in &self.tenants {
-            let found = self
+    /// Between when the events of each tenant were received.
+    pub(super) fn extent(&self) -> Result<Vec<(String, Extent)>, ExportFailure> {
+        let mut extents = Vec::with_capacity(self.tenants.len());
+        for (tenant, tenant_id) in &self.tenants {
+            let extent = self
                 .connection
-                .prepare_cached("SELECT max(received_at) FROM events WHERE tenant = ?1")
-                .and_then(|mut latest| latest.query_row([tenant], |row| row.get(0)))
+                .prepare_cached(
+                    "SELECT (SELECT min(received_at) FROM events WHERE tenant = ?1 AND received_at >= 0),
+                         (SELECT max(received_at) FROM events WHERE tenant = ?1 AND received_at >= 0)",
+                )
+                .and_then(|mut extent| {
+                    extent.query_row([tenant], |row| Ok((row.get(0)?, row.get(1)?)))
+                })
                 .map_err(ExportFailure::statement)?;
-            newest = newest.max(found);
+            extents.push((tenant_id.clone(), extent));
         }
-        Ok(newest)
+        Ok(extents)
     }
 
     /// About how many rows there are.
@@ -128,22 +133,39 @@ impl Source {
                 }
             }
         }
-        if !matches!(after, Position::Event { .. }) {
+        // Where the rows of a kind begin that nothing was written of yet: below zero is what is forgotten.
+        let payments = (i64::MIN, i64::MIN);
+        let events = (0, i64::MIN);
+        let forgotten = (-1, i64::MIN);
+        let begun = match after {
+            Position::Beginning | Position::Payment { .. } => Kind::Payments,
+            Position::Event { .. } => Kind::Events,
+            Position::Forgotten { .. } => Kind::Forgotten,
+        };
+        let beginning = Position::Beginning;
+        let after = |kind| if kind == begun { after } else { &beginning };
+        if begun <= Kind::Payments {
             let sql = format!(
                 "{PAYMENT} WHERE y.tenant = ?1 AND (y.changed_at, y.payment) > (?2, ?3) ORDER BY y.changed_at, y.payment"
             );
-            for (tenant, from) in self.from(after)? {
+            for (tenant, from) in self.from(after(Kind::Payments), payments)? {
                 self.each(&sql, params![tenant, from.0, from.1], payment, writing)?;
             }
         }
+        if begun <= Kind::Events {
+            let sql = format!(
+                "{EVENT} WHERE e.tenant = ?1 AND (e.received_at, e.event) > (?2, ?3) ORDER BY e.received_at, e.event"
+            );
+            for (tenant, from) in self.from(after(Kind::Events), events)? {
+                self.each(&sql, params![tenant, from.0, from.1], event, writing)?;
+            }
+        }
+        // The oldest first as well, which here have the greatest times.
         let sql = format!(
-            "{EVENT} WHERE e.tenant = ?1 AND (e.received_at, e.event) > (?2, ?3) ORDER BY e.received_at, e.event"
+            "{EVENT} WHERE e.tenant = ?1 AND e.received_at <= ?2 AND (e.received_at < ?2 OR e.event > ?3)
+             ORDER BY e.received_at DESC, e.event"
         );
-        let events_after = match after {
-            Position::Beginning | Position::Payment { .. } => &Position::Beginning,
-            Position::Event { .. } => after,
-        };
-        for (tenant, from) in self.from(events_after)? {
+        for (tenant, from) in self.from(after(Kind::Forgotten), forgotten)? {
             self.each(&sql, params![tenant, from.0, from.1], event, writing)?;
         }
         let sql =
@@ -152,13 +174,11 @@ impl Source {
     }
 
     /// The tenants that are left, and where each one's rows begin.
-    fn from(&self, after: &Position) -> Result<Vec<Left>, ExportFailure> {
+    fn from(&self, after: &Position, first: (i64, i64)) -> Result<Vec<Left>, ExportFailure> {
         let (done, time, key, sql) = match after {
             Position::Beginning => {
                 let all = self.tenants.iter();
-                return Ok(all
-                    .map(|(tenant, _)| (*tenant, (i64::MIN, i64::MIN)))
-                    .collect());
+                return Ok(all.map(|(tenant, _)| (*tenant, first)).collect());
             }
             Position::Payment {
                 tenant_id,
@@ -180,11 +200,21 @@ impl Source {
                 *key,
                 "SELECT event FROM events WHERE tenant = ?1 AND key = ?2 AND received_at = ?3",
             ),
+            Position::Forgotten {
+                tenant_id,
+                received_at,
+                key,
+            } => (
+                tenant_id,
+                !*received_at,
+                *key,
+                "SELECT event FROM events WHERE tenant = ?1 AND key = ?2 AND received_at = ?3",
+            ),
         };
         let mut left = Vec::new();
         for (tenant, tenant_id) in self.tenants.iter().filter(|(_, id)| id >= done) {
             if tenant_id != done {
-                left.push((*tenant, (i64::MIN, i64::MIN)));
+                left.push((*tenant, first));
                 continue;
             }
             let number: Option<i64> = self
@@ -255,11 +285,11 @@ pub(super) fn find(connection: &Connection, record: &Record) -> rusqlite::Result
             params![row.tenant_id, payment_key(&row.payment_id)],
             payment,
         ),
-        Record::Event(row) => one(
+        Record::Event(_) | Record::Forgotten(_) => one(
             format!(
                 "{EVENT} WHERE e.tenant = (SELECT tenant FROM tenants WHERE tenant_id = ?1) AND e.key = ?2"
             ),
-            params![row.tenant_id, row.key.0],
+            params![record.identity().0, record.identity().2],
             event,
         ),
         Record::Refusal(row) => one(
@@ -325,6 +355,15 @@ fn payment(row: &Row<'_>) -> rusqlite::Result<Record> {
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Record> {
     let verdict: i64 = row.get(5)?;
+    if verdict == FORGOTTEN {
+        return Ok(Record::Forgotten(ForgottenRecord {
+            tenant_id: row.get(0)?,
+            key: Hex(row.get(3)?),
+            body_sha256: Hex(row.get(10)?),
+            duplicates: row.get(7)?,
+            received_at: Micros(!row.get::<_, i64>(9)?),
+        }));
+    }
     let effect: Option<i64> = row.get(6)?;
     let effect = match effect {
         None => None,

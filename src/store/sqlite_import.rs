@@ -7,9 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::checkpoints::Checkpoints;
 use super::import::{ImportFailure, ImportMode};
 use super::record::{
-    EventRecord, LeafRecord, PaymentRecord, ProducerRecord, Record, RefusalRecord, SecretRecord,
+    EventRecord, ForgottenRecord, LeafRecord, PaymentRecord, ProducerRecord, Record, RefusalRecord,
+    SecretRecord,
 };
-use super::row::payment_key;
+use super::row::{FORGOTTEN, payment_key};
 use super::sqlite_write::effect_number;
 use super::transfer_lines::Line;
 use super::{sqlite, sqlite_export};
@@ -97,6 +98,7 @@ impl SqliteShelf {
             Record::Leaf(row) => self.write_leaf(row),
             Record::Payment(row) => self.write_payment(row),
             Record::Event(row) => self.write_event(row),
+            Record::Forgotten(row) => self.write_forgotten(row),
             Record::Refusal(row) => self.write_refusal(row),
         }
     }
@@ -265,6 +267,23 @@ impl SqliteShelf {
             )?;
         }
         Ok(())
+    }
+
+    /// As pruning leaves it.
+    fn write_forgotten(&self, row: &ForgottenRecord) -> Result<(), Refusal> {
+        let tenant = self.tenant(&row.tenant_id)?;
+        self.execute(
+            "INSERT INTO events (tenant, key, producer, event_id, verdict, duplicates, received_at, body_sha256, leaf)
+             VALUES (?1, ?2, 0, '', ?3, ?4, ?5, ?6, 0)",
+            params![
+                tenant,
+                row.key.0,
+                FORGOTTEN,
+                row.duplicates,
+                !row.received_at.0,
+                row.body_sha256.0,
+            ],
+        )
     }
 
     fn write_refusal(&self, row: &RefusalRecord) -> Result<(), Refusal> {

@@ -1,5 +1,6 @@
 //! Stores that move from engine to engine: nothing is lost, nothing is altered, and what is interrupted goes on.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use super::postgres_address::Target;
 use super::postgres_session::{Purpose, Session};
 use super::views::Filter;
 use super::{
-    Export, ExportFailure, ImportFailure, ImportMode, Imported, Part, Store, TransferFault, Url,
-    check_export, import,
+    Export, ExportFailure, ImportFailure, ImportMode, Imported, Keep, Part, Pruner, Retention,
+    Store, TransferFault, Url, check_export, import,
 };
 use crate::inbox::{Event, Inbox, Receipt, Standing};
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
@@ -77,12 +78,42 @@ fn deliveries(seed: u64, count: i64) -> Vec<Event> {
     events
 }
 
-/// A store that got all that, and saw peers, secrets and refusals.
+/// What has had its time by then: accepted, conflicts, and what cannot be read.
+fn long_ago() -> Vec<Event> {
+    let came = |number: i64, event: Event| Event {
+        received_at: Timestamp::from_microsecond(1_770_000_000_000_001 + number * 1_000_003)
+            .unwrap(),
+        ..event
+    };
+    let mut events = Vec::new();
+    for number in 0..4 {
+        let event = payment_event(&format!("old_{number}"), "pay_old", "pending", number);
+        events.push(came(number, event.clone()));
+        events.push(came(10 + number, event.clone()));
+        events.push(came(20 + number, with_body(event, "another")));
+    }
+    for number in 0..3 {
+        let event = with_body(event("old"), format!("no JSON {number}"));
+        let standing = Standing::Quarantined;
+        events.push(came(30 + number, Event { standing, ..event }));
+    }
+    events
+}
+
+/// A store that got all that, forgot what is old, and saw peers, secrets and refusals.
 async fn filled(place: &Place, seed: u64) -> Store {
     let store = place.open().await;
-    for event in deliveries(seed, 250) {
+    for event in long_ago().into_iter().chain(deliveries(seed, 250)) {
         store.accept(vec![event]).await.unwrap();
     }
+    let keep = Keep {
+        events_days: Some(100),
+        ..Keep::default()
+    };
+    let now = at(1_790_000_000 + 2 * 86_400);
+    let retention = Retention::new(keep, HashMap::new());
+    let pruned = store.prune(&mut Pruner::default(), &retention, now).await;
+    assert_eq!(pruned.unwrap().total().events, 11);
     let seen = event("x");
     let (tenant, producer) = (seen.key.tenant, seen.key.producer);
     store
@@ -199,6 +230,7 @@ async fn what_moves_is_the_same_there_byte_for_byte() {
             "\"conflict\"",
             "\"quarantined\"",
             "\"superseded\"",
+            "\"row\":\"forgotten\"",
             "body_base64",
             "\\u0000",
             ".123456Z",
@@ -234,6 +266,8 @@ async fn what_was_moved_goes_on_as_the_original_does() {
         // What came before, and what never came: the same, other bodies, earlier and later words.
         let mut later = deliveries(7, 250);
         later.extend(deliveries(8, 250));
+        later.extend(long_ago());
+        later.push(with_body(long_ago().remove(0), "a third"));
         let mut receipts = [Vec::new(), Vec::new()];
         for (number, event) in (0_i64..).zip(later) {
             let event = Event {
