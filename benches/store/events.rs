@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::identity::TenantId;
 use countersign::inbox::{Event, IdempotencyKey, Standing};
-use countersign::signature::{AmountUnit, PaymentFacts};
+use countersign::signature::{AmountUnit, Fetch, PaymentFacts};
 use countersign::x509::Leaf;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -39,6 +39,7 @@ pub(crate) fn event(seed: u64, body_bytes: usize, leaf: &Leaf) -> Event {
             (Box::from("x-webhook-timestamp"), Box::from("1790000000")),
             (Box::from("x-webhook-signature"), "0".repeat(64).into()),
         ]),
+        fetch: Fetch::Unneeded,
         payment: Some(PaymentFacts {
             payment_id: format!("pay_{id}"),
             status: Some("succeeded".to_owned()),

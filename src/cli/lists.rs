@@ -250,9 +250,18 @@ fn event_row(event: &EventView) -> [String; 9] {
         text(event.kind.as_ref()),
         text(event.payment_id.as_ref()),
         event.verdict.to_owned(),
-        event.effect.unwrap_or("-").to_owned(),
+        effect(event),
         event.duplicates.to_string(),
     ]
+}
+
+fn effect(event: &EventView) -> String {
+    let effect = event.effect.unwrap_or("-");
+    if event.fetch_needed {
+        format!("{effect}, fetch needed")
+    } else {
+        effect.to_owned()
+    }
 }
 
 fn payment_row(payment: &PaymentView) -> [String; 9] {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::identity::TenantId;
-use crate::signature::PaymentFacts;
+use crate::signature::{Fetch, PaymentFacts};
 use crate::x509::Leaf;
 
 /// What makes an event the same event. The producer is part of it: two producers of one tenant cannot take each
@@ -78,6 +78,8 @@ pub struct Event {
     pub headers: Arc<[(Box<str>, Box<str>)]>,
     /// What it says of a payment, as it stands in the body.
     pub payment: Option<PaymentFacts>,
+    /// Whether the provider must be asked for what the signature leaves uncovered.
+    pub fetch: Fetch,
     /// Whether it could be read.
     pub standing: Standing,
 }

@@ -2,26 +2,35 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{Event, IdempotencyKey, Standing};
-use crate::signature::{Facts, ItemVerdict, VerifiedDelivery};
+use crate::signature::{Facts, Fetch, ItemVerdict, VerifiedDelivery};
 
 /// Headers that are kept, at most.
 const HEADERS_MAX: usize = 100;
 /// Bytes of one header's value that are kept, at most.
 const VALUE_BYTES_MAX: usize = 8192;
+/// No header can be called so.
+const PATH: &str = ":path";
 
 impl Event {
+    /// What its query string is kept as, among its headers.
+    pub const PATH: &str = PATH;
+
     /// The events of a delivery: one for each item whose signature held, in their order.
     ///
     /// An event without an id of its own has that which the delivery's signature covers, and failing that the SHA-256
     /// of its body. An event without a time of its own bears the time that the signature covers.
     pub fn read(delivery: &VerifiedDelivery, received_at: Timestamp) -> Vec<Self> {
         let producer = delivery.from().producer();
-        let headers = kept_headers(delivery.headers());
+        let headers = kept_headers(
+            delivery.headers(),
+            |name| delivery.reads_header(name),
+            delivery.path_and_query(),
+        );
         let items = delivery.items();
         // The delivery's id can only be the event's where there is one event.
         let signed_id = delivery.signed_id().filter(|_| items.len() == 1);
@@ -56,6 +65,7 @@ impl Event {
                 leaf: delivery.from().peer().leaf().clone(),
                 headers: Arc::clone(&headers),
                 payment: facts.and_then(payment),
+                fetch: facts.map_or(Fetch::Unneeded, |facts| facts.fetch.clone()),
                 standing,
             });
         }
@@ -68,13 +78,22 @@ fn payment(facts: &Facts) -> Option<crate::signature::PaymentFacts> {
 }
 
 /// The headers that say something of the event. One that speaks of identity was believed by nobody and would mislead
-/// whoever reads it here; one that bears a credential has no business in a database.
-fn kept_headers(headers: &HeaderMap) -> Arc<[(Box<str>, Box<str>)]> {
-    headers
-        .iter()
-        .filter(|(name, _)| {
-            !speaks_of_identity(name.as_str()) && !bears_a_credential(name.as_str())
-        })
+/// whoever reads it here; one that bears a credential has no business in a database. But those from which the event was
+/// read come first, whatever they are called, and what of the query string it was read from as the pseudo-header `:path`
+/// (RFC 9113 §8.3.1): a replay reads them again.
+fn kept_headers(
+    headers: &HeaderMap,
+    reads: impl Fn(&HeaderName) -> bool,
+    path_and_query: Option<&str>,
+) -> Arc<[(Box<str>, Box<str>)]> {
+    let (read, others): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| reads(name));
+    let others = others.into_iter().filter(|(name, _)| {
+        !speaks_of_identity(name.as_str()) && !bears_a_credential(name.as_str())
+    });
+    let path = path_and_query.map(|path| (PATH.into(), path.into()));
+    let named = read
+        .into_iter()
+        .chain(others)
         .take(HEADERS_MAX)
         .map(|(name, value)| {
             let value = value.as_bytes();
@@ -83,8 +102,8 @@ fn kept_headers(headers: &HeaderMap) -> Arc<[(Box<str>, Box<str>)]> {
                 Box::from(name.as_str()),
                 String::from_utf8_lossy(value).into(),
             )
-        })
-        .collect()
+        });
+    path.into_iter().chain(named).collect()
 }
 
 /// Header names are lower-case here.
@@ -152,9 +171,26 @@ mod tests {
                 HeaderValue::from_static("v"),
             );
         }
-        let kept = kept_headers(&headers);
+        let kept = kept_headers(&headers, |_| false, None);
         let names: Vec<&str> = kept.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["content-type", "x-webhook-signature"]);
+    }
+
+    #[test]
+    fn what_an_event_was_read_from_is_kept_whatever_it_is_called() {
+        let mut headers = HeaderMap::new();
+        for at in 0..120 {
+            let name = format!("x-{at}");
+            headers.append(
+                http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_static("v"),
+            );
+        }
+        headers.append("x-token-id", HeaderValue::from_static("id"));
+        let kept = kept_headers(&headers, |name| name == "x-token-id", Some("/?a=1"));
+        assert_eq!(kept.len(), 101);
+        assert_eq!(kept[0], (":path".into(), "/?a=1".into()));
+        assert_eq!(kept[1], ("x-token-id".into(), "id".into()));
     }
 
     #[test]
@@ -165,7 +201,7 @@ mod tests {
             "x-long",
             HeaderValue::from_str(&"x".repeat(10_000)).unwrap(),
         );
-        let kept = kept_headers(&headers);
+        let kept = kept_headers(&headers, |_| false, None);
         assert!(
             kept.iter()
                 .any(|(name, value)| (&**name, &**value) == ("x-odd", "a\u{fffd}b"))

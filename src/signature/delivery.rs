@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use jiff::Timestamp;
 
+use super::around::Readings;
+use super::asked;
 use super::challenge::ChallengeAnswer;
 use super::document::NotAnObject;
 use super::facts::Facts;
@@ -28,6 +30,9 @@ pub struct Request<'a> {
 pub struct VerifiedDelivery {
     from: Identified,
     headers: HeaderMap,
+    /// What of the query string its events were read from.
+    path_and_query: Option<String>,
+    readings: Arc<Readings>,
     proof: Proof,
 }
 
@@ -64,6 +69,10 @@ impl Item {
 
 /// Whether an item may be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every item is verified, and a box would be an allocation for each"
+)]
 pub enum ItemVerdict {
     /// Its signature held: its own, or that of the whole delivery. What it tells, if it can be read.
     Verified(Result<Facts, NotAnObject>),
@@ -128,10 +137,17 @@ impl SignatureRefusal {
 }
 
 impl VerifiedDelivery {
-    pub(super) fn new(from: Identified, headers: HeaderMap, proof: Proof) -> Self {
+    pub(super) fn new(
+        from: Identified,
+        request: &Request<'_>,
+        readings: &Arc<Readings>,
+        proof: Proof,
+    ) -> Self {
         Self {
             from,
-            headers,
+            headers: request.headers.clone(),
+            path_and_query: readings.path_and_query(asked::query(request)),
+            readings: Arc::clone(readings),
             proof,
         }
     }
@@ -144,6 +160,16 @@ impl VerifiedDelivery {
     /// All its headers; those that are not in the signed content are the sender's mere words.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// Whether its events were read from this header too, so that they can not be read again without it.
+    pub fn reads_header(&self, name: &HeaderName) -> bool {
+        self.readings.headers.contains(name)
+    }
+
+    /// The parameters of the query string from which its events were read too, as a path and query.
+    pub fn path_and_query(&self) -> Option<&str> {
+        self.path_and_query.as_deref()
     }
 
     /// The raw body.

@@ -376,6 +376,10 @@ pub struct EventDescriptor {
     /// What becomes of an event whose status the table lacks; default `unmapped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlisted: Option<Unlisted>,
+    /// What the signature leaves uncovered must be fetched from the provider: events are marked so. Always true where
+    /// it covers a reference alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetch_needed: Option<bool>,
     /// How many decimals this provider's minor unit has, for the currencies where it does not keep to ISO 4217
     /// (Stripe counts `ISK = 2`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -431,6 +435,9 @@ pub struct WhenDescriptor {
     /// Instead of `event.occurred_at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<OneOrMany>,
+    /// Instead of `event.fetch_needed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetch_needed: Option<bool>,
     /// This canonical status, whatever the table says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,

@@ -14,10 +14,11 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::AmountUnit;
+use super::around::Around;
 use super::document::{Document, NotAnObject};
 use super::json::{self, JsonFault, ListPointer};
 use super::mapping::{Mapping, Places};
-use super::place::{Around, Place};
+use super::place::Place;
 use super::select::Values;
 use super::when;
 
@@ -50,6 +51,39 @@ pub struct Facts {
     pub account: Option<String>,
     /// What it says of a payment, or why that is nothing.
     pub payment: Result<PaymentFacts, NoPayment>,
+    /// Whether the provider must be asked for what the signature leaves uncovered.
+    pub fetch: Fetch,
+}
+
+/// Whether an event tells, under its signature, all that its provider means to tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fetch {
+    /// It does.
+    #[default]
+    Unneeded,
+    /// The rest is to be fetched from the provider.
+    Needed {
+        /// The payment's id, where the signature covers a reference to it and nothing more.
+        reference: Option<Box<str>>,
+    },
+}
+
+impl Fetch {
+    /// Whether the provider must be asked.
+    pub fn is_needed(&self) -> bool {
+        match self {
+            Self::Unneeded => false,
+            Self::Needed { .. } => true,
+        }
+    }
+
+    /// The id by which to ask, where it is no claim's.
+    pub fn reference(&self) -> Option<&str> {
+        match self {
+            Self::Unneeded => None,
+            Self::Needed { reference } => reference.as_deref(),
+        }
+    }
 }
 
 /// What an event says of a payment: texts, as they stand in the body. The ledger gives them meaning.
@@ -140,6 +174,7 @@ impl Mapping {
                 occurred_at: None,
                 account: None,
                 payment: Err(NoPayment::RepeatedKey),
+                fetch: self.fetch.clone(),
             };
         }
         let kind = self.kind.text(values, around, None);
@@ -150,6 +185,14 @@ impl Mapping {
             .iter()
             .find(|when| when.fits(values, around, kind));
         let places = when.map_or(&self.places, |when| &when.places);
+        let fetch = match when.map_or(&self.fetch, |when| &when.fetch) {
+            Fetch::Needed { .. } if self.no_payment == Some(NoPayment::FetchNeeded) => {
+                Fetch::Needed {
+                    reference: own(&places.payment_id).map(Into::into),
+                }
+            }
+            stated @ (Fetch::Unneeded | Fetch::Needed { .. }) => stated.clone(),
+        };
         Facts {
             event_id: own(&self.id),
             event_type: kind.map(str::to_owned),
@@ -165,6 +208,7 @@ impl Mapping {
                 around,
                 kind,
             ),
+            fetch,
         }
     }
 

@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::AmountUnit;
+use super::around::{Around, Readings};
 use super::descriptor::{
     BodyFormat, Coverage, EventDescriptor, OneOrMany, ProfileDescriptor, TimeUnit, Unlisted,
     WhenDescriptor,
 };
-use super::facts::{NoPayment, STATUSES};
+use super::facts::{Fetch, NoPayment, STATUSES};
 use super::json::ListPointer;
-use super::place::{Around, Certainty, Covered, Place, PlaceReader};
+use super::place::{Certainty, Covered, Place, PlaceReader};
 use super::profile::Faults;
 use super::scheme::{self as signature, Scheme};
 use super::select::{Selection, Values};
@@ -23,12 +25,14 @@ pub(super) struct Mapping {
     pub(super) field: Option<Box<str>>,
     pub(super) each: Option<ListPointer>,
     pub(super) selection: Selection,
+    pub(super) readings: Arc<Readings>,
     pub(super) id: Place,
     pub(super) kind: Place,
     pub(super) occurred_at_unit: Option<TimeUnit>,
     pub(super) account: Place,
     /// Set where no event of this profile ever makes a claim.
     pub(super) no_payment: Option<NoPayment>,
+    pub(super) fetch: Fetch,
     pub(super) places: Places,
     pub(super) status_by: Place,
     pub(super) status: StatusTable,
@@ -55,6 +59,7 @@ pub(super) struct When {
     present: Box<[Place]>,
     same: Box<[Place]>,
     pub(super) status: Option<&'static str>,
+    pub(super) fetch: Fetch,
     pub(super) places: Places,
 }
 
@@ -175,10 +180,12 @@ impl Mapping {
         fault: &mut dyn FnMut(String, TemplateFault),
     ) -> Self {
         let mut selection = Selection::default();
+        let mut readings = Readings::default();
         let mut compiler = Compiler {
             places: PlaceReader {
                 selection: &mut selection,
                 covered,
+                readings: &mut readings,
                 kind: None,
             },
             fault,
@@ -190,6 +197,7 @@ impl Mapping {
         let account = compiler.place("event.account", event.account.as_ref(), Trust::Covered);
         let places = compiler.payment_places(event);
         let no_payment = no_payment(&places, covered);
+        let fetch = compiler.fetch("event.fetch_needed", event.fetch_needed);
         let status = compiler.status(event);
         compiler.places.kind = Some(certainty);
         let by_type = OneOrMany::One("{type}".to_owned());
@@ -215,12 +223,14 @@ impl Mapping {
             occurred_at_unit: event.occurred_at_unit,
             account,
             no_payment,
+            fetch,
             places,
             status_by,
             status,
             minor_digits: compiler.minor_digits(event),
             when,
             selection,
+            readings: Arc::new(readings),
         }
     }
 }
@@ -311,6 +321,26 @@ impl Compiler<'_, '_> {
             );
         }
         (place, certainty)
+    }
+
+    fn fetch(&mut self, key: &str, stated: Option<bool>) -> Fetch {
+        match (self.places.covered.coverage, stated) {
+            (Coverage::Reference, Some(false)) => {
+                self.fault(
+                    key,
+                    "the signature covers a reference, and nothing that could do without fetching",
+                    "leave it out",
+                );
+                Fetch::Needed { reference: None }
+            }
+            (Coverage::Reference, Some(true) | None)
+            | (Coverage::Body | Coverage::Fields | Coverage::Connection, Some(true)) => {
+                Fetch::Needed { reference: None }
+            }
+            (Coverage::Body | Coverage::Fields | Coverage::Connection, Some(false) | None) => {
+                Fetch::Unneeded
+            }
+        }
     }
 
     fn payment_places(&mut self, event: &EventDescriptor) -> Places {
@@ -465,6 +495,10 @@ impl Compiler<'_, '_> {
             .status
             .as_ref()
             .and_then(|name| self.canonical(&key("status"), name));
+        let fetch = self.fetch(
+            &key("fetch_needed"),
+            when.fetch_needed.or(event.fetch_needed),
+        );
         let kinds = when
             .kind
             .iter()
@@ -477,6 +511,7 @@ impl Compiler<'_, '_> {
             present,
             same,
             status,
+            fetch,
             places,
         }
     }

@@ -13,6 +13,7 @@
 //!
 //! Sources: RFC 2104, RFC 6901, RFC 8032, the Standard Webhooks specification 1.0.0; each profile names its own.
 
+mod around;
 mod asked;
 mod catalogue;
 mod challenge;
@@ -60,7 +61,7 @@ pub use descriptor::{
 };
 pub use document::NotAnObject;
 pub use explain::{Explanation, Finding, explain};
-pub use facts::{Facts, NoPayment, PaymentFacts, STATUSES};
+pub use facts::{Facts, Fetch, NoPayment, PaymentFacts, STATUSES};
 pub use key::KeyFault;
 pub use mistakes::{BodyMistake, KeyMistake, Mistake};
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 
+pub(super) use super::around::Around;
+use super::around::Readings;
 use super::descriptor::{Coverage, OneOrMany};
 use super::form;
 use super::json::Pointer;
@@ -63,15 +65,6 @@ impl Covered {
     }
 }
 
-/// What stands around the body.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Around<'a> {
-    /// The request's headers.
-    pub(super) headers: &'a HeaderMap,
-    /// Its query string, without the `?`; empty where there is none.
-    pub(super) query: &'a str,
-}
-
 /// One or more alternatives, tried from the left: the first that is present and not empty counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
@@ -91,6 +84,7 @@ enum Part {
 pub(super) struct PlaceReader<'s> {
     pub(super) selection: &'s mut Selection,
     pub(super) covered: &'s Covered,
+    pub(super) readings: &'s mut Readings,
     /// Whether `{type}` may stand in a place, and if so whether the type is itself covered.
     pub(super) kind: Option<Certainty>,
 }
@@ -294,6 +288,7 @@ impl PlaceReader<'_> {
                 {
                     certainty.weaken(Certainty::RequestUncovered);
                 }
+                self.readings.headers.extend_from_slice(&self.covered.id);
                 Ok(Part::Header(self.covered.id.clone().into()))
             }
             (None, _) if name == "id" => Err(fault(
@@ -307,6 +302,7 @@ impl PlaceReader<'_> {
                 {
                     certainty.weaken(Certainty::RequestUncovered);
                 }
+                self.readings.headers.push(name.clone());
                 Ok(Part::Header([name].into()))
             }
             (Some(("query", name)), _) if !name.is_empty() => {
@@ -315,6 +311,7 @@ impl PlaceReader<'_> {
                 if !known && self.covered.coverage != Coverage::Connection {
                     certainty.weaken(Certainty::RequestUncovered);
                 }
+                self.readings.query.push(name.into());
                 Ok(Part::Query(name.into()))
             }
             (Some(_) | None, _) => Err(fault(

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use jiff::SignedDuration;
 
+use super::around::Around;
 use super::asked::{self, Place};
 use super::challenge::Challenge;
 use super::delivery::Request;
@@ -14,7 +15,6 @@ use super::document::NotAnObject;
 use super::facts::Facts;
 use super::json::{ListPointer, Pointer};
 use super::mapping::Mapping;
-use super::place::Around;
 use super::scheme::Scheme;
 
 /// A compiled profile: immutable, shared by every producer that uses it.

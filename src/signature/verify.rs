@@ -78,7 +78,8 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<VerifiedDelivery, SignatureRefusal> {
         let proof = self.prove(request, body, now)?;
-        Ok(VerifiedDelivery::new(from, request.headers.clone(), proof))
+        let readings = &self.profile.mapping.readings;
+        Ok(VerifiedDelivery::new(from, request, readings, proof))
     }
 
     /// Whether the signature holds, and by which secret. It opens no gate: for measuring, and for tools.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Store, Url};
 use crate::identity::TenantId;
 use crate::inbox::{Event, IdempotencyKey, Inbox, Limits, Receipt, Standing};
-use crate::signature::{AmountUnit, PaymentFacts};
+use crate::signature::{AmountUnit, Fetch, PaymentFacts};
 use crate::x509::{Leaf, decode_pem_certificates};
 
 /// Where a suite's store is, for as long as a test needs it.
@@ -93,6 +93,7 @@ pub(super) fn event(id: &str) -> Event {
         leaf: leaf(),
         headers: Arc::from([(Box::from("content-type"), Box::from("application/json"))]),
         payment: None,
+        fetch: Fetch::Unneeded,
         standing: Standing::Readable,
     }
 }

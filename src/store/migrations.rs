@@ -31,6 +31,12 @@ pub(super) const SQLITE: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0003_shadows.sql"),
         serves_from: 2,
     },
+    Migration {
+        number: 4,
+        name: "0004_fetch_needed.sql",
+        sql: include_str!("../../migrations/sqlite/0004_fetch_needed.sql"),
+        serves_from: 2,
+    },
 ];
 
 /// The spool's, in order.
@@ -71,6 +77,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         number: 5,
         name: "0005_shadows.sql",
         sql: include_str!("../../migrations/postgres/0005_shadows.sql"),
+        serves_from: 2,
+    },
+    Migration {
+        number: 6,
+        name: "0006_fetch_needed.sql",
+        sql: include_str!("../../migrations/postgres/0006_fetch_needed.sql"),
         serves_from: 2,
     },
 ];

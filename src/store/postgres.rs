@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 
 use super::errands::Errands;
 use super::postgres_address::Target;
-use super::postgres_batch::{Answer, COMMIT, Folded, Prepared};
+use super::postgres_batch::{Answer, Folded, Prepared};
 use super::postgres_session::{Meaning, Purpose, Session, SessionFailure, meaning};
 use super::reach::Reach;
 use super::row::Row;
@@ -342,7 +342,8 @@ pub(super) async fn commit(
     folded: &Folded<'_>,
 ) -> Result<Option<Vec<Answer>>, tokio_postgres::Error> {
     let columns = folded.columns();
-    let rows = client.query_typed(COMMIT, &columns.parameters()).await?;
+    let (statement, parameters) = columns.statement();
+    let rows = client.query_typed(statement, &parameters).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };

@@ -11,11 +11,18 @@ use crate::inbox::{Event, Receipt, Standing};
 
 /// Writes the batch. What is acknowledged must be on disk, whatever the server's or the role's default is, and a stronger
 /// one stays.
-pub(super) const COMMIT: &str =
+const COMMIT: &str =
     "SELECT answered, known, conflicting, set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
     FROM countersign.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
         $21, $22, $23, $24)";
+
+/// The same, and marks the events of which more is to be fetched.
+const COMMIT_MARKED: &str =
+    "SELECT answered, known, conflicting, set_config('synchronous_commit',
+        CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
+    FROM countersign.commit_marked_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        $20, $21, $22, $23, $24, $25)";
 
 /// An event made ready for PostgreSQL.
 #[derive(Debug)]
@@ -229,7 +236,7 @@ impl<'a> Folded<'a> {
         Some(answers)
     }
 
-    /// The arguments of [`COMMIT`].
+    /// The arguments of the statement.
     pub(super) fn columns(&self) -> Columns<'_> {
         let mut columns = Columns::default();
         for group in &self.groups {
@@ -266,6 +273,7 @@ pub(super) struct Columns<'a> {
     currency: Vec<Option<String>>,
     headers: Vec<&'a str>,
     body: Vec<&'a [u8]>,
+    fetch_needed: Vec<bool>,
 }
 
 type Held<'a> = std::borrow::Cow<'a, str>;
@@ -318,10 +326,23 @@ impl<'a> Columns<'a> {
         );
         self.headers.push(&row.headers);
         self.body.push(&row.body);
+        self.fetch_needed.push(row.fetch_needed);
     }
 
-    pub(super) fn parameters(&self) -> [(&(dyn ToSql + Sync), Type); 24] {
-        [
+    /// The statement that writes the batch, and its arguments. Marking costs another look at each marked row, so a batch
+    /// without one does not ask for it.
+    pub(super) fn statement(&self) -> (&'static str, Vec<(&(dyn ToSql + Sync), Type)>) {
+        let mut parameters = self.parameters();
+        if self.fetch_needed.contains(&true) {
+            parameters.push((&self.fetch_needed, Type::BOOL_ARRAY));
+            (COMMIT_MARKED, parameters)
+        } else {
+            (COMMIT, parameters)
+        }
+    }
+
+    fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        vec![
             (&self.arrival, Type::INT4_ARRAY),
             (&self.lead, Type::BOOL_ARRAY),
             (&self.tenant, Type::TEXT_ARRAY),

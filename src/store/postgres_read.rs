@@ -23,7 +23,8 @@ const ASIDE_MAX: i64 = 100;
 
 /// An event's columns, `e` being its row.
 const EVENT: &str = "e.tenant_id, e.producer, e.event_id, e.kind, coalesce(p.payment_id, e.named_payment_id), e.verdict,
-    s.key IS NOT NULL, e.duplicates, e.occurred_at, e.received_at, e.body_sha256, e.secret, l.subject, l.serial, e.leaf_sha256, e.key, e.payment_key IS NOT NULL";
+    s.key IS NOT NULL, e.duplicates, e.occurred_at, e.received_at, e.body_sha256, e.secret, l.subject, l.serial, e.leaf_sha256, e.key, e.payment_key IS NOT NULL,
+    e.fetch_needed";
 
 const EVENT_PARTS: &str = "LEFT JOIN countersign.leaves l
         ON l.tenant_id = e.tenant_id AND l.producer = e.producer AND l.sha256 = e.leaf_sha256
@@ -299,6 +300,7 @@ fn event_view(row: &Row) -> Result<EventView, Error> {
         verdict,
         effect: (verdict != Verdict::name(Verdict::Conflict.number()))
             .then(|| effect(claimed, superseded)),
+        fetch_needed: row.try_get(17)?,
         duplicates: count(row.try_get(7)?),
         occurred_at: row.try_get::<_, Option<i64>>(8)?.map(millis),
         received_at: millis(row.try_get(9)?),
@@ -314,8 +316,8 @@ fn event_view(row: &Row) -> Result<EventView, Error> {
 
 fn event_detail(row: &Row) -> Result<EventDetail, Error> {
     let event = event_view(row)?;
-    let headers: Option<String> = row.try_get(17)?;
-    Ok(EventDetail::new(event, headers.zip(row.try_get(18)?)))
+    let headers: Option<String> = row.try_get(18)?;
+    Ok(EventDetail::new(event, headers.zip(row.try_get(19)?)))
 }
 
 fn payment_view(row: &Row) -> Result<PaymentView, Error> {

@@ -13,7 +13,7 @@ use server::{Ending, Pooler, Postgres};
 use tokio::task::JoinSet;
 
 use super::fixtures::{Chance, accept, event, of_tenant, payment_event, with_body};
-use super::migrations::POSTGRES;
+use super::migrations::{POSTGRES, known};
 use super::postgres_address::Access;
 use super::views::Filter;
 use super::{Store, StoreFault, Url};
@@ -428,10 +428,14 @@ async fn an_old_receiver_goes_on_while_a_new_one_expands_the_schema_and_is_refus
     let url = impatient(&server.create_database("inbox"));
     let old = open(&url).await;
     accept(&old, event("evt_1")).await;
+    let known = known(POSTGRES);
+    let later = known + 1;
     server.psql(
         "inbox",
-        "ALTER TABLE countersign.events ADD COLUMN later text;
-         INSERT INTO countersign.migrations VALUES (98, '0098_later.sql', 2, now())",
+        &format!(
+            "ALTER TABLE countersign.events ADD COLUMN later text;
+             INSERT INTO countersign.migrations VALUES ({later}, 'later.sql', 2, now())"
+        ),
     );
     assert_eq!(deliver(&old, event("evt_2")).await, Receipt::Accepted);
     // Restarted in between, too.
@@ -439,11 +443,21 @@ async fn an_old_receiver_goes_on_while_a_new_one_expands_the_schema_and_is_refus
     assert_eq!(deliver(&again, event("evt_2")).await, Receipt::Duplicate);
     server.psql(
         "inbox",
-        "INSERT INTO countersign.migrations VALUES (99, '0099_contract.sql', 99, now())",
+        &format!(
+            "INSERT INTO countersign.migrations VALUES ({0}, 'contract.sql', {0}, now())",
+            known + 2
+        ),
     );
     let refused = Store::open(&url, Limits::default()).await;
     assert!(
-        matches!(refused, Err(StoreFault::Newer { found: 99, .. })),
+        matches!(
+            refused,
+            Err(StoreFault::Newer {
+                found,
+                known: ours,
+                ..
+            }) if (found, ours) == (known + 2, known)
+        ),
         "{refused:?}"
     );
 }

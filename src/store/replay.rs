@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::location::{StoreFault, Url};
 use super::sqlite_replay;
+use crate::inbox::Event;
 use crate::payments::Payment;
 use crate::signature::{Facts, NotAnObject, Profile, Request};
 
@@ -192,13 +193,14 @@ impl Replay {
     }
 }
 
-/// What today's mapping makes of a kept body. Its query was not kept, and no signed content is ever in it alone.
+/// What today's mapping makes of a kept body. Of its query string that is kept which was read when it came.
 pub(super) fn read_again(
     profile: &Profile,
     headers: &str,
     body: &[u8],
 ) -> Result<Facts, NotAnObject> {
     let kept: Vec<(String, String)> = serde_json::from_str(headers).unwrap_or_default();
+    let path_and_query = kept.iter().find(|(name, _)| name == Event::PATH);
     let headers: HeaderMap = kept
         .iter()
         .filter_map(|(name, value)| {
@@ -208,7 +210,7 @@ pub(super) fn read_again(
         .collect();
     let request = Request {
         method: &Method::POST,
-        path_and_query: "/",
+        path_and_query: path_and_query.map_or("/", |(_, path)| path),
         headers: &headers,
     };
     profile.facts(body, &request)

@@ -83,6 +83,7 @@ pub(super) struct Row {
     pub(super) claim: Option<PaymentClaim>,
     /// The payment that it names without saying anything of it that can be read.
     pub(super) named_payment_id: Option<Box<str>>,
+    pub(super) fetch_needed: bool,
 }
 
 /// What an event says of a payment.
@@ -101,7 +102,7 @@ impl Row {
             key = Verdict::Quarantined.key(&key, &event.body_sha256);
         }
         let mut claim = None;
-        let mut named_payment_id = None;
+        let mut named_payment_id = event.fetch.reference().map(Into::into);
         if let Some(facts) = event.payment.filter(|_| readable) {
             let occurred_at = event.occurred_at.unwrap_or(event.received_at);
             match Claim::read(
@@ -138,6 +139,7 @@ impl Row {
             headers: serde_json::to_string(&*event.headers).unwrap_or_else(|_| "[]".to_owned()),
             claim,
             named_payment_id,
+            fetch_needed: event.fetch.is_needed(),
         }
     }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::identity::TenantId;
 use crate::inbox::{Event, IdempotencyKey, Standing};
-use crate::signature::{AmountUnit, PaymentFacts};
+use crate::signature::{AmountUnit, Fetch, PaymentFacts};
 use crate::x509::{Leaf, X509Fault};
 
 /// The form that is written now.
@@ -53,6 +53,7 @@ struct First {
     secret: Option<String>,
     leaf: String,
     headers: Vec<(String, String)>,
+    fetch: FirstFetch,
     payment: Option<FirstPayment>,
     standing: FirstStanding,
 }
@@ -66,6 +67,13 @@ struct FirstPayment {
     currency: Option<String>,
     unit: AmountUnit,
     minor_digits: Option<u8>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FirstFetch {
+    Unneeded,
+    Needed { reference: Option<String> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,6 +96,7 @@ pub(super) fn write(event: &Event) -> Result<String, serde_json::Error> {
         secret,
         leaf,
         headers,
+        fetch,
         payment,
         standing,
     } = event;
@@ -110,6 +119,12 @@ pub(super) fn write(event: &Event) -> Result<String, serde_json::Error> {
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect(),
+        fetch: match fetch {
+            Fetch::Unneeded => FirstFetch::Unneeded,
+            Fetch::Needed { reference } => FirstFetch::Needed {
+                reference: reference.as_deref().map(str::to_owned),
+            },
+        },
         payment: payment.as_ref().map(write_payment),
         standing: match standing {
             Standing::Readable => FirstStanding::Readable,
@@ -174,6 +189,12 @@ pub(super) fn read(form: i64, text: &str, body: Vec<u8>) -> Result<Event, NoEven
         secret: first.secret.map(Arc::from),
         leaf: Leaf::decode(&leaf)?,
         headers: headers.collect(),
+        fetch: match first.fetch {
+            FirstFetch::Unneeded => Fetch::Unneeded,
+            FirstFetch::Needed { reference } => Fetch::Needed {
+                reference: reference.map(String::into_boxed_str),
+            },
+        },
         payment: first.payment.map(read_payment),
         standing: match first.standing {
             FirstStanding::Readable => Standing::Readable,

@@ -23,7 +23,7 @@ const SEEN_MAX: i64 = 10_000;
 const EVENT: &str =
     "SELECT t.tenant_id, p.name, e.event_id, e.kind, coalesce(y.payment_id, e.named_payment_id),
         e.verdict, e.effect, e.duplicates, e.occurred_at, e.received_at, e.body_sha256, s.reference,
-        l.subject, l.serial, l.sha256
+        l.subject, l.serial, l.sha256, e.fetch_needed
     FROM events e JOIN tenants t ON t.tenant = e.tenant JOIN producers p ON p.producer = e.producer
         JOIN leaves l ON l.leaf = e.leaf LEFT JOIN secrets s ON s.secret = e.secret
         LEFT JOIN payments y ON y.payment = e.payment
@@ -257,6 +257,7 @@ fn event_view(row: &Row<'_>) -> rusqlite::Result<EventView> {
         payment_id: row.get(4)?,
         verdict: Verdict::name(row.get(5)?),
         effect: row.get::<_, Option<i64>>(6)?.map(effect_name),
+        fetch_needed: row.get(15)?,
         duplicates: count(row.get(7)?),
         occurred_at: row.get::<_, Option<i64>>(8)?.map(millis),
         received_at: millis(row.get(9)?),

@@ -14,6 +14,7 @@ use super::row::payment_key;
 use super::sqlite_write::{WriteError, effect_number};
 use super::{sqlite, sqlite_gaps};
 use crate::payments::{Claim, Effect, Payment, Recency};
+use crate::signature::Facts;
 
 /// Events that are read at once.
 const PAGE: usize = 500;
@@ -25,13 +26,14 @@ const ROUNDS_MAX: u32 = 8;
 /// What today's mapping reads otherwise, and the payments of all that was read. Both are this connection's alone.
 const NOTEBOOK: &str = "
     CREATE TEMP TABLE reread (event INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, kind TEXT, occurred_at INTEGER, payment_key BLOB, payment_id TEXT,
-        status TEXT, amount_minor INTEGER, amount_refunded_minor INTEGER, currency TEXT, named_payment_id TEXT);
+        status TEXT, amount_minor INTEGER, amount_refunded_minor INTEGER, currency TEXT, named_payment_id TEXT,
+        fetch_needed INTEGER NOT NULL);
     CREATE TEMP TABLE touched (payment INTEGER PRIMARY KEY, checked INTEGER NOT NULL DEFAULT 0);
     CREATE TEMP TABLE rebuild (payment INTEGER PRIMARY KEY)";
 
 const EVENTS: &str = "
     SELECT e.event, e.received_at, e.event_id, p.name, e.kind, e.occurred_at, y.payment_id, e.status, e.amount_minor,
-        e.amount_refunded_minor, e.currency, e.named_payment_id, e.payment, b.headers, b.body
+        e.amount_refunded_minor, e.currency, e.named_payment_id, e.payment, b.headers, b.body, e.fetch_needed
     FROM events e JOIN producers p ON p.producer = e.producer LEFT JOIN payments y ON y.payment = e.payment
         LEFT JOIN bodies b ON b.event = e.event
     WHERE e.tenant = ?1 AND e.received_at >= ?2 AND (e.received_at, e.event) > (?3, ?4)
@@ -77,6 +79,7 @@ struct Reading {
     amount_refunded_minor: Option<i64>,
     currency: Option<String>,
     named_payment_id: Option<String>,
+    fetch_needed: bool,
 }
 
 struct Kept {
@@ -213,6 +216,7 @@ impl Again<'_> {
                             amount_refunded_minor: row.get(9)?,
                             currency: row.get(10)?,
                             named_payment_id: row.get(11)?,
+                            fetch_needed: row.get(15)?,
                         },
                         payment: row.get(12)?,
                         came: headers.zip(body),
@@ -244,6 +248,7 @@ impl Again<'_> {
                 amount_refunded_minor: None,
                 currency: None,
                 named_payment_id: None,
+                fetch_needed: kept.reading.fetch_needed,
                 kind: kept.reading.kind.clone(),
                 occurred_at: kept.reading.occurred_at,
             },
@@ -259,7 +264,7 @@ impl Again<'_> {
         replayed.events_changed = replayed.events_changed.saturating_add(1);
         self.connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO reread VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                "INSERT OR REPLACE INTO reread VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
                 kept.event,
@@ -273,6 +278,7 @@ impl Again<'_> {
                 today.amount_refunded_minor,
                 today.currency,
                 today.named_payment_id,
+                today.fetch_needed,
             ])?;
         Ok(())
     }
@@ -376,7 +382,7 @@ impl Again<'_> {
                     "UPDATE events SET payment = ?2, effect = iif(?2 IS NULL, ?3, effect), kind = r.kind,
                          occurred_at = r.occurred_at, status = r.status, amount_minor = r.amount_minor,
                          amount_refunded_minor = r.amount_refunded_minor, currency = r.currency,
-                         named_payment_id = r.named_payment_id
+                         named_payment_id = r.named_payment_id, fetch_needed = r.fetch_needed
                      FROM reread r WHERE r.event = events.event AND events.event = ?1",
                 )?
                 .execute(params![event, new, effect_number(Effect::Unmapped)])?;
@@ -522,7 +528,7 @@ struct Folded {
 }
 
 /// What an event's row says if today's mapping reads these facts.
-fn reading(kept: &Kept, facts: &crate::signature::Facts) -> Reading {
+fn reading(kept: &Kept, facts: &Facts) -> Reading {
     let stated = facts.occurred_at.map(|time| time.as_microsecond());
     let occurred_at = stated.or(kept.reading.occurred_at);
     let time = occurred_at.unwrap_or(kept.received_at);
@@ -538,8 +544,11 @@ fn reading(kept: &Kept, facts: &crate::signature::Facts) -> Reading {
         occurred_at,
         named_payment_id: match &claim {
             Some(_) => None,
-            None => payment.map(|facts| facts.payment_id.clone()),
+            None => payment
+                .map(|facts| facts.payment_id.clone())
+                .or_else(|| facts.fetch.reference().map(str::to_owned)),
         },
+        fetch_needed: facts.fetch.is_needed(),
         payment_id: claim.as_ref().map(|claim| claim.payment_id().to_owned()),
         status: claim
             .as_ref()

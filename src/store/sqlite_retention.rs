@@ -164,7 +164,8 @@ pub(super) fn take(connection: &Connection, step: &Step) -> rusqlite::Result<Tal
         Going::Events | Going::Bodies => {
             "UPDATE events SET received_at = ~received_at, verdict = 3, producer = 0, event_id = '', kind = NULL,
                  effect = NULL, occurred_at = NULL, secret = NULL, leaf = 0, payment = NULL, status = NULL,
-                 amount_minor = NULL, amount_refunded_minor = NULL, currency = NULL, named_payment_id = NULL
+                 amount_minor = NULL, amount_refunded_minor = NULL, currency = NULL, named_payment_id = NULL,
+                 fetch_needed = 0
              WHERE event = ?1 AND tenant = ?2 AND received_at >= 0 AND received_at < ?3"
         }
         Going::EventsAndKeys => {

@@ -276,8 +276,8 @@ fn insert(
         .prepare_cached(
             "INSERT INTO events (tenant, key, producer, event_id, kind, verdict, effect, occurred_at, received_at,
                  body_sha256, secret, leaf, payment, status, amount_minor, amount_refunded_minor, currency,
-                 named_payment_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                 named_payment_id, fetch_needed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         )?
         .execute(params![
             producer.tenant,
@@ -298,6 +298,7 @@ fn insert(
             claim.and_then(|claim| claim.amount_refunded_minor()),
             claim.and_then(|claim| claim.currency()).as_ref().map(|currency| currency.code()),
             named,
+            row.fetch_needed,
         ])?;
     connection
         .prepare_cached("INSERT INTO bodies (event, headers, body) VALUES (?1, ?2, ?3)")?

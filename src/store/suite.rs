@@ -21,6 +21,7 @@ macro_rules! inbox_suite {
             what_cannot_be_read_is_kept_aside_and_takes_no_id
             an_event_without_a_payment_is_unmapped
             a_payment_that_nothing_readable_is_said_of_is_named_but_unmapped
+            what_is_to_be_fetched_is_marked_on_its_event
             an_older_event_is_superseded
             the_ledger_hangs_on_the_set_of_events_alone
             a_delivery_of_several_events_has_a_receipt_for_each
@@ -84,7 +85,7 @@ pub(super) async fn a_new_event_is_kept_with_all_that_came_with_it(place: &Place
     let kept = serde_json::to_value(only_event(&store, "evt_1").await).unwrap();
     let expected = serde_json::json!({
         "tenant_id": "tenant-42", "producer": "payments-provider", "event_id": "evt_1", "type": "payment.succeeded",
-        "payment_id": "pay_1", "verdict": "accepted", "effect": "applied", "duplicates": 0,
+        "payment_id": "pay_1", "verdict": "accepted", "effect": "applied", "fetch_needed": false, "duplicates": 0,
         "occurred_at": "2026-09-21T14:13:20.000Z", "received_at": "2026-09-21T14:13:30.000Z",
         "body_sha256": hex::encode(event.body_sha256), "secret": "file:certs/producer.secret",
         "leaf": {"subject": "CN=payments-provider", "serial": event.leaf.serial().to_string(),

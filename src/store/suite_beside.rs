@@ -8,7 +8,9 @@ use super::suite::all;
 use super::views::*;
 use super::{Shadows, Watched};
 use crate::identity::{ShadowMark, Would};
+use crate::inbox::{Event, Inbox, Receipt};
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
+use crate::signature::Fetch;
 
 fn refusal(subject: &str, second: i64) -> Refusal {
     Refusal {
@@ -26,6 +28,59 @@ fn refusal(subject: &str, second: i64) -> Refusal {
         detail: None,
         at: at(second),
     }
+}
+
+/// An event whose signature covers this reference and nothing more.
+fn referring(id: &str, reference: &str) -> Event {
+    Event {
+        fetch: Fetch::Needed {
+            reference: Some(reference.into()),
+        },
+        ..event(id)
+    }
+}
+
+pub(super) async fn what_is_to_be_fetched_is_marked_on_its_event(place: &Place) {
+    let store = place.open().await;
+    let partly = Event {
+        fetch: Fetch::Needed { reference: None },
+        ..payment_event("evt_2", "pay_2", "captured", 100)
+    };
+    let together = vec![event("evt_0"), referring("evt_1", "pay_1"), partly];
+    let receipts = store.accept(together).await.unwrap();
+    assert_eq!(receipts, [Receipt::Accepted; 3]);
+    // The mark is that of the row that is there: neither a duplicate nor a conflict sets another's.
+    let marked_later = Event {
+        fetch: Fetch::Needed { reference: None },
+        ..event("evt_0")
+    };
+    assert_eq!(accept(&store, marked_later).await, Receipt::Duplicate);
+    let other = with_body(referring("evt_0", "pay_0"), "{\"other\":1}");
+    assert_eq!(accept(&store, other).await, Receipt::Conflict);
+    store.close().await;
+
+    let store = place.open().await;
+    let mut events = store.views().events(all()).await.unwrap().items;
+    events
+        .sort_by(|one, other| (&one.event_id, one.verdict).cmp(&(&other.event_id, other.verdict)));
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                &*event.event_id,
+                event.effect,
+                event.payment_id.as_deref(),
+                event.fetch_needed,
+            )
+        })
+        .collect();
+    let expected = [
+        ("evt_0", Some("unmapped"), None, false),
+        ("evt_0", None, Some("pay_0"), true),
+        ("evt_1", Some("unmapped"), Some("pay_1"), true),
+        ("evt_2", Some("applied"), Some("pay_2"), true),
+    ];
+    assert_eq!(told, expected);
 }
 
 pub(super) async fn refusals_outlive_a_restart_and_go_on_counting(place: &Place) {

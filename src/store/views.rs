@@ -46,6 +46,8 @@ pub struct EventView {
     pub verdict: &'static str,
     /// `applied`, `superseded` or `unmapped`; null for a conflict, which the ledger never sees.
     pub effect: Option<&'static str>,
+    /// Whether the provider must be asked for what the signature leaves uncovered.
+    pub fetch_needed: bool,
     /// How often it came again.
     pub duplicates: u64,
     /// When it happened, if the signature covers a time.

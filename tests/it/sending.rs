@@ -86,11 +86,15 @@ fn receiver_for_all() -> Receiver {
     let public = openssl(here, &["pkey", "-pubout"], private.as_bytes()).stdout;
     let receiver = Receiver::with(&Changes {
         more: &producers(),
-        environment: vec![("PROVIDERS_SECRET", SECRET.into()), (KEY, public.into())],
+        environment: vec![
+            ("PROVIDERS_SECRET", SECRET.into()),
+            (KEY, public.clone().into()),
+        ],
         ..Changes::default()
     });
     receiver.write("providers.secret", SECRET);
     receiver.write("provider.key", &private);
+    receiver.write("provider.pub", &public);
     receiver
 }
 
@@ -238,6 +242,69 @@ fn a_body_and_an_event_of_ones_own_are_sent() {
         .countersign(&["events", "show", "mine", "--json"])
         .json_lines();
     assert_eq!(shown[0]["effect"], "unmapped");
+}
+
+#[test]
+fn what_a_signature_does_not_cover_is_marked_as_to_be_fetched_and_stays_so_when_it_is_read_again() {
+    let receiver = receiver_for_all();
+    let told = |name: &str, arguments: &[&str]| {
+        let profile = builtin().get(name).unwrap();
+        let sent = object(&send_as(&receiver, profile, arguments));
+        let id = sent["event_id"].as_str().unwrap().to_owned();
+        let shown = receiver.countersign(&["events", "show", &id, "--json"]);
+        let event = shown.json_lines().remove(0);
+        (
+            event["effect"].clone(),
+            event["fetch_needed"].clone(),
+            event["payment_id"].clone(),
+        )
+    };
+    let before = [
+        told("mercado-pago", &[]),
+        told("noon", &[]),
+        told("adyen-classic", &["--event", "CANCEL_OR_REFUND"]),
+        told("adyen-classic", &[]),
+        told("stripe", &[]),
+    ];
+    let words = before.clone().map(|(effect, fetch, _)| (effect, fetch));
+    let expected = [
+        ("unmapped", true),
+        ("applied", true),
+        ("unmapped", true),
+        ("applied", false),
+        ("applied", false),
+    ];
+    assert_eq!(
+        words,
+        expected.map(|(effect, fetch)| (effect.into(), fetch.into()))
+    );
+    // Of Mercado Pago's, the signed reference.
+    assert!(
+        before[0]
+            .2
+            .as_str()
+            .is_some_and(|id| id.starts_with("pay_")),
+        "{before:?}"
+    );
+
+    let list = receiver.countersign(&["events", "list"]).stdout;
+    assert!(list.contains("unmapped, fetch needed"), "{list}");
+    // The operator's shell has not the receiver's environment.
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let text = text.replace("env:PROVIDERS_SECRET", "file:providers.secret");
+    receiver.write(
+        "operator.toml",
+        &text.replace(&format!("env:{KEY}"), "file:provider.pub"),
+    );
+    let replay = ["events", "replay", "--since", "1h", "--json"];
+    let replayed = receiver.countersign(&[&replay[..], &["--config", "operator.toml"]].concat());
+    let summary = replayed.json_lines().pop().unwrap();
+    assert_eq!(
+        (&summary["events_read"], &summary["events_changed"]),
+        (&5.into(), &0.into()),
+        "{summary}"
+    );
 }
 
 #[test]
