@@ -251,6 +251,124 @@ const PUBLISHED: &[Published] = &[
 "#,
         now: ANY,
     },
+    Published {
+        profile: "lithic",
+        source: "lithic-python tests/api_resources/test_webhooks.py",
+        secrets: &["whsec_zlFsbBZ8Xcodlpcu6NDTdSzZRLSdhkst"],
+        url: None,
+        headers: &[
+            ("webhook-id", "msg_2Lh9KRb0pzN4LePd3XiA4v12Axj"),
+            ("webhook-timestamp", "1676312382"),
+            (
+                "webhook-signature",
+                "v1,Dwa0AHInLL3XFo2sxcHamOQDrJNi7F654S3L6skMAOI=",
+            ),
+        ],
+        body: r#"{"card_token":"sit Lorem ipsum, accusantium repellendus possimus","created_at":"elit. placeat libero architecto molestias, sit","account_token":"elit.","issuer_decision":"magnam, libero esse Lorem ipsum magnam, magnam,","tokenization_attempt_id":"illum dolor repellendus libero esse accusantium","wallet_decisioning_info":{"device_score":"placeat architecto"},"digital_wallet_token_metadata":{"status":"reprehenderit dolor","token_requestor_id":"possimus","payment_account_info":{"account_holder_data":{"phone_number":"libero","email_address":"nobis molestias, veniam culpa! quas elit. quas libero esse architecto placeat"},"pan_unique_reference":"adipisicing odit magnam, odit"}}}"#,
+        now: 1_676_312_382,
+    },
+    Published {
+        profile: "adyen-platform",
+        source: "adyen-python-api-library test/UtilTest.py",
+        secrets: &["44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"],
+        url: None,
+        headers: &[(
+            "hmacsignature",
+            "NiqA5vsdV5etZMOaR27+GBSG4i6JeP6j1wkCM6t53vA=",
+        )],
+        body: r#"{
+    "type": "merchant.created",
+    "environment": "test",
+    "createdAt": "01-01-2024",
+    "data": {
+        "capabilities": {
+            "sendToTransferInstrument": {
+                "requested": true,
+                "requestedLevel": "notApplicable"
+            }
+        },
+        "companyId": "YOUR_COMPANY_ID",
+        "merchantId": "YOUR_MERCHANT_ACCOUNT",
+        "status": "PreActive"
+    }
+}"#,
+        now: ANY,
+    },
+    Published {
+        profile: "recurly",
+        source: "recurly-client-ruby spec/recurly/webhooks_spec.rb",
+        secrets: &["354fab5bd35f5a0d50845ee7e30165244468b13c2c343f104e4e730a59326d9d"],
+        url: None,
+        headers: &[(
+            "recurly-signature",
+            "1663103925004,ad24699f3beaa24c9af2cc7ada3ce4c835da0090194241b9d3add83d27f14bc3",
+        )],
+        body: r#"{"id":"rjxwmwedwqug","object_type":"account","site_id":"qc326l1hl8k9","event_type":"created","event_time":"2022-09-13T21:18:40Z","account_code":"adfas23zzz14123"}"#,
+        now: 1_663_103_925,
+    },
+    Published {
+        profile: "hubspot-v3",
+        source: "hubspot-api-python tests/spec/utils/test_signature.py",
+        secrets: &["yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"],
+        url: Some("https://www.example.com/webhook_uri"),
+        headers: &[
+            (
+                "x-hubspot-signature-v3",
+                "HPW73RUtKmcYoEDADG0s6MmGFWUzWJKAW07r8RDgcQw=",
+            ),
+            ("x-hubspot-request-timestamp", "15000000"),
+        ],
+        body: "{'example_field':'example_value'}",
+        now: 15_000,
+    },
+    Published {
+        profile: "modern-treasury",
+        source: "modern-treasury-node tests/api-resources/webhooks.test.ts",
+        secrets: &["foo"],
+        url: None,
+        headers: &[(
+            "x-signature",
+            "ec1c86d16075e6937fc26d55b7dc60bac9b1178a2f714312f7c5cb13a319b0ac",
+        )],
+        body: r#"{"foo":"bar","bar":"baz","a": true}"#,
+        now: ANY,
+    },
+    Published {
+        profile: "coinbase-commerce",
+        source: "coinbase-commerce-node test/testWebhook.spec.js",
+        secrets: &["30291a20-0bd1-4267-9b0f-e6e7b123c0bf"],
+        url: None,
+        headers: &[(
+            "x-cc-webhook-signature",
+            "8be7742c7d372f08a6a3224edadf18a22b65fa9e28f3f2de97376cdaa092590d",
+        )],
+        body: r#"{"id":1,"scheduled_for":"2017-01-31T20:50:02Z","attempt_number":1,"event":{"id":"24934862-d980-46cb-9402-43c81b0cdba6","type":"charge:created","api_version":"2018-03-22","created_at":"2017-01-31T20:49:02Z","data":{"code":"66BEOV2A","name":"The Sovereign Individual","description":"Mastering the Transition to the Information Age","hosted_url":"https://commerce.coinbase.com/charges/66BEOV2A","created_at":"2017-01-31T20:49:02Z","expires_at":"2017-01-31T21:04:02Z","timeline":[{"time":"2017-01-31T20:49:02Z","status":"NEW"}],"metadata":{},"pricing_type":"no_price","payments":[],"addresses":{"bitcoin":"0000000000000000000000000000000000","ethereum":"0x0000000000000000000000000000000000000000","litecoin":"3000000000000000000000000000000000","bitcoincash":"bitcoincash:000000000000000000000000000000000000000000"}}}}"#,
+        now: ANY,
+    },
+    Published {
+        profile: "workos",
+        source: "workos-python tests/test_webhooks.py",
+        secrets: &["1lyKDzhJjuCkIscIWqkSe4YsQ"],
+        url: None,
+        headers: &[(
+            "workos-signature",
+            "t=1632409405772, v1=67612f0e74f008b436a13b00266f90ef5c13f9cbcf6262206f5f4a539ff61702",
+        )],
+        body: r#"{"id":"wh_01FG9JXJ9C9S052FX59JVG4EG1","data":{"id":"conn_01EHWNC0FCBHZ3BJ7EGKYXK0E6","name":"Foo Corp's Connection","state":"active","object":"connection","domains":[{"id":"conn_domain_01EHWNFTAFCF3CQAE5A9Q0P1YB","domain":"foo-corp.com","object":"connection_domain"}],"connection_type":"OktaSAML","organization_id":"org_01EHWNCE74X7JSDV0X3SZ3KJNY"},"event":"connection.activated"}"#,
+        now: 1_632_409_405,
+    },
+    Published {
+        profile: "square",
+        source: "square-python-sdk tests/integration/test_webhooks_helper.py",
+        secrets: &["Ibxx_5AKakO-3qeNVR61Dw"],
+        url: Some("https://webhook.site/679a4f3a-dcfa-49ee-bac5-9d0edad886b9"),
+        headers: &[(
+            "x-square-hmacsha256-signature",
+            "GF4YkrJgGBDZ9NIYbNXBnMzqb2HoL4RW/S6vkZ9/2N4=",
+        )],
+        body: r#"{"merchant_id":"MLEFBHHSJGVHD","type":"webhooks.test_notification","event_id":"ac3ac95b-f97d-458c-a6e6-18981597e05f","created_at":"2022-07-13T20:30:59.037339943Z","data":{"type":"webhooks","id":"bc368e64-01aa-407e-b46e-3231809b1129"}}"#,
+        now: ANY,
+    },
 ];
 
 fn verifier(published: &Published) -> Verifier {
@@ -272,34 +390,116 @@ fn verifier(published: &Published) -> Verifier {
     .unwrap()
 }
 
-#[test]
-fn each_published_vector_holds_and_no_other_body_does() {
-    for published in PUBLISHED {
-        let Published {
-            source,
-            headers,
-            body,
-            now,
-            ..
-        } = published;
-        let headers = headers.iter().map(|(name, value)| {
+/// The deliveries as their providers send them, each with the moment for which it is published.
+fn deliveries() -> impl Iterator<Item = (&'static Published, Verifier, HeaderMap, Timestamp)> {
+    PUBLISHED.iter().map(|published| {
+        let named = |(name, value): &(&'static str, &'static str)| {
             (
                 HeaderName::from_static(name),
                 HeaderValue::from_static(value),
             )
-        });
-        let headers: HeaderMap = headers.collect();
-        let request = Request {
-            method: &Method::POST,
-            path_and_query: "/webhook",
-            headers: &headers,
         };
-        let now = Timestamp::from_second(*now).unwrap();
-        let verifier = verifier(published);
+        let headers = published.headers.iter().map(named).collect();
+        let now = Timestamp::from_second(published.now).unwrap();
+        (published, verifier(published), headers, now)
+    })
+}
+
+fn request(headers: &HeaderMap) -> Request<'_> {
+    Request {
+        method: &Method::POST,
+        path_and_query: "/webhook",
+        headers,
+    }
+}
+
+#[test]
+fn each_published_vector_holds_and_no_other_body_does() {
+    for (Published { source, body, .. }, verifier, headers, now) in deliveries() {
+        let request = request(&headers);
         let proof = verifier.prove(&request, Bytes::from_static(body.as_bytes()), now);
         assert!(proof.is_ok(), "{source}: {proof:?}");
-        let other = format!("{} ", body.replace('1', "2"));
-        let proof = verifier.prove(&request, Bytes::from(other), now);
+        let changed = body
+            .replace('1', "2")
+            .replace("bar", "baz")
+            .replace('x', "y");
+        let proof = verifier.prove(&request, Bytes::from(format!("{changed} ")), now);
         assert!(proof.is_err(), "{source}");
     }
+}
+
+#[test]
+fn each_published_vector_is_explained_also_when_it_is_old() {
+    for (Published { source, body, .. }, verifier, headers, now) in deliveries() {
+        let request = request(&headers);
+        let body = Bytes::from_static(body.as_bytes());
+        let fresh = explain(&verifier, &request, &body, now);
+        assert_eq!(fresh.outcome, Ok(()), "{source}");
+        let years_later = Timestamp::from_second(ANY).unwrap();
+        let old = explain(&verifier, &request, &body, years_later);
+        for told in [fresh, old] {
+            assert!(told.signature_is_right, "{source}: {told:?}");
+            assert!(told.mistakes.is_empty(), "{source}: {told:?}");
+            let all = format!("{told:?}");
+            let secrets = verifier.secrets.iter().map(|secret| secret.shown.expose());
+            for shown in secrets.filter_map(|shown| std::str::from_utf8(shown).ok()) {
+                assert!(shown.len() < 8 || !all.contains(shown), "{source}: {all}");
+            }
+        }
+    }
+}
+
+/// mercadopago/sdk-nodejs, src/utils/webhook/webhook.spec.ts: its cases 1, 2, 9, 10 and 11, and its constants.
+#[test]
+fn mercado_pagos_reference_is_signed_in_either_case_and_may_be_absent() {
+    const ID: &str = "2066ca19-c6f1-498a-be75-1923005edd06";
+    let verifier = verifier(&Published {
+        profile: "mercado-pago",
+        source: "sdk-nodejs webhook.spec.ts",
+        secrets: &["your_secret_key_here"],
+        url: None,
+        headers: &[],
+        body: "",
+        now: ANY,
+    });
+    let check = |query: &str, id: Option<&str>, signature: &str| {
+        let mut headers = HeaderMap::new();
+        let text = format!("ts=1742505638683,v1={signature}");
+        headers.insert("x-signature", HeaderValue::from_str(&text).unwrap());
+        if let Some(id) = id {
+            headers.insert("x-request-id", HeaderValue::from_str(id).unwrap());
+        }
+        let request = Request {
+            path_and_query: query,
+            ..request(&headers)
+        };
+        let now = Timestamp::from_millisecond(1_742_505_638_683).unwrap();
+        let proof = verifier.prove(&request, Bytes::from_static(b"{}"), now);
+        assert!(proof.is_ok(), "{query} {id:?}: {proof:?}");
+    };
+    check(
+        "/?data.id=ord01jq4s4ky8hwq6na5pxb65b3d3",
+        Some(ID),
+        "633f91233312dd391ec75fa0bea539cfc2d6c4918873305b84a96cc1c58db71c",
+    );
+    check(
+        "/?data.id=ORD01JQ4S4KY8HWQ6NA5PXB65B3D3",
+        Some(ID),
+        "633f91233312dd391ec75fa0bea539cfc2d6c4918873305b84a96cc1c58db71c",
+    );
+    check(
+        "/",
+        Some(ID),
+        "8a7b0cc777a8217c3bab41a50c95dc92debbc6f8448f1c967dfe10ac1cb8b894",
+    );
+    check(
+        "/?data.id=ord01jq4s4ky8hwq6na5pxb65b3d3",
+        None,
+        "a20c44820ab71562e89a7c9f64d5636efc8beba587b16c2f9bbbc3504892741a",
+    );
+    check(
+        "/?data.id=",
+        None,
+        "3f075add3ddb923bebf0bc0648457b8244cf4420b98d5b445167d379bec0ca54",
+    );
 }
