@@ -196,7 +196,7 @@ mod tests {
     use super::super::wire::Target;
     use super::*;
     use crate::secret::Secret;
-    use crate::signature::{Algorithm, AlgorithmDescriptor, Profile, builtin};
+    use crate::signature::{Algorithm, AlgorithmDescriptor, Profile, Settings, builtin};
 
     /// Hexadecimal and base64 at once, so that it serves every form of key.
     const SECRET: &str = "5f3c1b0a9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a";
@@ -210,8 +210,11 @@ mod tests {
         let author = Author::new(
             Arc::clone(profile),
             Secret::new(SECRET.into()),
-            "https://hooks.example.com".to_owned(),
-            values,
+            Settings {
+                url: Some("https://hooks.example.com".to_owned()),
+                values,
+                ..Settings::default()
+            },
             Target::parse("https://localhost/hooks").unwrap(),
         );
         let pattern = author.and_then(|author| Pattern::new(author, bytes));

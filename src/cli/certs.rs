@@ -36,8 +36,8 @@ enum CertsCommand {
         #[arg(long, value_name = "DIR", default_value = "certs")]
         out: PathBuf,
         /// Its name
-        #[arg(long, value_name = "DN", default_value = "CN=countersign private CA")]
-        subject: String,
+        #[arg(long, value_name = "DN", default_value = "CN=countersign private CA", value_parser = name)]
+        subject: DistinguishedName,
         /// How long it lives
         #[arg(long, value_name = "N", default_value_t = CA_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: u32,
@@ -48,8 +48,8 @@ enum CertsCommand {
         #[arg(long, value_name = "DIR", default_value = "certs")]
         ca: PathBuf,
         /// The subject, as CN=payments-provider,O=Example,OU=tenant-42 (kept in this order); default: that of the request
-        #[arg(long, value_name = "DN", required_unless_present = "csr")]
-        subject: Option<String>,
+        #[arg(long, value_name = "DN", required_unless_present = "csr", value_parser = name)]
+        subject: Option<DistinguishedName>,
         /// Where to: PREFIX.crt and PREFIX.key
         #[arg(long, value_name = "PREFIX")]
         out: PathBuf,
@@ -60,8 +60,8 @@ enum CertsCommand {
         #[arg(long, value_name = "FILE")]
         csr: Option<PathBuf>,
         /// A server's leaf for these names or addresses, instead of a client's
-        #[arg(long, value_name = "NAME", num_args = 1..)]
-        server: Vec<String>,
+        #[arg(long, value_name = "NAME", num_args = 1.., value_parser = server_name)]
+        server: Vec<ServerName>,
     },
     /// What a certificate says, and which tenant it maps to here, or why to none
     Inspect {
@@ -103,7 +103,7 @@ impl Certs {
             return list(json, place, environment, now);
         }
         let done = match self.command {
-            CertsCommand::Init { out, subject, days } => init(&out, &subject, days, now),
+            CertsCommand::Init { out, subject, days } => init(&out, subject, days, now),
             CertsCommand::Issue {
                 ca,
                 subject,
@@ -113,11 +113,14 @@ impl Certs {
                 server,
             } => issue(
                 &ca,
-                subject.as_deref(),
                 &out,
-                days,
                 csr.as_deref(),
-                &server,
+                |request| Order {
+                    subject,
+                    days,
+                    request,
+                    server_names: server,
+                },
                 now,
             ),
             CertsCommand::Inspect { file, json } => inspect(&file, json, place, environment, now),
@@ -183,8 +186,8 @@ fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestam
     })
 }
 
-fn init(out: &Path, subject: &str, days: u32, now: Timestamp) -> Result<(), Failed> {
-    PrivateCa::init(out, name(subject)?, days, now)?;
+fn init(out: &Path, subject: DistinguishedName, days: u32, now: Timestamp) -> Result<(), Failed> {
+    PrivateCa::init(out, subject, days, now)?;
     say(&format!("{}", out.join("ca.crt").display()));
     say(&format!("{}", out.join("ca.key").display()));
     Ok(())
@@ -192,11 +195,9 @@ fn init(out: &Path, subject: &str, days: u32, now: Timestamp) -> Result<(), Fail
 
 fn issue(
     ca: &Path,
-    subject: Option<&str>,
     out: &Path,
-    days: u32,
     csr: Option<&Path>,
-    server: &[String],
+    order: impl FnOnce(Option<SigningRequest>) -> Order,
     now: Timestamp,
 ) -> Result<(), Failed> {
     let request = csr
@@ -212,17 +213,7 @@ fn issue(
             SigningRequest::decode(&der).map_err(|fault| unusable(output::chain(&fault)))
         })
         .transpose()?;
-    let server_names = server
-        .iter()
-        .map(|name| name.parse())
-        .collect::<Result<Vec<ServerName>, CaFault>>()?;
-    let order = Order {
-        subject: subject.map(name).transpose()?,
-        days,
-        request,
-        server_names,
-    };
-    let issued = PrivateCa::open(ca)?.issue(&order, now)?;
+    let issued = PrivateCa::open(ca)?.issue(&order(request), now)?;
     let (certificate, key) = issued.write(out)?;
     say(&format!("{}", certificate.display()));
     if let Some(key) = key {
@@ -382,7 +373,11 @@ fn read(path: &Path) -> Result<Vec<Leaf>, Failed> {
         .collect()
 }
 
-fn name(text: &str) -> Result<DistinguishedName, Failed> {
-    DistinguishedName::parse_as_encoded(text)
-        .map_err(|fault| Failed(format!("--subject \"{text}\": {fault}; {}", fault.mend())))
+fn name(text: &str) -> Result<DistinguishedName, String> {
+    DistinguishedName::parse_as_encoded(text).map_err(|fault| format!("{fault}; {}", fault.mend()))
+}
+
+fn server_name(text: &str) -> Result<ServerName, String> {
+    text.parse()
+        .map_err(|fault: CaFault| format!("{}; {}", output::chain(&fault), fault.mend()))
 }

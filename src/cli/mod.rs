@@ -32,6 +32,7 @@ mod prune;
 mod rehearse;
 mod replay;
 mod sample;
+mod scenes;
 mod send;
 mod sender;
 mod serve;

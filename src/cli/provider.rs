@@ -8,6 +8,7 @@ use super::sender::{self, Author, Stopped};
 use super::wire::Target;
 use crate::config::{ConfigFile, Environment};
 use crate::secret::Secret;
+use crate::signature::Settings;
 use crate::tls::client::Connector;
 
 /// A provider and its receiver; whatever is not said is what `dev` made.
@@ -69,8 +70,11 @@ impl Provider {
         Author::new(
             profile,
             secret.unwrap_or_else(|| Secret::new(Vec::new())),
-            url,
-            self.values.iter().cloned().collect(),
+            Settings {
+                url: Some(url),
+                values: self.values.iter().cloned().collect(),
+                ..Settings::default()
+            },
             target,
         )
     }

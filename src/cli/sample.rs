@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use crate::payments::Status;
-use crate::signature::{OneOrMany, Profile, Request};
+use crate::signature::{AccountBinding, OneOrMany, Profile, Request};
 
 /// The amount of every sample, in the minor unit of its currency, and in the unit itself.
 const AMOUNT: (&str, &str) = ("1999", "19.99");
@@ -56,6 +57,45 @@ impl Tale {
         });
         Some(filled)
     }
+}
+
+/// The body, with this account named by each of its events. A body that is no JSON stays as it is.
+pub(super) fn of_account(profile: &Profile, body: String, account: &AccountBinding) -> String {
+    let Ok(mut document) = serde_json::from_str::<Value>(&body) else {
+        return body;
+    };
+    let descriptor = profile.descriptor();
+    let signed = descriptor
+        .signature
+        .iter()
+        .find_map(|it| it.each.as_deref());
+    let told = descriptor.event.iter().find_map(|it| it.each.as_deref());
+    match signed.or(told).and_then(|each| each.split_once("/*")) {
+        Some((list, item)) => {
+            let items = document.pointer_mut(list).and_then(Value::as_array_mut);
+            for item in items
+                .into_iter()
+                .flatten()
+                .filter_map(|it| it.pointer_mut(item))
+            {
+                name_it(item, account);
+            }
+        }
+        None => name_it(&mut document, account),
+    }
+    document.to_string()
+}
+
+fn name_it(document: &mut Value, account: &AccountBinding) {
+    let mut place = document;
+    for token in account.pointer.split('/').skip(1) {
+        let key = token.replace("~1", "/").replace("~0", "~");
+        let Value::Object(fields) = place else {
+            return;
+        };
+        place = fields.entry(key).or_insert_with(|| json!({}));
+    }
+    *place = Value::String(account.equals.clone());
 }
 
 /// The type that a profile is best shown by: one that says that a payment succeeded.

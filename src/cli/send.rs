@@ -1,7 +1,7 @@
 //! `countersign send`: signed deliveries over mutual TLS, as the provider would make them; or, on request, not quite.
 //!
 //! The exit code is 0 if every delivery was accepted (2xx), and 1 if any was not: also one that was tampered with
-//! on request, whose refusal is what one hopes to see.
+//! on request, whose refusal is what one hopes to see. It is 2 if none could be made of what was given.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,8 @@ const DELIVERIES_MAX: u32 = 10_000_000;
 
 /// Send signed deliveries over mutual TLS, as a provider would
 ///
-/// Exit code 0 if every delivery was accepted, 1 if any was not (also one that was tampered with on request).
+/// Exit code 0 if every delivery was accepted, 1 if any was not (also one that was tampered with on request), 2 if none
+/// could be made of what was given.
 #[derive(Debug, Args)]
 pub(super) struct Send {
     #[command(flatten)]
@@ -79,9 +80,10 @@ impl Send {
                 }
             }
             Err(Stopped::Unusable(faults)) => unusable(&faults),
+            // Whatever a delivery comes to is told with it: this is what could not be used to make one.
             Err(Stopped::Failed(text)) => {
                 complain(&format!("countersign: {text}"));
-                Outcome::Failed
+                Outcome::Unusable
             }
         }
     }

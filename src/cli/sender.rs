@@ -1,6 +1,5 @@
 //! A provider as we play it: its profile, its secret, and the signed deliveries that it makes.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use super::sample::{self, Tale};
 use super::wire::Target;
 use crate::config::{ConfigFile, Environment, Fault};
 use crate::secret::{Secret, SecretReference};
-use crate::signature::{Pen, Profile, Request, Settings, SignRequest, Signed};
+use crate::signature::{AccountBinding, Pen, Profile, Request, Settings, SignRequest, Signed};
 
 const USER_AGENT_VALUE: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
@@ -149,6 +148,8 @@ pub(super) fn origin(url: &str) -> String {
 pub(super) struct Author {
     pub(super) profile: Arc<Profile>,
     pub(super) pen: Pen,
+    /// What its samples say where the receiver looks for the account.
+    account: Option<AccountBinding>,
     pub(super) target: Target,
 }
 
@@ -167,14 +168,13 @@ impl Author {
     pub(super) fn new(
         profile: Arc<Profile>,
         secret: Secret,
-        url: String,
-        values: BTreeMap<String, String>,
+        settings: Settings,
         target: Target,
     ) -> Result<Self, Stopped> {
         let lacking: Vec<String> = profile
             .needed_values()
             .into_iter()
-            .filter(|name| !values.contains_key(*name))
+            .filter(|name| !settings.values.contains_key(*name))
             .map(|name| format!("--value {name}=TEXT"))
             .collect();
         if !lacking.is_empty() {
@@ -184,15 +184,12 @@ impl Author {
                 lacking.join(" and ")
             )));
         }
-        let settings = Settings {
-            url: Some(url),
-            values,
-            ..Settings::default()
-        };
+        let account = settings.account.clone();
         let pen = Pen::new(Arc::clone(&profile), secret, settings)?;
         Ok(Self {
             profile,
             pen,
+            account,
             target,
         })
     }
@@ -207,6 +204,10 @@ impl Author {
                 profiles::sample_names(&self.profile).join(", ")
             ))
         })?;
+        let body = match &self.account {
+            Some(account) => sample::of_account(&self.profile, body, account),
+            None => body,
+        };
         self.write(Bytes::from(body), Some(&tale.kind), &tale.id, now)
     }
 

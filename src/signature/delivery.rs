@@ -177,7 +177,7 @@ impl VerifiedDelivery {
         &self.proof.body
     }
 
-    /// Its events: at least one.
+    /// Its events: at least one, and none of a challenge.
     pub fn items(&self) -> &[Item] {
         &self.proof.items
     }

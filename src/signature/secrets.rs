@@ -77,6 +77,7 @@ impl Prepared {
 
 /// A compiled account binding.
 pub(super) struct Account {
+    binding: AccountBinding,
     pointer: Pointer,
     name: Box<str>,
     equals: Box<str>,
@@ -111,6 +112,41 @@ impl Account {
             // An XML document has no pointers: the configuration refuses the binding.
             (BodyFormat::FormXml, _) => false,
         }
+    }
+}
+
+/// What it takes to play the provider that the verifier listens to.
+impl Verifier {
+    /// The first secret that decides, as the provider signs with it; `None` where there is none, or a public key alone.
+    pub fn signing_secret(&self) -> Option<&Secret> {
+        let scheme = self.profile.scheme.as_ref()?;
+        let symmetric = |secret: &&Prepared| {
+            let mut variants = scheme.variants();
+            variants
+                .nth(secret.variant)
+                .is_some_and(|variant| !variant.is_asymmetric())
+        };
+        self.secrets
+            .iter()
+            .filter(|secret| secret.standing == Standing::Live)
+            .find(symmetric)
+            .map(|secret| &secret.shown)
+    }
+
+    /// What the producer's configuration adds to the profile.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            tolerance: self.tolerance,
+            account: self.account.as_ref().map(|account| account.binding.clone()),
+            url: self.url.clone(),
+            values: self.values.clone(),
+        }
+    }
+
+    /// How old a delivery may be; `None` where any age is accepted.
+    pub fn oldest(&self) -> Option<SignedDuration> {
+        let rule = self.profile.timestamp.as_ref()?;
+        self.tolerance.or(rule.past)
     }
 }
 
@@ -265,7 +301,8 @@ fn account(profile: &Profile, binding: AccountBinding, faults: &mut Faults) -> O
     Some(Account {
         pointer: at,
         name,
-        equals: binding.equals.into(),
+        equals: binding.equals.as_str().into(),
+        binding,
     })
 }
 

@@ -133,8 +133,8 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Proof, SignatureRefusal> {
         let Some(scheme) = &self.profile.scheme else {
-            let items = self.items(request, &body)?;
             let challenge = self.challenge(request, &body, None, None);
+            let items = self.items_unless(challenge.as_ref(), request, &body)?;
             return Ok(Proof {
                 body,
                 items,
@@ -152,7 +152,7 @@ impl Verifier {
         let (matched, signed_at, id) = self.matched(scheme, request, &body, document, now)?;
         let secret = matched.secret.and_then(|at| self.secrets.get(at));
         let challenge = self.challenge(request, &body, document, secret);
-        let items = self.items(request, &body)?;
+        let items = self.items_unless(challenge.as_ref(), request, &body)?;
         let (id, secret) = (
             id.map(Into::into),
             secret.map(|secret| Arc::clone(&secret.label)),
@@ -191,11 +191,14 @@ impl Verifier {
         let mut shadows = Vec::new();
         for element in elements {
             let slice = body.slice_ref(element.get().as_bytes());
-            let verdict = match self.matched(scheme, request, &slice, Some(element), now) {
-                Ok((matched, _, _)) => {
+            let told = self
+                .matched(scheme, request, &slice, Some(element), now)
+                .and_then(|(matched, _, _)| Ok((matched, self.told_by(request, &slice)?)));
+            let verdict = match told {
+                Ok((matched, told)) => {
                     secret = secret.or(matched.secret);
                     shadows = matched.shadows;
-                    ItemVerdict::Verified(self.told_by(request, &slice)?)
+                    ItemVerdict::Verified(told)
                 }
                 Err(refusal) => {
                     first_refusal.get_or_insert_with(|| refusal.clone());
@@ -384,6 +387,20 @@ impl Verifier {
         json::document(body)
             .map(Some)
             .map_err(|fault| malformed(told(fault)))
+    }
+
+    /// The events of a body whose signature held, if it is no challenge: that asks whether we are there, before there is
+    /// an account that it could name.
+    fn items_unless(
+        &self,
+        challenge: Option<&ChallengeAnswer>,
+        request: &Request<'_>,
+        body: &Bytes,
+    ) -> Result<Vec<Item>, SignatureRefusal> {
+        match challenge {
+            Some(_) => Ok(Vec::new()),
+            None => self.items(request, body),
+        }
     }
 
     /// The events of a body whose signature held.

@@ -16,7 +16,12 @@ fn receiver() -> Receiver {
 fn rehearse(receiver: &Receiver, more: &[&str]) -> (BTreeMap<String, (String, String)>, i32) {
     let url = receiver.url();
     let own = ["rehearse", "--json", "--url", &url];
-    let output = receiver.countersign(&[&own, more].concat());
+    let own = if more.contains(&"--url") {
+        &own[..2]
+    } else {
+        &own
+    };
+    let output = receiver.countersign(&[own, more].concat());
     let scenes = output.stdout.lines().map(|line| {
         let scene: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = |key: &str| scene[key].as_str().unwrap().to_owned();
@@ -27,16 +32,20 @@ fn rehearse(receiver: &Receiver, more: &[&str]) -> (BTreeMap<String, (String, St
     (scenes, output.code.unwrap())
 }
 
-#[test]
-fn a_sound_receiver_passes_every_scene() {
-    let receiver = receiver();
-    // A CA whose key is at hand, trusted beside the first.
+/// A CA whose key is at hand, trusted beside the first.
+fn trust_another_ca(receiver: &Receiver) {
     receiver.countersign(&["certs", "init", "--out", "rehearsal"]);
     let own = std::fs::read_to_string(receiver.directory().join("rehearsal/ca.crt")).unwrap();
     let both = format!("{own}{}", receiver.authority.certificate);
     receiver.write("rehearsal/ca.crt", &both);
     receiver.write("certs/ca.crt", &both);
     assert_eq!(receiver.reload_now().status, 200);
+}
+
+#[test]
+fn a_sound_receiver_passes_every_scene() {
+    let receiver = receiver();
+    trust_another_ca(&receiver);
 
     let (scenes, code) = rehearse(&receiver, &["--ca", "rehearsal"]);
     for (scene, (result, detail)) in &scenes {
@@ -46,7 +55,7 @@ fn a_sound_receiver_passes_every_scene() {
         };
         assert_eq!(result, expected, "{scene}: {detail}");
     }
-    assert_eq!(scenes.len(), 19, "{scenes:?}");
+    assert_eq!(scenes.len(), 20, "{scenes:?}");
     assert_eq!(code, 0);
     let events = receiver.countersign(&["events", "list", "--json"]);
     let events = events.json_lines();
@@ -78,4 +87,107 @@ fn a_receiver_that_refuses_good_deliveries_has_nothing_to_rehearse() {
         receiver.countersign(&["rehearse", "--url", &url, "--secret", "file:other.secret"]);
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stderr.contains("signature-mismatch"), "{output:?}");
+}
+
+#[test]
+fn a_certificate_that_is_made_and_revoked_for_it_is_refused() {
+    let receiver = receiver();
+    trust_another_ca(&receiver);
+    receiver.countersign(&["certs", "revoke", "--ca", "rehearsal"]);
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    receiver.write(
+        "countersign.toml",
+        &text.replacen("[tls]", "[tls]\ncrls = [\"rehearsal/ca.crl\"]", 1),
+    );
+    assert_eq!(receiver.reload_now().status, 200);
+    let (scenes, code) = rehearse(&receiver, &["--ca", "rehearsal", "--revoke"]);
+    let (result, detail) = &scenes["revoked"];
+    assert_eq!(result, "passed", "{detail}");
+    assert!(detail.contains("certificate revoked"), "{detail}");
+    assert_eq!(code, 0, "{scenes:?}");
+}
+
+/// Producers that are played with what the configuration has of them, and with certificates of the private CA.
+const OTHERS: &str = r#"
+[[tenants.producers]]
+name = "efi"
+subject = "CN=efi,O=Example"
+path = "/webhooks/efi"
+profile = "pix"
+signature = "none"
+account = { pointer = "/chave", equals = "my@key" }
+
+[[tenants.producers]]
+name = "shop"
+subject = "O=Example,CN=shop"
+path = "/webhooks/shop"
+profile = "braintree"
+secrets = ["file:shop.secret"]
+values = { key_id = "our_public_key" }
+
+[[tenants.producers]]
+name = "till"
+subject = "CN=till,O=Example"
+path = "/webhooks/till"
+profile = "square"
+secrets = ["file:shop.secret"]
+url = "https://hooks.example.com/webhooks/till"
+account = { pointer = "/merchant_id", equals = "ML42" }
+"#;
+
+#[test]
+fn another_producer_is_played_with_what_the_configuration_has_of_it() {
+    let receiver = receiver();
+    receiver.write("shop.secret", "a secret of at least thirty-two bytes\n");
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    receiver.write("countersign.toml", &format!("{text}{OTHERS}"));
+    trust_another_ca(&receiver);
+    for (producer, skipped) in [
+        (
+            "efi",
+            &["bad signature", "changed time", "revoked", "stale"][..],
+        ),
+        (
+            "shop",
+            &[
+                "Efí's registration",
+                "changed time",
+                "conflicting body",
+                "revoked",
+                "stale",
+            ],
+        ),
+        (
+            "till",
+            &["Efí's registration", "changed time", "revoked", "stale"],
+        ),
+    ] {
+        let port = receiver.address.port();
+        let url = format!("https://localhost:{port}/webhooks/{producer}");
+        let more = ["--ca", "rehearsal", "--producer", producer, "--url", &url];
+        let (scenes, code) = rehearse(&receiver, &more);
+        let of = |wanted: &str| {
+            let those = scenes.iter().filter(|(_, (result, _))| result == wanted);
+            those.map(|(scene, _)| scene.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("failed"), [""; 0], "{producer}: {scenes:#?}");
+        assert_eq!(of("skipped"), skipped, "{producer}: {scenes:#?}");
+        assert_eq!(code, 0);
+    }
+}
+
+#[test]
+fn what_there_is_nothing_to_play_with_is_a_misuse() {
+    let receiver = receiver();
+    for (arguments, expected) in [
+        (&["--producer", "nobody"][..], "no such producer"),
+        (&["--identity", "nothing"], "nothing.crt"),
+        (&["--secret", "file:nothing"], "the secret can not be read"),
+    ] {
+        let output = receiver.countersign(&[&["rehearse"], arguments].concat());
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(output.stderr.contains(expected), "{output:?}");
+    }
 }
