@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::Args;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::head::{Head, path_and_query};
 use super::output::{Outcome, complain, json_line, printable, say};
 use super::sender::{self, Stopped};
 use super::unusable;
@@ -25,7 +26,7 @@ pub(super) struct Explain {
     /// The signature profile; `countersign profiles list` prints them
     #[arg(long, value_name = "NAME", default_value = "timestamped")]
     profile: String,
-    /// The delivery's headers, one a line as `Name: value`; a request line may stand before them
+    /// The delivery's headers: one a line as `Name: value`, after a request line or not; what curl -v showed; or JSON
     #[arg(long, value_name = "FILE")]
     headers: PathBuf,
     /// The delivery's body, byte for byte
@@ -132,88 +133,6 @@ fn told(faults: &[ProfileFault]) -> String {
         format!("{flag}: {}", fault.what)
     });
     told.collect::<Vec<_>>().join("; ")
-}
-
-/// A request's head, as it was kept.
-#[derive(Debug, Default)]
-struct Head {
-    method: Option<Method>,
-    path_and_query: Option<String>,
-    headers: HeaderMap,
-}
-
-impl Head {
-    /// Reads `Name: value` lines, as HTTP/1.1 and `curl -v` write them; or tells which line is none.
-    fn parse(text: &[u8]) -> Result<Self, String> {
-        let mut head = Self::default();
-        for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            // What curl shows of a request.
-            let line = line.strip_prefix(b"> ").unwrap_or(line);
-            if line.trim_ascii().is_empty() || line == b">" {
-                continue;
-            }
-            if at == 0 && head.request_line(line) {
-                continue;
-            }
-            let wrong = || {
-                format!(
-                    "{}: \"{}\" is no header; write Name: value",
-                    at + 1,
-                    printable(&String::from_utf8_lossy(line))
-                )
-            };
-            let colon = line.iter().skip(1).position(|byte| *byte == b':');
-            let (name, value) = colon
-                .and_then(|colon| line.split_at_checked(colon + 1))
-                .ok_or_else(wrong)?;
-            if name.starts_with(b":") {
-                head.pseudo_header(name, value);
-                continue;
-            }
-            let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
-            let name = HeaderName::from_bytes(name.trim_ascii()).map_err(|_invalid| wrong())?;
-            let value = HeaderValue::from_bytes(value).map_err(|_invalid| wrong())?;
-            head.headers.append(name, value);
-        }
-        Ok(head)
-    }
-
-    /// `POST /path HTTP/1.1`.
-    fn request_line(&mut self, line: &[u8]) -> bool {
-        let Ok(line) = std::str::from_utf8(line) else {
-            return false;
-        };
-        let parts: Vec<&str> = line.split_ascii_whitespace().collect();
-        match parts.as_slice() {
-            [method, target] | [method, target, _] if !method.contains(':') => {
-                self.method = method.parse().ok();
-                self.path_and_query = Some(path_and_query(target).to_owned());
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// `:path: /hooks`, as HTTP/2 has them.
-    fn pseudo_header(&mut self, name: &[u8], value: &[u8]) {
-        let value = String::from_utf8_lossy(value.strip_prefix(b":").unwrap_or(value));
-        let value = value.trim();
-        match name {
-            b":method" => self.method = value.parse().ok(),
-            b":path" => self.path_and_query = Some(value.to_owned()),
-            _ => {}
-        }
-    }
-}
-
-/// Of a whole URL, or of what stands in a request line.
-fn path_and_query(url: &str) -> &str {
-    let rest = match url.split_once("://") {
-        Some((_, rest)) => rest.find(['/', '?']).and_then(|at| rest.get(at..)),
-        None => Some(url),
-    };
-    rest.filter(|rest| !rest.is_empty()).unwrap_or("/")
 }
 
 fn print(explanation: &Explanation) {
@@ -325,36 +244,4 @@ fn parse_at(text: &str) -> Result<Timestamp, String> {
     unix.or_else(|| text.parse().ok()).ok_or_else(|| {
         format!("\"{text}\" is no time: write 2026-01-31T08:00:00Z, or Unix seconds")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_are_read_as_they_are_kept() {
-        for text in [
-            "POST /a?b=1 HTTP/1.1\r\nX-Sig: t=1,v1=2\r\nHost: h\r\n\r\n",
-            "> POST /a?b=1 HTTP/1.1\n> X-Sig: t=1,v1=2\n> Host:h\n>\n",
-            ":method: POST\n:path: /a?b=1\nx-sig: t=1,v1=2\nhost: h",
-        ] {
-            let head = Head::parse(text.as_bytes()).unwrap();
-            assert_eq!(head.method, Some(Method::POST), "{text}");
-            assert_eq!(head.path_and_query.as_deref(), Some("/a?b=1"), "{text}");
-            assert_eq!(head.headers.get("x-sig").unwrap(), "t=1,v1=2", "{text}");
-            assert_eq!(head.headers.get("host").unwrap(), "h", "{text}");
-        }
-        let wrong = Head::parse(b"X-Sig: 1\nno header\n").unwrap_err();
-        assert!(
-            wrong.starts_with("2: \"no header\" is no header"),
-            "{wrong}"
-        );
-    }
-
-    #[test]
-    fn a_path_is_what_follows_the_host() {
-        assert_eq!(path_and_query("https://h/a?b"), "/a?b");
-        assert_eq!(path_and_query("https://h"), "/");
-        assert_eq!(path_and_query("/a"), "/a");
-    }
 }

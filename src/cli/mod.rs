@@ -19,6 +19,7 @@ mod check;
 mod cutoff;
 mod dev;
 mod explain;
+mod head;
 mod export;
 mod health;
 mod histogram;

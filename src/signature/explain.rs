@@ -19,6 +19,7 @@ use super::mistakes::{self, Mistake};
 use super::profile::TimestampRule;
 use super::scheme::{Scheme, Variant};
 use super::secrets::Prepared;
+use super::shown::{MASK, described, escaped, masked};
 use super::template::Template;
 use super::verify::Verifier;
 
@@ -26,8 +27,6 @@ use super::verify::Verifier;
 const SEARCH_BYTES_MAX: usize = 256 << 20;
 /// How many things are done otherwise at once; more would be no usual mistake.
 const MISTAKES_MAX: usize = 2;
-/// What stands for the secret where the profile signs it.
-const MASKED: &[u8] = b"<secret>";
 
 /// The whole report.
 #[derive(Clone, Debug)]
@@ -259,10 +258,14 @@ impl<'a> Delivery<'a> {
     fn content(&self, content: &Template) -> Option<String> {
         let items = items(self.scheme, &self.texts);
         let mut bytes = Vec::new();
-        let asked = self.asked(self.body, self.time.as_deref(), items.as_ref(), MASKED);
+        let asked = self.asked(self.body, self.time.as_deref(), items.as_ref(), MASK);
         content
             .write(&asked, &mut |piece| bytes.extend_from_slice(piece))
             .ok()?;
+        // A body may hold it as well.
+        for secret in &self.verifier.secrets {
+            bytes = masked(&bytes, secret.shown.expose());
+        }
         Some(escaped(&bytes))
     }
 
@@ -540,37 +543,4 @@ fn other_unit(time: &str) -> Option<String> {
         12..=14 => time.get(..time.len() - 3).map(str::to_owned),
         _ => None,
     }
-}
-
-/// How a text is written, without telling it.
-fn described(text: &str) -> String {
-    let letters = text.chars().count();
-    let kind = if text.is_empty() {
-        "an empty text"
-    } else if text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        "hexadecimal"
-    } else if Encoding::Base64.decode(text).is_some() {
-        "base64"
-    } else if Encoding::Base64url.decode(text).is_some() {
-        "base64url"
-    } else {
-        "a list, or a text with a key"
-    };
-    format!("{letters} characters, {kind}")
-}
-
-/// Bytes as one line of ASCII.
-fn escaped(bytes: &[u8]) -> String {
-    let mut line = String::with_capacity(bytes.len());
-    for byte in bytes {
-        match byte {
-            b'\n' => line.push_str("\\n"),
-            b'\r' => line.push_str("\\r"),
-            b'\t' => line.push_str("\\t"),
-            b'\\' => line.push_str("\\\\"),
-            b' '..=b'~' => line.push(char::from(*byte)),
-            other => line.push_str(&format!("\\x{other:02x}")),
-        }
-    }
-    line
 }

@@ -226,3 +226,133 @@ fn the_secret_of_several_that_verifies_is_named_by_its_reference() {
         Some(&*format!("env:S{}", SECRET.len()))
     );
 }
+
+#[test]
+fn a_body_that_holds_the_secret_is_told_without_it() {
+    let body = format!("{{\"id\":\"1\",\"debug\":\"{SECRET}{SECRET}\"}}");
+    let headers = [
+        ("x-webhook-timestamp", "1790000000"),
+        (
+            "x-webhook-signature",
+            &*signed(&format!("1790000000.{body}")),
+        ),
+    ];
+    let found = report("timestamped", &["other-secret", SECRET], &headers, &body);
+    assert_eq!(found.outcome, Ok(()));
+    tells_nothing(&found, headers[1].1);
+    assert_eq!(
+        found.contents,
+        ["1790000000.{\"id\":\"1\",\"debug\":\"<secret><secret>\"}"]
+    );
+}
+
+/// For every profile that signs with a secret: what each usual mistake makes of its own sample is known for it.
+#[test]
+fn the_usual_mistakes_are_known_whatever_the_profile() {
+    const HEX: &str = "5f3c1b0a9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a";
+    let now = Timestamp::from_second(NOW).unwrap();
+    for profile in builtin().iter() {
+        let name = profile.name();
+        let descriptor = profile.descriptor();
+        let Some(signature) = descriptor.signature.as_ref() else {
+            continue;
+        };
+        let whole = descriptor.signed == Some(Coverage::Body)
+            && signature.mac.is_none()
+            && signature.key != Some(KeyForm::PublicKey)
+            && signature
+                .from
+                .as_ref()
+                .is_some_and(|from| from.header.is_some());
+        if !whole {
+            continue;
+        }
+        let settings = Settings {
+            url: Some("https://hooks.example.com".to_owned()),
+            values: profile
+                .needed_values()
+                .iter()
+                .map(|name| ((*name).to_owned(), "v".to_owned()))
+                .collect(),
+            ..Settings::default()
+        };
+        let secret = Secret::new(HEX.into());
+        // Each signs something else than it sends, or with another key.
+        let spaced = "{\"id\": \"evt_1\", \"amount\": 1.00}";
+        let cases: [(&str, &str, Option<BodyMistake>); 3] = [
+            (
+                "{\"id\":\"evt_1\",\"amount\":1.00}",
+                spaced,
+                Some(BodyMistake::Compact),
+            ),
+            (
+                "{\"id\": \"evt_1\", \"amount\": 1.00}\n",
+                spaced,
+                Some(BodyMistake::NewlineSigned),
+            ),
+            (spaced, spaced, None),
+        ];
+        for (signed_body, sent, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", HeaderValue::from_static("h"));
+            headers.insert("user-agent", HeaderValue::from_static("Volt/1.0"));
+            headers.insert("x-volt-timed", HeaderValue::from_static("20260921"));
+            headers.insert("salt", HeaderValue::from_static("s"));
+            let request = Request {
+                method: &Method::POST,
+                path_and_query: "/",
+                headers: &headers,
+            };
+            let to_sign = SignRequest {
+                request,
+                id: "msg_1",
+                now,
+            };
+            let made = sign(
+                profile,
+                &secret,
+                &settings,
+                &to_sign,
+                Bytes::copy_from_slice(signed_body.as_bytes()),
+            )
+            .unwrap();
+            headers.extend(
+                made.headers
+                    .into_iter()
+                    .map(|(name, value)| (Some(name), value)),
+            );
+            let others = ["another secret of the producer's, that is not it", HEX];
+            let secrets = others.iter().enumerate().filter_map(|(at, text)| {
+                // Not every text is a key for every profile.
+                let hexadecimal = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let usable = hexadecimal || signature.key.is_none_or(|key| key == KeyForm::Utf8);
+                usable.then(|| ProducerSecret {
+                    label: format!("file:s#{at}").into(),
+                    secret: Secret::new((*text).into()),
+                    standing: Standing::Live,
+                })
+            });
+            let verifier =
+                Verifier::new(Arc::clone(profile), secrets.collect(), settings.clone()).unwrap();
+            let request = Request {
+                method: &Method::POST,
+                path_and_query: "/",
+                headers: &headers,
+            };
+            let found = explain(
+                &verifier,
+                &request,
+                &Bytes::copy_from_slice(sent.as_bytes()),
+                now,
+            );
+            let expected: Vec<_> = expected.map(Mistake::Body).into_iter().collect();
+            assert_eq!(found.mistakes, expected, "{name}: {found:#?}");
+            assert_eq!(found.outcome.is_ok(), expected.is_empty(), "{name}");
+            if expected.is_empty() {
+                assert_eq!(found.verified_by.as_deref(), Some("file:s#1"), "{name}");
+            }
+            let all = format!("{found:?}");
+            assert!(!all.contains(HEX), "{name}: {all}");
+        }
+    }
+}

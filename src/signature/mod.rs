@@ -42,6 +42,7 @@ mod round_trips;
 mod scheme;
 mod secrets;
 mod select;
+mod shown;
 mod sign;
 mod template;
 #[cfg(test)]
