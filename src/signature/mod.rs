@@ -26,6 +26,8 @@ mod explain;
 mod explanations;
 mod extend;
 mod facts;
+#[cfg(test)]
+mod facts_tests;
 mod filter;
 mod form;
 mod grammar;
