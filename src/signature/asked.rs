@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 
 use super::delivery::{Request, SignatureRefusal};
 use super::descriptor::PlaceDescriptor;
+use super::few::Few;
 use super::form;
 use super::grammar::Items;
 use super::json::Pointer;
@@ -176,11 +177,18 @@ pub(super) fn only<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'a [u8]>, RepeatedHeader> {
-    let mut values = headers.get_all(name).iter();
+    let mut values = all(headers, name);
     match (values.next(), values.next()) {
-        (first, None) => Ok(first.map(|value| value.as_bytes())),
+        (first, None) => Ok(first),
         (_, Some(_)) => Err(RepeatedHeader),
     }
+}
+
+/// The values of a header. There are few of them: to look at each is faster than to hash the name that is looked for.
+fn all<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let named =
+        move |(own, value): (&HeaderName, &'a HeaderValue)| (own == name).then(|| value.as_bytes());
+    headers.iter().filter_map(named)
 }
 
 /// The query string, without the question mark.
@@ -216,19 +224,22 @@ pub(super) fn texts<'a>(
     request: &Request<'a>,
     body: &'a [u8],
     document: Option<&'a RawValue>,
-) -> Result<Vec<Cow<'a, str>>, SignatureRefusal> {
+) -> Result<Few<Cow<'a, str>>, SignatureRefusal> {
     let repeated = |what: &str| SignatureRefusal::Malformed {
         what: format!("{what} stands twice"),
     };
-    let found: Vec<Cow<'a, [u8]>> = match place {
+    let found: Few<Cow<'a, [u8]>> = match place {
         Place::Header(names) => {
-            let present = |name: &&HeaderName| request.headers.contains_key(*name);
-            let names = names.iter().filter(present);
-            let names = names.take(if all { usize::MAX } else { 1 });
-            let values = names.flat_map(|name| request.headers.get_all(name));
-            values
-                .map(|value| Cow::Borrowed(value.as_bytes()))
-                .collect()
+            let mut found = Few::new();
+            for name in names {
+                for value in self::all(request.headers, name) {
+                    found.push(readable(Cow::Borrowed(value))?);
+                }
+                if !all && !found.is_empty() {
+                    break;
+                }
+            }
+            return Ok(found);
         }
         Place::Form(name) => {
             let value = form::value(body, name).map_err(|_repeated| repeated(name))?;
@@ -248,7 +259,7 @@ pub(super) fn texts<'a>(
                 .flatten();
             return Ok(text.into_iter().collect());
         }
-        Place::Item(_) => Vec::new(),
+        Place::Item(_) => Few::new(),
     };
     found.into_iter().map(readable).collect()
 }

@@ -467,7 +467,7 @@ impl<'a> Delivery<'a> {
                         candidates.push(Candidate {
                             header: header.clone(),
                             encoding,
-                            bytes,
+                            bytes: bytes.to_vec(),
                         });
                     }
                 }
@@ -512,8 +512,7 @@ impl Candidate {
 }
 
 fn items<'a>(scheme: &Scheme, texts: &'a [String]) -> Option<Items<'a>> {
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    Items::read(scheme.grammar, &texts).ok()
+    Items::read(scheme.grammar, texts.iter().map(String::as_str)).ok()
 }
 
 /// A text, and what stands behind each separator in it.

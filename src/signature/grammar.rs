@@ -3,6 +3,7 @@
 //! What is not known is skipped, never accepted: a `v0` next to a `v1` is another version's business.
 
 use super::descriptor::Encoding;
+use super::few::Few;
 
 /// How many items a header (with all its repetitions) may list; one more makes it malformed.
 pub(super) const ITEMS_MAX: usize = 32;
@@ -95,16 +96,19 @@ pub(super) struct TooMany;
 #[derive(Debug)]
 pub(super) struct Items<'a> {
     grammar: Grammar,
-    items: Vec<&'a str>,
+    items: Few<&'a str>,
 }
 
 impl<'a> Items<'a> {
     /// Takes apart all texts of a signature's place (a header may be repeated).
-    pub(super) fn read(grammar: Grammar, texts: &[&'a str]) -> Result<Self, TooMany> {
-        if texts.iter().map(|text| text.len()).sum::<usize>() > HEADER_BYTES_MAX {
+    pub(super) fn read(
+        grammar: Grammar,
+        texts: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<Self, TooMany> {
+        if texts.clone().map(str::len).sum::<usize>() > HEADER_BYTES_MAX {
             return Err(TooMany);
         }
-        let mut items = Vec::with_capacity(texts.len());
+        let mut items = Few::new();
         for text in texts {
             let mut take = |item: &'a str| {
                 let item = item.trim();
@@ -137,14 +141,14 @@ impl<'a> Items<'a> {
         pick: &Pick,
         encoding: Encoding,
         key_id: Option<&str>,
-    ) -> Vec<&'a str> {
+    ) -> Few<&'a str> {
         let keys = match pick {
             Pick::Whole => return self.items.clone(),
             Pick::From(first) => return self.items.iter().skip(*first).copied().collect(),
             Pick::Keys(keys) => keys,
         };
         let Some(pair) = self.grammar.pair else {
-            return Vec::new();
+            return Few::new();
         };
         let signature = |item: &&'a str| {
             let keyed = keys.iter().find_map(|key| key.value(item, pair, key_id));
@@ -208,9 +212,12 @@ mod tests {
         expected: &[&str],
     ) {
         let (split, pair, bare) = grammar;
-        let items = Items::read(Grammar { split, pair, bare }, texts).unwrap();
+        let items = Items::read(Grammar { split, pair, bare }, texts.iter().copied()).unwrap();
         assert_eq!(
-            items.signatures(pick, Encoding::Base64, Some("KEY")),
+            items
+                .signatures(pick, Encoding::Base64, Some("KEY"))
+                .into_iter()
+                .collect::<Vec<_>>(),
             expected,
             "{texts:?}"
         );
@@ -289,7 +296,7 @@ mod tests {
             pair: Some('='),
             bare: false,
         };
-        let items = Items::read(grammar, &["t=1,t=1,v1=aa"]).unwrap();
+        let items = Items::read(grammar, ["t=1,t=1,v1=aa"].into_iter()).unwrap();
         assert_eq!(items.named("t"), Err(TooMany));
         assert_eq!(items.named("v1"), Ok(Some("aa")));
         assert_eq!(items.named("x"), Ok(None));
@@ -303,9 +310,9 @@ mod tests {
             pair: None,
             bare: false,
         };
-        assert!(Items::read(grammar, &["a,".repeat(ITEMS_MAX).as_str()]).is_ok());
-        assert!(Items::read(grammar, &["a,".repeat(ITEMS_MAX + 1).as_str()]).is_err());
-        assert!(Items::read(grammar, &["a".repeat(HEADER_BYTES_MAX + 1).as_str()]).is_err());
+        assert!(Items::read(grammar, [&*"a,".repeat(ITEMS_MAX)].into_iter()).is_ok());
+        assert!(Items::read(grammar, [&*"a,".repeat(ITEMS_MAX + 1)].into_iter()).is_err());
+        assert!(Items::read(grammar, [&*"a".repeat(HEADER_BYTES_MAX + 1)].into_iter()).is_err());
     }
 
     proptest! {
@@ -313,7 +320,7 @@ mod tests {
         fn no_header_makes_it_panic(texts in prop::collection::vec("[a-z0-9=,|/ +v\u{e9}]{0,40}", 0..4), bare: bool) {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let grammar = Grammar { split: Some(','), pair: Some('='), bare };
-            if let Ok(items) = Items::read(grammar, &texts) {
+            if let Ok(items) = Items::read(grammar, texts.iter().copied()) {
                 let _ = items.signatures(&keys(&["v1", "*"], '='), Encoding::Hex, None);
                 let _ = items.named("v");
             }

@@ -28,6 +28,7 @@ mod extend;
 mod facts;
 #[cfg(test)]
 mod facts_tests;
+mod few;
 mod filter;
 mod form;
 mod grammar;
@@ -51,6 +52,7 @@ mod template;
 mod vectors;
 mod verify;
 mod when;
+mod written;
 mod xml;
 
 pub use catalogue::{Profiles, builtin};

@@ -358,8 +358,8 @@ impl Signer<'_> {
             .into_iter()
             .map(|(key, text)| self.item(&key, &text));
         let written: Vec<String> = written.collect();
-        let texts: Vec<&str> = written.iter().map(String::as_str).collect();
-        let items = super::grammar::Items::read(self.scheme.grammar, &texts).ok();
+        let texts = written.iter().map(String::as_str);
+        let items = super::grammar::Items::read(self.scheme.grammar, texts).ok();
         let asked = Asked {
             request,
             body,

@@ -20,11 +20,13 @@ use super::delivery::{
     Item, ItemVerdict, Proof, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery,
 };
 use super::descriptor::Algorithm;
+use super::few::Few;
 use super::grammar::Items;
 use super::json::{self, JsonFault};
 use super::profile::{Profile, ProfileFault, TimestampRule};
 use super::scheme::{AlgorithmRule, Scheme, Variant};
 use super::secrets::{Account, Prepared};
+use super::written::Signature;
 use crate::identity::{Identified, Standing};
 
 pub use super::secrets::{AccountBinding, ProducerSecret, Settings};
@@ -245,8 +247,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<(Matched, Option<Timestamp>, Option<Cow<'a, str>>), SignatureRefusal> {
         let texts = asked::texts(&scheme.place, scheme.all, request, body, document)?;
-        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
-        let items = Items::read(scheme.grammar, &texts)
+        let items = Items::read(scheme.grammar, texts.iter().map(|text| &**text))
             .map_err(|_too_many| malformed("the signature is longer than anyone's is"))?;
         if items.is_empty() {
             return Err(SignatureRefusal::Missing {
@@ -282,7 +283,7 @@ impl Verifier {
     }
 
     /// The decoded signatures for each variant, with the algorithm of each.
-    fn listed(&self, scheme: &Scheme, items: &Items<'_>) -> Result<Vec<Listed>, SignatureRefusal> {
+    fn listed(&self, scheme: &Scheme, items: &Items<'_>) -> Result<Few<Listed>, SignatureRefusal> {
         let key_id = self.values.get("key_id").map(String::as_str);
         let mut any_text = false;
         let read = |variant: &Variant| -> Result<Listed, SignatureRefusal> {
@@ -302,11 +303,8 @@ impl Verifier {
             };
             let texts = items.signatures(&variant.pick, variant.encoding, key_id);
             any_text |= !texts.is_empty();
-            let long_enough = |bytes: &Vec<u8>| {
-                algorithm
-                    .signature_bytes()
-                    .is_none_or(|len| bytes.len() == len)
-            };
+            let length = algorithm.signature_bytes();
+            let long_enough = |bytes: &Signature| length.is_none_or(|len| bytes.len() == len);
             let signatures = texts
                 .iter()
                 .filter_map(|text| variant.encoding.decode(text));
@@ -315,7 +313,7 @@ impl Verifier {
                 signatures: signatures.filter(long_enough).collect(),
             })
         };
-        let listed = scheme.variants().map(read).collect::<Result<Vec<_>, _>>()?;
+        let listed = scheme.variants().map(read).collect::<Result<Few<_>, _>>()?;
         if listed.iter().all(|listed| listed.signatures.is_empty()) {
             return Err(malformed(if any_text {
                 "the signature is not written as the profile's are"
@@ -330,7 +328,7 @@ impl Verifier {
     fn compare(
         &self,
         scheme: &Scheme,
-        listed: &[Listed],
+        listed: &Few<Listed>,
         asked: Asked<'_>,
     ) -> Result<Matched, SignatureRefusal> {
         let mut asked = asked;
@@ -344,10 +342,8 @@ impl Verifier {
             if let Some(key) = secret.key(listed.algorithm) {
                 asked.secret = secret.shown.expose();
                 for content in &scheme.contents {
-                    let mut run = key.start();
-                    content.write(&asked, &mut |bytes| run.update(bytes))?;
-                    let finished = run.finish();
-                    for signature in &listed.signatures {
+                    let finished = key.over(|sink| content.write(&asked, sink))?;
+                    for signature in listed.signatures.iter() {
                         right |= finished.matches(signature);
                     }
                 }
@@ -486,7 +482,7 @@ impl std::fmt::Debug for Verifier {
 /// The signatures that one variant may have.
 pub(super) struct Listed {
     algorithm: Algorithm,
-    signatures: Vec<Vec<u8>>,
+    signatures: Few<Signature>,
 }
 
 /// The time as it is written, and what it states. It goes into the content as received.
@@ -495,14 +491,14 @@ fn stated<'a>(
     request: &Request<'a>,
     body: &'a [u8],
     document: Option<&'a RawValue>,
-    items: &Items<'_>,
+    items: &Items<'a>,
 ) -> Result<(Cow<'a, str>, Timestamp), SignatureRefusal> {
     let text = match &rule.place {
         Place::Item(key) => {
             let text = items
                 .named(key)
                 .map_err(|_several| malformed("the timestamp stands twice"))?;
-            text.map(|text| Cow::Owned(text.to_owned()))
+            text.map(Cow::Borrowed)
         }
         Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_) => {
             only_text(&rule.place, request, body, document, "the timestamp")?
