@@ -136,8 +136,9 @@ mod tests {
             }
             prop_assert_eq!(histogram.count(), sorted.len() as u64);
             let waits = histogram.waits().unwrap();
-            prop_assert_eq!(waits.max, sorted[sorted.len() - 1] as f64 / 1e9 * 1000.0);
-            prop_assert_eq!(waits.min, sorted[0] as f64 / 1e9 * 1000.0);
+            let told_of = |nanos| milliseconds(Duration::from_nanos(nanos));
+            prop_assert_eq!(waits.max, told_of(sorted[sorted.len() - 1]));
+            prop_assert_eq!(waits.min, told_of(sorted[0]));
         }
 
         #[test]

@@ -320,10 +320,10 @@ async fn write_events(client: &Client, rows: &[&EventRecord]) -> Result<(), Refu
         .execute_typed(
             "INSERT INTO countersign.events (tenant_id, key, received_at, occurred_at, duplicates, verdict, producer, event_id,
                  kind, body_sha256, secret, leaf_sha256, payment_key, status, amount_minor, amount_refunded_minor, currency,
-                 named_payment_id, beside)
+                 named_payment_id, beside, fetch_needed)
              SELECT * FROM unnest($1::text[], $2::bytea[], $3::int8[], $4::int8[], $5::int8[], $6::int2[], $7::text[],
                  $8::text[], $9::text[], $10::bytea[], $11::text[], $12::bytea[], $13::bytea[], $14::text[], $15::int8[],
-                 $16::int8[], $17::text[], $18::text[], $19::bytea[]) AS row (tenant_id, key)
+                 $16::int8[], $17::text[], $18::text[], $19::bytea[], $20::bool[]) AS row (tenant_id, key)
              ORDER BY tenant_id COLLATE \"C\", key",
             &[
                 (&tenants, Type::TEXT_ARRAY),
@@ -345,6 +345,7 @@ async fn write_events(client: &Client, rows: &[&EventRecord]) -> Result<(), Refu
                 (&texts(rows, |row| row.currency.as_deref()), Type::TEXT_ARRAY),
                 (&texts(rows, |row| row.named_payment_id.as_deref()), Type::TEXT_ARRAY),
                 (&beside, Type::BYTEA_ARRAY),
+                (&rows.iter().map(|row| row.fetch_needed).collect::<Vec<bool>>(), Type::BOOL_ARRAY),
             ],
         )
         .await?;

@@ -28,9 +28,9 @@ pub(super) const PAYMENT: &str =
 /// `p` is the event's payment.
 pub(super) const EVENT: &str = "e.tenant_id, e.producer, e.event_id, e.key, e.kind, e.verdict, s.key IS NOT NULL, e.duplicates,
     e.occurred_at, e.received_at, e.body_sha256, e.secret, e.leaf_sha256, p.payment_id, e.named_payment_id, e.status,
-    e.amount_minor, e.amount_refunded_minor, e.currency";
+    e.amount_minor, e.amount_refunded_minor, e.currency, e.fetch_needed";
 /// How many columns that are.
-pub(super) const EVENT_COLUMNS: usize = 19;
+pub(super) const EVENT_COLUMNS: usize = 20;
 pub(super) const EVENT_PARTS: &str =
     "LEFT JOIN countersign.superseded s ON s.tenant_id = e.tenant_id AND s.key = e.key";
 pub(super) const REFUSAL: &str =
@@ -152,6 +152,7 @@ pub(super) fn event(row: &Row) -> Result<EventRecord, Unreadable> {
         amount_minor: row.try_get(16)?,
         amount_refunded_minor: row.try_get(17)?,
         currency: row.try_get(18)?,
+        fetch_needed: row.try_get(19)?,
         headers: None,
         body: None,
         body_base64: None,

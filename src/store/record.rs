@@ -128,6 +128,8 @@ pub(super) struct EventRecord {
     pub(super) amount_minor: Option<i64>,
     pub(super) amount_refunded_minor: Option<i64>,
     pub(super) currency: Option<String>,
+    /// Whether the signature leaves something uncovered that is to be fetched from the provider.
+    pub(super) fetch_needed: bool,
     /// Null, as the body is, once they are not kept any more.
     pub(super) headers: Option<Vec<(String, String)>>,
     pub(super) body: Option<String>,

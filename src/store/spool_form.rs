@@ -53,6 +53,7 @@ struct First {
     secret: Option<String>,
     leaf: String,
     headers: Vec<(String, String)>,
+    #[serde(default)]
     fetch: FirstFetch,
     payment: Option<FirstPayment>,
     standing: FirstStanding,
@@ -69,11 +70,14 @@ struct FirstPayment {
     minor_digits: Option<u8>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum FirstFetch {
+    #[default]
     Unneeded,
-    Needed { reference: Option<String> },
+    Needed {
+        reference: Option<String>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -38,7 +38,7 @@ const PAYMENT: &str = "SELECT t.tenant_id, y.payment_id, y.status, y.amount_mino
     FROM payments y LEFT JOIN tenants t ON t.tenant = y.tenant";
 const EVENT: &str = "SELECT t.tenant_id, p.name, e.event_id, e.key, e.kind, e.verdict, e.effect, e.duplicates, e.occurred_at,
         e.received_at, e.body_sha256, s.reference, l.sha256, y.payment_id, e.named_payment_id, e.status, e.amount_minor,
-        e.amount_refunded_minor, e.currency, b.headers, b.body
+        e.amount_refunded_minor, e.currency, b.headers, b.body, e.fetch_needed
     FROM events e LEFT JOIN tenants t ON t.tenant = e.tenant LEFT JOIN producers p ON p.producer = e.producer
         LEFT JOIN leaves l ON l.leaf = e.leaf LEFT JOIN secrets s ON s.secret = e.secret
         LEFT JOIN payments y ON y.payment = e.payment LEFT JOIN bodies b ON b.event = e.event";
@@ -393,6 +393,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Record> {
         amount_minor: row.get(16)?,
         amount_refunded_minor: row.get(17)?,
         currency: row.get(18)?,
+        fetch_needed: row.get(21)?,
         headers: None,
         body: None,
         body_base64: None,

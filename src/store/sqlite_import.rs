@@ -233,8 +233,8 @@ impl SqliteShelf {
         self.execute(
             "INSERT INTO events (tenant, key, producer, event_id, kind, verdict, effect, duplicates, occurred_at,
                  received_at, body_sha256, secret, leaf, payment, status, amount_minor, amount_refunded_minor, currency,
-                 named_payment_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+                 named_payment_id, fetch_needed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
             params![
                 tenant,
                 row.key.0,
@@ -255,6 +255,7 @@ impl SqliteShelf {
                 row.amount_refunded_minor,
                 row.currency,
                 row.named_payment_id,
+                row.fetch_needed,
             ],
         )?;
         let event = self.connection.last_insert_rowid();

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::inbox::{Event, Inbox, Receipt, Standing};
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
+use crate::signature::Fetch;
 
 /// Each ordered pair of engines, as far as there is a PostgreSQL.
 pub(super) fn moves() -> Vec<(Place, Place)> {
@@ -60,6 +61,12 @@ fn deliveries(seed: u64, count: i64) -> Vec<Event> {
                 secret: None,
                 headers: Arc::from([]),
                 ..payment_event(&id, &payment, "no status that is known", second)
+            },
+            5 => Event {
+                fetch: Fetch::Needed {
+                    reference: Some("pay_to_fetch".into()),
+                },
+                ..event(&id)
             },
             _ => payment_event(&id, &payment, status, second),
         };
