@@ -113,10 +113,10 @@ impl ImportArguments {
             (0, 0) => {
                 "every row of the export was read back from the store, and is equal".to_owned()
             }
-            (0, missing) => format!("{missing} rows are not in the store; nothing was written"),
+            (0, missing) => format!("not in the store: {missing}; nothing was written"),
             (different, missing) => format!(
-                "{different} rows of the store differ and were left as they are; {missing} others are not there, and nothing \
-                 was written after the first difference"
+                "there, and different, and left as they are: {different}; not in the store: {missing}; nothing was written \
+                 after the first difference"
             ),
         });
     }

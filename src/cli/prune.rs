@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{Outcome, Table, complain, failed, json_line, printable, say};
-use super::unusable;
+use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
-use crate::store::{Clock, DiskUse, Millis, Prune, Pruned, Tally, Url, Views};
+use crate::store::{
+    Clock, DiskUse, Millis, Prune, PruneFailure, Pruned, ReadFailure, Tally, Url, Views,
+};
 
 /// Let go the bodies and events that [store.retention] keeps no longer, also beside a running receiver
 ///
@@ -75,6 +77,9 @@ impl PruneCommand {
             };
             let pruned = match outcome {
                 Ok(pruned) => pruned,
+                Err(
+                    PruneFailure::Store(fault) | PruneFailure::Read(ReadFailure::Store(fault)),
+                ) => return of_store(&fault),
                 Err(failure) => return failed(&failure),
             };
             if let Some(tenant) = &self.tenant
