@@ -21,6 +21,10 @@ pub(super) struct Scheme {
     pub(super) grammar: Grammar,
     pub(super) contents: Vec<Template>,
     pub(super) id: Option<Place>,
+    /// Whether every content covers `{id}`.
+    pub(super) signs_the_id: bool,
+    /// Whether the body must be JSON for the signature to be found or checked.
+    pub(super) reads_json: bool,
     /// Each element of the batch bears its own signature.
     pub(super) per_item: bool,
     /// The main scheme.
@@ -96,13 +100,23 @@ impl Scheme {
             .as_ref()
             .and_then(|id| Place::compile(id, "signature.id", faults));
         let contents = contents(descriptor, faults);
+        let place = place?;
+        let per_item = descriptor.each.is_some();
+        let mut values = contents.iter().flat_map(Template::values);
+        let reads_json = per_item
+            || matches!(place, Place::Json(_))
+            || values.any(|value| matches!(value, Value::Json(_)));
         let scheme = Self {
-            place: place?,
+            signs_the_id: contents
+                .iter()
+                .all(|content| content.values().contains(&&Value::Id)),
+            reads_json,
+            place,
             all: descriptor.all.unwrap_or(false),
             grammar,
             contents,
             id,
-            per_item: descriptor.each.is_some(),
+            per_item,
             main: main?,
             also,
         };
@@ -126,12 +140,6 @@ impl Scheme {
             .all(|content| content.values().contains(&&Value::Timestamp))
     }
 
-    pub(super) fn signs_the_id(&self) -> bool {
-        self.contents
-            .iter()
-            .all(|content| content.values().contains(&&Value::Id))
-    }
-
     /// Whether every content covers this value.
     pub(super) fn signs(&self, value: &Value) -> bool {
         self.contents.iter().all(|content| content.covers(value))
@@ -139,12 +147,6 @@ impl Scheme {
 
     pub(super) fn needs_url(&self) -> bool {
         self.values().any(|value| *value == Value::Url)
-    }
-
-    pub(super) fn reads_json(&self) -> bool {
-        self.per_item
-            || matches!(self.place, Place::Json(_))
-            || self.values().any(|value| matches!(value, Value::Json(_)))
     }
 
     pub(super) fn needed_values(&self) -> Vec<&str> {

@@ -258,7 +258,7 @@ impl Verifier {
         let time = rule
             .map(|rule| stated(rule, request, body, document, &items))
             .transpose()?;
-        let id = scheme.id.as_ref().filter(|_| scheme.signs_the_id());
+        let id = scheme.id.as_ref().filter(|_| scheme.signs_the_id);
         let id = id
             .map(|place| delivery_id(place, request, body, document))
             .transpose()?;
@@ -377,7 +377,7 @@ impl Verifier {
         scheme: &Scheme,
         body: &'a [u8],
     ) -> Result<Option<&'a RawValue>, SignatureRefusal> {
-        if !scheme.reads_json() {
+        if !scheme.reads_json {
             return Ok(None);
         }
         json::document(body)
