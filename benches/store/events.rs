@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::identity::TenantId;
-use countersign::inbox::{Event, IdempotencyKey, Standing};
+use countersign::inbox::{Event, IdempotencyKey, KeptHeaders, Standing};
 use countersign::signature::{AmountUnit, Fetch, PaymentFacts};
 use countersign::x509::Leaf;
 use jiff::Timestamp;
@@ -33,12 +33,15 @@ pub(crate) fn event(seed: u64, body_bytes: usize, leaf: &Leaf) -> Event {
         body: body.into(),
         secret: Some(Arc::from("file:certs/producer.secret")),
         leaf: leaf.clone(),
-        headers: Arc::from([
-            (Box::from("content-type"), Box::from("application/json")),
-            (Box::from("user-agent"), Box::from("bench/1")),
-            (Box::from("x-webhook-timestamp"), Box::from("1790000000")),
-            (Box::from("x-webhook-signature"), "0".repeat(64).into()),
-        ]),
+        headers: KeptHeaders::of(
+            [
+                ("content-type", "application/json".into()),
+                ("user-agent", "bench/1".into()),
+                ("x-webhook-timestamp", "1790000000".into()),
+                ("x-webhook-signature", "0".repeat(64).into()),
+            ]
+            .into_iter(),
+        ),
         fetch: Fetch::Unneeded,
         payment: Some(PaymentFacts {
             payment_id: format!("pay_{id}"),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::KeptHeaders;
 use crate::identity::TenantId;
 use crate::signature::{Fetch, PaymentFacts};
 use crate::x509::Leaf;
@@ -75,7 +76,7 @@ pub struct Event {
     /// The certificate that the delivery came with.
     pub leaf: Leaf,
     /// The headers that are kept; those that speak of identity or bear credentials are not among them.
-    pub headers: Arc<[(Box<str>, Box<str>)]>,
+    pub headers: KeptHeaders,
     /// What it says of a payment, as it stands in the body.
     pub payment: Option<PaymentFacts>,
     /// Whether the provider must be asked for what the signature leaves uncovered.

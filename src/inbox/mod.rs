@@ -13,6 +13,7 @@
 
 mod event;
 mod group_commit;
+mod kept_headers;
 mod reading;
 
 use std::error::Error;
@@ -25,6 +26,7 @@ pub use event::{Event, IdempotencyKey, Standing};
 pub use group_commit::{
     BatchFailure, Engine, GroupCommit, Health, Isolation, Limits, Outcome, Writer,
 };
+pub use kept_headers::KeptHeaders;
 
 /// What durably takes deliveries.
 pub trait Inbox: Send + Sync {

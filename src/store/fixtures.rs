@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Store, Url};
 use crate::identity::TenantId;
-use crate::inbox::{Event, IdempotencyKey, Inbox, Limits, Receipt, Standing};
+use crate::inbox::{Event, IdempotencyKey, Inbox, KeptHeaders, Limits, Receipt, Standing};
 use crate::signature::{AmountUnit, Fetch, PaymentFacts};
 use crate::x509::{Leaf, decode_pem_certificates};
 
@@ -91,7 +91,7 @@ pub(super) fn event(id: &str) -> Event {
         body: body.into(),
         secret: Some(Arc::from("file:certs/producer.secret")),
         leaf: leaf(),
-        headers: Arc::from([(Box::from("content-type"), Box::from("application/json"))]),
+        headers: KeptHeaders::of([("content-type", "application/json".into())].into_iter()),
         payment: None,
         fetch: Fetch::Unneeded,
         standing: Standing::Readable,

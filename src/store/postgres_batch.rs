@@ -324,7 +324,7 @@ impl<'a> Columns<'a> {
                 .and_then(|claim| claim.currency())
                 .map(|currency| currency.code().to_owned()),
         );
-        self.headers.push(&row.headers);
+        self.headers.push(row.headers.as_str());
         self.body.push(&row.body);
         self.fetch_needed.push(row.fetch_needed);
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::identity::TenantId;
-use crate::inbox::{Event, Standing};
+use crate::inbox::{Event, KeptHeaders, Standing};
 use crate::payments::Claim;
 use crate::x509::Leaf;
 
@@ -79,7 +79,7 @@ pub(super) struct Row {
     pub(super) secret: Option<Arc<str>>,
     pub(super) leaf: Leaf,
     /// A JSON array of `[name, value]`.
-    pub(super) headers: String,
+    pub(super) headers: KeptHeaders,
     pub(super) claim: Option<PaymentClaim>,
     /// The payment that it names without saying anything of it that can be read.
     pub(super) named_payment_id: Option<Box<str>>,
@@ -136,7 +136,7 @@ impl Row {
             body_sha256: event.body_sha256,
             secret: event.secret,
             leaf: event.leaf,
-            headers: serde_json::to_string(&*event.headers).unwrap_or_else(|_| "[]".to_owned()),
+            headers: event.headers,
             claim,
             named_payment_id,
             fetch_needed: event.fetch.is_needed(),
@@ -148,7 +148,7 @@ impl Row {
         // The rest is bounded: a few names, and ids that stand in the body.
         self.body
             .len()
-            .saturating_add(self.headers.len())
+            .saturating_add(self.headers.as_str().len())
             .saturating_add(self.event_id.len())
             .saturating_add(512)
     }

@@ -3,6 +3,7 @@
 //! What an older version wrote stays readable: a form that was released is never changed, and another follows it. The
 //! body stands beside the rest, as the bytes that it is.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::identity::TenantId;
-use crate::inbox::{Event, IdempotencyKey, Standing};
+use crate::inbox::{Event, IdempotencyKey, KeptHeaders, Standing};
 use crate::signature::{AmountUnit, Fetch, PaymentFacts};
 use crate::x509::{Leaf, X509Fault};
 
@@ -119,10 +120,7 @@ pub(super) fn write(event: &Event) -> Result<String, serde_json::Error> {
         body_sha256: hex::encode(body_sha256),
         secret: secret.as_deref().map(str::to_owned),
         leaf: BASE64_STANDARD.encode(leaf.der()),
-        headers: headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect(),
+        headers: headers.pairs(),
         fetch: match fetch {
             Fetch::Unneeded => FirstFetch::Unneeded,
             Fetch::Needed { reference } => FirstFetch::Needed {
@@ -172,10 +170,8 @@ pub(super) fn read(form: i64, text: &str, body: Vec<u8>) -> Result<Event, NoEven
     let leaf = BASE64_STANDARD
         .decode(&first.leaf)
         .map_err(|_no_base64| NoEvent::Value("certificate"))?;
-    let headers = first
-        .headers
-        .into_iter()
-        .map(|(name, value)| (name.into_boxed_str(), value.into_boxed_str()));
+    let headers = first.headers.iter();
+    let headers = KeptHeaders::of(headers.map(|(name, value)| (&**name, Cow::Borrowed(&**value))));
     Ok(Event {
         key: IdempotencyKey {
             tenant: TenantId::new(&first.tenant),
@@ -192,7 +188,7 @@ pub(super) fn read(form: i64, text: &str, body: Vec<u8>) -> Result<Event, NoEven
         body_sha256,
         secret: first.secret.map(Arc::from),
         leaf: Leaf::decode(&leaf)?,
-        headers: headers.collect(),
+        headers,
         fetch: match first.fetch {
             FirstFetch::Unneeded => Fetch::Unneeded,
             FirstFetch::Needed { reference } => Fetch::Needed {
@@ -242,10 +238,8 @@ mod tests {
         let mut odd = payment_event("evt\0\u{ffff}\"é", "pay\0", "succeeded", 5);
         odd.received_at = Timestamp::from_nanosecond(1_790_000_010_123_456_789).unwrap();
         odd.occurred_at = Some(Timestamp::from_nanosecond(-1).unwrap());
-        odd.headers = Arc::from([
-            (Box::from("x-twice"), Box::from("a\u{fffd}b")),
-            (Box::from("x-twice"), Box::from("")),
-        ]);
+        odd.headers =
+            KeptHeaders::of([("x-twice", "a\u{fffd}b".into()), ("x-twice", "".into())].into_iter());
         if let Some(facts) = &mut odd.payment {
             (facts.unit, facts.minor_digits) = (AmountUnit::Major, Some(3));
         }

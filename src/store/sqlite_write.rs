@@ -304,7 +304,7 @@ fn insert(
         .prepare_cached("INSERT INTO bodies (event, headers, body) VALUES (?1, ?2, ?3)")?
         .execute(params![
             connection.last_insert_rowid(),
-            row.headers,
+            row.headers.as_str(),
             &*row.body
         ])?;
     Ok(())

@@ -15,7 +15,7 @@ use super::{
     Export, ExportFailure, ImportFailure, ImportMode, Imported, Keep, Part, Pruner, Retention,
     Store, TransferFault, Url, check_export, import,
 };
-use crate::inbox::{Event, Inbox, Receipt, Standing};
+use crate::inbox::{Event, Inbox, KeptHeaders, Receipt, Standing};
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
 use crate::signature::Fetch;
 
@@ -59,7 +59,7 @@ fn deliveries(seed: u64, count: i64) -> Vec<Event> {
             },
             4 => Event {
                 secret: None,
-                headers: Arc::from([]),
+                headers: KeptHeaders::of(std::iter::empty()),
                 ..payment_event(&id, &payment, "no status that is known", second)
             },
             5 => Event {
