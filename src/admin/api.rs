@@ -115,9 +115,34 @@ pub(super) async fn payment(
     one(found.map(|payments| payments.into_iter().next()), "payment")
 }
 
-pub(super) async fn certificates(State(pages): State<Pages>) -> Response {
+/// The list is gathered whole, so its cursor is a place in it.
+pub(super) async fn certificates(State(pages): State<Pages>, query: AskedQuery) -> Response {
+    let asked = match query {
+        Ok(Query(asked)) => asked,
+        Err(fault) => return answer(&bad_request(&fault.body_text())),
+    };
+    let after = match asked.after.as_deref() {
+        None | Some("") => 0,
+        Some(text) => match text.parse::<usize>() {
+            Ok(after) => after,
+            Err(_no_number) => return answer(&bad_request("\"after\" is no cursor of this list")),
+        },
+    };
+    let limit = match asked.limit {
+        None => LIMIT_DEFAULT,
+        Some(0) => usize::MAX,
+        Some(limit) => limit,
+    };
     match pages.operator.certificates().await {
-        Ok(items) => Json(json!({ "items": items, "next": null })).into_response(),
+        Ok(mut items) => {
+            if let Some(tenant) = asked.tenant {
+                items.retain(|item| item.get("tenant_id").is_some_and(|of| *of == tenant));
+            }
+            let end = after.saturating_add(limit);
+            let next = (end < items.len()).then(|| end.to_string());
+            let items: Vec<_> = items.into_iter().skip(after).take(limit).collect();
+            Json(json!({ "items": items, "next": next })).into_response()
+        }
         Err(failure) => unreadable(&failure),
     }
 }

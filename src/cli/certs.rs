@@ -125,7 +125,9 @@ impl Certs {
             ),
             CertsCommand::Inspect { file, json } => inspect(&file, json, place, environment, now),
             CertsCommand::List { .. } => Ok(()),
-            CertsCommand::Revoke { ca, file } => revoke(&ca, file.as_deref(), now),
+            CertsCommand::Revoke { ca, file } => {
+                revoke(&ca, file.as_deref(), place, environment, now)
+            }
         };
         match done {
             Ok(()) => Outcome::Done,
@@ -222,7 +224,13 @@ fn issue(
     Ok(())
 }
 
-fn revoke(ca: &Path, file: Option<&Path>, now: Timestamp) -> Result<(), Failed> {
+fn revoke(
+    ca: &Path,
+    file: Option<&Path>,
+    place: &ConfigFile,
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<(), Failed> {
     let leaves = file.map(read).transpose()?.unwrap_or_default();
     // Of a chain only the leaf is meant.
     let leaves: Vec<Leaf> = leaves.into_iter().take(1).collect();
@@ -233,6 +241,13 @@ fn revoke(ca: &Path, file: Option<&Path>, now: Timestamp) -> Result<(), Failed> 
         revocation.added,
         revocation.next_update
     ));
+    // A CA may be kept where no receiver is; where one is, it must read the list.
+    if let Ok(config) = Config::load(place, environment, now) {
+        let of_lists = |key: &str| key.starts_with("tls.crls");
+        for warning in config.warnings.iter().filter(|one| of_lists(&one.key)) {
+            complain(&format!("countersign: {warning}"));
+        }
+    }
     Ok(())
 }
 

@@ -79,6 +79,7 @@ pub(super) fn tls(
     for (index, path) in shape.crls.iter().enumerate() {
         crls.extend(revocation_lists(path, &key.index(index), context));
     }
+    warn_of_a_list_that_is_not_named(&anchors, &shape.crls, &key, context);
     once_each(&mut anchors);
     once_each(&mut shadow_anchors);
     let issuers = anchors.iter().chain(&shadow_anchors).chain(&intermediates);
@@ -135,6 +136,31 @@ pub(super) fn tls(
             Resumption::Off
         },
     })
+}
+
+/// `countersign certs revoke` writes the list beside the CA; it revokes nothing for who does not read it.
+fn warn_of_a_list_that_is_not_named(
+    anchors: &[Found<Leaf>],
+    named: &[String],
+    key: &KeyPath,
+    context: &mut Context<'_>,
+) {
+    let named: Vec<PathBuf> = named.iter().map(|path| context.resolve(path)).collect();
+    let mut lists: Vec<PathBuf> = anchors
+        .iter()
+        .map(|anchor| anchor.file.with_extension("crl"))
+        .filter(|list| !named.contains(list) && list.exists())
+        .collect();
+    lists.sort();
+    lists.dedup();
+    for list in lists {
+        let what = format!(
+            "{} lies beside the CA and is not named here: whom it revokes is let in",
+            list.display()
+        );
+        let mend = format!("add it: crls = [\"{}\"]", list.display());
+        context.findings.warn(key, what, mend);
+    }
 }
 
 fn identity(

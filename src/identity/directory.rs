@@ -101,12 +101,12 @@ impl Directory {
             })?;
         if self.cut_off.contains(&producer.id) {
             return Err(IdentityRefusal::CutOff {
-                producer: Arc::clone(&producer.name),
+                producer: Arc::clone(producer),
             });
         }
         if !producer.admits(leaf) {
             return Err(IdentityRefusal::PinMismatch {
-                producer: Arc::clone(&producer.name),
+                producer: Arc::clone(producer),
                 presented: leaf.spki(),
             });
         }

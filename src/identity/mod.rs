@@ -115,17 +115,17 @@ pub enum IdentityRefusal {
         subject: DistinguishedName,
     },
     /// The subject is known, its key is not one of the pinned.
-    #[error("the key {presented} is none of the pinned keys of producer {producer}")]
+    #[error("the key {presented} is none of the pinned keys of producer {}", producer.name)]
     PinMismatch {
-        /// The producer's name.
-        producer: Arc<str>,
+        /// The producer.
+        producer: Arc<Producer>,
         /// The leaf's key.
         presented: SpkiPin,
     },
     /// The producer was cut off by the operator.
-    #[error("producer {producer} is cut off")]
+    #[error("producer {} is cut off", producer.name)]
     CutOff {
-        /// The producer's name.
-        producer: Arc<str>,
+        /// The producer.
+        producer: Arc<Producer>,
     },
 }

@@ -104,6 +104,22 @@ pub async fn certificates(
     Ok(all)
 }
 
+/// The leaves that producers use: those with which one came within a day of its last delivery, however long ago that was. It may have
+/// several, one for each of its machines; one that was replaced is not in use, whenever it ends.
+fn in_use(seen: &[LeafSeen]) -> impl Iterator<Item = &LeafSeen> {
+    let mut latest: HashMap<(&str, &str), i64> = HashMap::new();
+    for leaf in seen {
+        let last = latest
+            .entry((&leaf.tenant_id, &leaf.producer))
+            .or_insert(i64::MIN);
+        *last = (*last).max(leaf.last_seen.0.as_second());
+    }
+    seen.iter().filter(move |leaf| {
+        let last = latest.get(&(&*leaf.tenant_id, &*leaf.producer));
+        last.is_some_and(|last| last - leaf.last_seen.0.as_second() <= DAY_SECONDS)
+    })
+}
+
 /// What is to be said of something that was last used then, while another in its place was last used at `successor`.
 fn retirement(
     last: Option<Timestamp>,
@@ -221,30 +237,20 @@ impl Warnings {
             }
         }
         meters.crls_end(ends);
-        // The newest leaf of a producer is the one that counts, also if it has not called since.
         let Ok(seen) = store.views().leaves_seen().await else {
             return;
         };
-        let mut newest: HashMap<(&str, &str), &LeafSeen> = HashMap::new();
         // A producer that is configured no longer has nothing to renew.
         let producers = snapshot.directory().producers();
         let configured: HashSet<(&str, &str)> = producers
             .iter()
             .map(|producer| (producer.tenant.as_str(), &*producer.name))
             .collect();
-        for leaf in seen
-            .iter()
-            .filter(|leaf| configured.contains(&(&*leaf.tenant_id, &*leaf.producer)))
-        {
-            let entry = newest
-                .entry((&leaf.tenant_id, &leaf.producer))
-                .or_insert(leaf);
-            if leaf.not_after.0 > entry.not_after.0 {
-                *entry = leaf;
-            }
-        }
         let mut ends = Vec::new();
-        for leaf in newest.into_values() {
+        for leaf in in_use(&seen) {
+            if !configured.contains(&(&*leaf.tenant_id, &*leaf.producer)) {
+                continue;
+            }
             let end = leaf.not_after.0;
             let whose = format!("{} of {}", leaf.producer, leaf.tenant_id);
             self.warn(&leaf.sha256, "client", &whose, end, now);

@@ -64,7 +64,7 @@ pub(super) async fn identify<I: Send + Sync + 'static>(
                 watch(&receiver, &current, producer, &head, body, at).await;
             } else {
                 let deadline = Instant::now() + current.snapshot.limits().body_timeout;
-                read_away(body, head.version, deadline).await;
+                read_away(body, head.version, deadline);
             }
             Err(answer)
         }
@@ -175,18 +175,21 @@ fn identified<I>(
     identified.map_err(|refusal| receiver.refuse_identity(current, peer, &refusal, now))
 }
 
-/// Reads what is left of a body that is refused, and forgets it. Over HTTP/2 an answer before the body's end resets the stream, and
-/// some clients then never look at the answer; over HTTP/1.1 the connection's end takes care of it.
-pub(super) async fn read_away(body: Body, version: Version, deadline: Instant) {
+/// Reads what is left of a body that is refused, and forgets it, beside the answer. Over HTTP/2 a stream whose body nobody reads is
+/// reset, and some clients then never look at the answer; over HTTP/1.1 the connection's end takes care of it. It is bounded by time
+/// and bytes, and in number by the streams that a connection may have.
+pub(super) fn read_away(body: Body, version: Version, deadline: Instant) {
     if version < Version::HTTP_2 || body.is_end_stream() {
         return;
     }
-    let mut body = body;
-    let mut left = READ_AWAY_BYTES;
-    while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        if left == 0 {
-            return;
+    tokio::spawn(async move {
+        let mut body = body;
+        let mut left = READ_AWAY_BYTES;
+        while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
         }
-    }
+    });
 }

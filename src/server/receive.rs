@@ -99,7 +99,7 @@ async fn read(
     let deadline = tokio::time::Instant::now() + within;
     let mut body = body;
     if announced.is_some_and(|length| length > bytes_max as u64) {
-        read_away(body, head.version, deadline).await;
+        read_away(body, head.version, deadline);
         return Err(Answer::body_too_large(bytes_max));
     }
     let mut first: Option<Bytes> = None;
@@ -118,7 +118,7 @@ async fn read(
         };
         length = length.saturating_add(data.len());
         if length > bytes_max {
-            read_away(body, head.version, deadline).await;
+            read_away(body, head.version, deadline);
             return Err(Answer::body_too_large(bytes_max));
         }
         // Room is taken for what came, not for what was announced: a lie must not shut others out.

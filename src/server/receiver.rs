@@ -138,11 +138,16 @@ impl<I> Receiver<I> {
         now: Timestamp,
     ) -> Answer {
         let answer = Answer::from(refusal);
-        let claimed = current
-            .snapshot
-            .directory()
-            .claimed(peer.leaf().subject())
-            .next();
+        // Where several have this subject, the path was none of theirs: it is not told whose it was to be.
+        let mut claimed = current.snapshot.directory().claimed(peer.leaf().subject());
+        let claimed = match refusal {
+            IdentityRefusal::PinMismatch { producer, .. }
+            | IdentityRefusal::CutOff { producer } => Some(producer),
+            IdentityRefusal::CertificateNoLongerValid { .. }
+            | IdentityRefusal::UnknownProducer { .. } => {
+                claimed.next().filter(|_| claimed.next().is_none())
+            }
+        };
         let told = Told {
             gate: Gate::Identity,
             reason: answer.name(),

@@ -2,7 +2,7 @@
 
 use crate::{Answer, Leaf, Producer, Receiver, event, producer::sign, producer::unix_now};
 
-const OTHER_PATH: &str = r#"
+const OTHERS: &str = r#"
 [[tenants.producers]]
 name = "other"
 subject = "CN=other,O=Example,OU=tenant-42"
@@ -17,7 +17,7 @@ secrets = ["file:certs/producer.secret"]
 
 fn receiver() -> Receiver {
     Receiver::with(&crate::receiver::Changes {
-        more: OTHER_PATH,
+        more: OTHERS,
         ..Default::default()
     })
 }
@@ -215,4 +215,78 @@ fn a_verified_certificate_of_nobody_is_403_and_tells_not_whose_it_should_be() {
         .countersign(&["events", "list", "--json"])
         .json_lines();
     assert!(listed.is_empty(), "{listed:?}");
+}
+
+#[test]
+fn a_refusal_is_booked_to_the_producer_that_it_concerns() {
+    let others = r#"
+[[tenants]]
+id = "tenant-43"
+[[tenants.producers]]
+name = "theirs"
+subject = "CN=payments-provider,O=Example,OU=tenant-42"
+path = "/webhooks/theirs"
+pins = ["sha256:0000000000000000000000000000000000000000000000000000000000000000"]
+secrets = ["file:certs/producer.secret"]
+"#;
+    let receiver = Receiver::with(&crate::receiver::Changes {
+        more: others,
+        ..Default::default()
+    });
+    let mut producer = receiver.producer();
+    producer.path = "/webhooks/theirs".to_owned();
+    check(
+        &producer.deliver(&event("evt_1")),
+        403,
+        Some("pin-mismatch"),
+    );
+    let refusal = receiver.refusal("pin-mismatch");
+    assert_eq!(
+        (&refusal["tenant_id"], &refusal["producer"]),
+        (&"tenant-43".into(), &"theirs".into()),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn over_http_2_what_is_refused_by_its_head_is_answered_before_its_body_comes() {
+    let receiver = receiver();
+    // curl waits for the body's end before it says anything of a slow one, unless it is answered first.
+    let output = receiver.curl(&[
+        "--http2",
+        "--limit-rate",
+        "1k",
+        "--max-time",
+        "12",
+        "--data-binary",
+        &"x".repeat(100_000),
+        &format!("{}/nowhere", receiver.url()),
+    ]);
+    assert!(output.stdout.ends_with("\n404"), "{output:?}");
+}
+
+#[test]
+fn the_list_of_certificates_has_pages_and_is_a_tenants_on_request() {
+    let receiver = receiver();
+    assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
+    let list = |query: &str| {
+        let answer = receiver.admin(&format!("/api/certificates{query}"));
+        let list: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        (answer.status, list)
+    };
+    let (_, all) = list("?limit=0");
+    let (_, first) = list("?limit=1");
+    assert_eq!(first["items"].as_array().unwrap().len(), 1);
+    let (_, rest) = list(&format!(
+        "?limit=0&after={}",
+        first["next"].as_str().unwrap()
+    ));
+    assert_eq!(
+        rest["items"].as_array().unwrap().len() + 1,
+        all["items"].as_array().unwrap().len()
+    );
+    let (_, nobodys) = list("?tenant=nope");
+    assert_eq!(nobodys["items"].as_array().unwrap().len(), 0);
+    assert_eq!(list("?limit=x").0, 400);
+    assert_eq!(list("?after=zzz").0, 400);
 }
