@@ -297,3 +297,41 @@ impl Warnings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Millis;
+
+    fn leaf(producer: &str, serial: &str, last_seen: i64) -> LeafSeen {
+        let at = |second| Millis(Timestamp::from_second(second).unwrap());
+        LeafSeen {
+            tenant_id: "tenant-42".to_owned(),
+            producer: producer.to_owned(),
+            subject: String::new(),
+            issuer: String::new(),
+            serial: serial.to_owned(),
+            sha256: serial.to_owned(),
+            spki_sha256: String::new(),
+            not_before: at(0),
+            not_after: at(i64::from(u32::MAX)),
+            anchor_subject: None,
+            anchor_sha256: None,
+            first_seen: at(0),
+            last_seen: at(last_seen),
+        }
+    }
+
+    #[test]
+    fn the_leaves_that_a_producer_uses_are_watched_and_not_the_one_that_was_replaced() {
+        let days = |days: i64| days * DAY_SECONDS;
+        let seen = [
+            leaf("a", "replaced", days(10)),
+            leaf("a", "one-machine", days(20)),
+            leaf("a", "another-machine", days(20) - 3600),
+            leaf("silent", "only", days(1)),
+        ];
+        let watched: Vec<&str> = in_use(&seen).map(|leaf| &*leaf.serial).collect();
+        assert_eq!(watched, ["one-machine", "another-machine", "only"]);
+    }
+}

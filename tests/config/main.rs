@@ -478,6 +478,7 @@ fn what_works_but_should_be_known_is_a_warning() {
     write(&directory, "certs/server.crt", &soon.certificate);
     write(&directory, "certs/server.key", &soon.key);
     write(&directory, "certs/producer.secret", "hunter2\nhunter2\n");
+    write(&directory, "certs/ca.crl", "what certs revoke wrote");
     let key = directory.path().join("certs/server.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let text = format!(
@@ -491,6 +492,7 @@ fn what_works_but_should_be_known_is_a_warning() {
         .map(|warning| format!("{}: {}", warning.key, warning.what.replace(&root, "")))
         .collect();
     let expected = [
+        "tls.crls: certs/ca.crl lies beside the CA and is not named here",
         "tls.private_key: certs/server.key can be read by every user of this machine",
         "tls.certificate: certs/server.crt has no subjectAltName",
         "tls.certificate: certs/server.crt is not meant for servers",
