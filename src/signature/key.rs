@@ -3,6 +3,7 @@
 //! MACs are compared in constant time. A public key is pinned: it is given as a secret is, and nothing that a
 //! delivery says can bring another.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{self as public, ParsedPublicKey};
 use base64::Engine as _;
@@ -14,7 +15,7 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384, Sha512};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::Choice;
 
 use super::descriptor::{Algorithm, KeyForm, MacKind};
 use crate::secret::Secret;
@@ -320,7 +321,11 @@ impl Finished<'_> {
     /// Whether this decoded signature is right. For MACs the time taken tells nothing but the lengths.
     pub(super) fn matches(&self, signature: &[u8]) -> Choice {
         match self {
-            Self::Tag { .. } => self.bytes().unwrap_or_default().ct_eq(signature),
+            Self::Tag { .. } => {
+                let tag = self.bytes().unwrap_or_default();
+                let equal = verify_slices_are_equal(tag, signature).is_ok();
+                Choice::from(u8::from(equal))
+            }
             Self::Digest(key, digest) => any(key.readers(), |key| {
                 key.verify_digest_sig(digest, signature).is_ok()
             }),
