@@ -492,11 +492,11 @@ fn what_works_but_should_be_known_is_a_warning() {
         .map(|warning| format!("{}: {}", warning.key, warning.what.replace(&root, "")))
         .collect();
     let expected = [
-        "tls.crls: certs/ca.crl lies beside the CA and is not named here",
         "tls.private_key: certs/server.key can be read by every user of this machine",
         "tls.certificate: certs/server.crt has no subjectAltName",
         "tls.certificate: certs/server.crt is not meant for servers",
         "tls.certificate: the certificate in certs/server.crt ends soon",
+        "tls.crls: certs/ca.crl lies beside the CA and is not named here",
         "tenants[0].producers[0].secrets[0]: file:certs/producer.secret is weak",
         "tenants[0].producers[0].secrets[0]: file:certs/producer.secret#2 is weak",
         "tenants[0].producers[0].secrets: file:certs/producer.secret#2 is the same secret",
