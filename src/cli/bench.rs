@@ -181,6 +181,8 @@ impl Prepared<'_> {
         Course {
             warm_up: match mode {
                 Mode::Idle => Duration::ZERO,
+                // What it is to sustain has just been measured; and what is due before the window would fill it.
+                Mode::Overload if rate.is_some() => Duration::ZERO,
                 Mode::Closed | Mode::Rate | Mode::Handshakes | Mode::Overload => {
                     Duration::from_secs(self.asked.warm_up.into())
                 }

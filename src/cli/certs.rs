@@ -145,10 +145,7 @@ fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestam
         Err(faults) => return unusable(&faults),
     };
     with_views(place, environment, async |views| {
-        let listed = match certificates(&config.snapshot, views, now).await {
-            Ok(listed) => listed,
-            Err(failure) => return Ok(output::failed(&failure)),
-        };
+        let listed = certificates(&config.snapshot, views, now).await?;
         let mut table = Table::new([
             "ROLE",
             "WHOSE",

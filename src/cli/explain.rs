@@ -196,7 +196,7 @@ fn causes(explanation: &Explanation) -> Vec<String> {
         .iter()
         .any(|finding| finding.found.is_none());
     causes.push(
-        if explanation.signature_is_right {
+        if explanation.signature_is_right && explanation.is_refused_for_its_time() {
             "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay"
         } else if something_is_missing {
             "something is missing: another profile, or headers that a proxy took away"

@@ -158,7 +158,7 @@ const TOLD: &[(&str, &str)] = &[
     ("recurly", "payment.succeeded: succeeded -/- -"),
     ("revolut", "ORDER_COMPLETED: succeeded -/- -"),
     ("shopify", "orders/paid: succeeded -/- BRL; orders/paid: succeeded 1999/- BRL"),
-    ("square", "payment.updated: succeeded 1999/- BRL; refund.updated: refunded -/- BRL"),
+    ("square", "payment.updated: succeeded 1999/- BRL; refund.updated: the profile's table lacks this type"),
     ("standard-webhooks", "payment.succeeded: succeeded 1999/- BRL"),
     ("stripe", "charge.dispute.created: disputed -/- BRL; charge.refunded: refunded 1999/1999 BRL; payment_intent.succeeded: succeeded 1999/- BRL"),
     ("svix", "payment.succeeded: succeeded 1999/- BRL"),

@@ -1,15 +1,13 @@
 //! Every certificate that matters here, and how long each still holds.
 
 use std::collections::{HashMap, HashSet};
-use std::error::Error;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::marks::marks;
-use crate::admin::Unreadable;
 use crate::config::Snapshot;
-use crate::store::{LeafSeen, SecretSeen, Store, Views};
+use crate::store::{LeafSeen, ReadFailure, SecretSeen, Store, Views};
 use crate::telemetry::{CertificateEnd, CrlEnd, Meters};
 use crate::tls::TrustWarning;
 use crate::x509::Leaf;
@@ -29,19 +27,10 @@ pub async fn certificates(
     snapshot: &Snapshot,
     views: &Views,
     now: Timestamp,
-) -> Result<Vec<Value>, Unreadable> {
-    let unreadable = |failure: crate::store::ReadFailure| {
-        let cause = failure
-            .source()
-            .map(|cause| format!(": {cause}"))
-            .unwrap_or_default();
-        Unreadable {
-            detail: format!("{failure}{cause}"),
-        }
-    };
-    let seen = views.leaves_seen().await.map_err(unreadable)?;
-    let secrets = views.secrets_seen().await.map_err(unreadable)?;
-    let shadows = views.shadows_seen().await.map_err(unreadable)?;
+) -> Result<Vec<Value>, ReadFailure> {
+    let seen = views.leaves_seen().await?;
+    let secrets = views.secrets_seen().await?;
+    let shadows = views.shadows_seen().await?;
     let mut all = vec![ours("server", snapshot.tls().identity.leaf(), None, None)];
     let used = |anchor: &Leaf| {
         let sha256 = anchor.sha256().to_string();

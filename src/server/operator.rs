@@ -1,5 +1,6 @@
 //! What the operator may ask and demand: readiness, a reload, the certificates in use.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -227,7 +228,14 @@ impl Operator for Desk {
     ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>> {
         Box::pin(async move {
             let snapshot = Arc::clone(&self.live.load().snapshot);
-            certificates::certificates(&snapshot, self.store.views(), Timestamp::now()).await
+            let listed =
+                certificates::certificates(&snapshot, self.store.views(), Timestamp::now()).await;
+            listed.map_err(|failure| {
+                let cause = failure.source().map(|cause| format!(": {cause}"));
+                Unreadable {
+                    detail: format!("{failure}{}", cause.unwrap_or_default()),
+                }
+            })
         })
     }
 }

@@ -49,6 +49,16 @@ pub struct Explanation {
     pub mistakes: Vec<Mistake>,
 }
 
+impl Explanation {
+    /// Whether nothing but the time of signing is wrong.
+    pub fn is_refused_for_its_time(&self) -> bool {
+        matches!(
+            self.outcome,
+            Err(SignatureRefusal::TimestampOutsideTolerance { .. })
+        )
+    }
+}
+
 /// One thing that the profile expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
