@@ -36,6 +36,9 @@ mod postgres_import;
 mod postgres_import_write;
 mod postgres_move;
 mod postgres_read;
+mod postgres_replay;
+mod postgres_replay_fold;
+mod postgres_replay_write;
 mod postgres_retention;
 #[cfg(test)]
 mod postgres_retention_tests;
@@ -54,6 +57,7 @@ mod pruning;
 mod reach;
 mod record;
 mod replay;
+mod replay_reading;
 mod retention;
 mod row;
 mod seen;

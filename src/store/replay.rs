@@ -7,20 +7,19 @@
 //! lacks its body or its row is left as it is, and named: a part of its events is not what it is.
 //!
 //! Bodies are read without a lock, while the receiver goes on. Only the difference is written, in one transaction with
-//! whatever came meanwhile: the receiver's deliveries wait for as long as that takes, and for no body.
+//! whatever came meanwhile: the receiver's deliveries wait for as long as that takes, and for no body. On PostgreSQL those
+//! alone wait that speak of a payment that is made anew, or come again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::location::{StoreFault, Url};
-use super::sqlite_replay;
-use crate::inbox::Event;
+use super::{postgres_replay, sqlite_replay};
 use crate::payments::Payment;
-use crate::signature::{Facts, NotAnObject, Profile, Request};
+use crate::signature::Profile;
 
 /// What is read again, and whether the outcome is kept.
 #[derive(Clone, Debug)]
@@ -87,6 +86,17 @@ pub struct Replayed {
 impl Replayed {
     /// Changes that are told one by one; the others are counted.
     pub const CHANGES_MAX: usize = 100_000;
+
+    /// Counts what became of a payment, if it is not what it was.
+    pub(super) fn tell(&mut self, change: PaymentChange) {
+        if change.before == change.after {
+            return;
+        }
+        self.payments_changed = self.payments_changed.saturating_add(1);
+        if self.changes.len() < Self::CHANGES_MAX {
+            self.changes.push(change);
+        }
+    }
 }
 
 /// A payment that is left as it is.
@@ -158,15 +168,17 @@ pub enum ReplayFailure {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// This engine cannot do it.
-    #[error("{place}: a replay is offered for the embedded store alone")]
-    NotOffered {
-        /// Where the store is.
-        place: String,
-    },
     /// The runtime is going down.
     #[error("the replay was broken off; nothing was changed")]
     BrokenOff,
+}
+
+impl ReplayFailure {
+    pub(super) fn statement(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Statement {
+            source: source.into(),
+        }
+    }
 }
 
 impl Replay {
@@ -186,32 +198,9 @@ impl Replay {
                 .await
                 .unwrap_or(Err(ReplayFailure::BrokenOff))
             }
-            Url::Postgres(_) => Err(ReplayFailure::NotOffered {
-                place: url.to_string(),
-            }),
+            Url::Postgres(address) => {
+                postgres_replay::run(address, &self, &mappings, &mut *progress).await
+            }
         }
     }
-}
-
-/// What today's mapping makes of a kept body. Of its query string that is kept which was read when it came.
-pub(super) fn read_again(
-    profile: &Profile,
-    headers: &str,
-    body: &[u8],
-) -> Result<Facts, NotAnObject> {
-    let kept: Vec<(String, String)> = serde_json::from_str(headers).unwrap_or_default();
-    let path_and_query = kept.iter().find(|(name, _)| name == Event::PATH);
-    let headers: HeaderMap = kept
-        .iter()
-        .filter_map(|(name, value)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            Some((name, HeaderValue::from_str(value).ok()?))
-        })
-        .collect();
-    let request = Request {
-        method: &Method::POST,
-        path_and_query: path_and_query.map_or("/", |(_, path)| path),
-        headers: &headers,
-    };
-    profile.facts(body, &request)
 }

@@ -8,13 +8,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::StoreFault;
 use super::replay::{
-    Mappings, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed, read_again,
+    Mappings, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
 };
+use super::replay_reading::{ReadEvent, Reading};
 use super::row::payment_key;
 use super::sqlite_write::{WriteError, effect_number};
 use super::{sqlite, sqlite_gaps};
 use crate::payments::{Claim, Effect, Payment, Recency};
-use crate::signature::Facts;
 
 /// Events that are read at once.
 const PAGE: usize = 500;
@@ -68,26 +68,9 @@ struct Again<'a> {
     mappings: &'a Mappings,
 }
 
-/// An event's row, as far as a mapping decides it.
-#[derive(Debug, PartialEq, Eq)]
-struct Reading {
-    kind: Option<String>,
-    occurred_at: Option<i64>,
-    payment_id: Option<String>,
-    status: Option<String>,
-    amount_minor: Option<i64>,
-    amount_refunded_minor: Option<i64>,
-    currency: Option<String>,
-    named_payment_id: Option<String>,
-    fetch_needed: bool,
-}
-
 struct Kept {
     event: i64,
-    received_at: i64,
-    event_id: String,
-    producer: Arc<str>,
-    reading: Reading,
+    read: ReadEvent,
     payment: Option<i64>,
     came: Option<(String, Vec<u8>)>,
 }
@@ -167,7 +150,7 @@ impl Again<'_> {
             loop {
                 let page = self.page(*tenant, after, &range)?;
                 for kept in &page {
-                    after = (kept.received_at, kept.event);
+                    after = (kept.read.received_at, kept.event);
                     self.read_event((*tenant, tenant_id), kept, replayed)?;
                 }
                 progress(replayed.events_read);
@@ -204,19 +187,21 @@ impl Again<'_> {
                     let body: Option<Vec<u8>> = row.get(14)?;
                     Ok(Kept {
                         event: row.get(0)?,
-                        received_at: row.get(1)?,
-                        event_id: row.get(2)?,
-                        producer: row.get(3)?,
-                        reading: Reading {
-                            kind: row.get(4)?,
-                            occurred_at: row.get(5)?,
-                            payment_id: row.get(6)?,
-                            status: row.get(7)?,
-                            amount_minor: row.get(8)?,
-                            amount_refunded_minor: row.get(9)?,
-                            currency: row.get(10)?,
-                            named_payment_id: row.get(11)?,
-                            fetch_needed: row.get(15)?,
+                        read: ReadEvent {
+                            received_at: row.get(1)?,
+                            event_id: row.get(2)?,
+                            producer: row.get(3)?,
+                            reading: Reading {
+                                kind: row.get(4)?,
+                                occurred_at: row.get(5)?,
+                                payment_id: row.get(6)?,
+                                status: row.get(7)?,
+                                amount_minor: row.get(8)?,
+                                amount_refunded_minor: row.get(9)?,
+                                currency: row.get(10)?,
+                                named_payment_id: row.get(11)?,
+                                fetch_needed: row.get(15)?,
+                            },
                         },
                         payment: row.get(12)?,
                         came: headers.zip(body),
@@ -233,32 +218,18 @@ impl Again<'_> {
         replayed: &mut Replayed,
     ) -> Result<(), WriteError> {
         replayed.events_read = replayed.events_read.saturating_add(1);
-        let profile = self.mappings.of(tenant_id, &kept.producer);
+        let profile = self.mappings.of(tenant_id, &kept.read.producer);
         let (Some(profile), Some((headers, body))) = (profile, &kept.came) else {
             replayed.events_left = replayed.events_left.saturating_add(1);
             return Ok(());
         };
-        let today = match read_again(profile, headers, body) {
-            Ok(facts) => reading(kept, &facts),
-            // It could be read when it came; a profile of another form reads nothing from it.
-            Err(_not_an_object) => Reading {
-                payment_id: None,
-                status: None,
-                amount_minor: None,
-                amount_refunded_minor: None,
-                currency: None,
-                named_payment_id: None,
-                fetch_needed: kept.reading.fetch_needed,
-                kind: kept.reading.kind.clone(),
-                occurred_at: kept.reading.occurred_at,
-            },
-        };
+        let today = kept.read.today(profile, headers, body);
         if let Some(payment) = kept.payment {
             self.connection
                 .prepare_cached("INSERT OR IGNORE INTO touched (payment) VALUES (?1)")?
                 .execute([payment])?;
         }
-        if today == kept.reading {
+        if today == kept.read.reading {
             return Ok(());
         }
         replayed.events_changed = replayed.events_changed.saturating_add(1);
@@ -461,17 +432,12 @@ impl Again<'_> {
                     ])?;
             }
         }
-        if before != after {
-            replayed.payments_changed = replayed.payments_changed.saturating_add(1);
-            if replayed.changes.len() < Replayed::CHANGES_MAX {
-                replayed.changes.push(PaymentChange {
-                    tenant_id,
-                    payment_id,
-                    before,
-                    after,
-                });
-            }
-        }
+        replayed.tell(PaymentChange {
+            tenant_id,
+            payment_id,
+            before,
+            after,
+        });
         Ok(())
     }
 
@@ -525,40 +491,4 @@ struct Folded {
     payment: Option<Payment>,
     changed_at: i64,
     effects: Vec<(i64, Effect)>,
-}
-
-/// What an event's row says if today's mapping reads these facts.
-fn reading(kept: &Kept, facts: &Facts) -> Reading {
-    let stated = facts.occurred_at.map(|time| time.as_microsecond());
-    let occurred_at = stated.or(kept.reading.occurred_at);
-    let time = occurred_at.unwrap_or(kept.received_at);
-    let time = Timestamp::from_microsecond(time).unwrap_or(Timestamp::MIN);
-    let payment = facts.payment.as_ref().ok();
-    let claim =
-        payment.and_then(|facts| Claim::read(facts, time, &kept.event_id, &kept.producer).ok());
-    Reading {
-        kind: facts
-            .event_type
-            .clone()
-            .or_else(|| kept.reading.kind.clone()),
-        occurred_at,
-        named_payment_id: match &claim {
-            Some(_) => None,
-            None => payment
-                .map(|facts| facts.payment_id.clone())
-                .or_else(|| facts.fetch.reference().map(str::to_owned)),
-        },
-        fetch_needed: facts.fetch.is_needed(),
-        payment_id: claim.as_ref().map(|claim| claim.payment_id().to_owned()),
-        status: claim
-            .as_ref()
-            .and_then(Claim::status)
-            .map(|status| status.as_str().to_owned()),
-        amount_minor: claim.as_ref().and_then(Claim::amount_minor),
-        amount_refunded_minor: claim.as_ref().and_then(Claim::amount_refunded_minor),
-        currency: claim
-            .as_ref()
-            .and_then(Claim::currency)
-            .map(|currency| currency.code().to_owned()),
-    }
 }

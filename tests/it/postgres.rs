@@ -116,6 +116,11 @@ fn psql(binaries: &Path, url: &str, sql: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// Runs a statement in the database of this URL, past every receiver.
+pub(crate) fn execute(url: &str, sql: &str) {
+    psql(&binaries().unwrap_or_default(), url, sql);
+}
+
 /// Where `initdb`, `postgres` and `psql` are.
 fn binaries() -> Option<PathBuf> {
     let mut places: Vec<PathBuf> =

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Authority, Leaf, Producer, Receiver, receiver::Changes};
+use crate::{Authority, Leaf, Producer, Receiver, postgres, receiver::Changes};
 
 const SUBJECT: &[(&str, &str)] = &[("CN", "acme"), ("O", "Example")];
 
@@ -41,12 +41,39 @@ fn replay(receiver: &Receiver, more: &[&str]) -> Vec<Value> {
         .json_lines()
 }
 
+/// A receiver on either engine, with the profile that is to be mended.
+fn receiver_on(url: Option<&str>) -> Receiver {
+    let store = url.map_or(String::new(), |url| format!("url = \"{url}\"\n"));
+    Receiver::with(&Changes {
+        more: PRODUCER,
+        store: &store,
+        ..Changes::default()
+    })
+}
+
+/// The mapping, mended.
+fn mend(receiver: &Receiver) {
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    receiver.write(
+        "countersign.toml",
+        &format!("{text}\"given back\" = \"refunded\"\n"),
+    );
+}
+
 #[test]
 fn a_mapping_that_is_mended_is_applied_to_what_was_kept() {
-    let receiver = Receiver::with(&Changes {
-        more: PRODUCER,
-        ..Changes::default()
-    });
+    is_applied_to_what_was_kept(&receiver_on(None));
+}
+
+#[test]
+fn a_mapping_that_is_mended_is_applied_to_what_postgres_kept() {
+    if let Some(url) = postgres::fresh_database() {
+        is_applied_to_what_was_kept(&receiver_on(Some(&url)));
+    }
+}
+
+fn is_applied_to_what_was_kept(receiver: &Receiver) {
     let authority: &Authority = &receiver.authority;
     let mut producer: Producer = receiver.producer_as(Some(&authority.issue(&Leaf::of(SUBJECT))));
     for body in [
@@ -55,25 +82,22 @@ fn a_mapping_that_is_mended_is_applied_to_what_was_kept() {
     ] {
         assert_eq!(producer.deliver(&body).status, 204);
     }
-    assert_eq!(payments(&receiver)[0]["status"], "succeeded");
-    let same = replay(&receiver, &[]);
+    assert_eq!(payments(receiver)[0]["status"], "succeeded");
+    let same = replay(receiver, &[]);
     assert_eq!(same.len(), 1, "{same:?}");
     assert_eq!(same[0]["events_changed"], 0);
 
     let file = receiver.directory().join("countersign.toml");
     let text = std::fs::read_to_string(&file).unwrap();
-    receiver.write(
-        "countersign.toml",
-        &format!("{text}\"given back\" = \"refunded\"\n"),
-    );
-    let told = replay(&receiver, &["--dry-run"]);
+    mend(receiver);
+    let told = replay(receiver, &["--dry-run"]);
     assert_eq!(told[0]["before"]["status"], "succeeded");
     assert_eq!(told[0]["after"]["status"], "refunded");
     assert_eq!(told[1]["events_changed"], 1);
-    assert_eq!(payments(&receiver)[0]["status"], "succeeded");
+    assert_eq!(payments(receiver)[0]["status"], "succeeded");
 
-    assert_eq!(replay(&receiver, &[]), told);
-    let payment = &payments(&receiver)[0];
+    assert_eq!(replay(receiver, &[]), told);
+    let payment = &payments(receiver)[0];
     assert_eq!(
         (&payment["status"], &payment["events"]),
         (&"refunded".into(), &2.into())
@@ -82,18 +106,142 @@ fn a_mapping_that_is_mended_is_applied_to_what_was_kept() {
         .countersign(&["events", "list", "--json"])
         .json_lines();
     assert!(events.iter().all(|event| event["effect"] == "applied"));
-    assert_eq!(replay(&receiver, &[]).len(), 1);
+    assert_eq!(replay(receiver, &[]).len(), 1);
     // The receiver went on all the while.
     let late = body("evt_3", "paid", 1_790_000_050);
     assert_eq!(producer.deliver(&late).status, 204);
-    assert_eq!(payments(&receiver)[0]["status"], "refunded");
+    assert_eq!(payments(receiver)[0]["status"], "refunded");
 
     // A payment that no event speaks of any more is gone.
     receiver.write(
         "countersign.toml",
         &text.replace("/data/payment", "/data/nothing"),
     );
-    let told = replay(&receiver, &[]);
+    let told = replay(receiver, &[]);
     assert_eq!(told[0]["after"], Value::Null, "{told:?}");
-    assert!(payments(&receiver).is_empty());
+    assert!(payments(receiver).is_empty());
+}
+
+/// What the lists show of payments, but for when they changed: the replay of one order is the arrival of another.
+fn states(receiver: &Receiver) -> Vec<Value> {
+    let mut states = payments(receiver);
+    for state in &mut states {
+        state.as_object_mut().unwrap().remove("changed_at");
+    }
+    states.sort_by_key(ToString::to_string);
+    states
+}
+
+fn of_payment(number: usize) -> String {
+    let kind = if number.is_multiple_of(3) {
+        "paid"
+    } else {
+        "given back"
+    };
+    let second = 1_790_000_000 + (number * 7919 % 997) as i64;
+    body(&format!("evt_{number}"), kind, second).replace("\"p1\"", &format!("\"p{}\"", number % 5))
+}
+
+#[test]
+fn deliveries_during_a_replay_on_postgres_are_all_in_the_ledger() {
+    let (Some(url), Some(fresh)) = (postgres::fresh_database(), postgres::fresh_database()) else {
+        return;
+    };
+    let receiver = receiver_on(Some(&url));
+    let mut producer = receiver.producer_as(Some(&receiver.authority.issue(&Leaf::of(SUBJECT))));
+    for number in 0..300 {
+        assert_eq!(producer.deliver(&of_payment(number)).status, 204);
+    }
+    let receiver = &receiver;
+    mend(receiver);
+    std::thread::scope(|scope| {
+        let delivering = scope.spawn(move || {
+            for number in 300..500 {
+                // New ones, and some of those that are being moved.
+                assert_eq!(producer.deliver(&of_payment(number)).status, 204);
+                assert_eq!(producer.deliver(&of_payment(number - 300)).status, 204);
+            }
+        });
+        let mut replays = 0;
+        while replays == 0 || !delivering.is_finished() {
+            let told = replay(receiver, &[]);
+            assert_eq!(told.last().unwrap()["payments_skipped"], 0, "{told:?}");
+            replays += 1;
+        }
+    });
+    // The receiver went on with the mapping that it has; what it read last is read again once more.
+    let _last = replay(receiver, &[]);
+    // Nothing is left to be made anew.
+    let again = replay(receiver, &[]);
+    assert_eq!(
+        (again.len(), &again[0]["events_changed"]),
+        (1, &0.into()),
+        "{again:?}"
+    );
+
+    // A ledger that never knew the other mapping, of the same events in another order.
+    let mended = PRODUCER.to_owned() + "\"given back\" = \"refunded\"\n";
+    let alone = Receiver::with(&Changes {
+        more: &mended,
+        store: &format!("url = \"{fresh}\"\n"),
+        ..Changes::default()
+    });
+    let mut producer = alone.producer_as(Some(&alone.authority.issue(&Leaf::of(SUBJECT))));
+    for number in (0..500).rev() {
+        assert_eq!(producer.deliver(&of_payment(number)).status, 204);
+    }
+    let states = states(receiver);
+    assert_eq!(states.len(), 5);
+    assert_eq!(states, self::states(&alone));
+}
+
+#[test]
+fn a_payment_of_which_postgres_lacks_a_body_is_left_as_it_is() {
+    let Some(url) = postgres::fresh_database() else {
+        return;
+    };
+    let receiver = receiver_on(Some(&url));
+    let mut producer = receiver.producer_as(Some(&receiver.authority.issue(&Leaf::of(SUBJECT))));
+    for number in 0..30 {
+        assert_eq!(producer.deliver(&of_payment(number)).status, 204);
+    }
+    let before = states(&receiver);
+    postgres::execute(
+        &url,
+        "DELETE FROM countersign.bodies b USING countersign.events e WHERE e.key = b.key AND e.event_id = 'evt_7'",
+    );
+    // One that may have more events than it knows by their keys: they are found all the same.
+    postgres::execute(
+        &url,
+        "UPDATE countersign.payments SET history = array_fill(history[1], ARRAY[1000]) WHERE payment_id = 'p1'",
+    );
+    postgres::execute(
+        &url,
+        "UPDATE countersign.payments SET status = NULL WHERE payment_id = 'p3'",
+    );
+    mend(&receiver);
+    let told = replay(&receiver, &[]);
+    let summary = told.last().unwrap();
+    assert_eq!(summary["payments_skipped"], 1, "{told:?}");
+    assert!(
+        told.iter()
+            .all(|line| line["before"] == Value::Null || line["payment_id"] != "p2")
+    );
+    assert!(
+        told.iter()
+            .any(|line| line["skipped"] == true && line["payment_id"] == "p2")
+    );
+    let of_p2 = |states: Vec<Value>| -> Vec<Value> {
+        states
+            .into_iter()
+            .filter(|state| state["payment_id"] == "p2")
+            .collect()
+    };
+    let after = states(&receiver);
+    assert_eq!(of_p2(before), of_p2(after.clone()));
+    // The others are whole again, and the damaged one has its status.
+    for state in after {
+        assert_eq!(state["events"], 6, "{state}");
+        assert!(state["status"].is_string(), "{state}");
+    }
 }
