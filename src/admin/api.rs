@@ -96,12 +96,16 @@ pub(super) async fn event(
         Ok(Query(asked)) => asked.producer,
         Err(fault) => return answer(&bad_request(&fault.body_text())),
     };
-    let found = pages.store.views().events_by_id(Some(&tenant), &id).await;
+    let found = pages
+        .store
+        .views()
+        .whole_events_by_id(Some(&tenant), &id)
+        .await;
     let chosen = found.map(|events| {
         events.into_iter().find(|found| {
             producer
                 .as_deref()
-                .is_none_or(|name| found.event.producer == name)
+                .is_none_or(|name| found.shown.event.producer == name)
         })
     });
     one(chosen, "event")

@@ -79,7 +79,7 @@ impl Events {
                 .await
             }
             Lookup::Show { id, tenant, json } => {
-                let found = views.events_by_id(tenant.as_deref(), &id).await?;
+                let found = views.whole_events_by_id(tenant.as_deref(), &id).await?;
                 Ok(show(&found, json, &id, "event"))
             }
         })

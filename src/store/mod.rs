@@ -16,6 +16,7 @@
 mod backup;
 #[cfg(test)]
 mod backup_tests;
+mod beside;
 mod checkpoints;
 mod engines;
 mod errands;
@@ -114,6 +115,7 @@ use errands::{Errands, Slot, Work};
 use spooling::Spooling;
 
 pub use backup::{BackedUp, BackupFailure, back_up};
+pub use beside::{BesideView, EventWhole};
 pub use export::{Counts, Export, ExportFailure, Exported, OnRows, Part};
 pub use import::{
     Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
+use super::beside::ASIDE_MAX;
 use super::postgres_batch::payment_key;
 use super::postgres_text::{give_back, hold, time_and_event};
 use super::row::Verdict;
@@ -18,8 +19,6 @@ use crate::refusals::{Book, ClaimedProducer, Group};
 
 /// Certificates or secrets in one answer, at most.
 const SEEN_MAX: i64 = 10_000;
-/// Events kept beside one id, at most.
-const ASIDE_MAX: i64 = 100;
 
 /// An event's columns, `e` being its row.
 const EVENT: &str = "e.tenant_id, e.producer, e.event_id, e.kind, coalesce(p.payment_id, e.named_payment_id), e.verdict,

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::beside::ASIDE_MAX;
 use super::row::{Verdict, payment_key};
 use super::sqlite_write::effect_name;
 use super::views::{
@@ -167,9 +168,11 @@ pub(super) fn events_by_id(
     }
     for (number, _) in &tenants {
         let mut aside = connection.prepare_cached(
-            "SELECT event FROM events WHERE tenant = ?1 AND event_id = ?2 AND verdict IN (1, 2) ORDER BY event LIMIT 100",
+            "SELECT event FROM events WHERE tenant = ?1 AND event_id = ?2 AND verdict IN (1, 2) ORDER BY event LIMIT ?3",
         )?;
-        let found = aside.query_map(params![number, event_id], |row| row.get::<_, i64>(0))?;
+        let found = aside.query_map(params![number, event_id, ASIDE_MAX], |row| {
+            row.get::<_, i64>(0)
+        })?;
         numbers.extend(found.collect::<rusqlite::Result<Vec<_>>>()?);
     }
     numbers

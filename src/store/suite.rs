@@ -16,6 +16,7 @@ macro_rules! inbox_suite {
             a_new_event_is_kept_with_all_that_came_with_it
             the_same_event_again_is_a_duplicate_and_counted
             the_same_id_with_another_body_is_kept_as_a_conflict
+            what_is_kept_beside_an_id_is_shown_with_it
             a_conflict_never_touches_the_ledger
             producers_and_tenants_cannot_take_each_others_ids
             what_cannot_be_read_is_kept_aside_and_takes_no_id

@@ -8,7 +8,7 @@ use super::suite::all;
 use super::views::*;
 use super::{Shadows, Watched};
 use crate::identity::{ShadowMark, Would};
-use crate::inbox::{Event, Inbox, Receipt};
+use crate::inbox::{Event, Inbox, Receipt, Standing};
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
 use crate::signature::Fetch;
 
@@ -81,6 +81,57 @@ pub(super) async fn what_is_to_be_fetched_is_marked_on_its_event(place: &Place) 
         ("evt_2", Some("applied"), Some("pay_2"), true),
     ];
     assert_eq!(told, expected);
+}
+
+pub(super) async fn what_is_kept_beside_an_id_is_shown_with_it(place: &Place) {
+    let store = place.open().await;
+    let first = event("evt_1");
+    let other = with_body(first.clone(), "{\"id\":\"evt_1\",\"other\":1}");
+    let unreadable = Event {
+        standing: Standing::Quarantined,
+        ..with_body(first.clone(), vec![0xff, 0xfe])
+    };
+    let unreadable = received(unreadable, 1_790_000_020);
+    let (other_sha256, leaf) = (hex::encode(other.body_sha256), other.leaf.clone());
+    // The neighbour's event of that id is another one: nothing of it stands beside this one.
+    let neighbour = of_tenant(first.clone(), "tenant-42", "another-provider");
+    let came = [
+        (first, Receipt::Accepted),
+        (neighbour, Receipt::Accepted),
+        (other.clone(), Receipt::Conflict),
+        (other, Receipt::Duplicate),
+        (unreadable, Receipt::Quarantined),
+    ];
+    for (event, expected) in came {
+        assert_eq!(accept(&store, event).await, expected);
+    }
+
+    let found = store.views().whole_events_by_id(None, "evt_1").await;
+    let found = found.unwrap();
+    let told: Vec<_> = found
+        .iter()
+        .map(|whole| {
+            let event = &whole.shown.event;
+            (&*event.producer, event.verdict, whole.beside.len())
+        })
+        .collect();
+    let expected = [
+        ("another-provider", "accepted", 0),
+        ("payments-provider", "accepted", 2),
+    ];
+    assert_eq!(told, expected);
+    let object = serde_json::to_value(&found[1]).unwrap();
+    assert_eq!(object["verdict"], "accepted");
+    let (conflict, quarantined) = (&object["beside"][0], &object["beside"][1]);
+    let expected = serde_json::json!({
+        "verdict": "conflict", "received_at": found[1].shown.event.received_at.to_string(), "body_sha256": other_sha256,
+        "duplicates": 1, "secret": "file:certs/producer.secret",
+        "leaf": {"subject": "CN=payments-provider", "serial": leaf.serial().to_string(), "sha256": leaf.sha256().to_string()},
+        "headers": {"content-type": "application/json"}, "body": "{\"id\":\"evt_1\",\"other\":1}",
+    });
+    assert_eq!(*conflict, expected);
+    assert_eq!(quarantined["verdict"], "quarantined");
+    assert_eq!(quarantined["body_base64"], "//4=");
 }
 
 pub(super) async fn refusals_outlive_a_restart_and_go_on_counting(place: &Place) {
