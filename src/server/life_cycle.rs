@@ -91,7 +91,7 @@ pub enum ServeFailure {
         source: StoreFault,
     },
     /// An address can not be listened on.
-    #[error("{key} = \"{address}\" can not be listened on; is another process there already?")]
+    #[error("{key} = \"{address}\" can not be listened on; {}", hindrance(source.kind()))]
     Listen {
         /// The key of the configuration.
         key: &'static str,
@@ -334,6 +334,19 @@ fn bind(
     })
 }
 
+/// What is in the way of listening, and what to do.
+fn hindrance(kind: io::ErrorKind) -> &'static str {
+    if kind == io::ErrorKind::AddrInUse {
+        "is another process there already?"
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        "no interface of this machine has this address: name one that it has, or 0.0.0.0 for all"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "the receiver's user may not take this port: name one from 1024 on"
+    } else {
+        "name another address or port"
+    }
+}
+
 fn local_address(listeners: &[TcpListener]) -> io::Result<SocketAddr> {
     listeners
         .first()
@@ -391,5 +404,26 @@ async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier, mut hang_up: Sig
 fn tell(notifier: &Notifier, state: State) {
     if let Err(error) = notifier.notify(state) {
         tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_no_interface_has_is_not_called_taken() {
+        let told = |kind: io::ErrorKind| {
+            let failure = ServeFailure::Listen {
+                key: "server.listen",
+                address: SocketAddr::from(([192, 0, 2, 1], 1)),
+                source: kind.into(),
+            };
+            failure.to_string()
+        };
+        let away = told(io::ErrorKind::AddrNotAvailable);
+        assert!(away.contains("no interface of this machine"), "{away}");
+        assert!(!away.contains("another process"), "{away}");
+        assert!(told(io::ErrorKind::AddrInUse).contains("another process"));
     }
 }
