@@ -103,10 +103,10 @@ impl Explain {
         let verifier = Verifier::new(profile, secrets.collect(), settings)
             .map_err(|faults| Stopped::Failed(told(&faults)))?;
 
-        let text = sender::read(&self.headers, "the file of headers")?;
+        let text = sender::read_given(&self.headers, "the file of headers")?;
         let head = Head::parse(&text)
             .map_err(|wrong| Stopped::Failed(format!("{}:{wrong}", self.headers.display())))?;
-        let body = Bytes::from(sender::read(&self.body, "the body")?);
+        let body = Bytes::from(sender::read_given(&self.body, "the body")?);
         let of_url = self.url.as_deref().map(path_and_query);
         let request = Request {
             method: self

@@ -105,7 +105,7 @@ pub(super) fn unknown(name: &str, profiles: &Profiles) -> String {
         .take(8)
         .collect();
     let alike = if alike.is_empty() {
-        String::new()
+        ";".to_owned()
     } else {
         format!("; did you mean {}?", alike.join(", "))
     };
@@ -264,5 +264,24 @@ fn covers(coverage: Coverage) -> &'static str {
         Coverage::Fields => "some fields of the body",
         Coverage::Reference => "a reference: the payment must be fetched",
         Coverage::Connection => "nothing: mutual TLS is the only proof",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_an_unknown_profile_is_two_clauses() {
+        let said = unknown("nope", builtin());
+        assert!(
+            said.starts_with("there is no profile \"nope\"; `countersign profiles list`"),
+            "{said}"
+        );
+        let said = unknown("strip", builtin());
+        assert!(
+            said.contains("\"strip\"; did you mean stripe? `countersign profiles list`"),
+            "{said}"
+        );
     }
 }

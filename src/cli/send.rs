@@ -106,7 +106,7 @@ impl Send {
             )));
         }
         let body = match &self.body {
-            Some(path) => Some(Bytes::from(sender::read(path, "the body")?)),
+            Some(path) => Some(Bytes::from(sender::read_given(path, "the body")?)),
             None => None,
         };
         let connector = self.provider.connector(place)?;

@@ -50,10 +50,21 @@ pub(super) fn file_or(named: Option<&PathBuf>, place: &ConfigFile, made: &str) -
     named.map_or_else(|| home(place).join(made), Clone::clone)
 }
 
+/// What a file holds that `dev` makes, or one in its place.
 pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Stopped> {
+    let mend = "`countersign dev` makes the files that the defaults name";
+    read_or(path, what, mend)
+}
+
+/// What a file holds that nothing here makes.
+pub(super) fn read_given(path: &Path, what: &str) -> Result<Vec<u8>, Stopped> {
+    read_or(path, what, "name a file that is there")
+}
+
+fn read_or(path: &Path, what: &str, mend: &str) -> Result<Vec<u8>, Stopped> {
     std::fs::read(path).map_err(|error| {
         Stopped::Failed(format!(
-            "{}: {what} can not be read: {error}; `countersign dev` makes the files that the defaults name",
+            "{}: {what} can not be read: {error}; {mend}",
             path.display()
         ))
     })
