@@ -11,6 +11,7 @@ use super::unusable;
 use crate::ca::{CaFault, Order, PrivateCa, ServerName};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::server::certificates;
+use crate::store::{LeafSeen, Views};
 use crate::x509::{
     CertificateReport, CertificateRole, DistinguishedName, Leaf, SigningRequest,
     decode_certificates, decode_signing_request,
@@ -256,8 +257,12 @@ fn inspect(
     now: Timestamp,
 ) -> Result<(), Failed> {
     let config = Config::load(place, environment, now);
+    let seen = seen(place, environment);
     for leaf in read(file)? {
         let mut report = CertificateReport::of(&leaf);
+        let sha256 = leaf.sha256().to_string();
+        let its_own = seen.iter().filter(|seen| seen.sha256 == sha256);
+        report.last_seen = its_own.map(|seen| seen.last_seen.0).max();
         let mut mapping = String::new();
         if report.role == CertificateRole::Client {
             match &config {
@@ -286,6 +291,20 @@ fn inspect(
         }
     }
     Ok(())
+}
+
+/// The certificates that the store knows; none where it can not be read, for a certificate says the same without it.
+fn seen(place: &ConfigFile, environment: &Environment) -> Vec<LeafSeen> {
+    let Ok(store) = Config::load_store(place, environment) else {
+        return Vec::new();
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match (runtime, Views::open(&store.url)) {
+        (Ok(runtime), Ok(views)) => runtime.block_on(views.leaves_seen()).unwrap_or_default(),
+        (Err(_), _) | (_, Err(_)) => Vec::new(),
+    }
 }
 
 /// Which producers the leaf stands for, or what is in its way.
