@@ -8,6 +8,9 @@ use super::output::{self, Outcome, Table, json_line, say};
 use crate::config::{Config, ConfigFile, Environment, StoreSettings};
 use crate::store::{Filter, ReadFailure, StoreFault, Url, Views};
 
+/// What to do where the store itself does not say.
+pub(super) const MEND_STORE: &str = "mend the store, or name another";
+
 /// Check configuration, certificates, secrets and store, and print every fault
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -57,15 +60,17 @@ impl Check {
             }
         }
         if let Ok(store) = Config::load_store(place, environment)
-            && let Err(what) = look_into(&store.url)
+            && let Err((what, mend)) = look_into(&store.url)
         {
+            let mend = mend.unwrap_or_else(|| MEND_STORE.to_owned());
+            let fault = Config::fault_of_store(place, environment, what, mend);
             findings.push(Finding {
                 level: "fault",
-                file: place.path().display().to_string(),
-                line: None,
-                key: "store.url".to_owned(),
-                what,
-                mend: "mend the store, or name another".to_owned(),
+                file: fault.file.to_string(),
+                line: fault.line,
+                key: fault.key,
+                what: fault.what,
+                mend: fault.mend,
             });
         }
         if let Ok(store) = Config::load_store(place, environment) {
@@ -143,7 +148,7 @@ fn counted(number: usize, what: &str) -> String {
 }
 
 /// Whether the store can be read. One that is not there yet will be made, if its directory is there.
-fn look_into(url: &Url) -> Result<(), String> {
+fn look_into(url: &Url) -> Result<(), (String, Option<String>)> {
     if let Url::Sqlite(path) = url
         && !path.exists()
     {
@@ -151,22 +156,21 @@ fn look_into(url: &Url) -> Result<(), String> {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         return match directory {
-            Some(directory) if !directory.is_dir() => Err(format!(
-                "the directory {} does not exist; make it: mkdir -p {}",
-                directory.display(),
-                directory.display()
+            Some(directory) if !directory.is_dir() => Err((
+                format!("the directory {} does not exist", directory.display()),
+                Some(format!("make it: mkdir -p {}", directory.display())),
             )),
             Some(_) | None => Ok(()),
         };
     }
     let views = match Views::open(url) {
         Ok(views) => views,
-        Err(fault) => return Err(output::chain(&fault)),
+        Err(fault) => return Err(output::what_and_mend(&fault)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| (error.to_string(), None))?;
     let filter = Filter {
         limit: 1,
         ..Filter::default()
@@ -174,6 +178,6 @@ fn look_into(url: &Url) -> Result<(), String> {
     match runtime.block_on(views.events(filter)) {
         // The start brings it up to date.
         Ok(_) | Err(ReadFailure::Store(StoreFault::Older { .. })) => Ok(()),
-        Err(failure) => Err(output::chain(&failure)),
+        Err(failure) => Err(output::what_and_mend(&failure)),
     }
 }

@@ -74,6 +74,17 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// An error as a fault has it: what is wrong, with the causes, and how to mend it, which an error's own line has at its end.
+pub(super) fn what_and_mend(error: &dyn std::error::Error) -> (String, Option<String>) {
+    let line = error.to_string();
+    let Some((what, mend)) = line.rsplit_once("; ") else {
+        return (chain(error), None);
+    };
+    let causes = error.source().map(|cause| format!(": {}", chain(cause)));
+    let what = format!("{what}{}", causes.unwrap_or_default());
+    (what, Some(mend.to_owned()))
+}
+
 /// Prints one object as a JSON line.
 pub(super) fn json_line(value: &impl Serialize) {
     // Views are structs of texts and numbers: they always serialize.
@@ -164,6 +175,21 @@ mod tests {
         for wrong in ["", "d", "-1d", "1w", "tomorrow", "ü"] {
             assert!(parse_since(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn the_mend_of_an_error_is_told_apart_from_what_is_wrong() {
+        let source = std::io::Error::other("no database").into();
+        let path = "a; b.db".into();
+        let (what, mend) = what_and_mend(&crate::store::StoreFault::Damaged { path, source });
+        assert_eq!(
+            what,
+            "a; b.db: the store is damaged, or is no SQLite database: no database"
+        );
+        assert_eq!(
+            mend.as_deref(),
+            Some("put a backup in its place, or name another file in store.url")
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::check::MEND_STORE;
 use super::output::{self, Outcome, failed, say};
 use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
@@ -53,9 +54,11 @@ pub(super) fn serve(
     match served {
         Ok(()) => Outcome::Done,
         // A store that can't be opened is a matter of the configuration.
-        Err(failure @ ServeFailure::Store { .. }) => {
-            failed(&failure);
-            Outcome::Unusable
+        Err(ServeFailure::Store { source }) => {
+            let (what, mend) = output::what_and_mend(&source);
+            let mend = mend.unwrap_or_else(|| MEND_STORE.to_owned());
+            let what = format!("the store can not be opened: {what}");
+            unusable(&[Config::fault_of_store(place, environment, what, mend)])
         }
         Err(failure) => failed(&failure),
     }

@@ -178,6 +178,26 @@ impl Config {
         }
     }
 
+    /// A fault of what `store.url` names, wherever that was written: a line of the file, or a variable.
+    pub fn fault_of_store(
+        file: &ConfigFile,
+        environment: &Environment,
+        what: String,
+        mend: String,
+    ) -> Fault {
+        let key = KeyPath::of(&["store", "url"]);
+        match open(file, environment) {
+            Ok((context, _)) => context.findings.fault_at(&key, what, mend),
+            Err(_unreadable) => Fault {
+                file: file.path().display().to_string().into(),
+                line: None,
+                key: key.to_string(),
+                what,
+                mend,
+            },
+        }
+    }
+
     /// Loads `[store]`, and how long each tenant's things are kept: for pruning.
     pub fn load_retention(
         file: &ConfigFile,

@@ -55,6 +55,7 @@ mod retention;
 mod rotation;
 mod sending;
 mod shadow;
+mod told;
 
 pub(crate) use authority::{Authority, Identity, Leaf};
 pub(crate) use eventually::eventually;
