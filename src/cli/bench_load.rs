@@ -186,8 +186,9 @@ impl Round {
     pub(super) fn due_and_unsent(&self, took: Duration) -> Option<(u64, u64)> {
         let rate = self.course.rate?;
         let (before, _total) = self.scheduled(rate);
-        let due = Self::due_within(rate, took.min(self.course.window));
         let taken = self.taken.load(Ordering::Relaxed).saturating_sub(before);
+        // The last one is due before the window's end, and may be answered before it as well.
+        let due = Self::due_within(rate, took.min(self.course.window)).max(taken);
         Some((due, due.saturating_sub(taken)))
     }
 
