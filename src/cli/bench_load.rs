@@ -379,7 +379,9 @@ mod tests {
         check(150, 2500, (200, 150));
         check(300, 2000, (200, 0));
         // Whoever stops it early did not want the rest.
-        check(160, 500, (50, 0));
+        check(140, 500, (50, 10));
+        // What was sent was due, also if all of it was answered before the window's end.
+        check(300, 1995, (200, 0));
         check(0, 0, (0, 0));
     }
 }
