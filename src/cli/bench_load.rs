@@ -380,6 +380,7 @@ mod tests {
         check(300, 2000, (200, 0));
         // Whoever stops it early did not want the rest.
         check(140, 500, (50, 10));
+        check(160, 500, (60, 0));
         // What was sent was due, also if all of it was answered before the window's end.
         check(300, 1995, (200, 0));
         check(0, 0, (0, 0));
