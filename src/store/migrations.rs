@@ -85,6 +85,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0006_fetch_needed.sql"),
         serves_from: 2,
     },
+    Migration {
+        number: 7,
+        name: "0007_commit_plain.sql",
+        sql: include_str!("../../migrations/postgres/0007_commit_plain.sql"),
+        serves_from: 2,
+    },
 ];
 
 /// The newest schema that this program knows.

@@ -9,8 +9,15 @@ use super::postgres_text::{hold, recency};
 use super::row::{Row, Verdict};
 use crate::inbox::{Event, Receipt, Standing};
 
-/// Writes the batch. What is acknowledged must be on disk, whatever the server's or the role's default is, and a stronger
-/// one stays.
+/// Writes a batch in which each event stands once and no two speak of one payment. What is acknowledged must be on disk,
+/// whatever the server's or the role's default is, and a stronger one stays.
+const COMMIT_PLAIN: &str =
+    "SELECT answered, known, conflicting, set_config('synchronous_commit',
+        CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
+    FROM countersign.commit_plain_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        $20, $21)";
+
+/// Writes any batch.
 const COMMIT: &str =
     "SELECT answered, known, conflicting, set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
@@ -239,7 +246,12 @@ impl<'a> Folded<'a> {
     /// The arguments of the statement.
     pub(super) fn columns(&self) -> Columns<'_> {
         let mut columns = Columns::default();
+        let mut payments = HashSet::with_capacity(self.groups.len());
         for group in &self.groups {
+            let payment = group.event.payment_key;
+            columns.crowded |= !group.lead
+                || group.copies > 1
+                || payment.is_some_and(|payment| !payments.insert(payment));
             columns.push(group);
         }
         columns
@@ -274,6 +286,8 @@ pub(super) struct Columns<'a> {
     headers: Vec<&'a str>,
     body: Vec<&'a [u8]>,
     fetch_needed: Vec<bool>,
+    /// Some event came twice, or another of its payment with it.
+    crowded: bool,
 }
 
 type Held<'a> = std::borrow::Cow<'a, str>;
@@ -329,11 +343,15 @@ impl<'a> Columns<'a> {
         self.fetch_needed.push(row.fetch_needed);
     }
 
-    /// The statement that writes the batch, and its arguments. Marking costs another look at each marked row, so a batch
-    /// without one does not ask for it.
+    /// The statement that writes the batch, and its arguments. Folding what belongs together costs, and so does another look
+    /// at each marked row: a batch with nothing of the kind does not ask for it.
     pub(super) fn statement(&self) -> (&'static str, Vec<(&(dyn ToSql + Sync), Type)>) {
-        let mut parameters = self.parameters();
-        if self.fetch_needed.contains(&true) {
+        let marked = self.fetch_needed.contains(&true);
+        if !self.crowded && !marked {
+            return (COMMIT_PLAIN, self.plain());
+        }
+        let mut parameters = self.all();
+        if marked {
             parameters.push((&self.fetch_needed, Type::BOOL_ARRAY));
             (COMMIT_MARKED, parameters)
         } else {
@@ -341,16 +359,13 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    fn plain(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         vec![
-            (&self.arrival, Type::INT4_ARRAY),
-            (&self.lead, Type::BOOL_ARRAY),
             (&self.tenant, Type::TEXT_ARRAY),
             (&self.key, Type::BYTEA_ARRAY),
             (&self.other_key, Type::BYTEA_ARRAY),
             (&self.received_at, Type::INT8_ARRAY),
             (&self.occurred_at, Type::INT8_ARRAY),
-            (&self.copies, Type::INT8_ARRAY),
             (&self.verdict, Type::INT2_ARRAY),
             (&self.producer, Type::TEXT_ARRAY),
             (&self.event_id, Type::TEXT_ARRAY),
@@ -368,5 +383,16 @@ impl<'a> Columns<'a> {
             (&self.headers, Type::TEXT_ARRAY),
             (&self.body, Type::BYTEA_ARRAY),
         ]
+    }
+
+    fn all(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![
+            (&self.arrival, Type::INT4_ARRAY),
+            (&self.lead, Type::BOOL_ARRAY),
+        ];
+        parameters.extend(self.plain());
+        // As commit_1 has it, the copies stand before the verdict.
+        parameters.insert(7, (&self.copies, Type::INT8_ARRAY));
+        parameters
     }
 }
