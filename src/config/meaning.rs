@@ -235,6 +235,7 @@ pub(super) fn store(
             queue_bytes: queue_bytes?,
             batch_deliveries: batch_deliveries?,
             wait: wait?,
+            ..crate::inbox::Limits::default()
         },
         unnamed_spool: named
             .as_ref()

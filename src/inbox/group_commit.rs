@@ -2,15 +2,16 @@
 //!
 //! One queue, bounded in deliveries and in bytes; one [`Writer`] for each engine connection. A writer takes whatever is
 //! queued, up to a bound, and does not wait for more: while one transaction is being synced, the next batch gathers by
-//! itself, and an idle inbox commits a lone delivery at once. Nothing here knows a database, a thread or a clock, so
-//! the whole of it runs under a simulated engine, one step at a time, in the tests.
+//! itself, and an idle inbox commits a lone delivery at once. Only where another writer's batch is under way does it let
+//! as many gather as that one has, for [`Limits::gather`] at most: two small batches cost more than one. Nothing here knows
+//! a database or a thread, so the whole of it runs under a simulated engine, one step at a time, in the tests.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 
 use super::{Cause, Event, InboxFailure, Receipt, WriterGone};
 
@@ -72,6 +73,8 @@ pub struct Limits {
     pub batch_deliveries: usize,
     /// How long a delivery waits for its receipt, at most.
     pub wait: Duration,
+    /// How long a batch gathers beside one that is under way, at most.
+    pub gather: Duration,
 }
 
 impl Default for Limits {
@@ -81,6 +84,7 @@ impl Default for Limits {
             queue_bytes: 64 << 20,
             batch_deliveries: 256,
             wait: Duration::from_secs(10),
+            gather: Duration::from_millis(2),
         }
     }
 }
@@ -111,6 +115,10 @@ struct Waiting<R> {
 #[derive(Debug, Default)]
 struct Shared {
     queued_bytes: AtomicUsize,
+    /// Deliveries in the batches that are being written.
+    under_way: AtomicUsize,
+    /// A batch has been written.
+    written: Notify,
     health: Mutex<Health>,
 }
 
@@ -256,22 +264,67 @@ pub struct Writer<E: Engine> {
     limits: Limits,
 }
 
+/// A batch that is being written, until it is dropped: an engine may panic.
+struct UnderWay<'a> {
+    shared: &'a Shared,
+    deliveries: usize,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(shared: &'a Shared, deliveries: usize) -> Self {
+        shared.under_way.fetch_add(deliveries, Ordering::Relaxed);
+        Self { shared, deliveries }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.shared
+            .under_way
+            .fetch_sub(self.deliveries, Ordering::Relaxed);
+        self.shared.written.notify_one();
+    }
+}
+
 impl<E: Engine> Writer<E> {
     /// Writes batch after batch until the queue is closed and empty, then gives the engine back.
     pub async fn run(mut self) -> E {
         let mut batch = Vec::new();
         loop {
-            let taken = self
-                .exit
-                .lock()
-                .await
-                .recv_many(&mut batch, self.limits.batch_deliveries.max(1))
-                .await;
-            if taken == 0 {
+            self.gather(&mut batch).await;
+            if batch.is_empty() {
                 return self.engine;
             }
+            let shared = Arc::clone(&self.shared);
+            let under_way = UnderWay::begin(&shared, batch.len());
             self.write(&mut batch).await;
+            drop(under_way);
             self.engine.tidy().await;
+        }
+    }
+
+    /// Takes what is queued, once there is something; nothing where the queue is closed and empty.
+    async fn gather(&self, batch: &mut Vec<Waiting<E::Row>>) {
+        let at_most = self.limits.batch_deliveries.max(1);
+        let mut exit = self.exit.lock().await;
+        if exit.recv_many(batch, at_most).await == 0 {
+            return;
+        }
+        let enough = |batch: &Vec<Waiting<E::Row>>| {
+            batch.len() >= self.shared.under_way.load(Ordering::Relaxed).min(at_most)
+        };
+        if enough(batch) {
+            return;
+        }
+        let mut patience = std::pin::pin!(tokio::time::sleep(self.limits.gather));
+        while !enough(batch) {
+            let left = at_most.saturating_sub(batch.len());
+            tokio::select! {
+                biased;
+                taken = exit.recv_many(batch, left) => if taken == 0 { return },
+                () = self.shared.written.notified() => {}
+                () = &mut patience => return,
+            }
         }
     }
 
@@ -351,5 +404,83 @@ impl<E: Engine> Writer<E> {
                 };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes ten milliseconds for each batch.
+    struct Steady;
+
+    impl Engine for Steady {
+        type Row = ();
+
+        fn prepare(_event: Event) {}
+
+        fn bytes((): &()) -> usize {
+            1
+        }
+
+        async fn commit(
+            &mut self,
+            batch: &[Vec<()>],
+            _isolation: Isolation,
+        ) -> Result<Vec<Outcome>, BatchFailure> {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok(batch.iter().map(|_| Ok(vec![Receipt::Accepted])).collect())
+        }
+
+        async fn tidy(&mut self) {}
+    }
+
+    /// When the deliveries are answered that come beside a batch of four, in milliseconds.
+    async fn answered(beside: usize, gather: u64) -> Vec<u128> {
+        let limits = Limits {
+            gather: Duration::from_millis(gather),
+            ..Limits::default()
+        };
+        let (inbox, writers) = GroupCommit::new(vec![Steady, Steady], limits);
+        let inbox = Arc::new(inbox);
+        let begun = tokio::time::Instant::now();
+        let send = || {
+            let inbox = Arc::clone(&inbox);
+            tokio::spawn(async move {
+                inbox.accept_rows(vec![()]).await.unwrap();
+                begun.elapsed().as_millis()
+            })
+        };
+        let first: Vec<_> = (0..4).map(|_| send()).collect();
+        tokio::task::yield_now().await;
+        for writer in writers {
+            tokio::spawn(writer.run());
+        }
+        tokio::task::yield_now().await;
+        let beside: Vec<_> = (0..beside).map(|_| send()).collect();
+        for sent in first {
+            assert_eq!(sent.await.unwrap(), 10);
+        }
+        let mut times = Vec::new();
+        for sent in beside {
+            times.push(sent.await.unwrap());
+        }
+        times
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beside_a_batch_that_is_under_way_another_begins_once_as_many_wait() {
+        assert_eq!(answered(4, 2).await, [10; 4]);
+        assert_eq!(answered(9, 2).await, [10; 9]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_smaller_one_waits_for_more_but_not_for_long() {
+        assert_eq!(answered(3, 2).await, [12; 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nor_beyond_the_end_of_the_one_beside_it() {
+        assert_eq!(answered(1, 60_000).await, [20]);
     }
 }

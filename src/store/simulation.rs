@@ -389,6 +389,7 @@ async fn simulate(seed: u64) -> Arc<Course> {
             queue_bytes: 2000 + chance.below(20_000) as usize,
             batch_deliveries: 1 + chance.below(8) as usize,
             wait: WAIT,
+            gather: Duration::from_millis(chance.below(4)),
         },
         life: Mutex::new(None),
     });
