@@ -64,7 +64,7 @@ impl KeyPattern {
         let mut rest = item;
         for part in &self.parts {
             let (key, after) = rest.split_once(pair)?;
-            let key = key.trim();
+            let key = key.trim_ascii();
             let fits = match part {
                 KeyPart::Literal(text) => key == &**text,
                 KeyPart::KeyId => key_id.is_none_or(|key_id| key == key_id),
@@ -75,7 +75,7 @@ impl KeyPattern {
             }
             rest = after;
         }
-        Some(rest.trim())
+        Some(rest.trim_ascii())
     }
 
     /// The key as a sender writes it.
@@ -111,7 +111,7 @@ impl<'a> Items<'a> {
         let mut items = Few::new();
         for text in texts {
             let mut take = |item: &'a str| {
-                let item = item.trim();
+                let item = item.trim_ascii();
                 if item.is_empty() {
                     return Ok(());
                 }
@@ -135,26 +135,31 @@ impl<'a> Items<'a> {
         self.items.is_empty()
     }
 
-    /// The texts that may be signatures, by `pick`.
-    pub(super) fn signatures(
+    /// Shows `each` the texts that may be signatures, by `pick`, in order.
+    pub(super) fn each_signature(
         &self,
         pick: &Pick,
         encoding: Encoding,
         key_id: Option<&str>,
-    ) -> Few<&'a str> {
+        mut each: impl FnMut(&'a str),
+    ) {
         let keys = match pick {
-            Pick::Whole => return self.items.clone(),
-            Pick::From(first) => return self.items.iter().skip(*first).copied().collect(),
+            Pick::Whole => return self.items.iter().copied().for_each(each),
+            Pick::From(first) => {
+                return self.items.iter().skip(*first).copied().for_each(each);
+            }
             Pick::Keys(keys) => keys,
         };
         let Some(pair) = self.grammar.pair else {
-            return Few::new();
+            return;
         };
-        let signature = |item: &&'a str| {
+        for item in self.items.iter() {
             let keyed = keys.iter().find_map(|key| key.value(item, pair, key_id));
-            keyed.or_else(|| (self.grammar.bare && is_bare(item, pair, encoding)).then_some(*item))
-        };
-        self.items.iter().filter_map(signature).collect()
+            let bare = || self.grammar.bare && is_bare(item, pair, encoding);
+            if let Some(text) = keyed.or_else(|| bare().then_some(*item)) {
+                each(text);
+            }
+        }
     }
 
     /// The item of this key (or at this position, `+0`): `Err` when there are several.
@@ -170,7 +175,7 @@ impl<'a> Items<'a> {
         };
         let of_this_key = |item: &&'a str| {
             let (own, value) = item.split_once(pair)?;
-            (own.trim() == key).then(|| value.trim())
+            (own.trim_ascii() == key).then(|| value.trim_ascii())
         };
         let mut found = self.items.iter().filter_map(of_this_key);
         match (found.next(), found.next()) {
@@ -197,6 +202,12 @@ mod tests {
 
     use super::*;
 
+    fn signatures<'a>(items: &Items<'a>, pick: &Pick, encoding: Encoding) -> Vec<&'a str> {
+        let mut texts = Vec::new();
+        items.each_signature(pick, encoding, Some("KEY"), |text| texts.push(text));
+        texts
+    }
+
     fn keys(keys: &[&str], pair: char) -> Pick {
         Pick::Keys(
             keys.iter()
@@ -214,10 +225,7 @@ mod tests {
         let (split, pair, bare) = grammar;
         let items = Items::read(Grammar { split, pair, bare }, texts.iter().copied()).unwrap();
         assert_eq!(
-            items
-                .signatures(pick, Encoding::Base64, Some("KEY"))
-                .into_iter()
-                .collect::<Vec<_>>(),
+            signatures(&items, pick, Encoding::Base64),
             expected,
             "{texts:?}"
         );
@@ -321,7 +329,7 @@ mod tests {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let grammar = Grammar { split: Some(','), pair: Some('='), bare };
             if let Ok(items) = Items::read(grammar, texts.iter().copied()) {
-                let _ = items.signatures(&keys(&["v1", "*"], '='), Encoding::Hex, None);
+                signatures(&items, &keys(&["v1", "*"], '='), Encoding::Hex);
                 let _ = items.named("v");
             }
         }

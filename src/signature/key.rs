@@ -301,13 +301,11 @@ pub(super) enum Finished<'k> {
 impl Finished<'_> {
     fn tag(tag: &[u8]) -> Self {
         let mut bytes = [0; 64];
-        for (place, byte) in bytes.iter_mut().zip(tag) {
-            *place = *byte;
+        let len = tag.len().min(bytes.len());
+        if let (Some(place), Some(tag)) = (bytes.get_mut(..len), tag.get(..len)) {
+            place.copy_from_slice(tag);
         }
-        Self::Tag {
-            bytes,
-            len: tag.len(),
-        }
+        Self::Tag { bytes, len }
     }
 
     /// The MAC itself; `None` for public keys.

@@ -24,7 +24,7 @@ use super::few::Few;
 use super::grammar::Items;
 use super::json::{self, JsonFault};
 use super::profile::{Profile, ProfileFault, TimestampRule};
-use super::scheme::{AlgorithmRule, Scheme, Variant};
+use super::scheme::{AlgorithmRule, Scheme};
 use super::secrets::{Account, Prepared};
 use super::written::Signature;
 use crate::identity::{Identified, Standing};
@@ -282,11 +282,12 @@ impl Verifier {
         Ok((matched, time.map(|(_, sent)| sent), id))
     }
 
-    /// The decoded signatures for each variant, with the algorithm of each.
+    /// The signatures that may be right: decoded, of a variant that the scheme knows, and as long as its algorithm's are.
     fn listed(&self, scheme: &Scheme, items: &Items<'_>) -> Result<Few<Listed>, SignatureRefusal> {
         let key_id = self.values.get("key_id").map(String::as_str);
         let mut any_text = false;
-        let read = |variant: &Variant| -> Result<Listed, SignatureRefusal> {
+        let mut listed = Few::new();
+        for (at, variant) in scheme.variants().enumerate() {
             let algorithm = match &variant.algorithm {
                 AlgorithmRule::Fixed(algorithm) => *algorithm,
                 AlgorithmRule::ByItem { item, allow } => {
@@ -301,20 +302,21 @@ impl Verifier {
                     })?
                 }
             };
-            let texts = items.signatures(&variant.pick, variant.encoding, key_id);
-            any_text |= !texts.is_empty();
             let length = algorithm.signature_bytes();
-            let long_enough = |bytes: &Signature| length.is_none_or(|len| bytes.len() == len);
-            let signatures = texts
-                .iter()
-                .filter_map(|text| variant.encoding.decode(text));
-            Ok(Listed {
-                algorithm,
-                signatures: signatures.filter(long_enough).collect(),
-            })
-        };
-        let listed = scheme.variants().map(read).collect::<Result<Few<_>, _>>()?;
-        if listed.iter().all(|listed| listed.signatures.is_empty()) {
+            items.each_signature(&variant.pick, variant.encoding, key_id, |text| {
+                any_text = true;
+                let decoded = variant.encoding.decode(text);
+                let signature = decoded.filter(|bytes| length.is_none_or(|len| bytes.len() == len));
+                if let Some(signature) = signature {
+                    listed.push(Listed {
+                        variant: at,
+                        algorithm,
+                        signature,
+                    });
+                }
+            });
+        }
+        if listed.is_empty() {
             return Err(malformed(if any_text {
                 "the signature is not written as the profile's are"
             } else {
@@ -335,16 +337,14 @@ impl Verifier {
         let mut verified = None;
         let mut shadows = Vec::new();
         for (at, secret) in self.secrets.iter().enumerate() {
-            let Some(listed) = listed.get(secret.variant) else {
-                continue;
-            };
             let mut right = Choice::from(0);
-            if let Some(key) = secret.key(listed.algorithm) {
+            let own = || listed.iter().filter(|one| one.variant == secret.variant);
+            if let Some(key) = own().next().and_then(|one| secret.key(one.algorithm)) {
                 asked.secret = secret.shown.expose();
                 for content in &scheme.contents {
                     let finished = key.over(|sink| content.write(&asked, sink))?;
-                    for signature in listed.signatures.iter() {
-                        right |= finished.matches(signature);
+                    for one in own() {
+                        right |= finished.matches(&one.signature);
                     }
                 }
             }
@@ -479,10 +479,13 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-/// The signatures that one variant may have.
+/// A signature that may be right.
 pub(super) struct Listed {
+    /// Of the scheme's variants, by its place.
+    variant: usize,
+    /// The same for all of a variant.
     algorithm: Algorithm,
-    signatures: Few<Signature>,
+    signature: Signature,
 }
 
 /// The time as it is written, and what it states. It goes into the content as received.
