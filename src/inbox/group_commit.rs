@@ -62,10 +62,15 @@ pub enum BatchFailure {
     Commit(Cause),
 }
 
+/// After so many full batches in a row, each of which left others waiting, the queue is no burst but a standing one: more
+/// comes than can be written, and to wait in it delays everybody without helping anybody.
+const FULL_BATCHES_MAX: usize = 8;
+
 /// The bounds of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Deliveries that may wait, at most.
+    /// Deliveries that may wait, at most. While more comes than can be written it is two batches' worth, so that what is
+    /// accepted has not waited long.
     pub queue_deliveries: usize,
     /// Bytes that may wait, at most.
     pub queue_bytes: usize,
@@ -119,6 +124,8 @@ struct Shared {
     under_way: AtomicUsize,
     /// A batch has been written.
     written: Notify,
+    /// Batches in a row that were full and left others waiting.
+    full_batches: AtomicUsize,
     health: Mutex<Health>,
 }
 
@@ -195,6 +202,9 @@ impl<E: Engine> GroupCommit<E> {
     ) -> Result<oneshot::Receiver<Result<Vec<Receipt>, InboxFailure>>, InboxFailure> {
         let entrance = self.entrance.read().unwrap_or_else(PoisonError::into_inner);
         let entrance = entrance.as_ref().ok_or(InboxFailure::ShuttingDown)?;
+        if !self.has_room_behind(entrance) {
+            return Err(InboxFailure::QueueFull);
+        }
         let before = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         // A single delivery is always let in by its size: the body's own limit has bounded it.
         let full = before != 0 && before.saturating_add(bytes) > self.limits.queue_bytes;
@@ -222,6 +232,23 @@ impl<E: Engine> GroupCommit<E> {
                 Err(failure)
             }
         }
+    }
+
+    /// Whether another delivery would be taken now, as far as their number goes: to look before more is spent on one.
+    pub fn has_room(&self) -> bool {
+        let entrance = self.entrance.read().unwrap_or_else(PoisonError::into_inner);
+        entrance
+            .as_ref()
+            .is_none_or(|entrance| self.has_room_behind(entrance))
+    }
+
+    fn has_room_behind(&self, entrance: &mpsc::Sender<Waiting<E::Row>>) -> bool {
+        let left = entrance.capacity();
+        if self.shared.full_batches.load(Ordering::Relaxed) < FULL_BATCHES_MAX {
+            return left > 0;
+        }
+        let waiting = entrance.max_capacity().saturating_sub(left);
+        left > 0 && waiting < self.limits.batch_deliveries.saturating_mul(2)
     }
 
     /// Takes no more; the writers end once they have answered what is queued.
@@ -309,6 +336,11 @@ impl<E: Engine> Writer<E> {
         let mut exit = self.exit.lock().await;
         if exit.recv_many(batch, at_most).await == 0 {
             return;
+        }
+        if batch.len() >= at_most && !exit.is_empty() {
+            self.shared.full_batches.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.shared.full_batches.store(0, Ordering::Relaxed);
         }
         let enough = |batch: &Vec<Waiting<E::Row>>| {
             batch.len() >= self.shared.under_way.load(Ordering::Relaxed).min(at_most)
@@ -466,6 +498,50 @@ mod tests {
             times.push(sent.await.unwrap());
         }
         times
+    }
+
+    /// How many of `deliveries` that come at once wait, after so many full batches have gone before them.
+    async fn waiting(full_batches: usize, deliveries: usize) -> usize {
+        let limits = Limits {
+            queue_deliveries: 100,
+            batch_deliveries: 4,
+            ..Limits::default()
+        };
+        let (inbox, mut writers) = GroupCommit::new(vec![Steady], limits);
+        let inbox = Arc::new(inbox);
+        let send = || {
+            let inbox = Arc::clone(&inbox);
+            tokio::spawn(async move { inbox.accept_rows(vec![()]).await })
+        };
+        let first: Vec<_> = (0..4 * full_batches + 1).map(|_| send()).collect();
+        tokio::task::yield_now().await;
+        let writer = tokio::spawn(writers.remove(0).run());
+        tokio::time::sleep(Duration::from_millis(10 * full_batches as u64 - 5)).await;
+        assert_eq!(inbox.queued_deliveries(), 1);
+        let more: Vec<_> = (1..deliveries).map(|_| send()).collect();
+        tokio::task::yield_now().await;
+        let waiting = inbox.queued_deliveries();
+        assert_eq!(inbox.has_room(), waiting == deliveries);
+        inbox.close();
+        writer.await.unwrap();
+        for sent in first {
+            sent.await.unwrap().unwrap();
+        }
+        let mut taken = 1;
+        for sent in more {
+            match sent.await.unwrap() {
+                Ok(_) => taken += 1,
+                Err(failure) => assert!(matches!(failure, InboxFailure::QueueFull)),
+            }
+        }
+        assert_eq!(taken, waiting);
+        waiting
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_may_wait_but_a_queue_that_stands_is_kept_short() {
+        assert_eq!(waiting(FULL_BATCHES_MAX - 1, 50).await, 50);
+        assert_eq!(waiting(FULL_BATCHES_MAX, 50).await, 8);
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,6 +37,11 @@ pub trait Inbox: Send + Sync {
         &self,
         delivery: Vec<Event>,
     ) -> impl Future<Output = Result<Vec<Receipt>, InboxFailure>> + Send;
+
+    /// Whether another delivery would be taken now. It binds nobody: it spares work on what would be turned away.
+    fn has_room(&self) -> bool {
+        true
+    }
 }
 
 /// What became of one event. Each of these is durable.

@@ -46,6 +46,10 @@ pub(super) async fn receive<I: Inbox + 'static>(
         &receiver.room,
     )
     .await?;
+    if !receiver.inbox.has_room() {
+        // Under overload every microsecond that is spent on what is turned away is taken from what is kept.
+        return Err(turned_away(&receiver, &InboxFailure::QueueFull));
+    }
     let admitted = as_of_now(&receiver, admitted, &head)?;
     let delivery = verify(&receiver, &admitted, &head, body.bytes.clone())?;
     if let Some(challenge) = delivery.challenge() {
@@ -196,10 +200,7 @@ async fn accept<I: Inbox>(
     receiver
         .meters
         .waited(Wait::Store, begun.elapsed().as_secs_f64());
-    let receipts = kept.map_err(|failure: InboxFailure| {
-        receiver.log_failure(&failure);
-        receiver.fail(failure.name(), Answer::from(&failure))
-    })?;
+    let receipts = kept.map_err(|failure: InboxFailure| turned_away(receiver, &failure))?;
     if let Some(meters) = current.meters(delivery.from().producer().id) {
         // A spooled one may turn out to be known: better one too many than a mapping that is never missed.
         let new =
@@ -209,6 +210,11 @@ async fn accept<I: Inbox>(
         }
     }
     Ok(receipts)
+}
+
+fn turned_away<I>(receiver: &Receiver<I>, failure: &InboxFailure) -> Answer {
+    receiver.log_failure(failure);
+    receiver.fail(failure.name(), Answer::from(failure))
 }
 
 /// The types of the events that speak of no payment, each with its place in the delivery: what a mapping may lack.

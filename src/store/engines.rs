@@ -124,6 +124,14 @@ impl Engines {
         }
     }
 
+    /// Whether another delivery would be taken now.
+    pub(super) fn has_room(&self) -> bool {
+        match self {
+            Self::Sqlite { inbox, .. } => inbox.has_room(),
+            Self::Postgres { inbox, .. } => inbox.has_room(),
+        }
+    }
+
     /// The database, and whether it can be reached; `None` for a file.
     pub(super) fn database(&self) -> Option<(Arc<Target>, Arc<Reach>)> {
         match self {

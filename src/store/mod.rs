@@ -328,6 +328,11 @@ impl Inbox for Store {
             None => self.engines.accept(delivery).await,
         }
     }
+
+    fn has_room(&self) -> bool {
+        // What the database has no room for may find some in the spool.
+        self.spooling.is_some() || self.engines.has_room()
+    }
 }
 
 async fn off_the_runtime<T: Send + 'static>(
