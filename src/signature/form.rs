@@ -57,7 +57,8 @@ fn encode(form: &mut String, bytes: &[u8]) {
     }
 }
 
-fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+/// What a text stands for: `%XX` and `+` as what they mean.
+pub(super) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(text);
     }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use serde_json::Value as Json;
-
 use super::descriptor::{Algorithm, Encoding, KeyForm};
+use super::form;
+use super::rewritten::{Writing, rewritten};
 use super::template::Template;
 use crate::secret::Secret;
 
@@ -30,16 +30,8 @@ pub enum Mistake {
 /// What was done to the body between signing and sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyMistake {
-    /// Parsed and written again without white space.
-    Compact,
-    /// Parsed and written again with sorted keys.
-    Sorted,
-    /// Parsed and written again with a space after each comma and colon.
-    Spaced,
-    /// Parsed and written again with line breaks and indentation.
-    Indented,
-    /// Written again with `/` escaped.
-    SlashesEscaped,
+    /// Parsed and written again in this way.
+    Rewritten(Writing),
     /// A final line break was signed and not sent.
     NewlineSigned,
     /// A final line break was sent and not signed.
@@ -48,6 +40,12 @@ pub enum BodyMistake {
     LineBreaks,
     /// A byte order mark was sent and not signed.
     ByteOrderMark,
+    /// Its bytes were taken for Latin-1 and written in UTF-8.
+    Latin1,
+    /// It was decoded as a form is, with `%` and `+`.
+    UrlDecoded,
+    /// It was signed as a JSON string that holds it.
+    Quoted,
     /// Nothing of the body was signed.
     Empty,
 }
@@ -63,6 +61,8 @@ pub enum KeyMistake {
     Newline,
     /// White space around it was kept here.
     Space,
+    /// It stands in quotes here.
+    Quotes,
 }
 
 impl fmt::Display for Mistake {
@@ -92,21 +92,18 @@ impl fmt::Display for Mistake {
 impl fmt::Display for BodyMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Compact => "the body was re-serialised: it was signed without white space",
-            Self::Sorted => "the body was re-serialised: it was signed with its keys sorted",
-            Self::Spaced => {
-                "the body was re-serialised: it was signed with a space after each comma and colon"
+            Self::Rewritten(writing) => {
+                return write!(f, "the body was re-serialised: it was signed {writing}");
             }
-            Self::Indented => {
-                "the body was re-serialised: it was signed with line breaks and indentation"
-            }
-            Self::SlashesEscaped => "the body was re-serialised: it was signed with \"/\" escaped",
             Self::NewlineSigned => "a trailing newline was signed that was not sent",
             Self::NewlineSent => "a trailing newline was sent that was not signed",
             Self::LineBreaks => {
                 "the line breaks of the body were changed (LF, CR LF) after it was signed"
             }
             Self::ByteOrderMark => "a byte order mark was sent that was not signed",
+            Self::Latin1 => "the body was read as Latin-1 before it was signed; it is UTF-8",
+            Self::UrlDecoded => "the body was URL-decoded before it was signed",
+            Self::Quoted => "the body was signed as a JSON string that holds it, in quotes",
             Self::Empty => "the body was signed as if it were empty",
         })
     }
@@ -125,6 +122,7 @@ impl fmt::Display for KeyMistake {
             }
             Self::Newline => "a trailing newline was a part of the secret",
             Self::Space => "the secret that is configured here has white space around it",
+            Self::Quotes => "the secret that is configured here stands in quotes",
         })
     }
 }
@@ -155,55 +153,18 @@ pub(super) fn bodies(sent: &[u8]) -> Vec<(Option<BodyMistake>, Vec<u8>)> {
             unix.replace('\n', "\r\n").into_bytes(),
         );
         add(BodyMistake::LineBreaks, unix.into_bytes());
-        if let Ok(document) = serde_json::from_str::<Json>(text) {
-            add(BodyMistake::Compact, respaced(text, "", "").into_bytes());
-            add(BodyMistake::Spaced, respaced(text, " ", " ").into_bytes());
-            add(
-                BodyMistake::SlashesEscaped,
-                respaced(text, "", "").replace('/', "\\/").into_bytes(),
-            );
-            add(BodyMistake::Sorted, document.to_string().into_bytes());
-            add(
-                BodyMistake::Sorted,
-                respaced(&document.to_string(), " ", " ").into_bytes(),
-            );
-            if let Ok(indented) = serde_json::to_vec_pretty(&document) {
-                add(BodyMistake::Indented, indented);
-            }
+        for (writing, body) in rewritten(text) {
+            add(BodyMistake::Rewritten(writing), body.into_bytes());
+        }
+        let latin1: String = sent.iter().map(|byte| char::from(*byte)).collect();
+        add(BodyMistake::Latin1, latin1.into_bytes());
+        add(BodyMistake::UrlDecoded, form::decoded(sent).into_owned());
+        if let Ok(quoted) = serde_json::to_vec(text) {
+            add(BodyMistake::Quoted, quoted);
         }
     }
     add(BodyMistake::Empty, Vec::new());
     bodies
-}
-
-/// The same JSON with other white space between its tokens; texts and numbers stay as they are.
-fn respaced(json: &str, after_comma: &str, after_colon: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    let (mut in_text, mut escaped) = (false, false);
-    for letter in json.chars() {
-        if in_text {
-            out.push(letter);
-            in_text = escaped || letter != '"';
-            escaped = letter == '\\' && !escaped;
-            continue;
-        }
-        match letter {
-            ' ' | '\t' | '\r' | '\n' => {}
-            ',' | ':' => {
-                out.push(letter);
-                out.push_str(if letter == ',' {
-                    after_comma
-                } else {
-                    after_colon
-                });
-            }
-            other => {
-                in_text = other == '"';
-                out.push(other);
-            }
-        }
-    }
-    out
 }
 
 /// The secrets and forms that may have been the key instead; the first is the profile's own.
@@ -234,11 +195,19 @@ pub(super) fn keys(
     let another = underscore
         .and_then(|at| shown.get(..=at))
         .and_then(|text| std::str::from_utf8(text).ok());
-    let another = if own.is_some() {
-        None
-    } else {
-        another.map(str::to_owned)
-    };
+    let another = another.map(str::to_owned);
+    if own.is_none() && another.is_some() {
+        // Who takes a prefix off that belongs to the secret often decodes the rest, as other providers' secrets want it.
+        for decoded in [KeyForm::Base64, KeyForm::Hex] {
+            keys.push((
+                Some(KeyMistake::Form(decoded)),
+                secret.clone(),
+                decoded,
+                another.clone(),
+            ));
+        }
+    }
+    let another = if own.is_some() { None } else { another };
     if another != own {
         keys.push((Some(KeyMistake::Prefix), secret.clone(), form, another));
     }
@@ -248,6 +217,16 @@ pub(super) fn keys(
         form,
         own.clone(),
     ));
+    let unquoted = |quote: &[u8]| {
+        let inner = shown
+            .trim_ascii()
+            .strip_prefix(quote)?
+            .strip_suffix(quote)?;
+        (!inner.is_empty()).then(|| Secret::new(inner.to_vec()))
+    };
+    if let Some(inner) = unquoted(b"\"").or_else(|| unquoted(b"'")) {
+        keys.push((Some(KeyMistake::Quotes), inner, form, own.clone()));
+    }
     if shown.trim_ascii().len() != shown.len() {
         keys.push((
             Some(KeyMistake::Space),
@@ -303,13 +282,6 @@ pub(super) fn contents(has_time: bool, has_id: bool) -> Vec<(String, Template)> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_is_written_again_without_touching_its_texts_and_numbers() {
-        let json = "{ \"a , b\" : [ 1.00 , \"x\\\" : y\" ] }\n";
-        assert_eq!(respaced(json, "", ""), r#"{"a , b":[1.00,"x\" : y"]}"#);
-        assert_eq!(respaced(json, " ", " "), r#"{"a , b": [1.00, "x\" : y"]}"#);
-    }
 
     #[test]
     fn the_body_that_was_sent_comes_first_and_no_body_twice() {

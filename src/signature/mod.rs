@@ -40,6 +40,7 @@ mod place;
 mod profile;
 #[cfg(test)]
 mod published;
+mod rewritten;
 #[cfg(test)]
 mod round_trips;
 mod scheme;
@@ -70,5 +71,6 @@ pub use facts::{Facts, Fetch, NoPayment, PaymentFacts, STATUSES};
 pub use key::KeyFault;
 pub use mistakes::{BodyMistake, KeyMistake, Mistake};
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};
+pub use rewritten::Writing;
 pub use sign::{Pen, SignFault, SignRequest, Signed, sign};
 pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};
