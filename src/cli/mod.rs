@@ -40,6 +40,7 @@ mod serve;
 mod tamper;
 mod toml_text;
 mod why;
+mod why_prose;
 mod wire;
 
 use std::path::PathBuf;
@@ -99,7 +100,7 @@ enum Command {
     Cutoff(cutoff::Cutoff),
     /// What was turned away
     Refusals(lists::Refusals),
-    /// What is known of one sender, and why it is refused, in prose
+    /// What is known of one sender, and why it is refused
     Why(why::Why),
     /// Let go what has had its time: bodies and events by their age
     Prune(prune::PruneCommand),

@@ -1,30 +1,92 @@
-//! `countersign why`: what is known of one sender, in prose, and what to do.
+//! `countersign why`: what is known of one sender, and what to do.
 
 use clap::Args;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::lists::with_views;
-use super::output::{Outcome, complain, printable, say};
+use super::output::{Outcome, complain, json_line, printable};
 use super::unusable;
-use crate::config::{Config, ConfigFile, Environment, Snapshot};
+use super::why_prose::tell;
+use crate::config::{Config, ConfigFile, CutOffEntry, Environment, Snapshot};
 use crate::identity::{Producer, Standing};
-use crate::server::{in_words, still_marked};
-use crate::store::{Filter, LeafSeen, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views};
+use crate::server::still_marked;
+use crate::store::{
+    Filter, LeafSeen, Millis, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views,
+};
 use crate::x509::DistinguishedName;
-
-/// Groups of refusals that are told of one sender, at most.
-const REFUSALS_MAX: usize = 10;
-const DAY_SECONDS: i64 = 86_400;
 
 /// What is known of one sender, and why it is refused
 #[derive(Debug, Args)]
 pub(super) struct Why {
     /// A producer's name, or the subject of a certificate
     who: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
-/// What the store has of one sender.
-struct Known {
+/// The whole answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Sender<'a> {
+    /// As it was asked.
+    pub(super) who: &'a str,
+    /// The producers of that name or subject.
+    pub(super) producers: Vec<Known<'a>>,
+    /// Of a subject that no producer has: what was turned away.
+    pub(super) refusals: Vec<Refused<'a>>,
+    /// Of such a subject: what marks with `shadow = true` would have decided.
+    pub(super) shadows: Vec<&'a ShadowSeen>,
+}
+
+/// What is known of a producer.
+#[derive(Debug, Serialize)]
+pub(super) struct Known<'a> {
+    pub(super) tenant_id: &'a str,
+    pub(super) producer: &'a str,
+    pub(super) subject: String,
+    /// Where it delivers.
+    pub(super) paths: Vec<&'a str>,
+    /// How many keys are pinned; any of them may come, and with none any key.
+    pub(super) pins: usize,
+    /// It only watches: its deliveries are refused.
+    pub(super) shadow: bool,
+    pub(super) cut_offs: Vec<Cut>,
+    /// Those that it delivered with, the latest first.
+    pub(super) certificates: Vec<Certificate<'a>>,
+    pub(super) secrets: Vec<&'a SecretSeen>,
+    pub(super) shadows: Vec<&'a ShadowSeen>,
+    /// The latest first.
+    pub(super) refusals: Vec<Refused<'a>>,
+}
+
+/// A certificate, and whether it is cut off by its serial number or its key.
+#[derive(Debug, Serialize)]
+pub(super) struct Certificate<'a> {
+    #[serde(flatten)]
+    pub(super) seen: &'a LeafSeen,
+    pub(super) cut_offs: Vec<Cut>,
+}
+
+/// Who is cut off, by what, and since when.
+#[derive(Debug, Serialize)]
+pub(super) struct Cut {
+    pub(super) who: String,
+    /// The flag of `countersign cutoff` that names it.
+    pub(super) kind: &'static str,
+    pub(super) since: Millis,
+}
+
+/// A group of refusals, and what the operator, or the sender, does about it.
+#[derive(Debug, Serialize)]
+pub(super) struct Refused<'a> {
+    #[serde(flatten)]
+    pub(super) refusal: &'a RefusalView,
+    pub(super) what_to_do: &'static str,
+}
+
+/// What the store has of all senders.
+struct Seen {
     leaves: Vec<LeafSeen>,
     secrets: Vec<SecretSeen>,
     refusals: Vec<RefusalView>,
@@ -38,50 +100,28 @@ impl Why {
             Ok(config) => config,
             Err(faults) => return unusable(&faults),
         };
-        let subject = DistinguishedName::parse(&self.who).ok();
-        let is_meant = |producer: &Producer| {
-            *producer.name == *self.who
-                || subject
-                    .as_ref()
-                    .is_some_and(|subject| producer.subject.matches(subject))
-        };
         with_views(place, environment, async |views| {
-            let producers = config.snapshot.directory().producers();
-            let meant: Vec<_> = producers.iter().filter(|one| is_meant(one)).collect();
-            let mut known = Known::read(views).await?;
-            known.shadows = still_marked(&config.snapshot, known.shadows);
-            for producer in &meant {
-                of_producer(producer, &config.snapshot, &known, now);
-            }
-            if !meant.is_empty() {
-                return Ok(Outcome::Done);
-            }
-            let refused: Vec<_> = known
-                .refusals
-                .iter()
-                .filter(|refusal| is_of(refusal, &self.who, subject.as_ref()))
-                .collect();
-            if refused.is_empty() {
+            let mut seen = Seen::read(views).await?;
+            seen.shadows = still_marked(&config.snapshot, seen.shadows);
+            let sender = seen.of(&self.who, &config.snapshot);
+            if sender.producers.is_empty() && sender.refusals.is_empty() {
                 complain(&format!(
                     "countersign: no producer is called {}, none has it as its subject, and nobody of that name was turned away",
                     printable(&self.who)
                 ));
                 return Ok(Outcome::Failed);
             }
-            say(&format!(
-                "No producer has the subject {}: whoever presents it is refused.",
-                printable(&self.who)
-            ));
-            tell_refusals(&refused);
-            tell_shadows(&config.snapshot, &known, |tally| {
-                is_subject(&tally.subject, &self.who, subject.as_ref())
-            });
+            if self.json {
+                json_line(&sender);
+            } else {
+                tell(&sender, &config.snapshot, now);
+            }
             Ok(Outcome::Done)
         })
     }
 }
 
-impl Known {
+impl Seen {
     async fn read(views: &Views) -> Result<Self, ReadFailure> {
         let mut refusals = Vec::new();
         let mut after = None;
@@ -105,12 +145,91 @@ impl Known {
             refusals,
         })
     }
-}
 
-/// Whether what was refused claimed this subject.
-fn is_of(refusal: &RefusalView, text: &str, subject: Option<&DistinguishedName>) -> bool {
-    let claimed = refusal.subject.as_deref();
-    claimed.is_some_and(|claimed| is_subject(claimed, text, subject))
+    fn of<'a>(&'a self, who: &'a str, snapshot: &'a Snapshot) -> Sender<'a> {
+        let subject = DistinguishedName::parse(who).ok();
+        let is_meant = |producer: &&std::sync::Arc<Producer>| {
+            *producer.name == *who
+                || subject
+                    .as_ref()
+                    .is_some_and(|subject| producer.subject.matches(subject))
+        };
+        let producers = snapshot.directory().producers().iter();
+        let producers: Vec<_> = producers
+            .filter(is_meant)
+            .map(|producer| self.of_producer(producer, snapshot))
+            .collect();
+        let mut sender = Sender {
+            who,
+            producers,
+            refusals: Vec::new(),
+            shadows: Vec::new(),
+        };
+        if sender.producers.is_empty() {
+            let is_its = |claimed: &str| is_subject(claimed, who, subject.as_ref());
+            sender.refusals =
+                self.refused(|refusal| refusal.subject.as_deref().is_some_and(is_its));
+            let shadows = self.shadows.iter();
+            sender.shadows = shadows.filter(|tally| is_its(&tally.subject)).collect();
+        }
+        sender
+    }
+
+    fn of_producer<'a>(&'a self, producer: &'a Producer, snapshot: &'a Snapshot) -> Known<'a> {
+        let Producer { name, tenant, .. } = producer;
+        let is_its =
+            |tenant_id: &str, named: &str| tenant_id == tenant.as_str() && *named == **name;
+        let entries = snapshot.cut_offs().entries().iter();
+        let cut_offs = entries.filter(|entry| entry.who.names(producer));
+        let leaves = self.leaves.iter();
+        let mut certificates: Vec<_> = leaves
+            .filter(|leaf| is_its(&leaf.tenant_id, &leaf.producer))
+            .map(|seen| Certificate {
+                seen,
+                cut_offs: cut_offs_of(seen, snapshot),
+            })
+            .collect();
+        certificates.sort_by_key(|certificate| std::cmp::Reverse(certificate.seen.last_seen));
+        let secrets = self.secrets.iter();
+        let shadows = self.shadows.iter();
+        let of_its = |tally: &&ShadowSeen| {
+            let of = tally.tenant_id.as_deref().zip(tally.producer.as_deref());
+            of.is_some_and(|(tenant_id, named)| is_its(tenant_id, named))
+        };
+        let refused = |refusal: &RefusalView| {
+            let claimed = refusal.subject.as_deref();
+            let named = refusal.producer.as_deref();
+            claimed.is_some_and(|claimed| is_subject(claimed, "", Some(&producer.subject)))
+                && named.is_none_or(|named| named == &**name)
+        };
+        Known {
+            tenant_id: tenant.as_str(),
+            producer: name,
+            subject: producer.subject.to_string(),
+            paths: match &producer.path {
+                Some(path) => vec![path],
+                None => snapshot.limits().paths.iter().map(|path| &**path).collect(),
+            },
+            pins: producer.pins.len(),
+            shadow: producer.standing == Standing::Shadow,
+            cut_offs: cut_offs.map(cut).collect(),
+            certificates,
+            secrets: secrets
+                .filter(|secret| is_its(&secret.tenant_id, &secret.producer))
+                .collect(),
+            shadows: shadows.filter(of_its).collect(),
+            refusals: self.refused(refused),
+        }
+    }
+
+    fn refused(&self, is_its: impl Fn(&RefusalView) -> bool) -> Vec<Refused<'_>> {
+        let refusals = self.refusals.iter().filter(|refusal| is_its(refusal));
+        let refused = refusals.map(|refusal| Refused {
+            refusal,
+            what_to_do: remedy(refusal),
+        });
+        refused.collect()
+    }
 }
 
 fn is_subject(claimed: &str, text: &str, subject: Option<&DistinguishedName>) -> bool {
@@ -120,169 +239,29 @@ fn is_subject(claimed: &str, text: &str, subject: Option<&DistinguishedName>) ->
         })
 }
 
-/// What marks with `shadow = true` would have decided.
-fn tell_shadows(snapshot: &Snapshot, known: &Known, is_its: impl Fn(&ShadowSeen) -> bool) {
-    for tally in known.shadows.iter().filter(|tally| is_its(tally)) {
-        let anchors = snapshot.trust().shadow_anchors();
-        let anchor = anchors
-            .iter()
-            .find(|anchor| anchor.sha256().to_string() == tally.what);
-        let which = anchor.map_or_else(|| tally.what.clone(), |one| one.subject().to_string());
-        say(&format!(
-            "The {} {}, which only watches (shadow = true), {}, last at {:.0}.",
-            match tally.mark.as_str() {
-                "client_ca" => "CA",
-                other => other,
-            },
-            printable(&which),
-            printable(&in_words(tally)),
-            tally.last_seen.0
-        ));
+fn cut(entry: &CutOffEntry) -> Cut {
+    Cut {
+        who: entry.who.to_string(),
+        kind: entry.who.kind(),
+        since: Millis(entry.since),
     }
 }
 
-fn of_producer(producer: &Producer, snapshot: &Snapshot, known: &Known, now: Timestamp) {
-    let Producer { name, tenant, .. } = producer;
-    say(&format!(
-        "{name} of {tenant} has the subject {} and delivers to {}{}.",
-        printable(&producer.subject.to_string()),
-        match &producer.path {
-            Some(path) => format!("{path} alone"),
-            None => snapshot.limits().paths.join(", "),
-        },
-        match producer.pins.len() {
-            0 => String::new(),
-            pins => format!(", with one of {pins} pinned keys"),
-        }
-    ));
-    match producer.standing {
-        Standing::Live => {}
-        Standing::Shadow => {
-            say(
-                "It is marked shadow = true, so it decides nothing and its deliveries are refused: take the mark away to let it in.",
-            );
-        }
-    }
-    let cut_offs = snapshot.cut_offs().entries().iter();
-    for entry in cut_offs.filter(|entry| entry.who.names(producer)) {
-        say(&format!(
-            "{} is cut off since {:.0}: countersign cutoff --lift lets it in again.",
-            entry.who, entry.since
-        ));
-    }
-    let is_its = |tenant_id: &str, named: &str| tenant_id == tenant.as_str() && *named == **name;
-    let mut leaves: Vec<_> = known
-        .leaves
-        .iter()
-        .filter(|leaf| is_its(&leaf.tenant_id, &leaf.producer))
-        .collect();
-    leaves.sort_by_key(|leaf| std::cmp::Reverse(leaf.last_seen));
-    if leaves.is_empty() {
-        say("No delivery of it was ever accepted.");
-    }
-    for leaf in leaves {
-        say(&format!(
-            "Its certificate {} (from {}) was first seen at {:.0} and last at {:.0}, and {}.",
-            leaf.serial,
-            leaf.anchor_subject
-                .as_deref()
-                .map_or_else(|| printable(&leaf.issuer), printable),
-            leaf.first_seen.0,
-            leaf.last_seen.0,
-            end(leaf.not_after.0, now),
-        ));
-        cut_off_by_certificate(leaf, snapshot);
-    }
-    let secrets = known.secrets.iter();
-    for secret in secrets.filter(|secret| is_its(&secret.tenant_id, &secret.producer)) {
-        say(&format!(
-            "Its secret {} last verified a delivery at {:.0}.",
-            printable(&secret.secret),
-            secret.last_used.0
-        ));
-    }
-    tell_shadows(snapshot, known, |tally| {
-        let of = tally.tenant_id.as_deref().zip(tally.producer.as_deref());
-        of.is_some_and(|(tenant_id, named)| is_its(tenant_id, named))
-    });
-    let refused: Vec<_> = known
-        .refusals
-        .iter()
-        .filter(|refusal| {
-            is_of(refusal, "", Some(&producer.subject))
-                && refusal
-                    .producer
-                    .as_deref()
-                    .is_none_or(|named| named == &**name)
-        })
-        .collect();
-    if refused.is_empty() {
-        say("Nothing of it was turned away.");
-    } else {
-        tell_refusals(&refused);
-    }
-}
-
-/// A certificate that is cut off by its serial number or its key.
-fn cut_off_by_certificate(leaf: &LeafSeen, snapshot: &Snapshot) {
-    for entry in snapshot.cut_offs().entries() {
-        let which = entry.who.to_string();
-        let (serial, key) = (
-            format!("the serial number {}", leaf.serial),
-            format!("the key sha256:{}", leaf.spki_sha256),
-        );
-        if which == serial || which == key {
-            say(&format!(
-                "  It is cut off by {which} since {:.0}: countersign cutoff --{} ... --lift lets it in again.",
-                entry.since,
-                entry.who.kind()
-            ));
-        }
-    }
-}
-
-fn end(not_after: Timestamp, now: Timestamp) -> String {
-    let days = (not_after.as_second() - now.as_second()).div_euclid(DAY_SECONDS);
-    if not_after < now {
-        format!("ended at {not_after:.0}")
-    } else {
-        format!("ends at {not_after:.0}, in {days} days")
-    }
-}
-
-fn tell_refusals(refused: &[&RefusalView]) {
-    for refusal in refused.iter().take(REFUSALS_MAX) {
-        let times = if refusal.count == 1 {
-            "once".to_owned()
-        } else {
-            format!("{} times", refusal.count)
-        };
-        say(&format!(
-            "It was refused {times} with {} ({}) from {}, first at {:.0}, last at {:.0}{}.",
-            refusal.reason,
-            refusal.gate,
-            refusal.address,
-            refusal.first_seen.0,
-            refusal.last_seen.0,
-            refusal
-                .detail
-                .as_deref()
-                .map(|detail| format!(": {}", printable(detail)))
-                .unwrap_or_default(),
-        ));
-        say(&format!("  What to do: {}.", remedy(&refusal.reason)));
-    }
-    if refused.len() > REFUSALS_MAX {
-        say(&format!(
-            "{} more groups: countersign refusals list.",
-            refused.len() - REFUSALS_MAX
-        ));
-    }
+/// By its serial number, or by its key.
+fn cut_offs_of(leaf: &LeafSeen, snapshot: &Snapshot) -> Vec<Cut> {
+    let (serial, key) = (
+        format!("the serial number {}", leaf.serial),
+        format!("the key sha256:{}", leaf.spki_sha256),
+    );
+    let cut_offs = snapshot.cut_offs().entries().iter().map(cut);
+    cut_offs
+        .filter(|cut| cut.who == serial || cut.who == key)
+        .collect()
 }
 
 /// What the operator, or the sender, does about it.
-fn remedy(reason: &str) -> &'static str {
-    match reason {
+fn remedy(refusal: &RefusalView) -> &'static str {
+    match refusal.reason.as_str() {
         "no-certificate" => "the sender must present its client certificate",
         "expired" => "the sender needs a new certificate: countersign certs issue, or its own CA",
         "not-yet-valid" => "wait, or put the clocks right, the sender's CA's or this machine's",
@@ -294,6 +273,9 @@ fn remedy(reason: &str) -> &'static str {
         }
         "revocation-unknown" => "put the CA's newest CRL where tls.crls names it",
         "bad-signature" => "the certificate is not what its CA signed: have it issued anew",
+        "wrong-key-usage" if is_the_issuers(refusal.detail.as_deref()) => {
+            "the fault is its CA's, not the leaf's: have the CA's certificate issued anew (keyCertSign, pathLenConstraint, name constraints), or have another CA issue the leaf"
+        }
         "wrong-key-usage" | "wrong-extended-key-usage" | "unsupported-certificate" => {
             "have the certificate issued anew for TLS clients (digitalSignature, clientAuth)"
         }
@@ -314,4 +296,10 @@ fn remedy(reason: &str) -> &'static str {
         "timestamp-outside-tolerance" => "put the sender's clock right; or it was a replay",
         _ => "the detail tells what there is to know",
     }
+}
+
+/// Whether what forbids the use stands in a certificate above the leaf.
+fn is_the_issuers(detail: Option<&str>) -> bool {
+    let marks = ["the issuer", "PathLenConstraint", "NameConstraint"];
+    detail.is_some_and(|detail| marks.iter().any(|mark| detail.contains(mark)))
 }

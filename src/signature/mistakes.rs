@@ -70,7 +70,7 @@ impl fmt::Display for Mistake {
         match self {
             Self::Body(body) => body.fmt(f),
             Self::Key(key) => key.fmt(f),
-            Self::Algorithm(algorithm) => write!(f, "the algorithm was {algorithm:?}"),
+            Self::Algorithm(algorithm) => write!(f, "the algorithm was {}", algorithm.name_for_senders()),
             Self::Content(content) => write!(f, "what was signed was put together as {content}"),
             Self::TimestampUnit => {
                 f.write_str("the timestamp was signed in seconds and sent in milliseconds, or the other way round")

@@ -89,7 +89,7 @@ impl fmt::Display for Writing {
 }
 
 /// Every usual way, the plainest first: of two that make the same bytes the first is named.
-const WRITINGS: [(Space, Order, Texts, Numbers); 34] = {
+const WRITINGS: [(Space, Order, Texts, Numbers); 36] = {
     use Numbers::{Kept as AsIs, Shortest};
     use Order::{Kept as InOrder, Sorted};
     use Space::{AfterCommaAndColon as Spaced, Lines, Nowhere as Compact};
@@ -104,9 +104,11 @@ const WRITINGS: [(Space, Order, Texts, Numbers); 34] = {
         (Spaced, InOrder, Plain, AsIs),
         (Lines("  "), InOrder, Plain, AsIs),
         (Lines("    "), InOrder, Plain, AsIs),
+        (Lines("\t"), InOrder, Plain, AsIs),
         (Compact, InOrder, Plain, Shortest),
         (Lines("  "), InOrder, Plain, Shortest),
         (Lines("    "), InOrder, Plain, Shortest),
+        (Lines("\t"), InOrder, Plain, Shortest),
         (Compact, InOrder, Ascii, AsIs),
         (Spaced, InOrder, Ascii, AsIs),
         (Lines("  "), InOrder, Ascii, AsIs),

@@ -117,6 +117,19 @@ fn a_lapsed_certificate_is_a_record_that_names_its_producer_and_outlives_a_resta
         assert_eq!(why.code, Some(0), "{why:?}");
         assert!(why.stdout.contains("refused once with expired"), "{why:?}");
         assert!(why.stdout.contains("What to do"), "{why:?}");
+        let why = receiver.countersign(&["why", who, "--json"]);
+        let known: serde_json::Value = serde_json::from_str(&why.stdout).unwrap();
+        let known = &known["producers"][0];
+        assert_eq!(known["producer"], "payments-provider");
+        assert_eq!(known["certificates"], serde_json::json!([]));
+        let refusal = &known["refusals"][0];
+        assert_eq!(refusal["reason"], "expired");
+        assert!(
+            refusal["what_to_do"]
+                .as_str()
+                .unwrap()
+                .contains("certs issue")
+        );
     }
     assert_eq!(receiver.countersign(&["why", "nobody"]).code, Some(1));
 }
