@@ -211,6 +211,7 @@ impl Sent {
             "per_second": self.per_second(),
             "milliseconds": { "p50": wait(500), "p90": wait(900), "p99": wait(990), "p999": wait(999), "max": wait(1000) },
             "events": self.told.iter().map(|answer| &answer.event_id).collect::<Vec<_>>(),
+            "events_left_out": self.deliveries.saturating_sub(self.told.len()),
         })
     }
 

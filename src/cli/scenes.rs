@@ -297,19 +297,15 @@ impl Stage {
         let again = self.author.tell(&tale, Timestamp::now())?;
         let outcome = self.send(own, &again).await;
         self.note("duplicate, signed anew", Expected::Accepted, outcome);
-        let other = Tale {
-            payment: sender::fresh_id("rehearsal")?,
-            ..tale
-        };
-        let conflicting = self.author.tell(&other, Timestamp::now())?;
-        if conflicting.event_id == first.event_id {
-            let outcome = self.send(own, &conflicting).await;
-            self.note("conflicting body", Expected::Accepted, outcome);
-        } else {
-            self.skip(
+        match self.conflicting(&tale, &first)? {
+            Some(conflicting) => {
+                let outcome = self.send(own, &conflicting).await;
+                self.note("conflicting body", Expected::Accepted, outcome);
+            }
+            None => self.skip(
                 "conflicting body",
-                "the profile's events have no id of their own: another body is another event",
-            );
+                "an event's id says all that a body of this profile can differ in: another body is another event",
+            ),
         }
 
         let kinds = sample::story(&self.author.profile);
@@ -333,6 +329,31 @@ impl Stage {
             self.note("out of order", Expected::Accepted, outcome);
         }
         Ok(())
+    }
+
+    /// Another body under the id of `first`: of another payment, or of another time where the id is made of the payment.
+    fn conflicting(&self, tale: &Tale, first: &Delivery) -> Result<Option<Delivery>, Stopped> {
+        let others = [
+            Tale {
+                payment: sender::fresh_id("rehearsal")?,
+                ..tale.clone()
+            },
+            Tale {
+                at: tale.at.checked_sub(SignedDuration::from_secs(60))?,
+                ..tale.clone()
+            },
+            Tale {
+                id: sender::fresh_id("rehearsal")?,
+                ..tale.clone()
+            },
+        ];
+        for other in &others {
+            let delivery = self.author.tell(other, Timestamp::now())?;
+            if delivery.event_id == first.event_id && delivery.body != first.body {
+                return Ok(Some(delivery));
+            }
+        }
+        Ok(None)
     }
 
     async fn limits(&mut self, own: &Connector) -> Result<(), Stopped> {

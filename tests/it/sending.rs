@@ -149,6 +149,28 @@ fn every_profile_is_accepted_and_its_event_is_known_by_the_id_that_was_told() {
 }
 
 #[test]
+fn what_any_profile_tells_out_of_order_are_events_of_one_payment_and_none_conflicts() {
+    let receiver = receiver_for_all();
+    for profile in builtin().iter() {
+        let name = profile.name();
+        let output = send_as(&receiver, profile, &["--out-of-order"]);
+        assert_eq!(output.code, Some(0), "{name}: {output:?}");
+        assert!(
+            object(&output)["deliveries"].as_u64().unwrap() > 1,
+            "{name}"
+        );
+    }
+    let events = receiver
+        .countersign(&["events", "list", "--limit", "0", "--json"])
+        .json_lines();
+    let told: Vec<_> = events
+        .iter()
+        .filter(|event| event["verdict"] != "accepted")
+        .collect();
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+#[test]
 fn every_profile_refuses_what_was_changed_on_the_way() {
     let receiver = receiver_for_all();
     for profile in builtin().iter() {
@@ -220,6 +242,8 @@ fn many_deliveries_keep_their_connections_and_their_pace() {
     let summary = object(&output);
     assert_eq!(summary["accepted"], 40);
     assert_eq!(summary["answers"]["204 No Content"], 40);
+    let told = summary["events"].as_array().unwrap().len();
+    assert_eq!(summary["events_left_out"], 40 - told);
     // 40 at 200 a second are due within 195 ms.
     assert!(summary["seconds"].as_f64().unwrap() >= 0.195, "{summary}");
     let listed = receiver.countersign(&["events", "list", "--json", "--limit", "0"]);
