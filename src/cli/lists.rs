@@ -32,8 +32,16 @@ pub(super) struct Refusals {
 
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
-    #[command(flatten)]
-    Lookup(Lookup),
+    /// List them, newest first
+    List(Selection),
+    /// Show one, whole
+    Show {
+        #[command(flatten)]
+        which: Which,
+        /// Only this producer's: two may use one id
+        #[arg(long, value_name = "NAME")]
+        producer: Option<String>,
+    },
     /// Read kept events again with today's mapping, and make the payments that they speak of anew
     Replay(ReplayArguments),
 }
@@ -43,16 +51,20 @@ enum Lookup {
     /// List them, newest first
     List(Selection),
     /// Show one, whole
-    Show {
-        /// Its id
-        id: String,
-        /// Only this tenant's
-        #[arg(long, value_name = "ID")]
-        tenant: Option<String>,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
+    Show(Which),
+}
+
+/// The one that is to be shown.
+#[derive(Debug, Args)]
+struct Which {
+    /// Its id
+    id: String,
+    /// Only this tenant's
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,26 +75,45 @@ enum ListOnly {
 
 impl Events {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        let lookup = match self.command {
-            EventsCommand::Lookup(lookup) => lookup,
-            EventsCommand::Replay(replay) => return replay.run(place, environment),
-        };
-        with_views(place, environment, async |views| match lookup {
-            Lookup::List(selection) => {
+        match self.command {
+            EventsCommand::Replay(replay) => replay.run(place, environment),
+            EventsCommand::List(selection) => with_views(place, environment, async |views| {
                 let heads = [
                     "RECEIVED", "TENANT", "PRODUCER", "EVENT", "TYPE", "PAYMENT", "VERDICT",
                     "EFFECT", "AGAIN",
                 ];
-                list(&selection, heads, event_row, async |filter| {
-                    views.events(filter).await
+                let read = async |filter| views.events(filter).await;
+                list(&selection, heads, event_row, read).await
+            }),
+            EventsCommand::Show { which, producer } => {
+                with_views(place, environment, async |views| {
+                    let tenant = which.tenant.as_deref();
+                    let mut found = views.whole_events_by_id(tenant, &which.id).await?;
+                    if let Some(name) = &producer {
+                        found.retain(|event| event.shown.event.producer == *name);
+                    }
+                    let outcome = show(&found, &which, "event");
+                    let whose = found.iter().map(|event| {
+                        let EventView {
+                            tenant_id,
+                            producer,
+                            ..
+                        } = &event.shown.event;
+                        format!("{producer} of {tenant_id}")
+                    });
+                    let mut whose: Vec<_> = whose.collect();
+                    whose.dedup();
+                    if whose.len() > 1 {
+                        complain(&format!(
+                            "countersign: {} have an event \"{}\", and this is the first one's: choose with --tenant and --producer",
+                            printable(&whose.join(" and ")),
+                            printable(&which.id)
+                        ));
+                    }
+                    Ok(outcome)
                 })
-                .await
             }
-            Lookup::Show { id, tenant, json } => {
-                let found = views.whole_events_by_id(tenant.as_deref(), &id).await?;
-                Ok(show(&found, json, &id, "event"))
-            }
-        })
+        }
     }
 }
 
@@ -106,9 +137,18 @@ impl Payments {
                 })
                 .await
             }
-            Lookup::Show { id, tenant, json } => {
-                let found = views.payments_by_id(tenant.as_deref(), &id).await?;
-                Ok(show(&found, json, &id, "payment"))
+            Lookup::Show(which) => {
+                let tenant = which.tenant.as_deref();
+                let found = views.payments_by_id(tenant, &which.id).await?;
+                let outcome = show(&found, &which, "payment");
+                if found.len() > 1 {
+                    complain(&format!(
+                        "countersign: {} tenants have a payment \"{}\", and this is the first one's: choose with --tenant",
+                        found.len(),
+                        printable(&which.id)
+                    ));
+                }
+                Ok(outcome)
             }
         })
     }
@@ -213,17 +253,17 @@ async fn list<T: Serialize, const N: usize>(
 }
 
 /// Prints what was found under an id; several only where several tenants or producers have it.
-fn show<T: Serialize>(found: &[T], json: bool, id: &str, what: &str) -> Outcome {
+fn show<T: Serialize>(found: &[T], which: &Which, what: &str) -> Outcome {
     if found.is_empty() {
         complain(&format!(
             "countersign: there is no {what} \"{}\"",
-            printable(id)
+            printable(&which.id)
         ));
         return Outcome::Failed;
     }
     // Accepted before conflicts: the first is what the id stands for.
     if let Some(object) = found.first() {
-        if json {
+        if which.json {
             json_line(object);
         } else {
             // Views are structs of texts and numbers: they always serialize.

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, Version};
 use crate::identity::IdentityRefusal;
 use crate::inbox::InboxFailure;
 use crate::problem::{self, Problem};
-use crate::signature::SignatureRefusal;
+use crate::signature::{NotAnObject, SignatureRefusal};
 
 /// What becomes of the connection after the answer: an extension of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,14 +167,16 @@ impl Answer {
         .and_close()
     }
 
-    pub(super) fn malformed_payload() -> Self {
-        let detail =
-            "the signature holds, and the body was kept apart, but it is not a JSON object";
+    pub(super) fn malformed_payload(fault: Option<NotAnObject>) -> Self {
+        let what = fault.map_or_else(
+            || "the body is not a JSON object".to_owned(),
+            |fault| fault.to_string(),
+        );
         Self::new(
             StatusCode::BAD_REQUEST,
             "payload-malformed",
-            "The body is not a JSON object",
-            detail,
+            "The body can not be read",
+            format!("the signature holds, and the body was kept apart, but {what}"),
         )
     }
 

@@ -250,7 +250,14 @@ fn acknowledge<I>(
         return Err(receiver.refuse_signature(identified, refusal, admitted.at));
     }
     if receipts.contains(&Receipt::Quarantined) {
-        return Err(Answer::malformed_payload());
+        let faults = delivery.items().iter();
+        let fault = faults
+            .filter_map(|item| match &item.verdict {
+                ItemVerdict::Verified(told) => told.as_ref().err().copied(),
+                ItemVerdict::Refused(_) => None,
+            })
+            .next();
+        return Err(Answer::malformed_payload(fault));
     }
     let expected = current
         .snapshot

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::descriptor::BodyFormat;
 use super::form;
-use super::json::JsonFault;
+use super::json::{BATCH_ELEMENTS_MAX, JsonFault};
 use super::select::Fields;
 use super::xml;
 
@@ -30,7 +30,9 @@ pub enum NotAnObject {
     #[error("the body is JSON, but no object")]
     NoObject,
     /// A batch of more elements than one delivery may hold.
-    #[error("the batch has too many elements")]
+    #[error(
+        "the batch has more than {BATCH_ELEMENTS_MAX} elements, which is the most that one delivery may have"
+    )]
     TooMany,
     /// Not the form that this provider posts.
     #[error("the body is not the form that the profile reads")]

@@ -20,6 +20,7 @@ use super::delivery::{
     Item, ItemVerdict, Proof, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery,
 };
 use super::descriptor::Algorithm;
+use super::document::NotAnObject;
 use super::few::Few;
 use super::grammar::Items;
 use super::json::{self, JsonFault};
@@ -185,7 +186,7 @@ impl Verifier {
             .map(|(each, document)| each.elements(document));
         let elements = match elements.transpose() {
             Ok(elements) => elements.flatten().unwrap_or_default(),
-            Err(fault) => return Err(malformed(told(fault))),
+            Err(fault) => return Err(malformed(&told(fault))),
         };
         let mut items = Vec::with_capacity(elements.len());
         let mut first_refusal = None;
@@ -382,7 +383,7 @@ impl Verifier {
         }
         json::document(body)
             .map(Some)
-            .map_err(|fault| malformed(told(fault)))
+            .map_err(|fault| malformed(&told(fault)))
     }
 
     /// The events of a body whose signature held, if it is no challenge: that asks whether we are there, before there is
@@ -554,10 +555,10 @@ fn malformed(what: &str) -> SignatureRefusal {
     }
 }
 
-fn told(fault: JsonFault) -> &'static str {
+fn told(fault: JsonFault) -> String {
     match fault {
-        JsonFault::NotJson => "the signed body is not JSON",
-        JsonFault::Repeated => "a key of the signed body stands twice",
-        JsonFault::TooMany => "the batch has too many elements",
+        JsonFault::NotJson => "the signed body is not JSON".to_owned(),
+        JsonFault::Repeated => "a key of the signed body stands twice".to_owned(),
+        JsonFault::TooMany => NotAnObject::TooMany.to_string(),
     }
 }

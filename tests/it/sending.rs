@@ -149,6 +149,30 @@ fn every_profile_is_accepted_and_its_event_is_known_by_the_id_that_was_told() {
 }
 
 #[test]
+fn an_id_that_two_producers_use_is_shown_for_the_one_that_is_asked_for() {
+    let receiver = receiver_for_all();
+    receiver.write("body.json", r#"{"id":"evt_shared","type":"x"}"#);
+    for name in ["stripe", "timestamped"] {
+        let profile = builtin().get(name).unwrap();
+        let output = send_as(&receiver, profile, &["--body", "body.json"]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+    }
+    let show = ["events", "show", "evt_shared", "--json"];
+    let first = receiver.countersign(&show);
+    assert!(
+        first.stderr.contains("choose with --tenant and --producer"),
+        "{first:?}"
+    );
+    for name in ["stripe", "timestamped"] {
+        let one = receiver.countersign(&[&show[..], &["--producer", name]].concat());
+        assert_eq!(object(&one)["producer"], name, "{one:?}");
+        assert!(one.stderr.is_empty(), "{one:?}");
+    }
+    let none = receiver.countersign(&[&show[..], &["--producer", "nobody"]].concat());
+    assert_eq!(none.code, Some(1), "{none:?}");
+}
+
+#[test]
 fn what_any_profile_tells_out_of_order_are_events_of_one_payment_and_none_conflicts() {
     let receiver = receiver_for_all();
     for profile in builtin().iter() {
