@@ -19,7 +19,7 @@ impl Event {
     ///
     /// An event without an id of its own has that which the delivery's signature covers, and failing that the SHA-256
     /// of its body. An event without a time of its own bears the time that the signature covers.
-    pub fn read(delivery: &VerifiedDelivery, received_at: Timestamp) -> Vec<Self> {
+    pub fn read(delivery: &VerifiedDelivery<'_>, received_at: Timestamp) -> Vec<Self> {
         let producer = delivery.from().producer();
         let headers = KeptHeaders::read(
             delivery.headers(),

@@ -155,12 +155,12 @@ struct Held {
 }
 
 /// Gate 3: the producer signed these very bytes.
-fn verify<I>(
+fn verify<'a, I>(
     receiver: &Receiver<I>,
     admitted: &Admitted,
-    head: &Parts,
+    head: &'a Parts,
     body: Bytes,
-) -> Result<VerifiedDelivery, Answer> {
+) -> Result<VerifiedDelivery<'a>, Answer> {
     let identified = &admitted.identified;
     let verifier = admitted
         .current
@@ -185,7 +185,7 @@ fn verify<I>(
 async fn accept<I: Inbox>(
     receiver: &Receiver<I>,
     admitted: &Admitted,
-    delivery: &VerifiedDelivery,
+    delivery: &VerifiedDelivery<'_>,
     deadline: Instant,
 ) -> Result<Vec<Receipt>, Answer> {
     let begun = Instant::now();
@@ -230,7 +230,7 @@ fn unmapped(events: &[Event]) -> Vec<(usize, Option<Box<str>>)> {
 fn acknowledge<I>(
     receiver: &Receiver<I>,
     admitted: &Admitted,
-    delivery: &VerifiedDelivery,
+    delivery: &VerifiedDelivery<'_>,
     receipts: &[Receipt],
 ) -> Result<Response, Answer> {
     let current = &admitted.current;

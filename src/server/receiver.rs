@@ -184,7 +184,7 @@ impl<I> Receiver<I> {
     }
 
     /// Notes which certificate and which secret are in use.
-    pub(super) fn note(&self, current: &Current, delivery: &VerifiedDelivery, now: Timestamp) {
+    pub(super) fn note(&self, current: &Current, delivery: &VerifiedDelivery<'_>, now: Timestamp) {
         let from = delivery.from();
         let producer = from.producer();
         // To the second is exact enough, and spares every other request the lock.

@@ -133,7 +133,7 @@ impl Watching {
     pub(super) fn signature(
         &self,
         from: &Identified,
-        outcome: &Result<VerifiedDelivery, SignatureRefusal>,
+        outcome: &Result<VerifiedDelivery<'_>, SignatureRefusal>,
         now: Timestamp,
     ) {
         match outcome {

@@ -27,9 +27,9 @@ pub struct Request<'a> {
 /// A delivery whose signature held. Only [`Verifier::verify`](super::Verifier::verify) makes one, so whoever
 /// holds it need not ask again.
 #[derive(Clone, Debug)]
-pub struct VerifiedDelivery {
+pub struct VerifiedDelivery<'a> {
     from: Identified,
-    headers: HeaderMap,
+    headers: &'a HeaderMap,
     /// What of the query string its events were read from.
     path_and_query: Option<String>,
     readings: Arc<Readings>,
@@ -136,16 +136,16 @@ impl SignatureRefusal {
     }
 }
 
-impl VerifiedDelivery {
+impl<'a> VerifiedDelivery<'a> {
     pub(super) fn new(
         from: Identified,
-        request: &Request<'_>,
+        request: &Request<'a>,
         readings: &Arc<Readings>,
         proof: Proof,
     ) -> Self {
         Self {
             from,
-            headers: request.headers.clone(),
+            headers: request.headers,
             path_and_query: readings.path_and_query(asked::query(request)),
             readings: Arc::clone(readings),
             proof,
@@ -158,8 +158,8 @@ impl VerifiedDelivery {
     }
 
     /// All its headers; those that are not in the signed content are the sender's mere words.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
     }
 
     /// Whether its events were read from this header too, so that they can not be read again without it.

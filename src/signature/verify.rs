@@ -73,13 +73,13 @@ impl Verifier {
     }
 
     /// Opens gate 3, or says why not. `now` is our clock.
-    pub fn verify(
+    pub fn verify<'a>(
         &self,
         from: Identified,
-        request: &Request<'_>,
+        request: &Request<'a>,
         body: Bytes,
         now: Timestamp,
-    ) -> Result<VerifiedDelivery, SignatureRefusal> {
+    ) -> Result<VerifiedDelivery<'a>, SignatureRefusal> {
         let proof = self.prove(request, body, now)?;
         let readings = &self.profile.mapping.readings;
         Ok(VerifiedDelivery::new(from, request, readings, proof))
