@@ -36,6 +36,8 @@ mod postgres_export;
 mod postgres_import;
 mod postgres_import_write;
 mod postgres_move;
+#[cfg(test)]
+mod postgres_plain_tests;
 mod postgres_read;
 mod postgres_replay;
 mod postgres_replay_fold;
