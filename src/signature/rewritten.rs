@@ -7,8 +7,6 @@ use std::fmt;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-use serde::de::IgnoredAny;
-
 /// In which way a body was written again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Writing {
@@ -137,7 +135,7 @@ const WRITINGS: [(Space, Order, Texts, Numbers); 36] = {
 /// The same value in every usual writing; nothing where the text is no JSON.
 pub(super) fn rewritten(json: &str) -> Vec<(Writing, String)> {
     // It bounds the depth as well.
-    if serde_json::from_str::<IgnoredAny>(json).is_err() {
+    if serde_json::from_str::<serde_json::Value>(json).is_err() {
         return Vec::new();
     }
     let mut tokens = Tokens {

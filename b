@@ -1,1 +1,0 @@
-{"id":"evt_1","type":"payment_intent.succeeded","created":1790000000,"data":{"object":{"id":"pi_1","amount":19,"note":"Café <b> a/b","z":1,"a":[1,2,{}]}}}
