@@ -328,6 +328,15 @@ fn what_is_no_object_is_told_apart() {
 }
 
 #[test]
+fn a_batch_of_too_many_elements_is_told_with_how_many_it_may_have() {
+    let batch = mapping("each = '/events/*'\nid = '/id'");
+    let body = format!("{{\"events\":[{}0]}}", "0,".repeat(4096));
+    let fault = batch.items(&Bytes::from(body)).unwrap_err();
+    assert_eq!(fault, NotAnObject::TooMany);
+    assert!(fault.to_string().contains("more than 4096 elements"));
+}
+
+#[test]
 fn a_batch_is_its_elements_as_slices_of_the_body() {
     let batch = mapping("each = '/events/*'\nid = '/id'");
     let items = |body: &'static str| batch.items(&Bytes::from_static(body.as_bytes())).unwrap();
