@@ -109,7 +109,7 @@ enum Kind {
         key: &'static str,
     },
     Unfit {
-        found: String,
+        what: String,
         expected: String,
     },
     Words(String),
@@ -157,11 +157,7 @@ impl Misfit {
                 "is missing".to_owned(),
                 format!("add {key} = …"),
             ),
-            Kind::Unfit { found, expected } => (
-                path,
-                format!("{found} does not belong here"),
-                format!("write {expected}"),
-            ),
+            Kind::Unfit { what, expected } => (path, what.clone(), format!("write {expected}")),
             Kind::Words(words) => (
                 path,
                 "this value does not belong here".to_owned(),
@@ -226,7 +222,7 @@ impl de::Error for Misfit {
             _ => expected,
         };
         Self::of(Kind::Unfit {
-            found: found.to_owned(),
+            what: format!("{found} does not belong here"),
             expected,
         })
     }
@@ -235,10 +231,14 @@ impl de::Error for Misfit {
         match found {
             Unexpected::Signed(number) => Self::out_of_range(number.to_string(), expected),
             Unexpected::Unsigned(number) => Self::out_of_range(number.to_string(), expected),
+            // Only what it says is wrong, not that a text stands here.
+            Unexpected::Str(_) => Self::of(Kind::Unfit {
+                what: "this text can not be read".to_owned(),
+                expected: expected.to_string(),
+            }),
             Unexpected::Bool(_)
             | Unexpected::Float(_)
             | Unexpected::Char(_)
-            | Unexpected::Str(_)
             | Unexpected::Bytes(_)
             | Unexpected::Unit
             | Unexpected::Option
@@ -282,7 +282,7 @@ impl Misfit {
             other => other.to_owned(),
         };
         Self::of(Kind::Unfit {
-            found: number,
+            what: format!("{number} does not belong here"),
             expected,
         })
     }
@@ -458,7 +458,7 @@ impl<'de> Deserializer<'de> for Reading<'de> {
             (Value::Text(word), _) => visitor.visit_enum(Word(word)),
             (Value::Void, Some(first)) => visitor.visit_enum(Word(first)),
             _ => Err(Misfit::of(Kind::Unfit {
-                found: self.0.value.kind().to_owned(),
+                what: format!("{} does not belong here", self.0.value.kind()),
                 expected: one_of(words),
             })),
         }

@@ -16,6 +16,8 @@ use super::secrets::{self, Labelled};
 
 /// The profile of a producer that names none.
 pub(super) const DEFAULT_PROFILE: &str = "timestamped";
+/// The longest time for which a delivery may be sent again.
+pub(super) const TOLERANCE_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// What a producer's own section says about its signatures.
 #[derive(Debug)]
@@ -143,7 +145,7 @@ fn producer(
     let account = account(shape.account.as_ref(), &at.key("account"), findings);
     let url = shape.url.clone();
     let url = url.filter(|url| is_url(url, &at.key("url"), findings));
-    let tolerances = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+    let tolerances = Duration::from_secs(1)..=TOLERANCE_MAX;
     let tolerance = shape
         .tolerance
         .and_then(|span| meaning::span(span, tolerances, &at.key("tolerance"), findings));

@@ -13,7 +13,7 @@ use crate::signature::{
 use super::fault::Findings;
 use super::key::KeyPath;
 use super::shape::nearest;
-use super::tenants::{PlannedSecret, SignaturePlan};
+use super::tenants::{PlannedSecret, SignaturePlan, TOLERANCE_MAX};
 
 /// Compiles the user's own profiles beside the built-in ones. Where one of them is wrong, the built-in ones are left.
 pub(super) fn profiles(
@@ -109,7 +109,10 @@ fn verifier(
         values: plan.values.clone(),
     };
     match Verifier::new(profile, loaded.collect(), settings) {
-        Ok(verifier) => Some(verifier),
+        Ok(verifier) => {
+            warn_of_replays(&verifier, &plan, findings);
+            Some(verifier)
+        }
         Err(faults) => {
             for ProfileFault { key, what, mend } in faults {
                 let key = key_of(&key, &plan);
@@ -120,6 +123,20 @@ fn verifier(
             }
             None
         }
+    }
+}
+
+/// A profile of one's own may accept what a producer's `tolerance` may not.
+fn warn_of_replays(verifier: &Verifier, plan: &SignaturePlan, findings: &mut Findings) {
+    let longest = SignedDuration::try_from(TOLERANCE_MAX).ok();
+    let oldest = verifier.oldest().filter(|oldest| Some(*oldest) > longest);
+    if let Some(oldest) = oldest {
+        let name = verifier.profile().name();
+        let what = format!(
+            "profile {name} accepts deliveries that are {oldest:#} old: whoever holds one can send it again for so long"
+        );
+        let mend = "lower timestamp.past in the profile, or write tolerance = \"5m\" here";
+        findings.warn(&plan.at.key("profile"), what, mend);
     }
 }
 

@@ -260,7 +260,7 @@ impl TimestampRule {
 fn tolerance(text: Option<&str>, key: &str, faults: &mut Faults) -> Option<SignedDuration> {
     let duration = text?
         .parse::<SignedDuration>()
-        .map_err(|error| error.to_string());
+        .map_err(|_unreadable| "is no duration".to_owned());
     let duration = duration.and_then(|duration| {
         if duration.is_negative() {
             Err("is negative".to_owned())
@@ -268,7 +268,11 @@ fn tolerance(text: Option<&str>, key: &str, faults: &mut Faults) -> Option<Signe
             Ok(duration)
         }
     });
-    faults.keep(key, duration, "write a duration, as \"5m\" or \"300s\"")
+    faults.keep(
+        key,
+        duration,
+        "write a duration that is not negative, as \"5m\", \"300s\" or \"48h\"",
+    )
 }
 
 /// The list whose elements are the events: of the signature's items, or of the event's.

@@ -102,7 +102,7 @@ fn all_faults_are_told_at_once_and_in_order() {
             "countersign.toml:4: server.paths[1]: a path has no query and no fragment; write \"/c\"",
             "countersign.toml:6: server.limits.body_timeout: a whole number does not belong here; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
             "countersign.toml:7: server.limits.connections: 0 is out of range; write a number from 1 to 1000000",
-            "countersign.toml:8: server.limits.header_timeout: this text does not belong here; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
+            "countersign.toml:8: server.limits.header_timeout: this text can not be read; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
             "countersign.toml:10: tls.min_version: unknown value \"1.1\"; did you mean \"1.2\"?",
             "countersign.toml:11: tls.accept_v1_leaf: this text does not belong here; write true or false",
             "countersign.toml:13: store.url: names no kind of store that is known here; write sqlite:PATH or postgres://USER@HOST/DATABASE",
@@ -375,7 +375,7 @@ fn a_variable_that_is_wrong_is_named_instead_of_a_line() {
             ("COUNTERSIGN_LOG", "debug"),
         ],
         &[
-            "COUNTERSIGN_SERVER__LIMITS__BODY_TIMEOUT: server.limits.body_timeout: this text does not belong here; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
+            "COUNTERSIGN_SERVER__LIMITS__BODY_TIMEOUT: server.limits.body_timeout: this text can not be read; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
             "COUNTERSIGN_SERVER__LISTEN: server.listen: \"x\" is no IP address with a port; write 0.0.0.0:8443, or [::]:8443 for IPv6 too",
             "COUNTERSIGN_SERVER__PATHS: server.paths[1]: does not begin with /; write \"/b\"",
             "COUNTERSIGN_STORE__URI: store.uri: unknown key; did you mean url?",
@@ -478,11 +478,16 @@ fn what_works_but_should_be_known_is_a_warning() {
     write(&directory, "certs/server.crt", &soon.certificate);
     write(&directory, "certs/server.key", &soon.key);
     write(&directory, "certs/producer.secret", "hunter2\nhunter2\n");
+    write(
+        &directory,
+        "certs/late.secret",
+        "a-secret-of-thirty-two-bytes-len",
+    );
     write(&directory, "certs/ca.crl", "what certs revoke wrote");
     let key = directory.path().join("certs/server.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let text = format!(
-        "{TENANT}[[tenants.producers]]\nname = \"pix\"\nsubject = \"CN=pix\"\nprofile = \"mine\"\nsignature = \"none\"\naccount = {{ pointer = \"/a\", equals = \"b\" }}\n[profiles.mine]\nsigned = \"connection\"\n"
+        "{TENANT}[[tenants.producers]]\nname = \"pix\"\nsubject = \"CN=pix\"\nprofile = \"mine\"\nsignature = \"none\"\naccount = {{ pointer = \"/a\", equals = \"b\" }}\n[[tenants.producers]]\nname = \"late\"\nsubject = \"CN=late\"\nprofile = \"late\"\nsecrets = [\"file:certs/late.secret\"]\n[profiles.mine]\nsigned = \"connection\"\n[profiles.late]\nextends = \"timestamped\"\n[profiles.late.timestamp]\npast = \"1000h\"\n"
     );
     let config = load(directory.path(), &text, &Environment::empty()).unwrap();
     let root = format!("{}/", directory.path().display());
@@ -501,6 +506,7 @@ fn what_works_but_should_be_known_is_a_warning() {
         "tenants[0].producers[0].secrets[0]: file:certs/producer.secret#2 is weak",
         "tenants[0].producers[0].secrets: file:certs/producer.secret#2 is the same secret",
         "tenants[0].producers[1].signature: the deliveries of mine are not signed",
+        "tenants[0].producers[2].profile: profile late accepts deliveries that are 1000h old",
     ];
     for (told, expected) in told.iter().zip(expected) {
         assert!(told.starts_with(expected), "{told}");
