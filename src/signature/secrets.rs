@@ -259,12 +259,23 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
                 });
             }
             Err(fault) => {
-                let mend = "copy the secret again as the provider displays it";
+                let mend = if stands_in_quotes(&secret) {
+                    "take the quotes off that it stands in"
+                } else {
+                    "copy the secret again as the provider displays it"
+                };
                 faults.add(&format!("secrets[{at}]"), format!("{label}: {fault}"), mend);
             }
         }
     }
     prepared
+}
+
+fn stands_in_quotes(secret: &Secret) -> bool {
+    let text = secret.expose().trim_ascii();
+    [b"\"", b"'"]
+        .iter()
+        .any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote))
 }
 
 fn account(profile: &Profile, binding: AccountBinding, faults: &mut Faults) -> Option<Account> {
