@@ -125,9 +125,11 @@ impl Explain {
 /// The verifier's faults, in the words of this command's flags.
 fn told(faults: &[ProfileFault]) -> String {
     let told = faults.iter().map(|fault| {
+        if fault.key.starts_with("secrets") {
+            return format!("--secret: {}; {}", fault.what, fault.mend);
+        }
         let flag = match fault.key.split_once('.') {
             Some(("values", name)) => format!("--value {name}=TEXT"),
-            Some(_) | None if fault.key.starts_with("secrets") => "--secret".to_owned(),
             Some(_) | None => format!("--{}", fault.key),
         };
         format!("{flag}: {}", fault.what)
@@ -200,6 +202,8 @@ fn causes(explanation: &Explanation) -> Vec<String> {
             "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay"
         } else if something_is_missing {
             "something is missing: another profile, or headers that a proxy took away"
+        } else if explanation.search_was_cut_off {
+            "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone"
         } else {
             "none of the usual mistakes makes it match: another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed"
         }
@@ -231,6 +235,7 @@ fn object(explanation: &Explanation) -> Value {
         "age_seconds": explanation.age.map(|age| age.as_secs()),
         "signature_is_right": explanation.signature_is_right,
         "time_in_the_other_unit": explanation.time_in_the_other_unit,
+        "search_was_cut_off": explanation.search_was_cut_off,
         "mistakes": mistakes.collect::<Vec<_>>(),
         "likely_cause": causes(explanation),
     })

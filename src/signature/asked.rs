@@ -199,7 +199,7 @@ pub(super) fn query<'a>(request: &Request<'a>) -> &'a str {
 
 /// The URL as the provider knows it, never from `Host`: the configured one whole where it has a query, with the
 /// request's query where it has a path, and with the request's path and query where it is only an origin.
-fn public_url<'a>(url: &'a str, request: &Request<'_>) -> Cow<'a, [u8]> {
+pub(super) fn public_url<'a>(url: &'a str, request: &Request<'_>) -> Cow<'a, [u8]> {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let missing = if url.contains('?') {
         ""

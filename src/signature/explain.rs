@@ -11,22 +11,16 @@ use serde_json::value::RawValue;
 
 use super::asked::{self, Asked, Place};
 use super::delivery::{Request, SignatureRefusal};
-use super::descriptor::{Encoding, MacKind, TimeUnit};
+use super::descriptor::TimeUnit;
 use super::grammar::Items;
 use super::json;
-use super::key::Key;
-use super::mistakes::{self, Mistake};
+use super::mistakes::Mistake;
 use super::profile::TimestampRule;
-use super::scheme::{Scheme, Variant};
-use super::secrets::Prepared;
+use super::scheme::Scheme;
+use super::search::SEARCH_BYTES_MAX;
 use super::shown::{MASK, described, escaped, masked};
 use super::template::Template;
 use super::verify::Verifier;
-
-/// How many bytes the search for the usual mistakes may hash.
-const SEARCH_BYTES_MAX: usize = 256 << 20;
-/// How many things are done otherwise at once; more would be no usual mistake.
-const MISTAKES_MAX: usize = 2;
 
 /// The whole report.
 #[derive(Clone, Debug)]
@@ -47,6 +41,8 @@ pub struct Explanation {
     pub time_in_the_other_unit: bool,
     /// The fewest mistakes that together would make a listed signature match; empty when none of the usual does.
     pub mistakes: Vec<Mistake>,
+    /// Not every usual mistake was tried: there were too many bytes to hash.
+    pub search_was_cut_off: bool,
 }
 
 impl Explanation {
@@ -97,6 +93,7 @@ pub fn explain(
         signature_is_right: false,
         time_in_the_other_unit: false,
         mistakes: Vec::new(),
+        search_was_cut_off: false,
     };
     let Some(scheme) = &verifier.profile.scheme else {
         return explanation;
@@ -148,19 +145,19 @@ fn refused_element<'a>(
 }
 
 /// A delivery, read as leniently as possible.
-struct Delivery<'a> {
-    verifier: &'a Verifier,
-    scheme: &'a Scheme,
-    request: &'a Request<'a>,
-    body: &'a [u8],
-    document: Option<&'a RawValue>,
-    texts: Vec<String>,
-    time: Option<String>,
-    id: Option<String>,
+pub(super) struct Delivery<'a> {
+    pub(super) verifier: &'a Verifier,
+    pub(super) scheme: &'a Scheme,
+    pub(super) request: &'a Request<'a>,
+    pub(super) body: &'a [u8],
+    pub(super) document: Option<&'a RawValue>,
+    pub(super) texts: Vec<String>,
+    pub(super) time: Option<String>,
+    pub(super) id: Option<String>,
 }
 
 impl<'a> Delivery<'a> {
-    fn read(
+    pub(super) fn read(
         verifier: &'a Verifier,
         scheme: &'a Scheme,
         request: &'a Request<'a>,
@@ -239,12 +236,16 @@ impl<'a> Delivery<'a> {
             .iter()
             .filter_map(|content| self.content(content))
             .collect();
-        match self.mistakes() {
+        let search = self.search(SEARCH_BYTES_MAX);
+        match search.mistakes {
             Some(mistakes) => {
                 explanation.signature_is_right = mistakes.is_empty();
                 explanation.mistakes = mistakes;
             }
-            None => explanation.signature_is_right = explanation.outcome.is_ok(),
+            None => {
+                explanation.signature_is_right = explanation.outcome.is_ok();
+                explanation.search_was_cut_off = search.cut_off && explanation.outcome.is_err();
+            }
         }
     }
 
@@ -268,7 +269,18 @@ impl<'a> Delivery<'a> {
     fn content(&self, content: &Template) -> Option<String> {
         let items = items(self.scheme, &self.texts);
         let mut bytes = Vec::new();
-        let asked = self.asked(self.body, self.time.as_deref(), items.as_ref(), MASK);
+        let asked = Asked {
+            request: self.request,
+            body: self.body,
+            document: self.document,
+            timestamp: self.time.as_deref(),
+            id: self.id.as_deref(),
+            items: items.as_ref(),
+            url: self.verifier.url.as_deref(),
+            values: &self.verifier.values,
+            secret: MASK,
+            key: None,
+        };
         content
             .write(&asked, &mut |piece| bytes.extend_from_slice(piece))
             .ok()?;
@@ -278,278 +290,8 @@ impl<'a> Delivery<'a> {
         }
         Some(escaped(&bytes))
     }
-
-    fn asked<'b>(
-        &'b self,
-        body: &'b [u8],
-        time: Option<&'b str>,
-        items: Option<&'b Items<'b>>,
-        secret: &'b [u8],
-    ) -> Asked<'b> {
-        Asked {
-            request: self.request,
-            body,
-            document: self.document,
-            timestamp: time,
-            id: self.id.as_deref(),
-            items,
-            url: self.verifier.url.as_deref(),
-            values: &self.verifier.values,
-            secret,
-            key: None,
-        }
-    }
-
-    /// The fewest mistakes that make a signature match. Those with fewer are tried first.
-    fn mistakes(&self) -> Option<Vec<Mistake>> {
-        let candidates = self.candidates();
-        let mut attempts = self.attempts();
-        attempts.sort_by_key(Attempt::weight);
-        let affordable = SEARCH_BYTES_MAX / (self.body.len() + 64);
-        let items = items(self.scheme, &self.texts);
-        let mut best: Option<Vec<Mistake>> = None;
-        for attempt in attempts.iter().take(affordable) {
-            if best
-                .as_ref()
-                .is_some_and(|best| best.len() <= attempt.weight())
-            {
-                break;
-            }
-            let Some(found) = self.try_one(attempt, items.as_ref(), &candidates) else {
-                continue;
-            };
-            let mut all = attempt.mistakes.clone();
-            all.extend(found);
-            if best.as_ref().is_none_or(|best| all.len() < best.len()) {
-                best = Some(all);
-            }
-        }
-        best
-    }
-
-    fn try_one(
-        &self,
-        attempt: &Attempt,
-        items: Option<&Items<'_>>,
-        candidates: &[Candidate],
-    ) -> Option<Vec<Mistake>> {
-        let asked = self.asked(
-            &attempt.body,
-            attempt.time.as_deref(),
-            items,
-            attempt.secret.expose(),
-        );
-        let mut run = attempt.key.start();
-        attempt
-            .content
-            .write(&asked, &mut |bytes| run.update(bytes))
-            .ok()?;
-        let finished = run.finish();
-        let right = candidates
-            .iter()
-            .filter(|candidate| bool::from(finished.matches(&candidate.bytes)));
-        right
-            .map(|candidate| candidate.mistakes(attempt.encoding))
-            .min_by_key(Vec::len)
-    }
-
-    /// Every way to sign that one of the secrets could have been used in.
-    fn attempts(&self) -> Vec<Attempt> {
-        let bodies = if self.scheme.per_item {
-            vec![(None, self.body.to_vec())]
-        } else {
-            mistakes::bodies(self.body)
-        };
-        let bodies: Vec<_> = bodies
-            .into_iter()
-            .map(|(mistake, body)| (mistake, Bytes::from(body)))
-            .collect();
-        let own = self
-            .scheme
-            .contents
-            .iter()
-            .map(|content| (None, content.clone()));
-        let others = mistakes::contents(self.time.is_some(), self.id.is_some()).into_iter();
-        let others = others.filter(|(_, content)| !self.scheme.contents.contains(content));
-        let others = others.map(|(text, content)| (Some(Mistake::Content(text)), content));
-        let contents: Vec<_> = own.chain(others).collect();
-        let mut times = vec![(None, self.time.clone())];
-        times.extend(
-            self.time
-                .as_deref()
-                .and_then(other_unit)
-                .map(|time| (Some(Mistake::TimestampUnit), Some(time))),
-        );
-        let mut attempts = Vec::new();
-        for secret in &self.verifier.secrets {
-            for (key_mistake, shown, key, encoding) in self.prepared(secret) {
-                for (body_mistake, body) in &bodies {
-                    for (content_mistake, content) in &contents {
-                        for (time_mistake, time) in &times {
-                            let body_mistake = body_mistake.map(Mistake::Body);
-                            let all = key_mistake.iter().cloned().chain(body_mistake);
-                            let all = all
-                                .chain(content_mistake.clone())
-                                .chain(time_mistake.clone());
-                            let all: Vec<_> = all.collect();
-                            if all.len() > MISTAKES_MAX {
-                                continue;
-                            }
-                            attempts.push(Attempt {
-                                mistakes: all,
-                                key: key.clone(),
-                                secret: shown.clone(),
-                                body: body.clone(),
-                                time: time.clone(),
-                                content: content.clone(),
-                                encoding,
-                            });
-                        }
-                    }
-                }
-            }
-        }
-        attempts
-    }
-
-    /// The keys that could have been made of one secret, each with what was done otherwise.
-    fn prepared(
-        &self,
-        secret: &Prepared,
-    ) -> Vec<(Vec<Mistake>, crate::secret::Secret, Key, Encoding)> {
-        let Some(variant) = self.scheme.variants().nth(secret.variant) else {
-            return Vec::new();
-        };
-        let Variant {
-            key,
-            mac,
-            encoding,
-            strip_prefix,
-            algorithm,
-            ..
-        } = variant;
-        let mut all = Vec::new();
-        for own in algorithm.possible() {
-            for other in mistakes::algorithms(*own) {
-                let named = (other != *own).then_some(Mistake::Algorithm(other));
-                for (mistake, shown, form, prefix) in
-                    mistakes::keys(&secret.shown, *key, strip_prefix.as_deref())
-                {
-                    if *mac == MacKind::Hash && mistake.is_some() {
-                        continue;
-                    }
-                    let Ok(key) = Key::prepare(&shown, form, prefix.as_deref(), *mac, other) else {
-                        continue;
-                    };
-                    let made = mistake
-                        .map(Mistake::Key)
-                        .into_iter()
-                        .chain(named.clone())
-                        .collect();
-                    all.push((made, shown, key, *encoding));
-                }
-            }
-        }
-        all
-    }
-
-    /// Whatever in the headers (or at the signature's own place) could be a signature, in any writing.
-    fn candidates(&self) -> Vec<Candidate> {
-        let own = self.texts.iter().map(|text| (None, text.as_str()));
-        let is_own = |name: &http::HeaderName| matches!(&self.scheme.place, Place::Header(names) if names.contains(name));
-        let others = self
-            .request
-            .headers
-            .iter()
-            .filter(|(name, _)| !is_own(name));
-        let others =
-            others.filter_map(|(name, value)| Some((Some(name.clone()), value.to_str().ok()?)));
-        let mut candidates = Vec::new();
-        for (header, text) in own.chain(others) {
-            for piece in pieces(text) {
-                for encoding in [
-                    Encoding::Hex,
-                    Encoding::Base64,
-                    Encoding::Base64url,
-                    Encoding::Base64OfHex,
-                ] {
-                    if let Some(bytes) = encoding.decode(piece).filter(|bytes| bytes.len() >= 16) {
-                        candidates.push(Candidate {
-                            header: header.clone(),
-                            encoding,
-                            bytes: bytes.to_vec(),
-                        });
-                    }
-                }
-            }
-        }
-        candidates
-    }
 }
 
-/// One way in which the delivery may have been signed.
-struct Attempt {
-    mistakes: Vec<Mistake>,
-    key: Key,
-    secret: crate::secret::Secret,
-    body: Bytes,
-    time: Option<String>,
-    content: Template,
-    encoding: Encoding,
-}
-
-impl Attempt {
-    fn weight(&self) -> usize {
-        self.mistakes.len()
-    }
-}
-
-/// A text that may be a signature.
-struct Candidate {
-    header: Option<http::HeaderName>,
-    encoding: Encoding,
-    bytes: Vec<u8>,
-}
-
-impl Candidate {
-    fn mistakes(&self, expected: Encoding) -> Vec<Mistake> {
-        let written = (self.encoding != expected).then_some(Mistake::Encoding(self.encoding));
-        written
-            .into_iter()
-            .chain(self.header.clone().map(Mistake::Header))
-            .collect()
-    }
-}
-
-fn items<'a>(scheme: &Scheme, texts: &'a [String]) -> Option<Items<'a>> {
+pub(super) fn items<'a>(scheme: &Scheme, texts: &'a [String]) -> Option<Items<'a>> {
     Items::read(scheme.grammar, texts.iter().map(String::as_str)).ok()
-}
-
-/// A text, and what stands behind each separator in it.
-fn pieces(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    for item in text.split([',', ';', '&', ' ']).chain([text]) {
-        let item = item.trim().trim_matches('"');
-        pieces.push(item);
-        let behind = item
-            .char_indices()
-            .filter(|(_, letter)| matches!(letter, '=' | ',' | '|' | '/' | ':'));
-        pieces.extend(behind.filter_map(|(at, letter)| item.get(at + letter.len_utf8()..)));
-    }
-    pieces.sort_unstable();
-    pieces.dedup();
-    pieces.retain(|piece| piece.len() >= 16);
-    pieces.truncate(super::grammar::ITEMS_MAX * 4);
-    pieces
-}
-
-fn other_unit(time: &str) -> Option<String> {
-    if !time.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    match time.len() {
-        9..=11 => Some(format!("{time}000")),
-        12..=14 => time.get(..time.len() - 3).map(str::to_owned),
-        _ => None,
-    }
 }

@@ -93,8 +93,10 @@ fn a_right_signature_is_right_and_is_not_printed() {
 
 /// The mistake of whoever signed `other` and sent `sent`, which means the same.
 fn written_again(sent: &str, other: &str) -> BodyMistake {
-    let mut all = rewritten(sent).into_iter();
-    let (writing, _) = all.find(|(_, text)| text == other).unwrap();
+    let mut all = rewritten(sent);
+    let (writing, _) = all
+        .find(|(_, text)| text.as_deref() == Some(other))
+        .unwrap();
     BodyMistake::Rewritten(writing)
 }
 
@@ -104,6 +106,7 @@ fn a_body_that_was_written_again_is_known() {
     for other in [
         compact,
         &compact.replace('/', "\\/"),
+        &compact.replace('/', "\\/").replace("1.00", "1"),
         &compact.replace("1.00", "1"),
         "{\"a\":1.00,\"id\":\"evt_1\",\"url\":\"https://x/y\"}",
         "{\n  \"id\": \"evt_1\",\n  \"a\": 1.00,\n  \"url\": \"https://x/y\"\n}",
@@ -188,6 +191,106 @@ fn another_writing_another_header_another_content_and_another_unit_are_known() {
         found.mistakes,
         [Mistake::Header(HeaderName::from_static("x-signature"))]
     );
+}
+
+#[test]
+fn another_key_than_the_secrets_own_bytes_is_known() {
+    use sha2::Digest as _;
+    let content = format!("1790000000.{BODY}");
+    let with = |key: &[u8], expected| {
+        check(&hex::encode(mac(key, &content)), &[Mistake::Key(expected)]);
+    };
+    with(format!("{SECRET}\r\n").as_bytes(), KeyMistake::Newline);
+    with(format!("{SECRET} ").as_bytes(), KeyMistake::Spaced);
+    with(format!("\"{SECRET}\"").as_bytes(), KeyMistake::Quoted);
+    with(&Sha256::digest(SECRET), KeyMistake::Digest);
+    let expected = [
+        Mistake::PlainDigest,
+        Mistake::Content("{body}{secret}".into()),
+    ];
+    let digest = Sha256::digest(format!("{BODY}{SECRET}"));
+    check(&hex::encode(digest), &expected);
+
+    // What is configured here has lost its prefix.
+    let signature = hex::encode(mac(SECRET.as_bytes(), &content));
+    let headers = [
+        ("x-webhook-timestamp", "1790000000"),
+        ("x-webhook-signature", &*signature),
+    ];
+    let found = report("timestamped", &[&SECRET[6..]], &headers, BODY);
+    assert_eq!(found.mistakes, [Mistake::Key(KeyMistake::Prefix)]);
+    tells_nothing(&found, &signature);
+}
+
+#[test]
+fn another_url_is_known() {
+    let signature = |url: &str| {
+        let bytes = mac(SECRET.as_bytes(), &format!("{url}{BODY}"));
+        Encoding::Base64.encode(&bytes)
+    };
+    let found = |url: &str| {
+        let secret = ProducerSecret {
+            label: "env:S".into(),
+            secret: Secret::new(SECRET.as_bytes().to_vec()),
+            standing: Standing::Live,
+        };
+        let settings = Settings {
+            url: Some("https://example.com/in".to_owned()),
+            ..Settings::default()
+        };
+        let profile = Arc::clone(builtin().get("square").unwrap());
+        let verifier = Verifier::new(profile, vec![secret], settings).unwrap();
+        let mut headers = HeaderMap::new();
+        let name = HeaderName::from_static("x-square-hmacsha256-signature");
+        headers.insert(name, HeaderValue::from_str(&signature(url)).unwrap());
+        headers.insert("host", HeaderValue::from_static("inner:8443"));
+        let request = Request {
+            method: &Method::POST,
+            path_and_query: "/own?a=1",
+            headers: &headers,
+        };
+        let now = Timestamp::from_second(NOW).unwrap();
+        let body = Bytes::from_static(BODY.as_bytes());
+        explain(&verifier, &request, &body, now).mistakes
+    };
+    assert_eq!(found("https://example.com/in?a=1"), []);
+    for (url, expected) in [
+        ("https://example.com/in", UrlMistake::Query),
+        ("http://example.com/in?a=1", UrlMistake::Scheme),
+        ("https://example.com/in/?a=1", UrlMistake::Slash),
+        ("https://inner:8443/own?a=1", UrlMistake::Request),
+        ("https://example.com", UrlMistake::Origin),
+        ("/in?a=1", UrlMistake::Path),
+    ] {
+        assert_eq!(found(url), [Mistake::Url(expected)], "{url}");
+    }
+}
+
+#[test]
+fn a_search_that_is_cut_off_says_so() {
+    let secret = ProducerSecret {
+        label: "env:S".into(),
+        secret: Secret::new(SECRET.as_bytes().to_vec()),
+        standing: Standing::Live,
+    };
+    let profile = Arc::clone(builtin().get("github").unwrap());
+    let verifier = Verifier::new(profile, vec![secret], Settings::default()).unwrap();
+    let scheme = verifier.profile.scheme.as_ref().unwrap();
+    let mut headers = HeaderMap::new();
+    let signature = format!("sha256={}", signed("something else"));
+    headers.insert(
+        "x-hub-signature-256",
+        HeaderValue::from_str(&signature).unwrap(),
+    );
+    let request = Request {
+        method: &Method::POST,
+        path_and_query: "/",
+        headers: &headers,
+    };
+    let delivery = explain::Delivery::read(&verifier, scheme, &request, BODY.as_bytes(), None);
+    assert!(delivery.search(1000).cut_off);
+    let whole = delivery.search(search::SEARCH_BYTES_MAX);
+    assert!(!whole.cut_off && whole.mistakes.is_none());
 }
 
 #[test]

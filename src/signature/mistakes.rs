@@ -1,10 +1,11 @@
-//! The usual mistakes of those who sign: what each makes of a body, a key, a content.
+//! The usual mistakes of those who sign: what each makes of a key, a URL, a content.
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use super::descriptor::{Algorithm, Encoding, KeyForm};
-use super::form;
-use super::rewritten::{Writing, rewritten};
+use super::rewritten::Writing;
 use super::template::Template;
 use crate::secret::Secret;
 
@@ -15,6 +16,10 @@ pub enum Mistake {
     Body(BodyMistake),
     /// The key was taken from the secret otherwise.
     Key(KeyMistake),
+    /// Another URL was signed.
+    Url(UrlMistake),
+    /// No HMAC was made, but a plain digest.
+    PlainDigest,
     /// Another algorithm was used.
     Algorithm(Algorithm),
     /// The parts were put together otherwise.
@@ -32,6 +37,8 @@ pub enum Mistake {
 pub enum BodyMistake {
     /// Parsed and written again in this way.
     Rewritten(Writing),
+    /// The same, with a line break at its end.
+    RewrittenWithNewline(Writing),
     /// A final line break was signed and not sent.
     NewlineSigned,
     /// A final line break was sent and not signed.
@@ -40,12 +47,34 @@ pub enum BodyMistake {
     LineBreaks,
     /// A byte order mark was sent and not signed.
     ByteOrderMark,
+    /// A byte order mark was signed and not sent.
+    ByteOrderMarkSigned,
     /// Its bytes were taken for Latin-1 and written in UTF-8.
     Latin1,
+    /// The same, after it was signed.
+    Latin1Sent,
+    /// It was signed in Latin-1, and sent in UTF-8.
+    SignedInLatin1,
+    /// It was sent in Latin-1, and signed in UTF-8.
+    SentInLatin1,
+    /// It was signed in UTF-16.
+    SignedInUtf16,
+    /// `<`, `>`, `&` and quotes were written as HTML before it was signed.
+    HtmlEscaped,
+    /// The same, after it was signed.
+    HtmlEscapedSent,
     /// It was decoded as a form is, with `%` and `+`.
     UrlDecoded,
+    /// It was encoded as a form is before it was signed.
+    UrlEncoded,
     /// It was signed as a JSON string that holds it.
     Quoted,
+    /// It was sent as a JSON string that holds it.
+    QuotedSent,
+    /// It was signed in base64.
+    Base64,
+    /// Its SHA-256 digest was signed, in hexadecimal.
+    Digest,
     /// Nothing of the body was signed.
     Empty,
 }
@@ -63,6 +92,31 @@ pub enum KeyMistake {
     Space,
     /// It stands in quotes here.
     Quotes,
+    /// White space was a part of it.
+    Spaced,
+    /// Quotes were a part of it.
+    Quoted,
+    /// Its SHA-256 digest was the key.
+    Digest,
+}
+
+/// What was done to the URL, or to the path and the query string, before it was signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlMistake {
+    /// `http` for `https`, or the other way round.
+    Scheme,
+    /// With a slash at its end, or without.
+    Slash,
+    /// Without its query string.
+    Query,
+    /// With the port that needs none.
+    Port,
+    /// The host of the request's `Host` header, and the request's own path.
+    Request,
+    /// Only its path.
+    Path,
+    /// Only its scheme and host.
+    Origin,
 }
 
 impl fmt::Display for Mistake {
@@ -71,7 +125,11 @@ impl fmt::Display for Mistake {
             Self::Body(body) => body.fmt(f),
             Self::Key(key) => key.fmt(f),
             Self::Algorithm(algorithm) => write!(f, "the algorithm was {}", algorithm.name_for_senders()),
-            Self::Content(content) => write!(f, "what was signed was put together as {content}"),
+            Self::Content(content) => {
+                write!(f, "what was signed was put together as {}", content.escape_debug())
+            }
+            Self::Url(url) => url.fmt(f),
+            Self::PlainDigest => f.write_str("the signature is a plain digest and no HMAC"),
             Self::TimestampUnit => {
                 f.write_str("the timestamp was signed in seconds and sent in milliseconds, or the other way round")
             }
@@ -95,6 +153,12 @@ impl fmt::Display for BodyMistake {
             Self::Rewritten(writing) => {
                 return write!(f, "the body was re-serialised: it was signed {writing}");
             }
+            Self::RewrittenWithNewline(writing) => {
+                return write!(
+                    f,
+                    "the body was re-serialised: it was signed {writing}, with a line break at its end"
+                );
+            }
             Self::NewlineSigned => "a trailing newline was signed that was not sent",
             Self::NewlineSent => "a trailing newline was sent that was not signed",
             Self::LineBreaks => {
@@ -102,8 +166,31 @@ impl fmt::Display for BodyMistake {
             }
             Self::ByteOrderMark => "a byte order mark was sent that was not signed",
             Self::Latin1 => "the body was read as Latin-1 before it was signed; it is UTF-8",
-            Self::UrlDecoded => "the body was URL-decoded before it was signed",
+            Self::ByteOrderMarkSigned => "a byte order mark was signed that was not sent",
+            Self::Latin1Sent => {
+                "the body was read as Latin-1 after it was signed, and encoded in UTF-8 once more"
+            }
+            Self::SignedInLatin1 => "the body was signed in Latin-1, and sent in UTF-8",
+            Self::SentInLatin1 => "the body was sent in Latin-1, and signed in UTF-8",
+            Self::SignedInUtf16 => "the body was signed in UTF-16, and sent in UTF-8",
+            Self::HtmlEscaped => {
+                "the body was escaped for HTML (&amp; for &) before it was signed, and sent without"
+            }
+            Self::HtmlEscapedSent => {
+                "the body was escaped for HTML (&amp; for &) after it was signed"
+            }
+            Self::UrlDecoded => {
+                "the body was URL-decoded before it was signed, or URL-encoded afterwards"
+            }
+            Self::UrlEncoded => {
+                "the body was URL-encoded before it was signed, or URL-decoded afterwards"
+            }
             Self::Quoted => "the body was signed as a JSON string that holds it, in quotes",
+            Self::QuotedSent => {
+                "the body was sent as a JSON string that holds it, in quotes, and signed without"
+            }
+            Self::Base64 => "the body was signed in base64",
+            Self::Digest => "not the body was signed, but its SHA-256 digest in hexadecimal",
             Self::Empty => "the body was signed as if it were empty",
         })
     }
@@ -123,49 +210,82 @@ impl fmt::Display for KeyMistake {
             Self::Newline => "a trailing newline was a part of the secret",
             Self::Space => "the secret that is configured here has white space around it",
             Self::Quotes => "the secret that is configured here stands in quotes",
+            Self::Spaced => "white space beside the secret was a part of the key",
+            Self::Quoted => "quotes around the secret were a part of the key",
+            Self::Digest => "the key was the SHA-256 digest of the secret",
         })
     }
 }
 
-/// The bodies that may have been signed instead of the one that was sent; the first is that one.
-pub(super) fn bodies(sent: &[u8]) -> Vec<(Option<BodyMistake>, Vec<u8>)> {
-    let mut bodies = vec![(None, sent.to_vec())];
-    let mut add = |mistake, body: Vec<u8>| {
-        if !bodies.iter().any(|(_, known)| *known == body) {
-            bodies.push((Some(mistake), body));
-        }
-    };
-    let trimmed = sent
-        .strip_suffix(b"\n")
-        .map(|text| text.strip_suffix(b"\r").unwrap_or(text));
-    if let Some(trimmed) = trimmed {
-        add(BodyMistake::NewlineSent, trimmed.to_vec());
+impl fmt::Display for UrlMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "another URL was signed: with http for https, or the other way round",
+            Self::Slash => {
+                "another URL was signed: with a slash at its end where here is none, or without"
+            }
+            Self::Query => "another URL was signed: without its query string",
+            Self::Port => "another URL was signed: with its port where here is none, or without",
+            Self::Request => "another URL was signed: that of the request's Host header and path",
+            Self::Path => "another URL was signed: its path alone",
+            Self::Origin => "another URL was signed: its scheme and host alone",
+        })
     }
-    add(BodyMistake::NewlineSigned, [sent, b"\n"].concat());
-    add(BodyMistake::NewlineSigned, [sent, b"\r\n"].concat());
-    if let Some(rest) = sent.strip_prefix(b"\xef\xbb\xbf") {
-        add(BodyMistake::ByteOrderMark, rest.to_vec());
-    }
-    if let Ok(text) = std::str::from_utf8(sent) {
-        let unix = text.replace("\r\n", "\n");
-        add(
-            BodyMistake::LineBreaks,
-            unix.replace('\n', "\r\n").into_bytes(),
-        );
-        add(BodyMistake::LineBreaks, unix.into_bytes());
-        for (writing, body) in rewritten(text) {
-            add(BodyMistake::Rewritten(writing), body.into_bytes());
-        }
-        let latin1: String = sent.iter().map(|byte| char::from(*byte)).collect();
-        add(BodyMistake::Latin1, latin1.into_bytes());
-        add(BodyMistake::UrlDecoded, form::decoded(sent).into_owned());
-        if let Ok(quoted) = serde_json::to_vec(text) {
-            add(BodyMistake::Quoted, quoted);
-        }
-    }
-    add(BodyMistake::Empty, Vec::new());
-    bodies
 }
+
+/// The URLs that may have been signed instead: each with what was done otherwise, and without what was not.
+pub(super) fn urls(
+    url: &str,
+    host: Option<&str>,
+    path_and_query: &str,
+) -> Vec<(UrlMistake, String)> {
+    let mut urls = Vec::new();
+    let (base, query) = url
+        .split_once('?')
+        .map_or((url, None), |(base, query)| (base, Some(query)));
+    let with_query = |base: &str| match query {
+        Some(query) => format!("{base}?{query}"),
+        None => base.to_owned(),
+    };
+    if query.is_some() {
+        urls.push((UrlMistake::Query, base.to_owned()));
+    }
+    let slash = match base.strip_suffix('/') {
+        Some(base) => base.to_owned(),
+        None => format!("{base}/"),
+    };
+    urls.push((UrlMistake::Slash, with_query(&slash)));
+    let Some((scheme, rest)) = base.split_once("://") else {
+        return urls;
+    };
+    let (authority, path) = rest
+        .find('/')
+        .and_then(|at| rest.split_at_checked(at))
+        .unwrap_or((rest, ""));
+    let other = if scheme == "https" { "http" } else { "https" };
+    urls.push((UrlMistake::Scheme, with_query(&format!("{other}://{rest}"))));
+    let usual = if scheme == "https" { ":443" } else { ":80" };
+    let port = match authority.strip_suffix(usual) {
+        Some(host) => host.to_owned(),
+        None => format!("{authority}{usual}"),
+    };
+    urls.push((
+        UrlMistake::Port,
+        with_query(&format!("{scheme}://{port}{path}")),
+    ));
+    if let Some(host) = host {
+        urls.push((
+            UrlMistake::Request,
+            format!("{scheme}://{host}{path_and_query}"),
+        ));
+    }
+    urls.push((UrlMistake::Path, with_query(path)));
+    urls.push((UrlMistake::Origin, format!("{scheme}://{authority}")));
+    urls
+}
+
+/// The prefix of displayed secrets that most providers share.
+const USUAL_PREFIX: &[u8] = b"whsec_";
 
 /// The secrets and forms that may have been the key instead; the first is the profile's own.
 pub(super) fn keys(
@@ -191,6 +311,15 @@ pub(super) fn keys(
         }
     }
     let shown = secret.expose();
+    // Who leaves it off here uses less than the provider does.
+    if own.is_none() && !shown.starts_with(USUAL_PREFIX) {
+        keys.push((
+            Some(KeyMistake::Prefix),
+            Secret::new([USUAL_PREFIX, shown].concat()),
+            form,
+            None,
+        ));
+    }
     let underscore = shown.iter().take(12).position(|byte| *byte == b'_');
     let another = underscore
         .and_then(|at| shown.get(..=at))
@@ -211,11 +340,26 @@ pub(super) fn keys(
     if another != own {
         keys.push((Some(KeyMistake::Prefix), secret.clone(), form, another));
     }
+    // A text that is decoded has nothing around it.
+    let around: [(KeyMistake, &[u8], &[u8]); 6] = [
+        (KeyMistake::Newline, b"", b"\n"),
+        (KeyMistake::Newline, b"", b"\r\n"),
+        (KeyMistake::Spaced, b"", b" "),
+        (KeyMistake::Spaced, b" ", b""),
+        (KeyMistake::Quoted, b"\"", b"\""),
+        (KeyMistake::Quoted, b"'", b"'"),
+    ];
+    for (mistake, before, behind) in around {
+        if matches!(form, KeyForm::Utf8 | KeyForm::Sha1) {
+            let whole = Secret::new([before, shown, behind].concat());
+            keys.push((Some(mistake), whole, form, own.clone()));
+        }
+    }
     keys.push((
-        Some(KeyMistake::Newline),
-        Secret::new([shown, b"\n"].concat()),
-        form,
-        own.clone(),
+        Some(KeyMistake::Digest),
+        Secret::new(Sha256::digest(shown).to_vec()),
+        KeyForm::Utf8,
+        None,
     ));
     let unquoted = |quote: &[u8]| {
         let inner = shown
@@ -254,41 +398,79 @@ pub(super) fn algorithms(own: Algorithm) -> Vec<Algorithm> {
 }
 
 /// The contents that are often signed by those who know another provider's scheme.
-pub(super) fn contents(has_time: bool, has_id: bool) -> Vec<(String, Template)> {
-    let mut texts = vec!["{body}"];
+pub(super) fn contents(has_time: bool, has_id: bool, has_url: bool) -> Vec<(String, Template)> {
+    let mut texts: Vec<String> = ["{body}", "{secret}{body}", "{body}{secret}"]
+        .map(str::to_owned)
+        .into();
+    let mut joined = |parts: &[&str]| {
+        for separator in SEPARATORS {
+            texts.push(parts.join(separator));
+        }
+    };
     if has_time {
-        texts.extend([
-            "{timestamp}.{body}",
-            "{timestamp}{body}",
-            "{timestamp}:{body}",
-            "{body}{timestamp}",
-        ]);
-        texts.extend([
-            "{body}.{timestamp}",
+        joined(&["{timestamp}", "{body}"]);
+        joined(&["{body}", "{timestamp}"]);
+    }
+    if has_id {
+        joined(&["{id}", "{body}"]);
+    }
+    if has_time && has_id {
+        joined(&["{id}", "{timestamp}", "{body}"]);
+        joined(&["{timestamp}", "{id}", "{body}"]);
+    }
+    if has_url {
+        joined(&["{url}", "{body}"]);
+        joined(&["{body}", "{url}"]);
+    }
+    if has_time {
+        let versions = [
             "v0:{timestamp}:{body}",
             "v1:{timestamp}:{body}",
             "v1.{timestamp}.{body}",
-        ]);
+        ];
+        texts.extend(versions.map(str::to_owned));
     }
-    if has_time && has_id {
-        texts.extend(["{id}.{timestamp}.{body}", "{timestamp}.{id}.{body}"]);
-    }
-    let parsed = texts
-        .into_iter()
-        .filter_map(|text| Some((text.to_owned(), Template::parse(text).ok()?)));
+    let parsed = texts.into_iter().filter_map(|text| {
+        let template = Template::parse(&text).ok()?;
+        Some((text, template))
+    });
     parsed.collect()
 }
 
+/// What stands between the parts of a content, the usual first.
+const SEPARATORS: [&str; 8] = [".", "", ":", "\n", "|", "-", "_", " "];
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
-    fn the_body_that_was_sent_comes_first_and_no_body_twice() {
-        let all = bodies(b"{\"b\":1,\"a\":2}");
-        assert_eq!(all[0], (None, b"{\"b\":1,\"a\":2}".to_vec()));
-        for (at, (_, body)) in all.iter().enumerate() {
-            assert!(all.iter().skip(at + 1).all(|(_, other)| other != body));
+    fn each_other_url_is_named() {
+        use UrlMistake::*;
+        let all = urls("https://example.com/in?a=1", Some("inner:8443"), "/own");
+        let expected = [
+            (Query, "https://example.com/in"),
+            (Slash, "https://example.com/in/?a=1"),
+            (Scheme, "http://example.com/in?a=1"),
+            (Port, "https://example.com:443/in?a=1"),
+            (Request, "https://inner:8443/own"),
+            (Path, "/in?a=1"),
+            (Origin, "https://example.com"),
+        ];
+        assert_eq!(
+            all,
+            expected.map(|(mistake, url)| (mistake, url.to_owned()))
+        );
+        let path: Vec<_> = urls("/in/", None, "");
+        assert_eq!(path, [(Slash, "/in".to_owned())]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_url_makes_it_panic(url in ".{0,30}|[htps:/?.]{0,12}") {
+            let _ = urls(&url, Some(&url), &url);
         }
     }
 }

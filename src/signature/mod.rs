@@ -15,6 +15,7 @@
 
 mod around;
 mod asked;
+mod bodies;
 mod catalogue;
 mod challenge;
 mod clock;
@@ -30,6 +31,7 @@ mod facts;
 mod facts_tests;
 mod few;
 mod filter;
+mod floats;
 mod form;
 mod grammar;
 mod json;
@@ -44,6 +46,7 @@ mod rewritten;
 #[cfg(test)]
 mod round_trips;
 mod scheme;
+mod search;
 mod secrets;
 mod select;
 mod shown;
@@ -69,7 +72,7 @@ pub use document::NotAnObject;
 pub use explain::{Explanation, Finding, explain};
 pub use facts::{Facts, Fetch, NoPayment, PaymentFacts, STATUSES};
 pub use key::KeyFault;
-pub use mistakes::{BodyMistake, KeyMistake, Mistake};
+pub use mistakes::{BodyMistake, KeyMistake, Mistake, UrlMistake};
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};
 pub use rewritten::Writing;
 pub use sign::{Pen, SignFault, SignRequest, Signed, sign};

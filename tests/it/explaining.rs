@@ -64,6 +64,14 @@ fn a_usual_mistake_is_named() {
     for (signed, expected) in [
         (compact, "re-serialised"),
         (&format!("{BODY}\n"), "a trailing newline was signed"),
+        (
+            "{\n  \"id\": \"evt_1\",\n  \"type\": \"payment.succeeded\"\n}\n",
+            "indentation by two spaces, with a line break at its end",
+        ),
+        (
+            "{&quot;id&quot;: &quot;evt_1&quot;, &quot;type&quot;: &quot;payment.succeeded&quot;}",
+            "escaped for HTML",
+        ),
         ("something else", "none of the usual mistakes"),
     ] {
         let (output, _) = explain(BODY, signed, &[&at(1)]);

@@ -1,0 +1,376 @@
+//! The search for what was done otherwise: the fewest of the usual mistakes that make a listed signature match.
+//!
+//! The work is bounded by what it hashes; that it was cut off is told.
+
+use bytes::Bytes;
+
+use super::asked::{self, Asked, Place};
+use super::bodies::Bodies;
+use super::delivery::Request;
+use super::descriptor::{Encoding, MacKind};
+use super::explain::{Delivery, items};
+use super::grammar::Items;
+use super::key::Key;
+use super::mistakes::{self, Mistake};
+use super::scheme::Variant;
+use super::secrets::Prepared;
+use super::template::{Template, Value};
+use crate::secret::Secret;
+
+/// How many bytes the search for the usual mistakes may hash.
+pub(super) const SEARCH_BYTES_MAX: usize = 512 << 20;
+/// How many things are done otherwise at once; more would be no usual mistake.
+const MISTAKES_MAX: usize = 2;
+/// What an attempt costs beside its body, in bytes.
+const ATTEMPT_BYTES: usize = 64;
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Search {
+    /// The fewest mistakes that together make a listed signature match; `None` where none of the usual does.
+    pub(super) mistakes: Option<Vec<Mistake>>,
+    /// Not everything was tried.
+    pub(super) cut_off: bool,
+}
+
+/// Everything that could have been used, each with what was done otherwise; in each list the profile's own comes first.
+struct Ways {
+    keys: Vec<WayToKey>,
+    bodies: Vec<(Option<Mistake>, Bytes)>,
+    contents: Vec<(Option<Mistake>, Template)>,
+    times: Vec<(Option<Mistake>, Option<String>)>,
+    urls: Vec<(Option<Mistake>, Option<String>, String)>,
+}
+
+/// A key that could have been made of one of the secrets.
+struct WayToKey {
+    mistakes: Vec<Mistake>,
+    secret: Secret,
+    key: Key,
+    encoding: Encoding,
+}
+
+/// One way in which the delivery may have been signed.
+struct Attempt<'a> {
+    key: &'a WayToKey,
+    body: &'a [u8],
+    content: &'a Template,
+    time: Option<&'a str>,
+    url: Option<&'a str>,
+    path_and_query: &'a str,
+}
+
+impl Delivery<'_> {
+    /// Those with fewer mistakes are tried first.
+    pub(super) fn search(&self, bytes_max: usize) -> Search {
+        let candidates = self.candidates();
+        let (ways, mut cut_off) = self.ways();
+        let items = items(self.scheme, &self.texts);
+        let mut best: Option<Vec<Mistake>> = None;
+        let mut left = bytes_max;
+        for weight in 0..=MISTAKES_MAX {
+            let is_better = |best: &Option<Vec<Mistake>>, count| {
+                best.as_ref().is_none_or(|best| count < best.len())
+            };
+            if !is_better(&best, weight) {
+                break;
+            }
+            let finished = ways.each(weight, &mut |attempt, mistakes| {
+                let cost = attempt.body.len() + ATTEMPT_BYTES;
+                if cost > left {
+                    return false;
+                }
+                left -= cost;
+                if let Some(found) = self.try_one(attempt, items.as_ref(), &candidates)
+                    && is_better(&best, weight + found.len())
+                {
+                    best = Some(mistakes.iter().copied().cloned().chain(found).collect());
+                }
+                is_better(&best, weight)
+            });
+            cut_off |= !finished && best.is_none();
+        }
+        Search {
+            mistakes: best,
+            cut_off,
+        }
+    }
+
+    fn try_one(
+        &self,
+        attempt: &Attempt<'_>,
+        items: Option<&Items<'_>>,
+        candidates: &[Candidate],
+    ) -> Option<Vec<Mistake>> {
+        let asked = Asked {
+            request: &Request {
+                path_and_query: attempt.path_and_query,
+                ..*self.request
+            },
+            body: attempt.body,
+            document: self.document,
+            timestamp: attempt.time,
+            id: self.id.as_deref(),
+            items,
+            url: attempt.url,
+            values: &self.verifier.values,
+            secret: attempt.key.secret.expose(),
+            key: None,
+        };
+        let mut run = attempt.key.key.start();
+        attempt
+            .content
+            .write(&asked, &mut |bytes| run.update(bytes))
+            .ok()?;
+        let finished = run.finish();
+        let right = candidates
+            .iter()
+            .filter(|candidate| bool::from(finished.matches(&candidate.bytes)));
+        right
+            .map(|candidate| candidate.mistakes(attempt.key.encoding))
+            .min_by_key(Vec::len)
+    }
+
+    /// Every way to sign that one of the secrets could have been used in, and whether some were left out.
+    fn ways(&self) -> (Ways, bool) {
+        let mut cut_off = false;
+        let mut bodies = vec![(None, Bytes::copy_from_slice(self.body))];
+        if !self.scheme.per_item {
+            let others = Bodies::of(self.body);
+            cut_off = others.cut_off;
+            let named = |(mistake, body): (Option<_>, Vec<u8>)| {
+                (mistake.map(Mistake::Body), Bytes::from(body))
+            };
+            bodies = others.all.into_iter().map(named).collect();
+        }
+        let own = self
+            .scheme
+            .contents
+            .iter()
+            .map(|content| (None, content.clone()));
+        let has_url = self.verifier.url.is_some();
+        let others = mistakes::contents(self.time.is_some(), self.id.is_some(), has_url);
+        let others = others
+            .into_iter()
+            .filter(|(_, content)| !self.scheme.contents.contains(content))
+            .map(|(text, content)| (Some(Mistake::Content(text)), content));
+        let contents = own.chain(others).collect();
+        let mut times = vec![(None, self.time.clone())];
+        times.extend(
+            self.time
+                .as_deref()
+                .and_then(other_unit)
+                .map(|time| (Some(Mistake::TimestampUnit), Some(time))),
+        );
+        let keys = self
+            .verifier
+            .secrets
+            .iter()
+            .flat_map(|secret| self.keys(secret));
+        let ways = Ways {
+            keys: keys.collect(),
+            bodies,
+            contents,
+            times,
+            urls: self.urls(),
+        };
+        (ways, cut_off)
+    }
+
+    /// The keys that could have been made of one secret.
+    fn keys(&self, secret: &Prepared) -> Vec<WayToKey> {
+        let Some(variant) = self.scheme.variants().nth(secret.variant) else {
+            return Vec::new();
+        };
+        let Variant {
+            key,
+            mac,
+            encoding,
+            strip_prefix,
+            algorithm,
+            ..
+        } = variant;
+        let mut all = Vec::new();
+        for own in algorithm.possible() {
+            for other in mistakes::algorithms(*own) {
+                let named = (other != *own).then_some(Mistake::Algorithm(other));
+                for (mistake, shown, form, prefix) in
+                    mistakes::keys(&secret.shown, *key, strip_prefix.as_deref())
+                {
+                    if *mac == MacKind::Hash && mistake.is_some() {
+                        continue;
+                    }
+                    let Ok(key) = Key::prepare(&shown, form, prefix.as_deref(), *mac, other) else {
+                        continue;
+                    };
+                    let made = mistake.map(Mistake::Key).into_iter().chain(named.clone());
+                    all.push(WayToKey {
+                        mistakes: made.collect(),
+                        secret: shown,
+                        key,
+                        encoding: *encoding,
+                    });
+                }
+            }
+            if *mac == MacKind::Hmac && !own.is_asymmetric() {
+                all.push(WayToKey {
+                    mistakes: vec![Mistake::PlainDigest],
+                    secret: secret.shown.clone(),
+                    key: Key::Hash(*own),
+                    encoding: *encoding,
+                });
+            }
+        }
+        all
+    }
+
+    /// The public URL, and the path and query, that could have been signed.
+    fn urls(&self) -> Vec<(Option<Mistake>, Option<String>, String)> {
+        let path_and_query = self.request.path_and_query;
+        let url = self.verifier.url.as_deref();
+        let mut all = vec![(None, url.map(str::to_owned), path_and_query.to_owned())];
+        let host = self.request.headers.get(http::header::HOST);
+        let host = host.and_then(|host| host.to_str().ok());
+        if let Some(url) = url.filter(|_| self.scheme.needs_url()) {
+            let whole = asked::public_url(url, self.request);
+            let whole = String::from_utf8_lossy(&whole);
+            // The request adds nothing to a URL that is whole already.
+            for (mistake, other) in mistakes::urls(&whole, host, path_and_query) {
+                let mistake = Some(Mistake::Url(mistake));
+                all.push((mistake, Some(other), String::new()));
+            }
+        } else if self
+            .scheme
+            .values()
+            .any(|value| *value == Value::PathAndQuery)
+        {
+            for (mistake, other) in mistakes::urls(path_and_query, None, path_and_query) {
+                all.push((Some(Mistake::Url(mistake)), None, other));
+            }
+        }
+        all
+    }
+
+    /// Whatever in the headers (or at the signature's own place) could be a signature, in any writing.
+    fn candidates(&self) -> Vec<Candidate> {
+        let own = self.texts.iter().map(|text| (None, text.as_str()));
+        let is_own = |name: &http::HeaderName| matches!(&self.scheme.place, Place::Header(names) if names.contains(name));
+        let others = self
+            .request
+            .headers
+            .iter()
+            .filter(|(name, _)| !is_own(name));
+        let others =
+            others.filter_map(|(name, value)| Some((Some(name.clone()), value.to_str().ok()?)));
+        let mut candidates = Vec::new();
+        for (header, text) in own.chain(others) {
+            for piece in pieces(text) {
+                for encoding in [
+                    Encoding::Hex,
+                    Encoding::Base64,
+                    Encoding::Base64url,
+                    Encoding::Base64OfHex,
+                ] {
+                    if let Some(bytes) = encoding.decode(piece).filter(|bytes| bytes.len() >= 16) {
+                        candidates.push(Candidate {
+                            header: header.clone(),
+                            encoding,
+                            bytes: bytes.to_vec(),
+                        });
+                    }
+                }
+            }
+        }
+        candidates
+    }
+}
+
+impl Ways {
+    /// Calls `each` for all that differ in as many things as `weight` says, until it returns false: false then.
+    fn each<'a>(
+        &'a self,
+        weight: usize,
+        each: &mut dyn FnMut(&Attempt<'a>, &[&'a Mistake]) -> bool,
+    ) -> bool {
+        // Of two that make the same bytes, that of the body is the usual one: it changes first.
+        for key in &self.keys {
+            for (time_mistake, time) in &self.times {
+                for (url_mistake, url, path_and_query) in &self.urls {
+                    for (content_mistake, content) in &self.contents {
+                        let around = [time_mistake, url_mistake, content_mistake];
+                        let around = around.into_iter().flatten();
+                        let around: Vec<_> = key.mistakes.iter().chain(around).collect();
+                        if around.len() > weight || around.len() + 1 < weight {
+                            continue;
+                        }
+                        for (body_mistake, body) in &self.bodies {
+                            let mut mistakes = around.clone();
+                            mistakes.extend(body_mistake);
+                            if mistakes.len() != weight {
+                                continue;
+                            }
+                            let attempt = Attempt {
+                                key,
+                                body,
+                                content,
+                                time: time.as_deref(),
+                                url: url.as_deref(),
+                                path_and_query,
+                            };
+                            if !each(&attempt, &mistakes) {
+                                return false;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+/// A text that may be a signature.
+struct Candidate {
+    header: Option<http::HeaderName>,
+    encoding: Encoding,
+    bytes: Vec<u8>,
+}
+
+impl Candidate {
+    fn mistakes(&self, expected: Encoding) -> Vec<Mistake> {
+        let written = (self.encoding != expected).then_some(Mistake::Encoding(self.encoding));
+        written
+            .into_iter()
+            .chain(self.header.clone().map(Mistake::Header))
+            .collect()
+    }
+}
+
+/// A text, and what stands behind each separator in it.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    for item in text.split([',', ';', '&', ' ']).chain([text]) {
+        let item = item.trim().trim_matches('"');
+        pieces.push(item);
+        let behind = item
+            .char_indices()
+            .filter(|(_, letter)| matches!(letter, '=' | ',' | '|' | '/' | ':'));
+        pieces.extend(behind.filter_map(|(at, letter)| item.get(at + letter.len_utf8()..)));
+    }
+    pieces.sort_unstable();
+    pieces.dedup();
+    pieces.retain(|piece| piece.len() >= 16);
+    pieces.truncate(super::grammar::ITEMS_MAX * 4);
+    pieces
+}
+
+fn other_unit(time: &str) -> Option<String> {
+    if !time.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    match time.len() {
+        9..=11 => Some(format!("{time}000")),
+        12..=14 => time.get(..time.len() - 3).map(str::to_owned),
+        _ => None,
+    }
+}
