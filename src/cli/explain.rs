@@ -190,25 +190,32 @@ fn causes(explanation: &Explanation) -> Vec<String> {
         );
     }
     causes.extend(explanation.mistakes.iter().map(ToString::to_string));
-    if explanation.outcome.is_ok() || !causes.is_empty() {
+    if let Some(secret) = &explanation.mistaken_secret {
+        causes.push(format!("with the secret {secret}"));
+    }
+    let Err(refusal) = &explanation.outcome else {
+        return causes;
+    };
+    if !causes.is_empty() {
         return causes;
     }
-    let something_is_missing = explanation
+    let missing: Vec<_> = explanation
         .findings
         .iter()
-        .any(|finding| finding.found.is_none());
-    causes.push(
-        if explanation.signature_is_right && explanation.is_refused_for_its_time() {
-            "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay"
-        } else if something_is_missing {
-            "something is missing: another profile, or headers that a proxy took away"
-        } else if explanation.search_was_cut_off {
-            "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone"
-        } else {
-            "none of the usual mistakes makes it match: another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed"
-        }
-        .to_owned(),
-    );
+        .filter(|finding| finding.found.is_none())
+        .map(|finding| format!("the {} in {}", finding.what, finding.place))
+        .collect();
+    causes.push(if explanation.signature_is_right && explanation.is_refused_for_its_time() {
+        "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay".to_owned()
+    } else if !missing.is_empty() {
+        format!("{} is missing: another profile, or headers that a proxy took away", missing.join(", and "))
+    } else if explanation.signature_is_right {
+        format!("the signature itself is right, and yet: {refusal}")
+    } else if explanation.search_was_cut_off {
+        "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone".to_owned()
+    } else {
+        "none of the usual mistakes makes it match: another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed".to_owned()
+    });
     causes
 }
 
@@ -237,6 +244,7 @@ fn object(explanation: &Explanation) -> Value {
         "time_in_the_other_unit": explanation.time_in_the_other_unit,
         "search_was_cut_off": explanation.search_was_cut_off,
         "mistakes": mistakes.collect::<Vec<_>>(),
+        "mistaken_secret": explanation.mistaken_secret.as_deref(),
         "likely_cause": causes(explanation),
     })
 }

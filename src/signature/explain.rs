@@ -18,7 +18,7 @@ use super::mistakes::Mistake;
 use super::profile::TimestampRule;
 use super::scheme::Scheme;
 use super::search::SEARCH_BYTES_MAX;
-use super::shown::{MASK, described, escaped, masked};
+use super::shown::{MASK, SIGNATURE_MASK, described, escaped, masked};
 use super::template::Template;
 use super::verify::Verifier;
 
@@ -41,6 +41,8 @@ pub struct Explanation {
     pub time_in_the_other_unit: bool,
     /// The fewest mistakes that together would make a listed signature match; empty when none of the usual does.
     pub mistakes: Vec<Mistake>,
+    /// The secret with which they do, where there are several.
+    pub mistaken_secret: Option<Arc<str>>,
     /// Not every usual mistake was tried: there were too many bytes to hash.
     pub search_was_cut_off: bool,
 }
@@ -93,6 +95,7 @@ pub fn explain(
         signature_is_right: false,
         time_in_the_other_unit: false,
         mistakes: Vec::new(),
+        mistaken_secret: None,
         search_was_cut_off: false,
     };
     let Some(scheme) = &verifier.profile.scheme else {
@@ -215,7 +218,7 @@ impl<'a> Delivery<'a> {
             found,
         });
         if let Some(rule) = &verifier.profile.timestamp {
-            let found = self.time.clone().map(|text| escaped(text.as_bytes()));
+            let found = self.time.as_ref().map(|text| self.shown(text.as_bytes()));
             explanation.findings.push(Finding {
                 what: "timestamp",
                 place: rule.place.to_string(),
@@ -224,7 +227,7 @@ impl<'a> Delivery<'a> {
             self.judge_the_time(rule, explanation, now);
         }
         if let Some(place) = &scheme.id {
-            let found = self.id.clone().map(|text| escaped(text.as_bytes()));
+            let found = self.id.as_ref().map(|text| self.shown(text.as_bytes()));
             explanation.findings.push(Finding {
                 what: "delivery id",
                 place: place.to_string(),
@@ -240,6 +243,9 @@ impl<'a> Delivery<'a> {
         match search.mistakes {
             Some(mistakes) => {
                 explanation.signature_is_right = mistakes.is_empty();
+                explanation.mistaken_secret = search
+                    .secret
+                    .filter(|_| !mistakes.is_empty() && verifier.secrets.len() > 1);
                 explanation.mistakes = mistakes;
             }
             None => {
@@ -284,11 +290,19 @@ impl<'a> Delivery<'a> {
         content
             .write(&asked, &mut |piece| bytes.extend_from_slice(piece))
             .ok()?;
-        // A body may hold it as well.
+        Some(self.shown(&bytes))
+    }
+
+    /// A text of the request as one line, without any secret or signature that it may hold.
+    fn shown(&self, bytes: &[u8]) -> String {
+        let mut bytes = bytes.to_vec();
         for secret in &self.verifier.secrets {
-            bytes = masked(&bytes, secret.shown.expose());
+            bytes = masked(&bytes, secret.shown.expose(), MASK);
         }
-        Some(escaped(&bytes))
+        for signature in self.withheld() {
+            bytes = masked(&bytes, signature.as_bytes(), SIGNATURE_MASK);
+        }
+        escaped(&bytes)
     }
 }
 

@@ -223,6 +223,47 @@ fn another_key_than_the_secrets_own_bytes_is_known() {
 }
 
 #[test]
+fn a_right_signature_that_stands_elsewhere_is_known_and_is_not_printed() {
+    let right = signed(&format!("1790000000.{BODY}"));
+    let found = |profile: &str, name: &str, value: String| {
+        let found = report(profile, &[SECRET], &[(name, &value)], BODY);
+        tells_nothing(&found, &right);
+        assert!(found.outcome.is_err() && !found.signature_is_right);
+        found.mistakes
+    };
+    let listed = [Mistake::Listed("as v1=SIGNATURE".into())];
+    for value in [
+        format!("t=1790000000,v0={right}"),
+        format!("t=1790000000,{right}"),
+        format!("t=1790000000,v1=\"{right}\""),
+        format!("t=1790000000;v1={right}"),
+        format!("t=1790000000 v1={right}"),
+    ] {
+        assert_eq!(found("stripe", "stripe-signature", value), listed);
+    }
+    let elsewhere = [Mistake::Header(HeaderName::from_static("x-signature"))];
+    let value = format!("t=1790000000,v1={right}");
+    assert_eq!(found("stripe", "x-signature", value), elsewhere);
+    let value = format!("t=1790000000,v1={}", &right[..40]);
+    assert_eq!(
+        found("stripe", "stripe-signature", value),
+        [Mistake::CutOff]
+    );
+}
+
+#[test]
+fn a_right_signature_beside_a_time_that_can_not_be_read_is_right() {
+    let right = signed(&format!("1790000000.5.{BODY}"));
+    let headers = [
+        ("x-webhook-timestamp", "1790000000.5"),
+        ("x-webhook-signature", &*right),
+    ];
+    let found = report("timestamped", &[SECRET], &headers, BODY);
+    assert_eq!(found.outcome.unwrap_err().name(), "signature-malformed");
+    assert!(found.signature_is_right && found.mistakes.is_empty());
+}
+
+#[test]
 fn another_url_is_known() {
     let signature = |url: &str| {
         let bytes = mac(SECRET.as_bytes(), &format!("{url}{BODY}"));

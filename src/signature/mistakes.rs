@@ -30,6 +30,10 @@ pub enum Mistake {
     Encoding(Encoding),
     /// The signature stands in another header.
     Header(http::HeaderName),
+    /// It stands in its place otherwise than as this.
+    Listed(String),
+    /// Only its first bytes are there.
+    CutOff,
 }
 
 /// What was done to the body between signing and sending.
@@ -143,6 +147,10 @@ impl fmt::Display for Mistake {
                 write!(f, "the signature is written in {name}")
             }
             Self::Header(name) => write!(f, "the signature stands in the header {name}"),
+            Self::Listed(expected) => {
+                write!(f, "the signature stands in its place otherwise than the profile wants it: {expected}")
+            }
+            Self::CutOff => f.write_str("the signature was cut off: only its first bytes are there"),
         }
     }
 }

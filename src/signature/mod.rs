@@ -16,6 +16,7 @@
 mod around;
 mod asked;
 mod bodies;
+mod candidates;
 mod catalogue;
 mod challenge;
 mod clock;

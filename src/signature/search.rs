@@ -2,16 +2,20 @@
 //!
 //! The work is bounded by what it hashes; that it was cut off is told.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::asked::{self, Asked, Place};
 use super::bodies::Bodies;
+use super::candidates::Candidate;
 use super::delivery::Request;
 use super::descriptor::{Encoding, MacKind};
 use super::explain::{Delivery, items};
 use super::grammar::Items;
 use super::key::Key;
 use super::mistakes::{self, Mistake};
+use super::profile::TimestampRule;
 use super::scheme::Variant;
 use super::secrets::Prepared;
 use super::template::{Template, Value};
@@ -21,6 +25,8 @@ use crate::secret::Secret;
 pub(super) const SEARCH_BYTES_MAX: usize = 512 << 20;
 /// How many things are done otherwise at once; more would be no usual mistake.
 const MISTAKES_MAX: usize = 2;
+/// Fewer digits are no time of today.
+const TIME_DIGITS_MIN: usize = 9;
 /// What an attempt costs beside its body, in bytes.
 const ATTEMPT_BYTES: usize = 64;
 
@@ -29,6 +35,8 @@ const ATTEMPT_BYTES: usize = 64;
 pub(super) struct Search {
     /// The fewest mistakes that together make a listed signature match; `None` where none of the usual does.
     pub(super) mistakes: Option<Vec<Mistake>>,
+    /// The reference of the secret with which they do.
+    pub(super) secret: Option<Arc<str>>,
     /// Not everything was tried.
     pub(super) cut_off: bool,
 }
@@ -45,6 +53,7 @@ struct Ways {
 /// A key that could have been made of one of the secrets.
 struct WayToKey {
     mistakes: Vec<Mistake>,
+    label: Arc<str>,
     secret: Secret,
     key: Key,
     encoding: Encoding,
@@ -67,6 +76,7 @@ impl Delivery<'_> {
         let (ways, mut cut_off) = self.ways();
         let items = items(self.scheme, &self.texts);
         let mut best: Option<Vec<Mistake>> = None;
+        let mut secret = None;
         let mut left = bytes_max;
         for weight in 0..=MISTAKES_MAX {
             let is_better = |best: &Option<Vec<Mistake>>, count| {
@@ -85,6 +95,7 @@ impl Delivery<'_> {
                     && is_better(&best, weight + found.len())
                 {
                     best = Some(mistakes.iter().copied().cloned().chain(found).collect());
+                    secret = Some(Arc::clone(&attempt.key.label));
                 }
                 is_better(&best, weight)
             });
@@ -92,6 +103,7 @@ impl Delivery<'_> {
         }
         Search {
             mistakes: best,
+            secret,
             cut_off,
         }
     }
@@ -125,10 +137,8 @@ impl Delivery<'_> {
         let finished = run.finish();
         let right = candidates
             .iter()
-            .filter(|candidate| bool::from(finished.matches(&candidate.bytes)));
-        right
-            .map(|candidate| candidate.mistakes(attempt.key.encoding))
-            .min_by_key(Vec::len)
+            .filter_map(|candidate| candidate.mistakes(&finished, attempt.key.encoding));
+        right.min_by_key(Vec::len)
     }
 
     /// Every way to sign that one of the secrets could have been used in, and whether some were left out.
@@ -155,13 +165,6 @@ impl Delivery<'_> {
             .filter(|(_, content)| !self.scheme.contents.contains(content))
             .map(|(text, content)| (Some(Mistake::Content(text)), content));
         let contents = own.chain(others).collect();
-        let mut times = vec![(None, self.time.clone())];
-        times.extend(
-            self.time
-                .as_deref()
-                .and_then(other_unit)
-                .map(|time| (Some(Mistake::TimestampUnit), Some(time))),
-        );
         let keys = self
             .verifier
             .secrets
@@ -171,10 +174,43 @@ impl Delivery<'_> {
             keys: keys.collect(),
             bodies,
             contents,
-            times,
+            times: self.times(),
             urls: self.urls(),
         };
         (ways, cut_off)
+    }
+
+    /// The timestamps that could have been signed.
+    fn times(&self) -> Vec<(Option<Mistake>, Option<String>)> {
+        let mut all = vec![(None, self.time.clone())];
+        let Some(rule) = &self.verifier.profile.timestamp else {
+            return all;
+        };
+        let Some(text) = self.time.as_deref() else {
+            all.extend(self.time_elsewhere(rule).map(|time| (None, Some(time))));
+            return all;
+        };
+        // What stands behind it belongs to the signature, as where other separators are used.
+        let digits = text.find(|letter: char| !letter.is_ascii_digit());
+        let digits = digits.and_then(|at| text.get(..at));
+        if let Some(time) = digits.filter(|time| time.len() >= TIME_DIGITS_MIN) {
+            all.push((None, Some(time.to_owned())));
+        }
+        all.extend(other_unit(text).map(|time| (Some(Mistake::TimestampUnit), Some(time))));
+        all
+    }
+
+    /// A time that is an item of the signature, in a header that is not the profile's.
+    fn time_elsewhere(&self, rule: &TimestampRule) -> Option<String> {
+        let Place::Item(key) = &rule.place else {
+            return None;
+        };
+        self.request.headers.values().find_map(|value| {
+            let text = [value.to_str().ok()?];
+            let items = Items::read(self.scheme.grammar, text.into_iter()).ok()?;
+            let time = items.named(key).ok()??;
+            rule.unit.read(time).map(|_| time.to_owned())
+        })
     }
 
     /// The keys that could have been made of one secret.
@@ -206,6 +242,7 @@ impl Delivery<'_> {
                     let made = mistake.map(Mistake::Key).into_iter().chain(named.clone());
                     all.push(WayToKey {
                         mistakes: made.collect(),
+                        label: Arc::clone(&secret.label),
                         secret: shown,
                         key,
                         encoding: *encoding,
@@ -215,6 +252,7 @@ impl Delivery<'_> {
             if *mac == MacKind::Hmac && !own.is_asymmetric() {
                 all.push(WayToKey {
                     mistakes: vec![Mistake::PlainDigest],
+                    label: Arc::clone(&secret.label),
                     secret: secret.shown.clone(),
                     key: Key::Hash(*own),
                     encoding: *encoding,
@@ -249,39 +287,6 @@ impl Delivery<'_> {
             }
         }
         all
-    }
-
-    /// Whatever in the headers (or at the signature's own place) could be a signature, in any writing.
-    fn candidates(&self) -> Vec<Candidate> {
-        let own = self.texts.iter().map(|text| (None, text.as_str()));
-        let is_own = |name: &http::HeaderName| matches!(&self.scheme.place, Place::Header(names) if names.contains(name));
-        let others = self
-            .request
-            .headers
-            .iter()
-            .filter(|(name, _)| !is_own(name));
-        let others =
-            others.filter_map(|(name, value)| Some((Some(name.clone()), value.to_str().ok()?)));
-        let mut candidates = Vec::new();
-        for (header, text) in own.chain(others) {
-            for piece in pieces(text) {
-                for encoding in [
-                    Encoding::Hex,
-                    Encoding::Base64,
-                    Encoding::Base64url,
-                    Encoding::Base64OfHex,
-                ] {
-                    if let Some(bytes) = encoding.decode(piece).filter(|bytes| bytes.len() >= 16) {
-                        candidates.push(Candidate {
-                            header: header.clone(),
-                            encoding,
-                            bytes: bytes.to_vec(),
-                        });
-                    }
-                }
-            }
-        }
-        candidates
     }
 }
 
@@ -327,41 +332,6 @@ impl Ways {
         }
         true
     }
-}
-
-/// A text that may be a signature.
-struct Candidate {
-    header: Option<http::HeaderName>,
-    encoding: Encoding,
-    bytes: Vec<u8>,
-}
-
-impl Candidate {
-    fn mistakes(&self, expected: Encoding) -> Vec<Mistake> {
-        let written = (self.encoding != expected).then_some(Mistake::Encoding(self.encoding));
-        written
-            .into_iter()
-            .chain(self.header.clone().map(Mistake::Header))
-            .collect()
-    }
-}
-
-/// A text, and what stands behind each separator in it.
-fn pieces(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    for item in text.split([',', ';', '&', ' ']).chain([text]) {
-        let item = item.trim().trim_matches('"');
-        pieces.push(item);
-        let behind = item
-            .char_indices()
-            .filter(|(_, letter)| matches!(letter, '=' | ',' | '|' | '/' | ':'));
-        pieces.extend(behind.filter_map(|(at, letter)| item.get(at + letter.len_utf8()..)));
-    }
-    pieces.sort_unstable();
-    pieces.dedup();
-    pieces.retain(|piece| piece.len() >= 16);
-    pieces.truncate(super::grammar::ITEMS_MAX * 4);
-    pieces
 }
 
 fn other_unit(time: &str) -> Option<String> {

@@ -4,6 +4,8 @@ use super::descriptor::Encoding;
 
 /// What stands for the secret.
 pub(super) const MASK: &[u8] = b"<secret>";
+/// What stands for a signature.
+pub(super) const SIGNATURE_MASK: &[u8] = b"<signature>";
 
 /// How a text is written, without telling it.
 pub(super) fn described(text: &str) -> String {
@@ -22,18 +24,18 @@ pub(super) fn described(text: &str) -> String {
     format!("{letters} characters, {kind}")
 }
 
-/// The bytes without the secret; one that is this short would be found in any text.
-pub(super) fn masked(bytes: &[u8], secret: &[u8]) -> Vec<u8> {
-    const SECRET_BYTES_MIN: usize = 6;
+/// The bytes with `mask` for each `hidden`; what is this short would be found in any text.
+pub(super) fn masked(bytes: &[u8], hidden: &[u8], mask: &[u8]) -> Vec<u8> {
+    const HIDDEN_BYTES_MIN: usize = 6;
     let mut rest = bytes;
     let mut shown = Vec::with_capacity(bytes.len());
     while let Some(first) = rest.first() {
         match rest
-            .strip_prefix(secret)
-            .filter(|_| secret.len() >= SECRET_BYTES_MIN)
+            .strip_prefix(hidden)
+            .filter(|_| hidden.len() >= HIDDEN_BYTES_MIN)
         {
             Some(after) => {
-                shown.extend_from_slice(MASK);
+                shown.extend_from_slice(mask);
                 rest = after;
             }
             None => {

@@ -82,6 +82,36 @@ fn a_usual_mistake_is_named() {
 }
 
 #[test]
+fn a_signature_that_is_listed_otherwise_is_told_so_and_not_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let signature = sign(SECRET.as_bytes(), TIME, BODY);
+    write(
+        "headers",
+        &format!("Stripe-Signature: t={TIME};v1={signature}\n"),
+    );
+    write("body", BODY);
+    write(
+        "secrets",
+        &format!("another-secret-of-that-length-xx\n{SECRET}\n"),
+    );
+    for json in [&[][..], &["--json"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(["explain", "--profile", "stripe", "--headers", "headers"]);
+        command.args(["--body", "body", "--secret", "file:secrets"]);
+        command.arg(at(1)).args(json);
+        let output = run(directory.path(), &mut command);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        for expected in ["as v1=SIGNATURE", "with the secret file:secrets#2"] {
+            assert!(output.stdout.contains(expected), "{output:?}");
+        }
+        for hidden in [SECRET, &signature] {
+            assert!(!output.stdout.contains(hidden), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn a_stale_delivery_is_told_apart_from_a_wrong_signature() {
     let (output, _) = explain(BODY, BODY, &[&at(3600), "--json"]);
     assert_eq!(output.code, Some(1), "{output:?}");
