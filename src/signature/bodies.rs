@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::form;
 use super::mistakes::BodyMistake;
 use super::rewritten::rewritten;
+use super::rewritten_form;
 
 /// The bodies that may have been signed instead of the one that was sent; the first is that one.
 #[derive(Debug)]
@@ -26,15 +28,28 @@ impl Bodies {
         bodies.add_ends(sent);
         match std::str::from_utf8(sent) {
             Ok(text) => bodies.add_texts(text),
-            Err(_not_utf8) => bodies.add(BodyMistake::SentInLatin1, of_latin1(sent)),
+            Err(_not_utf8) => {
+                bodies.add(BodyMistake::SentInLatin1, of_latin1(sent));
+                bodies.add(BodyMistake::SentInLatin1, of_windows_1252(sent));
+                bodies.add(
+                    BodyMistake::Replaced,
+                    String::from_utf8_lossy(sent).as_bytes(),
+                );
+            }
         }
         bodies.add(BodyMistake::UrlDecoded, form::decoded(sent).into_owned());
         bodies.add(BodyMistake::Empty, Vec::new());
-        bodies.add(
-            BodyMistake::Base64,
-            base64::engine::general_purpose::STANDARD.encode(sent),
-        );
-        bodies.add(BodyMistake::Digest, hex::encode(Sha256::digest(sent)));
+        bodies.add(BodyMistake::Base64, STANDARD.encode(sent));
+        if let Ok(held) = STANDARD.decode(sent.trim_ascii()) {
+            bodies.add(BodyMistake::Base64Sent, held);
+        }
+        let digest = Sha256::digest(sent);
+        bodies.add(BodyMistake::Digest, hex::encode(digest));
+        bodies.add(BodyMistake::Digest, STANDARD.encode(digest));
+        for text in NO_TEXTS {
+            bodies.add(BodyMistake::NoText(text), text);
+        }
+        bodies.add(BodyMistake::PythonBytes, python_bytes(sent));
         bodies
     }
 
@@ -52,6 +67,7 @@ impl Bodies {
         if let Some(trimmed) = trimmed {
             self.add(BodyMistake::NewlineSent, trimmed);
         }
+        self.add(BodyMistake::SpaceSent, sent.trim_ascii());
         self.add(BodyMistake::NewlineSigned, [sent, b"\n"].concat());
         self.add(BodyMistake::NewlineSigned, [sent, b"\r\n"].concat());
         match sent.strip_prefix(BYTE_ORDER_MARK) {
@@ -95,20 +111,46 @@ impl Bodies {
         }
     }
 
+    fn add_forms(&mut self, text: &str) {
+        for (writing, body) in rewritten_form::rewritten(text) {
+            self.add(BodyMistake::FormRewritten(writing), body);
+        }
+        if let Some(body) = rewritten_form::in_other_case(text) {
+            self.add(BodyMistake::EscapeCase, body);
+        }
+        for value in rewritten_form::values(text) {
+            self.add(BodyMistake::FormField, value);
+        }
+        let Some(json) = rewritten_form::as_json(text) else {
+            return;
+        };
+        if json.len() > FORM_BYTES_MAX {
+            self.cut_off = true;
+        } else {
+            for body in rewritten(&json).filter_map(|(_, body)| body) {
+                self.add(BodyMistake::FormAsJson, body);
+            }
+        }
+    }
+
     fn add_texts(&mut self, text: &str) {
         let unix = text.replace("\r\n", "\n");
         self.add(BodyMistake::LineBreaks, unix.replace('\n', "\r\n"));
         self.add(BodyMistake::LineBreaks, unix);
         self.add_rewritten(text);
+        self.add_forms(text);
         self.add(BodyMistake::Latin1, of_latin1(text.as_bytes()));
-        let latin1 = text.chars().map(|letter| u8::try_from(letter).ok());
-        if let Some(latin1) = latin1.collect::<Option<Vec<_>>>() {
+        self.add(BodyMistake::Latin1, of_windows_1252(text.as_bytes()));
+        for bytes in [to_latin1(text), to_windows_1252(text)]
+            .into_iter()
+            .flatten()
+        {
             // What is UTF-8 even so was encoded twice.
-            let mistake = match std::str::from_utf8(&latin1) {
+            let mistake = match std::str::from_utf8(&bytes) {
                 Ok(_) => BodyMistake::Latin1Sent,
                 Err(_not_utf8) => BodyMistake::SignedInLatin1,
             };
-            self.add(mistake, latin1);
+            self.add(mistake, bytes);
         }
         let utf16 = text.encode_utf16().flat_map(u16::to_le_bytes);
         self.add(BodyMistake::SignedInUtf16, utf16.collect::<Vec<_>>());
@@ -132,6 +174,9 @@ impl Bodies {
 /// How many bytes all the other writings of one value may have.
 const REWRITTEN_BYTES_MAX: usize = 64 << 20;
 
+/// How long a form may be to be written as JSON in every usual way.
+const FORM_BYTES_MAX: usize = 128 << 10;
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How `"` and `'` are escaped for HTML: by Python, PHP, JavaScript's libraries, Go, and by those that leave them.
@@ -145,6 +190,61 @@ const HTML_QUOTES: [(&str, &str); 5] = [
 
 /// Which letters stay beside letters and digits, and what a space becomes: RFC 3986, forms, `encodeURIComponent`.
 const URL_ENCODINGS: [(&str, &str); 3] = [("-_.~", "%20"), ("-_.~", "+"), ("-_.~!'()*", "%20")];
+
+/// What JavaScript and Python make of a value that is no text.
+const NO_TEXTS: [&str; 4] = ["[object Object]", "undefined", "null", "None"];
+
+/// What Windows-1252 has where Latin-1 has the control characters from 0x80 on; five of them it lacks.
+const WINDOWS_1252: [char; 32] = [
+    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
+    '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+];
+
+fn of_windows_1252(bytes: &[u8]) -> String {
+    let letter = |byte: &u8| {
+        let own = WINDOWS_1252.get(usize::from(byte.wrapping_sub(0x80)));
+        own.copied().unwrap_or(char::from(*byte))
+    };
+    bytes.iter().map(letter).collect()
+}
+
+/// `None` where a character of the text is not in it.
+fn to_windows_1252(text: &str) -> Option<Vec<u8>> {
+    let byte = |letter: char| match (0x80..).zip(WINDOWS_1252).find(|(_, own)| *own == letter) {
+        Some((byte, _)) => Some(byte),
+        None => u8::try_from(letter)
+            .ok()
+            .filter(|byte| !(0x80..0xa0).contains(byte)),
+    };
+    text.chars().map(byte).collect()
+}
+
+/// `None` where a character of the text is not in it.
+fn to_latin1(text: &str) -> Option<Vec<u8>> {
+    text.chars()
+        .map(|letter| u8::try_from(letter).ok())
+        .collect()
+}
+
+/// What Python prints of bytes: `b'...'`.
+fn python_bytes(bytes: &[u8]) -> String {
+    let has = |quote| bytes.contains(&quote);
+    let quote = if has(b'\'') && !has(b'"') { '"' } else { '\'' };
+    let mut text = format!("b{quote}");
+    for byte in bytes {
+        match char::from(*byte) {
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            letter if letter == quote => text.extend(['\\', letter]),
+            letter @ ' '..='~' => text.push(letter),
+            _ => text.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    text.push(quote);
+    text
+}
 
 fn of_latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
@@ -255,6 +355,18 @@ mod tests {
         check(br#""{\"a\":1}""#, b"{\"a\":1}", QuotedSent);
         check("é".as_bytes(), br#""\u00e9""#, Quoted);
         check(b"abc", b"YWJj", Base64);
+        check(b"YWJj", b"abc", Base64Sent);
+        check(" a\n\n".as_bytes(), b"a", SpaceSent);
+        check("5 € é".as_bytes(), b"5 \x80 \xe9", SignedInLatin1);
+        check(b"5 \x80 \xe9", "5 € é".as_bytes(), SentInLatin1);
+        check("€".as_bytes(), "â‚¬".as_bytes(), Latin1);
+        check("â‚¬".as_bytes(), "€".as_bytes(), Latin1Sent);
+        check(b"a\xff", "a\u{fffd}".as_bytes(), Replaced);
+        check(bytes, b"[object Object]", NoText("[object Object]"));
+        check(b"\"it's\"\n\xff", br#"b'"it\'s"\n\xff'"#, PythonBytes);
+        check(b"it's", br#"b"it's""#, PythonBytes);
+        check(b"payload=%7B%7D&b=1", b"{}", FormField);
+        check(b"a=1&b=x+y", br#"{"a": "1", "b": "x y"}"#, FormAsJson);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::descriptor::TimeUnit;
 use super::grammar::Items;
 use super::json;
 use super::mistakes::Mistake;
+use super::other_keys::surrounded;
 use super::profile::TimestampRule;
 use super::scheme::Scheme;
 use super::search::SEARCH_BYTES_MAX;
@@ -298,6 +299,9 @@ impl<'a> Delivery<'a> {
         let mut bytes = bytes.to_vec();
         for secret in &self.verifier.secrets {
             bytes = masked(&bytes, secret.shown.expose(), MASK);
+            if let Some((_, inner)) = surrounded(secret.shown.expose()) {
+                bytes = masked(&bytes, inner, MASK);
+            }
         }
         for signature in self.withheld() {
             bytes = masked(&bytes, signature.as_bytes(), SIGNATURE_MASK);

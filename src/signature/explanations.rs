@@ -205,7 +205,7 @@ fn another_key_than_the_secrets_own_bytes_is_known() {
     with(format!("\"{SECRET}\"").as_bytes(), KeyMistake::Quoted);
     with(&Sha256::digest(SECRET), KeyMistake::Digest);
     let expected = [
-        Mistake::PlainDigest,
+        Mistake::PlainDigest(Algorithm::Sha256),
         Mistake::Content("{body}{secret}".into()),
     ];
     let digest = Sha256::digest(format!("{BODY}{SECRET}"));
@@ -220,6 +220,34 @@ fn another_key_than_the_secrets_own_bytes_is_known() {
     let found = report("timestamped", &[&SECRET[6..]], &headers, BODY);
     assert_eq!(found.mistakes, [Mistake::Key(KeyMistake::Prefix)]);
     tells_nothing(&found, &signature);
+}
+
+#[test]
+fn what_stands_around_a_secret_that_is_configured_here_is_known() {
+    let signature = signed(&format!("1790000000.{BODY}"));
+    let headers = [
+        ("x-webhook-timestamp", "1790000000"),
+        ("x-webhook-signature", &*signature),
+    ];
+    for (configured, expected) in [
+        (format!("\"{SECRET}\""), KeyMistake::Quotes),
+        (format!(" {SECRET}"), KeyMistake::Space),
+        (format!("WEBHOOK_SECRET='{SECRET}'"), KeyMistake::Name),
+        (format!("\u{feff}{SECRET}"), KeyMistake::ByteOrderMark),
+    ] {
+        let found = report("timestamped", &[&configured], &headers, BODY);
+        assert_eq!(found.mistakes, [Mistake::Key(expected)]);
+        assert_eq!(found.mistaken_secret, None);
+        tells_nothing(&found, &signature);
+    }
+    let found = report(
+        "timestamped",
+        &["other", &format!("{SECRET} ")],
+        &headers,
+        BODY,
+    );
+    let label = format!("env:S{}", SECRET.len() + 1);
+    assert_eq!(found.mistaken_secret.as_deref(), Some(&*label));
 }
 
 #[test]
@@ -261,6 +289,39 @@ fn a_right_signature_beside_a_time_that_can_not_be_read_is_right() {
     let found = report("timestamped", &[SECRET], &headers, BODY);
     assert_eq!(found.outcome.unwrap_err().name(), "signature-malformed");
     assert!(found.signature_is_right && found.mistakes.is_empty());
+}
+
+#[test]
+fn a_form_that_was_written_again_is_known() {
+    let sent = "text=a+b%21&url=https%3A%2F%2Fx";
+    let mistakes = |signed_body: &str| {
+        let signature = signed(&format!("v0:1790000000:{signed_body}"));
+        let headers = [
+            ("x-slack-request-timestamp", "1790000000"),
+            ("x-slack-signature", &*format!("v0={signature}")),
+        ];
+        let found = report("slack", &[SECRET], &headers, sent);
+        tells_nothing(&found, &signature);
+        found.mistakes
+    };
+    assert_eq!(mistakes(sent), []);
+    for (signed_body, expected) in [
+        (sent.replace('+', "%20"), "written again"),
+        (sent.to_lowercase(), "in the other case"),
+        ("text=a b!&url=https://x".to_owned(), "URL-decoded"),
+        ("https://x".to_owned(), "one field"),
+        (
+            "{\"text\":\"a b!\",\"url\":\"https://x\"}".to_owned(),
+            "as a JSON object",
+        ),
+        ("[object Object]".to_owned(), "[object Object]"),
+    ] {
+        let found = mistakes(&signed_body);
+        let [Mistake::Body(found)] = &*found else {
+            panic!("{signed_body}: {found:?}");
+        };
+        assert!(found.to_string().contains(expected), "{found}");
+    }
 }
 
 #[test]

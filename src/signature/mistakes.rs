@@ -1,13 +1,10 @@
-//! The usual mistakes of those who sign: what each makes of a key, a URL, a content.
+//! The usual mistakes of those who sign, and how each is told.
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
-
 use super::descriptor::{Algorithm, Encoding, KeyForm};
 use super::rewritten::Writing;
-use super::template::Template;
-use crate::secret::Secret;
+use super::rewritten_form::FormWriting;
 
 /// One thing that was done otherwise than the profile says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +16,15 @@ pub enum Mistake {
     /// Another URL was signed.
     Url(UrlMistake),
     /// No HMAC was made, but a plain digest.
-    PlainDigest,
+    PlainDigest(Algorithm),
     /// Another algorithm was used.
     Algorithm(Algorithm),
     /// The parts were put together otherwise.
     Content(String),
     /// The timestamp was signed in another unit than it is sent in.
     TimestampUnit,
+    /// The timestamp was signed in another form than it is sent in.
+    TimestampForm,
     /// The signature is written otherwise.
     Encoding(Encoding),
     /// The signature stands in another header.
@@ -47,6 +46,8 @@ pub enum BodyMistake {
     NewlineSigned,
     /// A final line break was sent and not signed.
     NewlineSent,
+    /// White space around it was sent and not signed.
+    SpaceSent,
     /// Line breaks were signed as CR LF, or the other way round.
     LineBreaks,
     /// A byte order mark was sent and not signed.
@@ -61,6 +62,8 @@ pub enum BodyMistake {
     SignedInLatin1,
     /// It was sent in Latin-1, and signed in UTF-8.
     SentInLatin1,
+    /// What was no UTF-8 in it was replaced before it was signed.
+    Replaced,
     /// It was signed in UTF-16.
     SignedInUtf16,
     /// `<`, `>`, `&` and quotes were written as HTML before it was signed.
@@ -77,8 +80,22 @@ pub enum BodyMistake {
     QuotedSent,
     /// It was signed in base64.
     Base64,
-    /// Its SHA-256 digest was signed, in hexadecimal.
+    /// It was sent in base64, and signed without.
+    Base64Sent,
+    /// Its SHA-256 digest was signed, as a text.
     Digest,
+    /// A form, parsed and written again in this way.
+    FormRewritten(FormWriting),
+    /// Its `%XX` were signed in the other case.
+    EscapeCase,
+    /// One field of the form was signed alone.
+    FormField,
+    /// The form was signed as a JSON object.
+    FormAsJson,
+    /// What stands for a value that is no text was signed.
+    NoText(&'static str),
+    /// What Python prints of bytes was signed.
+    PythonBytes,
     /// Nothing of the body was signed.
     Empty,
 }
@@ -100,8 +117,18 @@ pub enum KeyMistake {
     Spaced,
     /// Quotes were a part of it.
     Quoted,
-    /// Its SHA-256 digest was the key.
+    /// Its SHA-256 digest was the key, as bytes or in hexadecimal.
     Digest,
+    /// Its prefix was taken off, and the rest read in this form.
+    PrefixAndForm(KeyForm),
+    /// It was written in this form once more, and that text was the key.
+    Encoded(KeyForm),
+    /// Its letters were the key in the other case.
+    Case,
+    /// A name and `=` stand before it here.
+    Name,
+    /// A byte order mark stands before it here.
+    ByteOrderMark,
 }
 
 /// What was done to the URL, or to the path and the query string, before it was signed.
@@ -113,8 +140,12 @@ pub enum UrlMistake {
     Slash,
     /// Without its query string.
     Query,
-    /// With the port that needs none.
+    /// Without its port, or with the one that needs not be written.
     Port,
+    /// With `www.` before its host, or without.
+    Www,
+    /// Without its scheme.
+    NoScheme,
     /// The host of the request's `Host` header, and the request's own path.
     Request,
     /// Only its path.
@@ -133,9 +164,14 @@ impl fmt::Display for Mistake {
                 write!(f, "what was signed was put together as {}", content.escape_debug())
             }
             Self::Url(url) => url.fmt(f),
-            Self::PlainDigest => f.write_str("the signature is a plain digest and no HMAC"),
+            Self::PlainDigest(algorithm) => {
+                write!(f, "the signature is a plain {} digest and no HMAC", algorithm.name_for_senders())
+            }
             Self::TimestampUnit => {
                 f.write_str("the timestamp was signed in seconds and sent in milliseconds, or the other way round")
+            }
+            Self::TimestampForm => {
+                f.write_str("the timestamp was signed as RFC 3339 and sent as a number, or the other way round")
             }
             Self::Encoding(encoding) => {
                 let name = match encoding {
@@ -169,17 +205,21 @@ impl fmt::Display for BodyMistake {
             }
             Self::NewlineSigned => "a trailing newline was signed that was not sent",
             Self::NewlineSent => "a trailing newline was sent that was not signed",
+            Self::SpaceSent => "white space around the body was sent that was not signed",
             Self::LineBreaks => {
                 "the line breaks of the body were changed (LF, CR LF) after it was signed"
             }
             Self::ByteOrderMark => "a byte order mark was sent that was not signed",
-            Self::Latin1 => "the body was read as Latin-1 before it was signed; it is UTF-8",
+            Self::Latin1 => "the body was read as Latin-1 (or Windows-1252) before it was signed; it is UTF-8",
             Self::ByteOrderMarkSigned => "a byte order mark was signed that was not sent",
             Self::Latin1Sent => {
-                "the body was read as Latin-1 after it was signed, and encoded in UTF-8 once more"
+                "the body was read as Latin-1 (or Windows-1252) after it was signed, and encoded in UTF-8 once more"
             }
-            Self::SignedInLatin1 => "the body was signed in Latin-1, and sent in UTF-8",
-            Self::SentInLatin1 => "the body was sent in Latin-1, and signed in UTF-8",
+            Self::SignedInLatin1 => "the body was signed in Latin-1 (or Windows-1252), and sent in UTF-8",
+            Self::SentInLatin1 => "the body was sent in Latin-1 (or Windows-1252), and signed in UTF-8",
+            Self::Replaced => {
+                "the body is no UTF-8, and what could not be read in it was replaced before it was signed"
+            }
             Self::SignedInUtf16 => "the body was signed in UTF-16, and sent in UTF-8",
             Self::HtmlEscaped => {
                 "the body was escaped for HTML (&amp; for &) before it was signed, and sent without"
@@ -198,7 +238,18 @@ impl fmt::Display for BodyMistake {
                 "the body was sent as a JSON string that holds it, in quotes, and signed without"
             }
             Self::Base64 => "the body was signed in base64",
-            Self::Digest => "not the body was signed, but its SHA-256 digest in hexadecimal",
+            Self::Base64Sent => "the body was sent in base64, and signed without",
+            Self::Digest => "not the body was signed, but its SHA-256 digest as a text",
+            Self::FormRewritten(writing) => {
+                return write!(f, "the form was parsed and written again: it was signed {writing}");
+            }
+            Self::EscapeCase => "the form was signed with its %XX in the other case",
+            Self::FormField => "one field of the form was signed alone, decoded",
+            Self::FormAsJson => "the form was parsed, and signed as a JSON object",
+            Self::NoText(text) => {
+                return write!(f, "\"{text}\" was signed for the body: a value that is no text, or nothing");
+            }
+            Self::PythonBytes => "the body was signed as Python prints bytes, in b'...'",
             Self::Empty => "the body was signed as if it were empty",
         })
     }
@@ -206,6 +257,11 @@ impl fmt::Display for BodyMistake {
 
 impl fmt::Display for KeyMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |form: &KeyForm| match form {
+            KeyForm::Hex => "hexadecimal",
+            KeyForm::Base64 => "base64",
+            KeyForm::Utf8 | KeyForm::Sha1 | KeyForm::PublicKey => "another form",
+        };
         f.write_str(match self {
             Self::Form(KeyForm::Utf8) => "the secret was not decoded: its text itself was the key",
             Self::Form(KeyForm::Hex) => "the secret was decoded from hexadecimal",
@@ -221,6 +277,27 @@ impl fmt::Display for KeyMistake {
             Self::Spaced => "white space beside the secret was a part of the key",
             Self::Quoted => "quotes around the secret were a part of the key",
             Self::Digest => "the key was the SHA-256 digest of the secret",
+            Self::PrefixAndForm(form) => {
+                return write!(
+                    f,
+                    "the secret's prefix was taken off, and the rest decoded from {}",
+                    named(form)
+                );
+            }
+            Self::Encoded(form) => {
+                return write!(
+                    f,
+                    "the key was the {} text of the secret that is configured here",
+                    named(form)
+                );
+            }
+            Self::Case => "the text of the secret was the key, with its letters in the other case",
+            Self::Name => {
+                "a name and \"=\" stand before the secret that is configured here: write the secret alone"
+            }
+            Self::ByteOrderMark => {
+                "a byte order mark stands before the secret that is configured here"
+            }
         })
     }
 }
@@ -234,251 +311,11 @@ impl fmt::Display for UrlMistake {
             }
             Self::Query => "another URL was signed: without its query string",
             Self::Port => "another URL was signed: with its port where here is none, or without",
+            Self::Www => "another URL was signed: with \"www.\" where here is none, or without",
+            Self::NoScheme => "another URL was signed: without its scheme",
             Self::Request => "another URL was signed: that of the request's Host header and path",
             Self::Path => "another URL was signed: its path alone",
             Self::Origin => "another URL was signed: its scheme and host alone",
         })
-    }
-}
-
-/// The URLs that may have been signed instead: each with what was done otherwise, and without what was not.
-pub(super) fn urls(
-    url: &str,
-    host: Option<&str>,
-    path_and_query: &str,
-) -> Vec<(UrlMistake, String)> {
-    let mut urls = Vec::new();
-    let (base, query) = url
-        .split_once('?')
-        .map_or((url, None), |(base, query)| (base, Some(query)));
-    let with_query = |base: &str| match query {
-        Some(query) => format!("{base}?{query}"),
-        None => base.to_owned(),
-    };
-    if query.is_some() {
-        urls.push((UrlMistake::Query, base.to_owned()));
-    }
-    let slash = match base.strip_suffix('/') {
-        Some(base) => base.to_owned(),
-        None => format!("{base}/"),
-    };
-    urls.push((UrlMistake::Slash, with_query(&slash)));
-    let Some((scheme, rest)) = base.split_once("://") else {
-        return urls;
-    };
-    let (authority, path) = rest
-        .find('/')
-        .and_then(|at| rest.split_at_checked(at))
-        .unwrap_or((rest, ""));
-    let other = if scheme == "https" { "http" } else { "https" };
-    urls.push((UrlMistake::Scheme, with_query(&format!("{other}://{rest}"))));
-    let usual = if scheme == "https" { ":443" } else { ":80" };
-    let port = match authority.strip_suffix(usual) {
-        Some(host) => host.to_owned(),
-        None => format!("{authority}{usual}"),
-    };
-    urls.push((
-        UrlMistake::Port,
-        with_query(&format!("{scheme}://{port}{path}")),
-    ));
-    if let Some(host) = host {
-        urls.push((
-            UrlMistake::Request,
-            format!("{scheme}://{host}{path_and_query}"),
-        ));
-    }
-    urls.push((UrlMistake::Path, with_query(path)));
-    urls.push((UrlMistake::Origin, format!("{scheme}://{authority}")));
-    urls
-}
-
-/// The prefix of displayed secrets that most providers share.
-const USUAL_PREFIX: &[u8] = b"whsec_";
-
-/// The secrets and forms that may have been the key instead; the first is the profile's own.
-pub(super) fn keys(
-    secret: &Secret,
-    form: KeyForm,
-    prefix: Option<&str>,
-) -> Vec<(Option<KeyMistake>, Secret, KeyForm, Option<String>)> {
-    let own = prefix.map(str::to_owned);
-    let mut keys = vec![(None, secret.clone(), form, own.clone())];
-    if form == KeyForm::PublicKey {
-        return keys;
-    }
-    for other in [KeyForm::Utf8, KeyForm::Base64, KeyForm::Hex, KeyForm::Sha1] {
-        if other != form {
-            keys.push((
-                Some(KeyMistake::Form(other)),
-                secret.clone(),
-                other,
-                own.clone(),
-            ));
-            // Who does not decode a secret rarely takes its prefix off.
-            keys.push((Some(KeyMistake::Form(other)), secret.clone(), other, None));
-        }
-    }
-    let shown = secret.expose();
-    // Who leaves it off here uses less than the provider does.
-    if own.is_none() && !shown.starts_with(USUAL_PREFIX) {
-        keys.push((
-            Some(KeyMistake::Prefix),
-            Secret::new([USUAL_PREFIX, shown].concat()),
-            form,
-            None,
-        ));
-    }
-    let underscore = shown.iter().take(12).position(|byte| *byte == b'_');
-    let another = underscore
-        .and_then(|at| shown.get(..=at))
-        .and_then(|text| std::str::from_utf8(text).ok());
-    let another = another.map(str::to_owned);
-    if own.is_none() && another.is_some() {
-        // Who takes a prefix off that belongs to the secret often decodes the rest, as other providers' secrets want it.
-        for decoded in [KeyForm::Base64, KeyForm::Hex] {
-            keys.push((
-                Some(KeyMistake::Form(decoded)),
-                secret.clone(),
-                decoded,
-                another.clone(),
-            ));
-        }
-    }
-    let another = if own.is_some() { None } else { another };
-    if another != own {
-        keys.push((Some(KeyMistake::Prefix), secret.clone(), form, another));
-    }
-    // A text that is decoded has nothing around it.
-    let around: [(KeyMistake, &[u8], &[u8]); 6] = [
-        (KeyMistake::Newline, b"", b"\n"),
-        (KeyMistake::Newline, b"", b"\r\n"),
-        (KeyMistake::Spaced, b"", b" "),
-        (KeyMistake::Spaced, b" ", b""),
-        (KeyMistake::Quoted, b"\"", b"\""),
-        (KeyMistake::Quoted, b"'", b"'"),
-    ];
-    for (mistake, before, behind) in around {
-        if matches!(form, KeyForm::Utf8 | KeyForm::Sha1) {
-            let whole = Secret::new([before, shown, behind].concat());
-            keys.push((Some(mistake), whole, form, own.clone()));
-        }
-    }
-    keys.push((
-        Some(KeyMistake::Digest),
-        Secret::new(Sha256::digest(shown).to_vec()),
-        KeyForm::Utf8,
-        None,
-    ));
-    let unquoted = |quote: &[u8]| {
-        let inner = shown
-            .trim_ascii()
-            .strip_prefix(quote)?
-            .strip_suffix(quote)?;
-        (!inner.is_empty()).then(|| Secret::new(inner.to_vec()))
-    };
-    if let Some(inner) = unquoted(b"\"").or_else(|| unquoted(b"'")) {
-        keys.push((Some(KeyMistake::Quotes), inner, form, own.clone()));
-    }
-    if shown.trim_ascii().len() != shown.len() {
-        keys.push((
-            Some(KeyMistake::Space),
-            Secret::new(shown.trim_ascii().to_vec()),
-            form,
-            own,
-        ));
-    }
-    keys
-}
-
-/// The algorithms that may have been used instead.
-pub(super) fn algorithms(own: Algorithm) -> Vec<Algorithm> {
-    let mut all = vec![own];
-    if !own.is_asymmetric() {
-        let others = [
-            Algorithm::Sha256,
-            Algorithm::Sha512,
-            Algorithm::Sha1,
-            Algorithm::Sha384,
-        ];
-        all.extend(others.into_iter().filter(|other| *other != own));
-    }
-    all
-}
-
-/// The contents that are often signed by those who know another provider's scheme.
-pub(super) fn contents(has_time: bool, has_id: bool, has_url: bool) -> Vec<(String, Template)> {
-    let mut texts: Vec<String> = ["{body}", "{secret}{body}", "{body}{secret}"]
-        .map(str::to_owned)
-        .into();
-    let mut joined = |parts: &[&str]| {
-        for separator in SEPARATORS {
-            texts.push(parts.join(separator));
-        }
-    };
-    if has_time {
-        joined(&["{timestamp}", "{body}"]);
-        joined(&["{body}", "{timestamp}"]);
-    }
-    if has_id {
-        joined(&["{id}", "{body}"]);
-    }
-    if has_time && has_id {
-        joined(&["{id}", "{timestamp}", "{body}"]);
-        joined(&["{timestamp}", "{id}", "{body}"]);
-    }
-    if has_url {
-        joined(&["{url}", "{body}"]);
-        joined(&["{body}", "{url}"]);
-    }
-    if has_time {
-        let versions = [
-            "v0:{timestamp}:{body}",
-            "v1:{timestamp}:{body}",
-            "v1.{timestamp}.{body}",
-        ];
-        texts.extend(versions.map(str::to_owned));
-    }
-    let parsed = texts.into_iter().filter_map(|text| {
-        let template = Template::parse(&text).ok()?;
-        Some((text, template))
-    });
-    parsed.collect()
-}
-
-/// What stands between the parts of a content, the usual first.
-const SEPARATORS: [&str; 8] = [".", "", ":", "\n", "|", "-", "_", " "];
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn each_other_url_is_named() {
-        use UrlMistake::*;
-        let all = urls("https://example.com/in?a=1", Some("inner:8443"), "/own");
-        let expected = [
-            (Query, "https://example.com/in"),
-            (Slash, "https://example.com/in/?a=1"),
-            (Scheme, "http://example.com/in?a=1"),
-            (Port, "https://example.com:443/in?a=1"),
-            (Request, "https://inner:8443/own"),
-            (Path, "/in?a=1"),
-            (Origin, "https://example.com"),
-        ];
-        assert_eq!(
-            all,
-            expected.map(|(mistake, url)| (mistake, url.to_owned()))
-        );
-        let path: Vec<_> = urls("/in/", None, "");
-        assert_eq!(path, [(Slash, "/in".to_owned())]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_url_makes_it_panic(url in ".{0,30}|[htps:/?.]{0,12}") {
-            let _ = urls(&url, Some(&url), &url);
-        }
     }
 }

@@ -39,11 +39,15 @@ mod json;
 mod key;
 mod mapping;
 mod mistakes;
+mod other_contents;
+mod other_keys;
+mod other_urls;
 mod place;
 mod profile;
 #[cfg(test)]
 mod published;
 mod rewritten;
+mod rewritten_form;
 #[cfg(test)]
 mod round_trips;
 mod scheme;
@@ -76,5 +80,6 @@ pub use key::KeyFault;
 pub use mistakes::{BodyMistake, KeyMistake, Mistake, UrlMistake};
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};
 pub use rewritten::Writing;
+pub use rewritten_form::FormWriting;
 pub use sign::{Pen, SignFault, SignRequest, Signed, sign};
 pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};

@@ -169,7 +169,7 @@ const WRITINGS: [Group; 12] = {
         (BY_FOUR, BOTH, Ascii, &[AllFloats]),
         (BY_GO, BOTH, ForHtml, &[SameNumbers, AllFloats]),
         (&[Compact], IN_ORDER, ForHtml, &[Floats]),
-        (BRACED, IN_ORDER, ForHtmlAndQuotes, &[SameNumbers]),
+        (BRACED, IN_ORDER, ForHtmlAndQuotes, &[SameNumbers, Floats]),
         (BRACED, IN_ORDER, AsciiForHtml, &[SameNumbers]),
         (&[Spaced], IN_ORDER, Python, &[Floats]),
     ]

@@ -10,11 +10,14 @@ use super::asked::{self, Asked, Place};
 use super::bodies::Bodies;
 use super::candidates::Candidate;
 use super::delivery::Request;
-use super::descriptor::{Encoding, MacKind};
+use super::descriptor::{Algorithm, Encoding, MacKind, TimeUnit};
 use super::explain::{Delivery, items};
 use super::grammar::Items;
 use super::key::Key;
-use super::mistakes::{self, Mistake};
+use super::mistakes::Mistake;
+use super::other_contents;
+use super::other_keys;
+use super::other_urls;
 use super::profile::TimestampRule;
 use super::scheme::Variant;
 use super::secrets::Prepared;
@@ -47,7 +50,7 @@ struct Ways {
     bodies: Vec<(Option<Mistake>, Bytes)>,
     contents: Vec<(Option<Mistake>, Template)>,
     times: Vec<(Option<Mistake>, Option<String>)>,
-    urls: Vec<(Option<Mistake>, Option<String>, String)>,
+    urls: Vec<(Vec<Mistake>, Option<String>, String)>,
 }
 
 /// A key that could have been made of one of the secrets.
@@ -159,7 +162,14 @@ impl Delivery<'_> {
             .iter()
             .map(|content| (None, content.clone()));
         let has_url = self.verifier.url.is_some();
-        let others = mistakes::contents(self.time.is_some(), self.id.is_some(), has_url);
+        let descriptor = self.verifier.profile.descriptor().signature.as_ref();
+        let texts = descriptor.and_then(|signature| signature.content.as_ref());
+        let others = other_contents::contents(
+            texts.into_iter().flat_map(|texts| texts.iter()),
+            self.time.is_some(),
+            self.id.is_some(),
+            has_url,
+        );
         let others = others
             .into_iter()
             .filter(|(_, content)| !self.scheme.contents.contains(content))
@@ -196,7 +206,33 @@ impl Delivery<'_> {
         if let Some(time) = digits.filter(|time| time.len() >= TIME_DIGITS_MIN) {
             all.push((None, Some(time.to_owned())));
         }
-        all.extend(other_unit(text).map(|time| (Some(Mistake::TimestampUnit), Some(time))));
+        let units = match text.len() {
+            // Its size tells the unit, whatever the profile says.
+            _ if !text.bytes().all(|byte| byte.is_ascii_digit()) => vec![rule.unit],
+            9..=11 => vec![TimeUnit::S],
+            12..=14 => vec![TimeUnit::Ms],
+            _ => Vec::new(),
+        };
+        let Some(stated) = units.iter().find_map(|unit| unit.read(text)) else {
+            return all;
+        };
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = if is_number {
+            Mistake::TimestampUnit
+        } else {
+            Mistake::TimestampForm
+        };
+        let others = [
+            (&number, TimeUnit::S.written(stated)),
+            (&number, TimeUnit::Ms.written(stated)),
+            (&Mistake::TimestampForm, TimeUnit::Rfc3339.written(stated)),
+            (&Mistake::TimestampForm, format!("{stated:.0}")),
+        ];
+        for (mistake, other) in others {
+            if other != text {
+                all.push((Some(mistake.clone()), Some(other)));
+            }
+        }
         all
     }
 
@@ -228,10 +264,10 @@ impl Delivery<'_> {
         } = variant;
         let mut all = Vec::new();
         for own in algorithm.possible() {
-            for other in mistakes::algorithms(*own) {
+            for other in other_keys::algorithms(*own) {
                 let named = (other != *own).then_some(Mistake::Algorithm(other));
                 for (mistake, shown, form, prefix) in
-                    mistakes::keys(&secret.shown, *key, strip_prefix.as_deref())
+                    other_keys::keys(&secret.shown, *key, strip_prefix.as_deref())
                 {
                     if *mac == MacKind::Hash && mistake.is_some() {
                         continue;
@@ -249,41 +285,51 @@ impl Delivery<'_> {
                     });
                 }
             }
-            if *mac == MacKind::Hmac && !own.is_asymmetric() {
-                all.push(WayToKey {
-                    mistakes: vec![Mistake::PlainDigest],
-                    label: Arc::clone(&secret.label),
-                    secret: secret.shown.clone(),
-                    key: Key::Hash(*own),
-                    encoding: *encoding,
-                });
-            }
+        }
+        if *mac == MacKind::Hmac && !variant.is_asymmetric() {
+            let digests = [
+                Algorithm::Sha256,
+                Algorithm::Sha1,
+                Algorithm::Sha512,
+                Algorithm::Md5,
+            ];
+            all.extend(digests.map(|digest| WayToKey {
+                mistakes: vec![Mistake::PlainDigest(digest)],
+                label: Arc::clone(&secret.label),
+                secret: secret.shown.clone(),
+                key: Key::Hash(digest),
+                encoding: *encoding,
+            }));
         }
         all
     }
 
     /// The public URL, and the path and query, that could have been signed.
-    fn urls(&self) -> Vec<(Option<Mistake>, Option<String>, String)> {
+    fn urls(&self) -> Vec<(Vec<Mistake>, Option<String>, String)> {
         let path_and_query = self.request.path_and_query;
         let url = self.verifier.url.as_deref();
-        let mut all = vec![(None, url.map(str::to_owned), path_and_query.to_owned())];
+        let mut all = vec![(
+            Vec::new(),
+            url.map(str::to_owned),
+            path_and_query.to_owned(),
+        )];
+        let named = |mistakes: Vec<_>| mistakes.into_iter().map(Mistake::Url).collect();
         let host = self.request.headers.get(http::header::HOST);
         let host = host.and_then(|host| host.to_str().ok());
         if let Some(url) = url.filter(|_| self.scheme.needs_url()) {
             let whole = asked::public_url(url, self.request);
             let whole = String::from_utf8_lossy(&whole);
             // The request adds nothing to a URL that is whole already.
-            for (mistake, other) in mistakes::urls(&whole, host, path_and_query) {
-                let mistake = Some(Mistake::Url(mistake));
-                all.push((mistake, Some(other), String::new()));
+            for (mistakes, other) in other_urls::urls(&whole, host, path_and_query) {
+                all.push((named(mistakes), Some(other), String::new()));
             }
         } else if self
             .scheme
             .values()
             .any(|value| *value == Value::PathAndQuery)
         {
-            for (mistake, other) in mistakes::urls(path_and_query, None, path_and_query) {
-                all.push((Some(Mistake::Url(mistake)), None, other));
+            for (mistakes, other) in other_urls::urls(path_and_query, None, path_and_query) {
+                all.push((named(mistakes), None, other));
             }
         }
         all
@@ -300,10 +346,10 @@ impl Ways {
         // Of two that make the same bytes, that of the body is the usual one: it changes first.
         for key in &self.keys {
             for (time_mistake, time) in &self.times {
-                for (url_mistake, url, path_and_query) in &self.urls {
+                for (url_mistakes, url, path_and_query) in &self.urls {
                     for (content_mistake, content) in &self.contents {
-                        let around = [time_mistake, url_mistake, content_mistake];
-                        let around = around.into_iter().flatten();
+                        let around = url_mistakes.iter().chain(time_mistake);
+                        let around = around.chain(content_mistake);
                         let around: Vec<_> = key.mistakes.iter().chain(around).collect();
                         if around.len() > weight || around.len() + 1 < weight {
                             continue;
@@ -331,16 +377,5 @@ impl Ways {
             }
         }
         true
-    }
-}
-
-fn other_unit(time: &str) -> Option<String> {
-    if !time.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    match time.len() {
-        9..=11 => Some(format!("{time}000")),
-        12..=14 => time.get(..time.len() - 3).map(str::to_owned),
-        _ => None,
     }
 }

@@ -9,6 +9,8 @@ use super::descriptor::{Algorithm, BodyFormat, Coverage};
 use super::form;
 use super::json::{self, Pointer};
 use super::key::{self, Key};
+use super::mistakes::KeyMistake;
+use super::other_keys::surrounded;
 use super::profile::{Faults, Profile, ProfileFault, pointer};
 use super::template::Value;
 use super::verify::Verifier;
@@ -259,23 +261,21 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
                 });
             }
             Err(fault) => {
-                let mend = if stands_in_quotes(&secret) {
-                    "take the quotes off that it stands in"
-                } else {
-                    "copy the secret again as the provider displays it"
+                let mend = match surrounded(secret.expose()) {
+                    Some((KeyMistake::Quotes, _)) => "take the quotes off that it stands in",
+                    Some((KeyMistake::Name, _)) => {
+                        "take off the name and the \"=\" that stand before it"
+                    }
+                    Some((KeyMistake::ByteOrderMark, _)) => {
+                        "take off the byte order mark that stands before it"
+                    }
+                    Some(_) | None => "copy the secret again as the provider displays it",
                 };
                 faults.add(&format!("secrets[{at}]"), format!("{label}: {fault}"), mend);
             }
         }
     }
     prepared
-}
-
-fn stands_in_quotes(secret: &Secret) -> bool {
-    let text = secret.expose().trim_ascii();
-    [b"\"", b"'"]
-        .iter()
-        .any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote))
 }
 
 fn account(profile: &Profile, binding: AccountBinding, faults: &mut Faults) -> Option<Account> {
