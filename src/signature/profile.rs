@@ -260,7 +260,7 @@ impl TimestampRule {
 fn tolerance(text: Option<&str>, key: &str, faults: &mut Faults) -> Option<SignedDuration> {
     let duration = text?
         .parse::<SignedDuration>()
-        .map_err(|_unreadable| "is no duration".to_owned());
+        .map_err(|_unreadable| "is no duration in hours, minutes and seconds".to_owned());
     let duration = duration.and_then(|duration| {
         if duration.is_negative() {
             Err("is negative".to_owned())
