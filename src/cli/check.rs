@@ -133,11 +133,13 @@ fn look_at_spools(store: &StoreSettings, place: &ConfigFile) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if let Some(fault) = store.spool.as_ref().and_then(|spool| spool.look().err()) {
-        let mend = "mend it, or name another file in store.spool.path";
-        findings.push(finding("fault", output::chain(&fault), mend));
+        let (what, mend) = output::what_and_mend(&fault);
+        let mend = mend.unwrap_or_else(|| MEND_STORE.to_owned());
+        findings.push(finding("fault", what, &mend));
     }
     if let Some(warning) = store.forsaken() {
-        findings.push(finding("warning", warning, ""));
+        let (what, mend) = warning.split_once("; ").unwrap_or((&warning, ""));
+        findings.push(finding("warning", what.to_owned(), mend));
     }
     findings
 }

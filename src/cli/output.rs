@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::config::Environment;
 use crate::refusals::turns_or_hides;
+use crate::store::StoreFault;
 use crate::telemetry::{self, LogFormat};
 
 /// How a command ended.
@@ -80,8 +81,18 @@ pub(super) fn what_and_mend(error: &dyn std::error::Error) -> (String, Option<St
     let Some((what, mend)) = line.rsplit_once("; ") else {
         return (chain(error), None);
     };
-    let causes = error.source().map(|cause| format!(": {}", chain(cause)));
-    let what = format!("{what}{}", causes.unwrap_or_default());
+    let mut what = what.to_owned();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let line = error.to_string();
+        // A fault within this one has a mend as well, and it is not the whole's.
+        let is_fault = error.is::<StoreFault>() || error.is::<Box<StoreFault>>();
+        let own = line.rsplit_once("; ").filter(|_| is_fault);
+        let told = own.map_or(&*line, |(what, _mend)| what);
+        what.push_str(": ");
+        what.push_str(told);
+        cause = error.source();
+    }
     (what, Some(mend.to_owned()))
 }
 
@@ -181,7 +192,7 @@ mod tests {
     fn the_mend_of_an_error_is_told_apart_from_what_is_wrong() {
         let source = std::io::Error::other("no database").into();
         let path = "a; b.db".into();
-        let (what, mend) = what_and_mend(&crate::store::StoreFault::Damaged { path, source });
+        let (what, mend) = what_and_mend(&StoreFault::Damaged { path, source });
         assert_eq!(
             what,
             "a; b.db: the store is damaged, or is no SQLite database: no database"
@@ -190,6 +201,19 @@ mod tests {
             mend.as_deref(),
             Some("put a backup in its place, or name another file in store.url")
         );
+    }
+
+    #[test]
+    fn a_spool_is_mended_otherwise_than_a_store() {
+        let source = std::io::Error::other("no database").into();
+        let path = "spool.db".into();
+        let damaged = Box::new(StoreFault::Damaged { path, source });
+        let (what, mend) = what_and_mend(&StoreFault::Spool { source: damaged });
+        assert_eq!(
+            what,
+            "the spool (store.spool.path) can not be used: spool.db: the store is damaged, or is no SQLite database: no database"
+        );
+        assert!(mend.unwrap().ends_with("store.spool.path"));
     }
 
     #[test]

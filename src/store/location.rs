@@ -172,7 +172,7 @@ pub enum StoreFault {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The address of a PostgreSQL cannot be understood.
-    #[error("{place}: the address can not be used")]
+    #[error("{place}: the address can not be used; {}", source.mend())]
     Address {
         /// The store.
         place: String,
@@ -180,7 +180,7 @@ pub enum StoreFault {
         source: AddressFault,
     },
     /// TLS with a PostgreSQL cannot be set up.
-    #[error("{place}: TLS with the database can not be set up")]
+    #[error("{place}: TLS with the database can not be set up; {}", source.mend())]
     Tls {
         /// The store.
         place: String,
@@ -206,7 +206,10 @@ pub enum StoreFault {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The spool's file can not be used.
-    #[error("the spool (store.spool.path) can not be used")]
+    #[error(
+        "the spool (store.spool.path) can not be used; {}",
+        mend_of_spool(source)
+    )]
     Spool {
         /// What is wrong with it.
         source: Box<StoreFault>,
@@ -226,6 +229,37 @@ pub enum StoreFault {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// What to do about a spool's file: a store's own mend would name another key, and a spool has no backup.
+fn mend_of_spool(fault: &StoreFault) -> String {
+    match fault {
+        StoreFault::NoDirectory { directory, .. } => {
+            format!("make it: mkdir -p {}", directory.display())
+        }
+        StoreFault::Unopenable { .. } => {
+            "the receiver's user must be able to read and write the file and its directory"
+                .to_owned()
+        }
+        StoreFault::Damaged { .. } => {
+            "keep a copy of it, for acknowledged events may be in it, and name another file in store.spool.path"
+                .to_owned()
+        }
+        StoreFault::Newer { .. } => "use the newer version that wrote it".to_owned(),
+        StoreFault::NoWriter { .. } | StoreFault::Migration { .. } => {
+            "mend the cause and start again".to_owned()
+        }
+        StoreFault::Foreign { .. }
+        | StoreFault::Displaced { .. }
+        | StoreFault::NoStore { .. }
+        | StoreFault::Older { .. }
+        | StoreFault::Address { .. }
+        | StoreFault::Tls { .. }
+        | StoreFault::Encoding { .. }
+        | StoreFault::Unreachable { .. }
+        | StoreFault::Spool { .. }
+        | StoreFault::NeedlessSpool { .. } => "name another file in store.spool.path".to_owned(),
+    }
 }
 
 impl StoreFault {

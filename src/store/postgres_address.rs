@@ -124,10 +124,10 @@ pub enum AddressFault {
         detail: String,
     },
     /// No host.
-    #[error("it names no host; write postgres://USER@HOST/DATABASE")]
+    #[error("it names no host")]
     NoHost,
     /// As many ports as hosts, or one.
-    #[error("it names {ports} ports for {hosts} hosts; give each host its port")]
+    #[error("it names {ports} ports for {hosts} hosts")]
     Ports {
         /// How many hosts.
         hosts: usize,
@@ -157,6 +157,29 @@ pub enum AddressFault {
         /// What the system said.
         detail: String,
     },
+}
+
+impl AddressFault {
+    /// What to do about it.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::Form { .. } | Self::NoHost => {
+                "write postgres://USER@HOST/DATABASE in store.url".to_owned()
+            }
+            Self::Ports { .. } => "give each host of store.url its port, or all one".to_owned(),
+            Self::SslMode { .. } => {
+                "write sslmode=verify-full in store.url, or another of them".to_owned()
+            }
+            Self::NoAuthority { .. } => {
+                "add sslrootcert=FILE to store.url: the CA's certificate, in PEM".to_owned()
+            }
+            Self::HalfAnIdentity => "add the other one to store.url, or take both out".to_owned(),
+            Self::File { path, .. } => format!(
+                "store.url names {}: make it readable to the receiver's user, or name another file",
+                path.display()
+            ),
+        }
+    }
 }
 
 /// An address that was understood: each host by itself, and TLS.
@@ -489,13 +512,10 @@ mod tests {
                 .starts_with("none such: ")
         );
         assert!(fault("postgres://u@h/d?no_such_key=1").contains("no_such_key"));
-        assert_eq!(
-            fault("postgres:///d"),
-            "it names no host; write postgres://USER@HOST/DATABASE"
-        );
+        assert_eq!(fault("postgres:///d"), "it names no host");
         assert_eq!(
             fault("postgres://u@a:1,b:2,c:3/d?port=4"),
-            "it names 4 ports for 3 hosts; give each host its port"
+            "it names 4 ports for 3 hosts"
         );
     }
 }

@@ -62,6 +62,20 @@ pub enum DatabaseTlsFault {
     },
 }
 
+impl DatabaseTlsFault {
+    /// What to do about it.
+    pub fn mend(&self) -> &'static str {
+        match self {
+            Self::Authority { .. } => {
+                "write the certificate of the database's CA, in PEM, where sslrootcert of store.url names it"
+            }
+            Self::Identity { .. } => {
+                "write the client's certificate and its own key, in PEM, where sslcert and sslkey of store.url name them"
+            }
+        }
+    }
+}
+
 impl DatabaseTls {
     /// Checks the server so, and presents `identity` (certificate chain and key, in PEM) where it asks for one.
     pub fn new(
