@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
-use super::output::{Outcome, complain, failed, say};
+use super::output::{Outcome, complain, failed, json_line, say};
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{BackupFailure, back_up};
@@ -15,6 +16,9 @@ pub(super) struct Backup {
     /// The file to make; it must not be there yet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Backup {
@@ -31,11 +35,15 @@ impl Backup {
         bar.finish_and_clear();
         match copied {
             Ok(copied) => {
-                say(&format!(
-                    "{}: {} bytes, checked; put it in the store's place to go back to it",
-                    self.out.display(),
-                    copied.bytes
-                ));
+                let file = self.out.display().to_string();
+                if self.json {
+                    json_line(&json!({ "file": file, "bytes": copied.bytes }));
+                } else {
+                    say(&format!(
+                        "{file}: {} bytes, checked; put it in the store's place to go back to it",
+                        copied.bytes
+                    ));
+                }
                 Outcome::Done
             }
             Err(BackupFailure::Store(fault)) => of_store(&fault),

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
 
 use super::lists::with_views;
 use super::output::{self, Outcome, Table, complain, json_line, say};
@@ -42,6 +44,9 @@ enum CertsCommand {
         /// How long it lives
         #[arg(long, value_name = "N", default_value_t = CA_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: u32,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Issue a leaf: PREFIX.crt, and PREFIX.key with mode 0600 unless --csr is given; never overwrites
     Issue {
@@ -63,6 +68,9 @@ enum CertsCommand {
         /// A server's leaf for these names or addresses, instead of a client's
         #[arg(long, value_name = "NAME", num_args = 1.., value_parser = server_name)]
         server: Vec<ServerName>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// What a certificate says, and which tenant it maps to here, or why to none
     Inspect {
@@ -85,6 +93,9 @@ enum CertsCommand {
         ca: PathBuf,
         /// The certificate, PEM or DER; without one, the list is only renewed
         file: Option<PathBuf>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -104,7 +115,12 @@ impl Certs {
             return list(json, place, environment, now);
         }
         let done = match self.command {
-            CertsCommand::Init { out, subject, days } => init(&out, subject, days, now),
+            CertsCommand::Init {
+                out,
+                subject,
+                days,
+                json,
+            } => init(&out, subject, days, json, now),
             CertsCommand::Issue {
                 ca,
                 subject,
@@ -112,10 +128,12 @@ impl Certs {
                 days,
                 csr,
                 server,
+                json,
             } => issue(
                 &ca,
                 &out,
                 csr.as_deref(),
+                json,
                 |request| Order {
                     subject,
                     days,
@@ -126,8 +144,8 @@ impl Certs {
             ),
             CertsCommand::Inspect { file, json } => inspect(&file, json, place, environment, now),
             CertsCommand::List { .. } => Ok(()),
-            CertsCommand::Revoke { ca, file } => {
-                revoke(&ca, file.as_deref(), place, environment, now)
+            CertsCommand::Revoke { ca, file, json } => {
+                revoke(&ca, file.as_deref(), json, place, environment, now)
             }
         };
         match done {
@@ -186,17 +204,37 @@ fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestam
     })
 }
 
-fn init(out: &Path, subject: DistinguishedName, days: u32, now: Timestamp) -> Result<(), Failed> {
+fn init(
+    out: &Path,
+    subject: DistinguishedName,
+    days: u32,
+    json: bool,
+    now: Timestamp,
+) -> Result<(), Failed> {
     PrivateCa::init(out, subject, days, now)?;
-    say(&format!("{}", out.join("ca.crt").display()));
-    say(&format!("{}", out.join("ca.key").display()));
+    print_made(&out.join("ca.crt"), Some(&out.join("ca.key")), json);
     Ok(())
+}
+
+/// Tells which files were made.
+fn print_made(certificate: &Path, key: Option<&Path>, json: bool) {
+    let certificate = certificate.display().to_string();
+    let key = key.map(|key| key.display().to_string());
+    if json {
+        json_line(&json!({ "certificate": certificate, "key": key }));
+    } else {
+        say(&certificate);
+        if let Some(key) = key {
+            say(&key);
+        }
+    }
 }
 
 fn issue(
     ca: &Path,
     out: &Path,
     csr: Option<&Path>,
+    json: bool,
     order: impl FnOnce(Option<SigningRequest>) -> Order,
     now: Timestamp,
 ) -> Result<(), Failed> {
@@ -215,16 +253,14 @@ fn issue(
         .transpose()?;
     let issued = PrivateCa::open(ca)?.issue(&order(request), now)?;
     let (certificate, key) = issued.write(out)?;
-    say(&format!("{}", certificate.display()));
-    if let Some(key) = key {
-        say(&format!("{}", key.display()));
-    }
+    print_made(&certificate, key.as_deref(), json);
     Ok(())
 }
 
 fn revoke(
     ca: &Path,
     file: Option<&Path>,
+    json: bool,
     place: &ConfigFile,
     environment: &Environment,
     now: Timestamp,
@@ -233,12 +269,19 @@ fn revoke(
     // Of a chain only the leaf is meant.
     let leaves: Vec<Leaf> = leaves.into_iter().take(1).collect();
     let revocation = PrivateCa::revoke(ca, &leaves, now)?;
-    say(&format!(
-        "{}: {} added; renew it before {:.0}",
-        revocation.path.display(),
-        revocation.added,
-        revocation.next_update
-    ));
+    let path = revocation.path.display().to_string();
+    if json {
+        json_line(&json!({
+            "crl": path,
+            "added": revocation.added,
+            "next_update": format!("{:.3}", revocation.next_update),
+        }));
+    } else {
+        say(&format!(
+            "{path}: {} added; renew it before {:.0}",
+            revocation.added, revocation.next_update
+        ));
+    }
     // A CA may be kept where no receiver is; where one is, it must read the list.
     if let Ok(config) = Config::load(place, environment, now) {
         let of_lists = |key: &str| key.starts_with("tls.crls");
@@ -263,7 +306,7 @@ fn inspect(
         let sha256 = leaf.sha256().to_string();
         let its_own = seen.iter().filter(|seen| seen.sha256 == sha256);
         report.last_seen = its_own.map(|seen| seen.last_seen.0).max();
-        let mut mapping = String::new();
+        let mut maps_to = Vec::new();
         if report.role == CertificateRole::Client {
             match &config {
                 Ok(config) => {
@@ -276,21 +319,33 @@ fn inspect(
                         report.producer = Some(producer.name.to_string());
                         report.tenant_id = Some(producer.tenant.to_string());
                     }
-                    mapping = explain_mapping(config, &leaf, now);
+                    maps_to = explain_mapping(config, &leaf, now);
                 }
                 Err(faults) => {
                     let first = faults.first().map(ToString::to_string).unwrap_or_default();
-                    mapping = format!("nobody: the configuration can not be used ({first})");
+                    maps_to.push(format!(
+                        "nobody: the configuration can not be used ({first})"
+                    ));
                 }
             }
         }
+        let inspected = Inspected { report, maps_to };
         if json {
-            json_line(&report);
+            json_line(&inspected);
         } else {
-            print(&report, &mapping);
+            print(&inspected);
         }
     }
     Ok(())
+}
+
+/// What a certificate says, and whom it stands for here.
+#[derive(Serialize)]
+struct Inspected {
+    #[serde(flatten)]
+    report: CertificateReport,
+    /// Each producer, or why there is none, and what the handshake would say; empty where it is no client's.
+    maps_to: Vec<String>,
 }
 
 /// The certificates that the store knows; none where it can not be read, for a certificate says the same without it.
@@ -308,7 +363,7 @@ fn seen(place: &ConfigFile, environment: &Environment) -> Vec<LeafSeen> {
 }
 
 /// Which producers the leaf stands for, or what is in its way.
-fn explain_mapping(config: &Config, leaf: &Leaf, now: Timestamp) -> String {
+fn explain_mapping(config: &Config, leaf: &Leaf, now: Timestamp) -> Vec<String> {
     let snapshot = &config.snapshot;
     let producers: Vec<_> = snapshot.directory().claimed(leaf.subject()).collect();
     if producers.is_empty() {
@@ -318,10 +373,10 @@ fn explain_mapping(config: &Config, leaf: &Leaf, now: Timestamp) -> String {
             .iter()
             .map(|producer| producer.subject.to_string())
             .collect();
-        return format!(
+        return vec![format!(
             "nobody: no producer has this subject (configured: {})",
             known.join(" | ")
-        );
+        )];
     }
     let mut lines = Vec::new();
     for producer in producers {
@@ -346,10 +401,11 @@ fn explain_mapping(config: &Config, leaf: &Leaf, now: Timestamp) -> String {
             refusal.detail
         ));
     }
-    lines.join("\n            ")
+    lines
 }
 
-fn print(report: &CertificateReport, mapping: &str) {
+fn print(inspected: &Inspected) {
+    let Inspected { report, maps_to } = inspected;
     let line = |label: &str, value: &str| {
         if !value.is_empty() {
             say(&format!("{label:<12}{value}"));
@@ -384,7 +440,7 @@ fn print(report: &CertificateReport, mapping: &str) {
     );
     line("sha256", &report.sha256);
     line("pin", &format!("sha256:{}", report.spki_sha256));
-    line("maps to", mapping);
+    line("maps to", &maps_to.join("\n            "));
 }
 
 fn read(path: &Path) -> Result<Vec<Leaf>, Failed> {

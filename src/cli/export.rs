@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use serde_json::json;
 
-use super::output::{Outcome, chain, complain, failed, say};
+use super::output::{Outcome, chain, complain, failed, json_line, say};
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{Export, ExportFailure, Part, PartFile, TransferFault, Url};
@@ -33,6 +34,9 @@ pub(super) struct ExportArguments {
     /// Only this tenant's
     #[arg(long, value_name = "ID")]
     tenant: Option<String>,
+    /// Print one JSON object: the file, and how many rows it has
+    #[arg(long, requires = "out")]
+    json: bool,
 }
 
 /// Why there is no whole file.
@@ -67,8 +71,11 @@ impl ExportArguments {
         };
         match outcome {
             Ok(rows) => {
-                if let Some(out) = &self.out {
-                    say(&format!("{}: {rows} rows", out.display()));
+                let file = self.out.as_ref().map(|out| out.display().to_string());
+                match file {
+                    Some(file) if self.json => json_line(&json!({ "file": file, "rows": rows })),
+                    Some(file) => say(&format!("{file}: {rows} rows")),
+                    None => {}
                 }
                 Outcome::Done
             }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use clap::Args;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::output::{Outcome, complain, failed, say};
+use super::output::{Outcome, complain, failed, json_line, say};
 use super::unusable;
 use crate::config::{Config, ConfigFile, Environment};
 
@@ -22,6 +23,9 @@ pub(super) struct Health {
     /// Ask whether deliveries are taken (/readyz), not only whether the process lives (/healthz)
     #[arg(long)]
     ready: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Health {
@@ -39,28 +43,37 @@ impl Health {
         };
         let path = if self.ready { "/readyz" } else { "/healthz" };
         let asked = async { tokio::time::timeout(WAIT, ask(reachable(listen), path)).await };
-        match runtime.block_on(asked) {
-            Ok(Ok((status, body))) => {
-                say(body.trim());
-                if status.is_success() {
-                    Outcome::Done
-                } else {
-                    Outcome::Failed
-                }
-            }
-            Ok(Err(error)) => {
-                complain(&format!("countersign: http://{listen}{path}: {error}"));
-                Outcome::Failed
-            }
-            Err(_elapsed) => {
-                complain(&format!(
-                    "countersign: http://{listen}{path}: no answer in {} s",
-                    WAIT.as_secs()
-                ));
-                Outcome::Failed
+        let answered = match runtime.block_on(asked) {
+            Ok(Ok(answered)) => Ok(answered),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_elapsed) => Err(format!("no answer in {} s", WAIT.as_secs())),
+        };
+        let well = matches!(&answered, Ok((status, _)) if status.is_success());
+        let url = format!("http://{listen}{path}");
+        if self.json {
+            json_line(&object(&url, well, &answered));
+        } else {
+            match answered {
+                Ok((_, body)) => say(body.trim()),
+                Err(error) => complain(&format!("countersign: {url}: {error}")),
             }
         }
+        if well { Outcome::Done } else { Outcome::Failed }
     }
+}
+
+/// For programs: what was asked, and what came of it.
+fn object(url: &str, well: bool, answered: &Result<(http::StatusCode, String), String>) -> Value {
+    let body = answered.as_ref().ok().map(|(_, body)| body.trim());
+    // `/readyz` answers with an object, `/healthz` with a word.
+    let answer = body.map(|body| serde_json::from_str(body).unwrap_or_else(|_| json!(body)));
+    json!({
+        "url": url,
+        "well": well,
+        "status": answered.as_ref().ok().map(|(status, _)| status.as_u16()),
+        "answer": answer,
+        "error": answered.as_ref().err(),
+    })
 }
 
 /// From this machine, "every address" is reached by loopback.

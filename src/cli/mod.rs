@@ -105,7 +105,7 @@ enum Command {
     /// Let go what has had its time: bodies and events by their age
     Prune(prune::PruneCommand),
     /// Bring the store's schema up to date, and nothing else
-    Migrate,
+    Migrate(serve::Migrate),
     /// Copy the SQLite store to a file, while the receiver writes to it
     Backup(backup::Backup),
     /// Write the whole store as JSON Lines, to be imported into another one
@@ -166,7 +166,7 @@ pub fn run() -> ExitCode {
         Command::Refusals(command) => command.run(&place, &environment),
         Command::Why(command) => command.run(&place, &environment),
         Command::Prune(command) => command.run(&place, &environment),
-        Command::Migrate => serve::migrate(&place, &environment),
+        Command::Migrate(command) => command.run(&place, &environment),
         Command::Backup(command) => command.run(&place, &environment),
         Command::Export(command) => command.run(&place, &environment),
         Command::Import(command) => command.run(&place, &environment),

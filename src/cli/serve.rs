@@ -1,9 +1,11 @@
 //! `countersign serve` and `countersign migrate`.
 
+use clap::Args;
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::check::MEND_STORE;
-use super::output::{self, Outcome, failed, say};
+use super::output::{self, Outcome, failed, json_line, say};
 use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::server::{self, Announced, Prelude, ServeFailure, Start};
@@ -64,25 +66,38 @@ pub(super) fn serve(
     }
 }
 
-/// Brings the store's schema up to date, and nothing else.
-pub(super) fn migrate(place: &ConfigFile, environment: &Environment) -> Outcome {
-    output::log(environment);
-    let store = match Config::load_store(place, environment) {
-        Ok(store) => store,
-        Err(faults) => return unusable(&faults),
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
-    };
-    match runtime.block_on(Store::migrate(&store.url)) {
-        Ok(()) => {
-            say(&format!("{}: the schema is up to date", store.url));
-            Outcome::Done
+/// Bring the store's schema up to date, and nothing else
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Migrate {
+    pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
+        output::log(environment);
+        let store = match Config::load_store(place, environment) {
+            Ok(store) => store,
+            Err(faults) => return unusable(&faults),
+        };
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&error),
+        };
+        match runtime.block_on(Store::migrate(&store.url)) {
+            Ok(()) => {
+                if self.json {
+                    json_line(&json!({ "store": store.url.to_string(), "up_to_date": true }));
+                } else {
+                    say(&format!("{}: the schema is up to date", store.url));
+                }
+                Outcome::Done
+            }
+            Err(fault) => of_store(&fault),
         }
-        Err(fault) => of_store(&fault),
     }
 }

@@ -16,10 +16,16 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Standard output as JSON Lines.
+    /// Standard output as JSON Lines, of a command that did what was asked.
     #[track_caller]
     pub(crate) fn json_lines(&self) -> Vec<serde_json::Value> {
         assert_eq!(self.code, Some(0), "{self:?}");
+        self.objects()
+    }
+
+    /// The same, however it ended.
+    #[track_caller]
+    pub(crate) fn objects(&self) -> Vec<serde_json::Value> {
         self.stdout
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())

@@ -81,3 +81,130 @@ fn a_certificate_that_came_is_inspected_with_when_it_last_came() {
     assert_eq!(report["sha256"], shown["leaf"]["sha256"]);
     assert!(report["last_seen"].is_string(), "{report}");
 }
+
+#[test]
+fn whatever_prints_data_prints_it_as_an_object_too() {
+    let receiver = Receiver::start();
+    assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
+    let object = |arguments: &[&str]| -> serde_json::Value {
+        let told = receiver.countersign(&[arguments, &["--json"]].concat());
+        assert_eq!(told.code, Some(0), "{told:?}");
+        // Where there are several, the last is the summary.
+        told.json_lines().pop().unwrap()
+    };
+    let issue = ["certs", "issue", "--ca", "own", "--out", "own/leaf"];
+    for (arguments, key) in [
+        (&["migrate"][..], "/up_to_date"),
+        (&["backup", "--out", "copy.db"], "/bytes"),
+        (&["export", "--out", "all.jsonl"], "/rows"),
+        (&["import", "all.jsonl", "--verify-only"], "/rows"),
+        (&["certs", "init", "--out", "own"], "/key"),
+        (
+            &[&issue[..], &["--subject", "CN=a"]].concat(),
+            "/certificate",
+        ),
+        (
+            &["certs", "revoke", "--ca", "own", "own/leaf.crt"],
+            "/next_update",
+        ),
+        (&["certs", "inspect", "certs/producer.crt"], "/maps_to/0"),
+        (&["why", "payments-provider"], "/producers/0/certificates"),
+        (&["profiles", "show", "stripe"], "/profile"),
+        (&["prune", "--dry-run"], "/dry_run"),
+        (
+            &["events", "replay", "--since", "1h", "--dry-run"],
+            "/events_read",
+        ),
+    ] {
+        let told = object(arguments);
+        assert!(
+            told.pointer(key).is_some_and(|found| !found.is_null()),
+            "{arguments:?}: {told}"
+        );
+    }
+    // The configuration has port 0, so the one that was given is named.
+    let admin = ("COUNTERSIGN_ADMIN__LISTEN", receiver.admin.to_string());
+    let health = |arguments: &[&str], admin: &(&str, String)| {
+        let mut command = binary(&[]);
+        command
+            .args(["health", "--json"])
+            .args(arguments)
+            .env(admin.0, &admin.1);
+        let told = peers::run(receiver.directory(), &mut command, b"");
+        (told.code, told.objects().remove(0))
+    };
+    let (code, told) = health(&["--ready"], &admin);
+    assert_eq!((code, &told["well"]), (Some(0), &true.into()), "{told}");
+    assert_eq!(told["answer"]["store"], "ok", "{told}");
+    let (code, told) = health(&[], &admin);
+    assert_eq!((code, &told["status"]), (Some(0), &200.into()), "{told}");
+    let (code, told) = health(&[], &(admin.0, "127.0.0.1:1".to_owned()));
+    assert_eq!((code, &told["well"]), (Some(1), &false.into()), "{told}");
+    assert!(told["error"].is_string(), "{told}");
+}
+
+#[test]
+fn each_fault_of_a_databases_address_and_of_its_spool_is_told_with_a_mend_of_its_own() {
+    let receiver = Receiver::start();
+    receiver.write("no.pem", "nothing");
+    receiver.write(
+        "spool.db",
+        "no database at all, but a text that is long enough",
+    );
+    let checked = |url: &str, spool: &str| {
+        let mut command = binary(&[]);
+        command
+            .args(["check", "--json"])
+            .env("COUNTERSIGN_STORE__URL", url);
+        if !spool.is_empty() {
+            command.env("COUNTERSIGN_STORE__SPOOL__PATH", spool);
+        }
+        let checked = peers::run(receiver.directory(), &mut command, b"");
+        assert_eq!(checked.code, Some(1), "{checked:?}");
+        let key = if spool.is_empty() {
+            "store.url"
+        } else {
+            "store.spool"
+        };
+        let mut findings = checked.objects().into_iter();
+        findings.find(|finding| finding["key"] == key).unwrap()
+    };
+    let at = "postgres://user@127.0.0.1:1/inbox";
+    for (query, spool, what, mend) in [
+        (
+            "?sslmode=verify-full",
+            "",
+            "needs sslrootcert",
+            "add sslrootcert=FILE",
+        ),
+        (
+            "?sslmode=sometimes",
+            "",
+            "sslmode=sometimes",
+            "sslmode=verify-full",
+        ),
+        ("?sslcert=a.crt", "", "together", "the other one"),
+        (
+            "?sslmode=verify-ca&sslrootcert=none.pem",
+            "",
+            "none.pem",
+            "make it readable",
+        ),
+        (
+            "?sslmode=verify-ca&sslrootcert=no.pem",
+            "",
+            "the authority's certificate",
+            "sslrootcert of store.url",
+        ),
+        ("", "spool.db", "spool.db", "store.spool.path"),
+        ("", "nowhere/spool.db", "does not exist", "mkdir -p"),
+    ] {
+        let finding = checked(&format!("{at}{query}"), spool);
+        let has = |key: &str, text: &str| finding[key].as_str().unwrap().contains(text);
+        assert!(
+            has("what", what) && has("mend", mend),
+            "{query} {spool}: {finding}"
+        );
+        assert!(!has("what", "; "), "{finding}");
+    }
+}
