@@ -11,7 +11,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use super::TrustFault;
 use super::signatures::{self, Signature};
 use crate::x509::der::{DerFault, Element, Reader, tag};
-use crate::x509::{Leaf, RevocationList, Serial, SpkiPin};
+use crate::x509::{DistinguishedName, Leaf, RevocationList, Serial, SpkiPin};
 
 /// The contents of an OBJECT IDENTIFIER `2.5.29.n`.
 const fn certificate_extension(number: u8) -> [u8; 3] {
@@ -138,13 +138,9 @@ impl RevocationLists {
             return Revocation::NoList;
         };
         let mut best = Revocation::NoList;
-        // From the newest on; of one scope, what is older than one that counts counts no more.
-        let mut told: Vec<&Scope> = Vec::new();
-        for listed in lists {
-            // Two CAs may share a key, if under two names.
-            if listed.list.issuer_der() != issuer.subject_der() || told.contains(&&listed.scope) {
-                continue;
-            }
+        // Two CAs may share a key, if under two names.
+        let is_its = |list: &RevocationList| list.issuer_der() == issuer.subject_der();
+        for listed in that_count(lists, is_its, now) {
             if listed.serials.binary_search(subject.serial()).is_ok() {
                 return Revocation::Revoked;
             }
@@ -152,13 +148,87 @@ impl RevocationLists {
             if listed.list.this_update() > now {
                 continue;
             }
-            told.push(&listed.scope);
             if listed.scope.covers(subject) {
                 best = best.or_until(listed.until, now);
             }
         }
         best
     }
+
+    /// Whether a list that counts names a certificate of which no more is known than this.
+    pub(super) fn name(
+        &self,
+        serial: &Serial,
+        issuer: &DistinguishedName,
+        issuer_key: Option<SpkiPin>,
+        now: Timestamp,
+    ) -> bool {
+        let is_its = |list: &RevocationList| list.issuer().matches(issuer);
+        let by_key = self.by_key.iter();
+        let mut lists = by_key.filter(|(key, _)| issuer_key.is_none_or(|meant| meant == **key));
+        lists.any(|(_, lists)| {
+            that_count(lists, is_its, now).any(|one| one.serials.binary_search(serial).is_ok())
+        })
+    }
+
+    /// What it means that a list has ended, under `issuers`; nothing of one that has not.
+    pub(super) fn end_of(
+        &self,
+        list: &RevocationList,
+        issuers: &[&Leaf],
+        now: Timestamp,
+    ) -> Option<EndedCrl> {
+        let is_it = |listed: &&Listed| listed.list.der() == list.der();
+        let (key, lists) = self
+            .by_key
+            .iter()
+            .find(|(_, lists)| lists.iter().any(|listed| is_it(&listed)))?;
+        list.next_update().filter(|until| *until < now)?;
+        let is_its = |other: &RevocationList| other.issuer_der() == list.issuer_der();
+        let mut counting = that_count(lists, is_its, now);
+        if !counting.any(|listed| is_it(&listed))
+            || !issuers
+                .iter()
+                .any(|issuer| issuer.spki() == *key && issuer.subject_der() == list.issuer_der())
+        {
+            return Some(EndedCrl::Nobody);
+        }
+        let is_fresh = |one: &Listed| one.list.this_update() <= now && now <= one.until;
+        if that_count(lists, is_its, now).any(is_fresh) {
+            Some(EndedCrl::TheUncovered)
+        } else {
+            Some(EndedCrl::Everyone)
+        }
+    }
+}
+
+/// Whom the end of a list concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedCrl {
+    /// Every certificate of its issuer.
+    Everyone,
+    /// Those that no other list of its issuer covers.
+    TheUncovered,
+    /// Nobody: a newer one stands beside it, or its issuer decides nothing.
+    Nobody,
+}
+
+/// The lists of one issuer that count, from the newest on: of one scope, what is older than one that has begun counts no more.
+fn that_count(
+    lists: &[Listed],
+    is_its: impl Fn(&RevocationList) -> bool,
+    now: Timestamp,
+) -> impl Iterator<Item = &Listed> {
+    let mut told: Vec<&Scope> = Vec::new();
+    lists.iter().filter(move |listed| {
+        if !is_its(&listed.list) || told.contains(&&listed.scope) {
+            return false;
+        }
+        if listed.list.this_update() <= now {
+            told.push(&listed.scope);
+        }
+        true
+    })
 }
 
 impl Revocation {

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::HandshakeReason;
 use super::path;
-use super::revocation::RevocationLists;
+use super::revocation::{EndedCrl, RevocationLists};
 use super::signatures::{self, Signature};
 use crate::x509::{DistinguishedName, Leaf, RevocationList, Serial, SpkiPin, Validity};
 
@@ -336,6 +336,24 @@ impl Trust {
         self.revocation.lists()
     }
 
+    /// Whether a list that counts names the certificate of this serial number. The issuer's key, where it is known, tells CAs of
+    /// one name apart.
+    pub fn is_revoked(
+        &self,
+        serial: &Serial,
+        issuer: &DistinguishedName,
+        issuer_key: Option<SpkiPin>,
+        now: Timestamp,
+    ) -> bool {
+        self.revocation.name(serial, issuer, issuer_key, now)
+    }
+
+    /// Whom it concerns that a revocation list has ended; none while it has not.
+    pub fn end_of(&self, list: &RevocationList, now: Timestamp) -> Option<EndedCrl> {
+        let issuers: Vec<&Leaf> = self.anchors.iter().chain(&self.intermediates).collect();
+        self.revocation.end_of(list, &issuers, now)
+    }
+
     pub(super) fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
         &self.algorithms
     }
@@ -411,13 +429,15 @@ impl Trust {
         }
         for list in self.revocation.lists() {
             let issuer = list.issuer().clone();
-            if let Some(since) = list.next_update().filter(|end| *end < now) {
+            if let Some(end) = self.end_of(list, now) {
                 let consequence = self.policy.crl_expired;
-                warnings.push(TrustWarning::CrlEnded {
+                // An old list beside its successor changes nothing.
+                let since = list.next_update().filter(|_| end != EndedCrl::Nobody);
+                warnings.extend(since.map(|since| TrustWarning::CrlEnded {
                     issuer,
                     since,
                     consequence,
-                });
+                }));
             } else if list.this_update() > now {
                 let begins = list.this_update();
                 warnings.push(TrustWarning::CrlNotBegun { issuer, begins });

@@ -1,7 +1,9 @@
 //! Revocation lists: whose they are, whom they cover, and what is done when they end.
 
-use countersign::tls::{CrlExpired, CrlMissing, Trust, TrustFault, TrustParts, TrustPolicy};
-use countersign::x509::{Leaf, RevocationList, decode_revocation_lists};
+use countersign::tls::{
+    CrlExpired, CrlMissing, EndedCrl, Trust, TrustFault, TrustParts, TrustPolicy,
+};
+use countersign::x509::{DistinguishedName, Leaf, RevocationList, decode_revocation_lists};
 use jiff::Timestamp;
 use rcgen::{
     CertificateParams, CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope,
@@ -196,6 +198,69 @@ fn the_newest_list_counts() {
     let only_future = build(&[&root.der], &[&future], REFUSE).unwrap();
     assert_eq!(verdict(&only_future, &[&root.leaf()]), "revocation-unknown");
     assert_eq!(only_future.warnings(now()).len(), 1);
+}
+
+#[test]
+fn what_is_known_of_a_leaf_by_its_number_alone_is_looked_up_in_the_lists_that_count() {
+    let (root, namesake) = (Ca::root("Root"), Ca::root("Root"));
+    let old = root.crl(&[7]);
+    let new = root.crl_with(&[8], |p| p.this_update = date_time_ymd(2026, 6, 10));
+    let trust = build(&[&root.der, &namesake.der], &[&old, &new], REFUSE).unwrap();
+    let decoded = |ca: &Ca| Leaf::decode(&ca.der).unwrap();
+    let issuer = decoded(&root).subject().clone();
+    let other = DistinguishedName::parse("CN=Another").unwrap();
+    let is_revoked =
+        |serial: &str, issuer, key| trust.is_revoked(&serial.parse().unwrap(), issuer, key, now());
+    assert!(is_revoked("08", &issuer, None));
+    assert!(is_revoked("08", &issuer, Some(decoded(&root).spki())));
+    assert!(!is_revoked("08", &issuer, Some(decoded(&namesake).spki())));
+    assert!(!is_revoked("08", &other, None));
+    assert!(!is_revoked("07", &issuer, None), "the newest list counts");
+}
+
+#[test]
+fn the_end_of_a_list_concerns_those_whom_no_other_covers() {
+    let (root, watching) = (Ca::root("Root"), Ca::root("Watching"));
+    let scoped = |scope| {
+        root.crl_with(&[], |p| {
+            let uris = vec!["http://a.example/crl".to_owned()];
+            let distribution_point = CrlDistributionPoint { uris };
+            p.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
+                distribution_point,
+                scope: Some(scope),
+            });
+            p.next_update = date_time_ymd(2099, 1, 1);
+        })
+    };
+    let ended = root.crl(&[]);
+    let newer = root.crl_with(&[], |p| {
+        p.this_update = date_time_ymd(2026, 6, 10);
+        p.next_update = date_time_ymd(2099, 1, 1);
+    });
+    let later: Timestamp = "2026-08-01T00:00:00Z".parse().unwrap();
+    let end = |crls: &[&[u8]], of: &[u8], at| {
+        let trust = build(&[&root.der], crls, REFUSE).unwrap();
+        trust.end_of(&RevocationList::decode(of).unwrap(), at)
+    };
+    assert_eq!(end(&[&ended], &ended, now()), None);
+    assert_eq!(end(&[&ended], &ended, later), Some(EndedCrl::Everyone));
+    assert_eq!(
+        end(&[&ended, &newer], &ended, later),
+        Some(EndedCrl::Nobody)
+    );
+    assert_eq!(end(&[&ended, &newer], &newer, later), None);
+    let users = scoped(CrlScope::UserCertsOnly);
+    let of_some = end(&[&ended, &users], &ended, later);
+    assert_eq!(of_some, Some(EndedCrl::TheUncovered));
+    let of_watching = watching.crl(&[]);
+    let trust = Trust::build(TrustParts {
+        shadow_anchors: leaves(&[&watching.der]),
+        crls: vec![RevocationList::decode(&of_watching).unwrap()],
+        ..parts(&[&root.der])
+    })
+    .unwrap();
+    let list = RevocationList::decode(&of_watching).unwrap();
+    assert_eq!(trust.end_of(&list, later), Some(EndedCrl::Nobody));
 }
 
 #[test]
