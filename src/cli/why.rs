@@ -10,7 +10,7 @@ use super::unusable;
 use super::why_prose::tell;
 use crate::config::{Config, ConfigFile, CutOffEntry, Environment, Snapshot};
 use crate::identity::{Producer, Standing};
-use crate::server::still_marked;
+use crate::server::{is_revoked, still_marked};
 use crate::store::{
     Filter, LeafSeen, Millis, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views,
 };
@@ -60,11 +60,13 @@ pub(super) struct Known<'a> {
     pub(super) refusals: Vec<Refused<'a>>,
 }
 
-/// A certificate, and whether it is cut off by its serial number or its key.
+/// A certificate, whether its CA revoked it, and whether it is cut off by its serial number or its key.
 #[derive(Debug, Serialize)]
 pub(super) struct Certificate<'a> {
     #[serde(flatten)]
     pub(super) seen: &'a LeafSeen,
+    /// A CRL that counts names it.
+    pub(super) revoked: bool,
     pub(super) cut_offs: Vec<Cut>,
 }
 
@@ -103,7 +105,7 @@ impl Why {
         with_views(place, environment, async |views| {
             let mut seen = Seen::read(views).await?;
             seen.shadows = still_marked(&config.snapshot, seen.shadows);
-            let sender = seen.of(&self.who, &config.snapshot);
+            let sender = seen.of(&self.who, &config.snapshot, now);
             if sender.producers.is_empty() && sender.refusals.is_empty() {
                 complain(&format!(
                     "countersign: no producer is called {}, none has it as its subject, and nobody of that name was turned away",
@@ -146,7 +148,7 @@ impl Seen {
         })
     }
 
-    fn of<'a>(&'a self, who: &'a str, snapshot: &'a Snapshot) -> Sender<'a> {
+    fn of<'a>(&'a self, who: &'a str, snapshot: &'a Snapshot, now: Timestamp) -> Sender<'a> {
         let subject = DistinguishedName::parse(who).ok();
         let is_meant = |producer: &&std::sync::Arc<Producer>| {
             *producer.name == *who
@@ -157,7 +159,7 @@ impl Seen {
         let producers = snapshot.directory().producers().iter();
         let producers: Vec<_> = producers
             .filter(is_meant)
-            .map(|producer| self.of_producer(producer, snapshot))
+            .map(|producer| self.of_producer(producer, snapshot, now))
             .collect();
         let mut sender = Sender {
             who,
@@ -175,7 +177,12 @@ impl Seen {
         sender
     }
 
-    fn of_producer<'a>(&'a self, producer: &'a Producer, snapshot: &'a Snapshot) -> Known<'a> {
+    fn of_producer<'a>(
+        &'a self,
+        producer: &'a Producer,
+        snapshot: &'a Snapshot,
+        now: Timestamp,
+    ) -> Known<'a> {
         let Producer { name, tenant, .. } = producer;
         let is_its =
             |tenant_id: &str, named: &str| tenant_id == tenant.as_str() && *named == **name;
@@ -186,6 +193,7 @@ impl Seen {
             .filter(|leaf| is_its(&leaf.tenant_id, &leaf.producer))
             .map(|seen| Certificate {
                 seen,
+                revoked: is_revoked(snapshot, seen, now),
                 cut_offs: cut_offs_of(seen, snapshot),
             })
             .collect();

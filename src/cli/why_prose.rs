@@ -83,6 +83,12 @@ fn tell_certificate(certificate: &Certificate<'_>, now: Timestamp) {
         leaf.last_seen.0,
         end(leaf.not_after.0, now),
     ));
+    if certificate.revoked {
+        say(&format!(
+            "  It is revoked: a CRL of {} names it. Its successor must be another certificate.",
+            printable(&leaf.issuer)
+        ));
+    }
     for cut in &certificate.cut_offs {
         say(&format!(
             "  It is cut off by {} since {:.0}: countersign cutoff --{} ... --lift lets it in again.",

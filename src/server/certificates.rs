@@ -10,7 +10,7 @@ use crate::config::Snapshot;
 use crate::store::{LeafSeen, ReadFailure, SecretSeen, Store, Views};
 use crate::telemetry::{CertificateEnd, CrlEnd, Meters};
 use crate::tls::TrustWarning;
-use crate::x509::Leaf;
+use crate::x509::{DistinguishedName, Leaf};
 
 /// Days before an end at which it is said once more.
 const DAYS: [i64; 6] = [28, 14, 7, 3, 1, 0];
@@ -73,10 +73,13 @@ pub async fn certificates(
                 && other.sha256 != leaf.sha256
         });
         let successor = newer.map(|other| other.last_seen.0).max();
-        all.push(client(
-            leaf,
-            retirement(Some(leaf.last_seen.0), successor, now),
-        ));
+        let revoked = is_revoked(snapshot, leaf, now);
+        let note = if revoked {
+            Some(format!("revoked: a CRL of {} names it", leaf.issuer))
+        } else {
+            retirement(Some(leaf.last_seen.0), successor, now)
+        };
+        all.push(client(leaf, revoked, note));
     }
     for secret in &secrets {
         let others = secrets.iter().filter(|other| {
@@ -91,6 +94,23 @@ pub async fn certificates(
     }
     all.extend(marks(snapshot, &shadows));
     Ok(all)
+}
+
+/// Whether a revocation list that counts today names the leaf.
+pub fn is_revoked(snapshot: &Snapshot, leaf: &LeafSeen, now: Timestamp) -> bool {
+    let (Ok(serial), Ok(issuer)) = (leaf.serial.parse(), DistinguishedName::parse(&leaf.issuer))
+    else {
+        return false;
+    };
+    // Where the anchor itself issued it, its key tells it from another CA of that name.
+    let anchors = snapshot.trust().anchors().iter();
+    let issuer_key = anchors
+        .filter(|anchor| anchor.subject().matches(&issuer))
+        .find(|anchor| leaf.anchor_sha256.as_deref() == Some(&anchor.sha256().to_string()))
+        .map(Leaf::spki);
+    snapshot
+        .trust()
+        .is_revoked(&serial, &issuer, issuer_key, now)
 }
 
 /// The leaves that producers use: those with which one came within a day of its last delivery, however long ago that was. It may have
@@ -158,7 +178,7 @@ fn ours(role: &str, leaf: &Leaf, last_seen: Option<Timestamp>, note: Option<Stri
     })
 }
 
-fn client(leaf: &LeafSeen, note: Option<String>) -> Value {
+fn client(leaf: &LeafSeen, revoked: bool, note: Option<String>) -> Value {
     json!({
         "role": "client",
         "subject": leaf.subject,
@@ -173,6 +193,7 @@ fn client(leaf: &LeafSeen, note: Option<String>) -> Value {
         "last_seen": leaf.last_seen,
         "anchor_subject": leaf.anchor_subject,
         "anchor_sha256": leaf.anchor_sha256,
+        "revoked": revoked,
         "note": note,
     })
 }

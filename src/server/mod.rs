@@ -20,6 +20,6 @@ mod retention;
 mod routes;
 mod watching;
 
-pub use certificates::certificates;
+pub use certificates::{certificates, is_revoked};
 pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into};
 pub use marks::{in_words, still_marked};
