@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{self, Outcome, Table, json_line, say};
-use crate::config::{Config, ConfigFile, Environment, StoreSettings};
+use crate::config::{Config, ConfigFile, Environment, StoreSettings, Weight};
 use crate::store::{Filter, ReadFailure, StoreFault, Url, Views};
 
 /// What to do where the store itself does not say.
@@ -37,7 +37,10 @@ impl Check {
             Ok(config) => {
                 for warning in config.warnings {
                     findings.push(Finding {
-                        level: "warning",
+                        level: match warning.weight {
+                            Weight::Unwise => "warning",
+                            Weight::Refuses => "fault",
+                        },
                         file: warning.file.to_string(),
                         line: warning.line,
                         key: warning.key,

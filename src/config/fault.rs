@@ -28,6 +28,15 @@ pub struct Fault {
     pub mend: String,
 }
 
+/// How much a warning weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Deliveries go on.
+    Unwise,
+    /// The receiver starts, and refuses every client that it concerns: to `check` it is a fault.
+    Refuses,
+}
+
 /// What works, but should be known: told by `check` and at every start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {
@@ -41,6 +50,9 @@ pub struct Warning {
     pub what: String,
     /// What to do about it.
     pub mend: String,
+    /// What comes of it.
+    #[serde(skip)]
+    pub weight: Weight,
 }
 
 impl fmt::Display for Warning {
@@ -51,6 +63,7 @@ impl fmt::Display for Warning {
             key,
             what,
             mend,
+            weight: _,
         } = self;
         let line = Line {
             file,
@@ -197,6 +210,15 @@ impl Findings {
         }
     }
 
+    /// Tells what refuses every client that it concerns, while the receiver itself works.
+    pub(super) fn warn_of_refusals(&mut self, key: &KeyPath, what: String, mend: &str) {
+        let told = self.warnings.len();
+        self.warn(key, what, mend);
+        if let Some(warning) = self.warnings.get_mut(told) {
+            warning.weight = Weight::Refuses;
+        }
+    }
+
     /// Whether anything stops the start so far.
     pub(super) fn any(&self) -> bool {
         !self.faults.is_empty()
@@ -250,6 +272,7 @@ impl Findings {
             key: key.to_string(),
             what,
             mend,
+            weight: Weight::Unwise,
         }
     }
 

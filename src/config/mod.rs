@@ -51,7 +51,7 @@ use crate::store::Retention;
 
 pub use cut_offs::{CutOff, CutOffEntry, CutOffFault, CutOffs};
 pub use environment::Environment;
-pub use fault::{Fault, Warning};
+pub use fault::{Fault, Warning, Weight};
 pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
 pub use reload::{ReloadStatus, Reloader};
 pub use secrets::Labelled;

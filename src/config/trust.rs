@@ -7,7 +7,7 @@ use jiff::{Timestamp, ToSpan};
 
 use crate::secret::Secret;
 use crate::tls::{
-    CrlExpired, CrlMissing, IdentityFault, MinVersion, Resumption, ServerIdentity, Trust,
+    CrlExpired, CrlMissing, EndedCrl, IdentityFault, MinVersion, Resumption, ServerIdentity, Trust,
     TrustFault, TrustParts, TrustPolicy, V1Leaf,
 };
 use crate::x509::{
@@ -99,7 +99,6 @@ pub(super) fn tls(
             &mut context.findings,
         );
     }
-    warn_of_old_lists(&crls, shape.crl_expired, now, &mut context.findings);
     let policy = TrustPolicy {
         v1_leaf: if shape.accept_v1_leaf {
             V1Leaf::Accept
@@ -123,6 +122,7 @@ pub(super) fn tls(
         policy,
         context,
     );
+    warn_of_old_lists(&crls, policy, trust.as_ref(), now, &mut context.findings);
     Some(TlsSettings {
         identity: identity?,
         trust: Arc::new(trust?),
@@ -295,9 +295,11 @@ fn warn_of_the_end(
     }
 }
 
+/// A list that ended does not stop the start: clients of other CAs go on, and the newest list is taken up without a restart.
 fn warn_of_old_lists(
     crls: &[Found<RevocationList>],
-    expired: file::CrlExpired,
+    policy: TrustPolicy,
+    trust: Option<&Trust>,
     now: Timestamp,
     findings: &mut Findings,
 ) {
@@ -305,15 +307,33 @@ fn warn_of_old_lists(
         let Some(due) = found.what.next_update().filter(|due| *due < now) else {
             continue;
         };
-        let consequence = match expired {
-            file::CrlExpired::Refuse => "every client of its CA is refused",
-            file::CrlExpired::Warn => "revocations since then are not known here",
+        let whom = trust.and_then(|trust| trust.end_of(&found.what, now));
+        let what = |consequence: &str| {
+            let file = found.file.display();
+            format!("the CRL in {file} should have been replaced by {due}: {consequence}")
         };
-        let what = format!(
-            "the CRL in {} should have been replaced by {due}: {consequence}",
-            found.file.display()
-        );
-        findings.warn(&found.key, what, "put the CA's newest CRL there");
+        let (key, mend) = (&found.key, "put the CA's newest CRL there");
+        match (whom.unwrap_or(EndedCrl::Everyone), policy.crl_expired) {
+            (EndedCrl::Nobody, _) => findings.warn(
+                key,
+                what(
+                    "it changes nothing, for a newer one is named as well, or its CA only watches",
+                ),
+                "take it out, or put the CA's newest CRL there",
+            ),
+            (_, CrlExpired::Warn) => {
+                findings.warn(key, what("revocations since then are not known here"), mend);
+            }
+            (EndedCrl::Everyone, CrlExpired::Refuse) => {
+                let what = what("every client of its CA is refused (tls.crl_expired)");
+                findings.warn_of_refusals(key, what, mend);
+            }
+            (EndedCrl::TheUncovered, CrlExpired::Refuse) => findings.warn(
+                key,
+                what("clients of its CA that no other CRL covers are refused (tls.crl_expired)"),
+                mend,
+            ),
+        }
     }
 }
 

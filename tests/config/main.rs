@@ -17,6 +17,7 @@ use proptest::sample::Index;
 use tempfile::TempDir;
 
 #[path = "../it/authority.rs"]
+#[allow(dead_code, reason = "`tests/it` uses the rest")]
 mod authority;
 mod reload;
 mod retention;

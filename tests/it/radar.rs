@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Leaf, Receiver, authority::SUBJECT, event, eventually, receiver::Changes};
+use crate::{Authority, Leaf, Receiver, authority::SUBJECT, event, eventually, receiver::Changes};
 
 const SECONDS_10: Duration = Duration::from_secs(10);
 
@@ -132,4 +132,111 @@ fn a_lapsed_certificate_is_a_record_that_names_its_producer_and_outlives_a_resta
         );
     }
     assert_eq!(receiver.countersign(&["why", "nobody"]).code, Some(1));
+}
+
+#[test]
+fn a_leaf_that_its_ca_revoked_is_marked_wherever_it_is_told_of() {
+    let receiver = Receiver::start();
+    receiver.countersign(&["certs", "init", "--out", "own"]);
+    let own = ["--ca", "own"];
+    let subject = "CN=payments-provider,O=Example,OU=tenant-42";
+    let issue = ["certs", "issue", "--subject", subject, "--out", "own/leaf"];
+    receiver.countersign(&[&issue[..], &own].concat());
+    name_the_list_of(&receiver, "own");
+    let url = receiver.url();
+    let send = [
+        "send",
+        "--url",
+        &url,
+        "--cert",
+        "own/leaf.crt",
+        "--key",
+        "own/leaf.key",
+    ];
+    let sent = receiver.countersign(&send);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let listed = || {
+        let listed = receiver.countersign(&["certs", "list", "--json"]);
+        let mut clients = listed.json_lines().into_iter();
+        clients.find(|line| line["role"] == "client").unwrap()
+    };
+    assert_eq!(listed()["revoked"], false);
+    let revoke = ["certs", "revoke", "own/leaf.crt"];
+    receiver.countersign(&[&revoke[..], &own].concat());
+    let marked = listed();
+    assert_eq!(marked["revoked"], true);
+    assert!(
+        marked["note"].as_str().unwrap().starts_with("revoked"),
+        "{marked}"
+    );
+    let why = receiver.countersign(&["why", "payments-provider", "--json"]);
+    let known = &why.json_lines()[0]["producers"][0];
+    assert_eq!(known["certificates"][0]["revoked"], true, "{known}");
+    let why = receiver.countersign(&["why", "payments-provider"]);
+    assert!(why.stdout.contains("It is revoked: a CRL of"), "{why:?}");
+}
+
+#[test]
+fn a_list_that_ended_is_a_fault_to_check_where_everybody_under_its_ca_is_refused() {
+    let receiver = Receiver::start();
+    let ended = Authority::new("Ended CA");
+    receiver.write("ended.crt", &ended.certificate);
+    receiver.write("ended.crl", &ended.ended_list());
+    let identity = ended.issue(&Leaf::of(SUBJECT));
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let named = text.replace(
+        "client_ca = [\"certs/ca.crt\"]",
+        "client_ca = [\"certs/ca.crt\", \"ended.crt\"]\ncrls = [\"ended.crl\"]",
+    );
+    assert_ne!(named, text);
+    receiver.write("countersign.toml", &named);
+    // The receiver serves on: the clients of other CAs are none the worse.
+    assert_eq!(receiver.reload_now().status, 200);
+    assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
+    let refused = receiver
+        .producer_as(Some(&identity))
+        .try_deliver(&event("evt_2"));
+    assert!(refused.is_err());
+    receiver.refusal("revocation-unknown");
+    let found = || {
+        let checked = receiver.countersign(&["check", "--json"]);
+        let mut findings = checked.objects().into_iter();
+        let of_list = findings.find(|finding| finding["key"] == "tls.crls[0]");
+        (checked.code, of_list.unwrap())
+    };
+    let (code, finding) = found();
+    assert_eq!(
+        (code, &finding["level"]),
+        (Some(1), &"fault".into()),
+        "{finding}"
+    );
+    assert_eq!(finding["mend"], "put the CA's newest CRL there");
+    let told = finding["what"].as_str().unwrap();
+    assert!(told.contains("every client of its CA is refused"), "{told}");
+    // Where it is let pass, it is let pass.
+    let lenient = named.replace("crls = [", "crl_expired = \"warn\"\ncrls = [");
+    receiver.write("countersign.toml", &lenient);
+    let (code, finding) = found();
+    assert_eq!(
+        (code, &finding["level"]),
+        (Some(0), &"warning".into()),
+        "{finding}"
+    );
+}
+
+/// Trusts the CA of `certs init --out DIRECTORY` as well, and reads its list.
+fn name_the_list_of(receiver: &Receiver, directory: &str) {
+    receiver.countersign(&["certs", "revoke", "--ca", directory]);
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let named = text.replace(
+        "client_ca = [\"certs/ca.crt\"]",
+        &format!(
+            "client_ca = [\"certs/ca.crt\", \"{directory}/ca.crt\"]\ncrls = [\"{directory}/ca.crl\"]"
+        ),
+    );
+    assert_ne!(named, text);
+    receiver.write("countersign.toml", &named);
+    assert_eq!(receiver.reload_now().status, 200);
 }
