@@ -281,11 +281,8 @@ fn remedy(refusal: &RefusalView) -> &'static str {
         }
         "revocation-unknown" => "put the CA's newest CRL where tls.crls names it",
         "bad-signature" => "the certificate is not what its CA signed: have it issued anew",
-        "wrong-key-usage" if is_the_issuers(refusal.detail.as_deref()) => {
-            "the fault is its CA's, not the leaf's: have the CA's certificate issued anew (keyCertSign, pathLenConstraint, name constraints), or have another CA issue the leaf"
-        }
         "wrong-key-usage" | "wrong-extended-key-usage" | "unsupported-certificate" => {
-            "have the certificate issued anew for TLS clients (digitalSignature, clientAuth)"
+            of_the_certificate(refusal.detail.as_deref().unwrap_or_default())
         }
         "protocol-version" => "the sender must speak TLS 1.3, or set tls.min_version = \"1.2\"",
         "unknown-producer" => {
@@ -306,8 +303,69 @@ fn remedy(refusal: &RefusalView) -> &'static str {
     }
 }
 
-/// Whether what forbids the use stands in a certificate above the leaf.
-fn is_the_issuers(detail: Option<&str>) -> bool {
-    let marks = ["the issuer", "PathLenConstraint", "NameConstraint"];
-    detail.is_some_and(|detail| marks.iter().any(|mark| detail.contains(mark)))
+/// What is done about a certificate that may not be used so. One reason has several causes, which the detail tells apart: what
+/// forbids the use may stand in a certificate above the leaf.
+fn of_the_certificate(detail: &str) -> &'static str {
+    let has = |words: &str| detail.contains(words);
+    if has("(pathLenConstraint)") || has("PathLenConstraint") {
+        "the fault is its CA's, not the leaf's: have a CA higher up issue the leaf, or have that CA's certificate issued anew with a greater pathLenConstraint"
+    } else if has("(nameConstraints)") || has("NameConstraint") {
+        "the fault is its CA's, or the leaf's names': have the leaf issued for names that the CA's nameConstraints permit, or by another CA"
+    } else if detail.starts_with("the issuer ") || has("of the issuer ") {
+        "the fault is its CA's, not the leaf's: have the CA's certificate issued anew (CA:TRUE, keyCertSign, no extendedKeyUsage or clientAuth in it), or have another CA issue the leaf"
+    } else if has("trust anchor ") && has("critical extension") {
+        "the fault is its CA's, not the leaf's: have the CA's certificate issued anew without that extension, or have another CA issue the leaf"
+    } else if has("is a CA's certificate") {
+        "the sender shows its CA's certificate: it needs one of its own that is no CA's (CA:FALSE, digitalSignature, clientAuth)"
+    } else if has("X.509 version 1") {
+        "have the certificate issued anew with extensions (version 3), or by a trust anchor itself with tls.accept_v1_leaf = true"
+    } else if has("too short") || has("too weak") {
+        "have the certificate issued anew with a key and a signature that count: ECDSA P-256, or RSA of 2048 bits and more, with SHA-256"
+    } else {
+        "have the certificate issued anew for TLS clients (digitalSignature, clientAuth)"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_speaks_of_the_certificate_that_is_at_fault() {
+        for (detail, expected) in [
+            (
+                "the issuer CN=Sub allows a shorter path only (pathLenConstraint)",
+                "a CA higher up",
+            ),
+            (
+                "an issuer of the chain may not issue for the leaf's names (nameConstraints)",
+                "names that the CA's nameConstraints permit",
+            ),
+            (
+                "the keyUsage of the issuer CN=Sub lacks keyCertSign",
+                "not the leaf's",
+            ),
+            (
+                "the issuer CN=Sub is not a CA (basicConstraints)",
+                "not the leaf's",
+            ),
+            (
+                "the leaf is a CA's certificate (basicConstraints), which no client may show",
+                "one of its own",
+            ),
+            (
+                "the leaf's keyUsage lacks digitalSignature",
+                "for TLS clients",
+            ),
+            ("the leaf's key is RSA 1024: too short", "ECDSA P-256"),
+            (
+                "the leaf is of X.509 version 1, and tls.accept_v1_leaf is false",
+                "version 3",
+            ),
+            ("", "for TLS clients"),
+        ] {
+            let advice = of_the_certificate(detail);
+            assert!(advice.contains(expected), "{detail}: {advice}");
+        }
+    }
 }

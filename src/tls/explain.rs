@@ -177,5 +177,14 @@ fn unexplained(error: Option<&webpki::Error>) -> Objection {
         | Error::NameConstraintViolation => HandshakeReason::WrongKeyUsage,
         _ => HandshakeReason::UnsupportedCertificate,
     };
-    Objection::new(reason, format!("the chain does not hold: {error}"))
+    let detail = match error {
+        Error::NameConstraintViolation => {
+            "an issuer of the chain may not issue for the leaf's names (nameConstraints)".to_owned()
+        }
+        Error::PathLenConstraintViolated => {
+            "an issuer of the chain allows a shorter path only (pathLenConstraint)".to_owned()
+        }
+        error => format!("the chain does not hold: {error}"),
+    };
+    Objection::new(reason, detail)
 }

@@ -291,14 +291,17 @@ fn object_to_leaf(trust: &Trust, path: &Path<'_>, objections: &mut Vec<Objection
             "the leaf's keyUsage lacks digitalSignature",
         );
     }
-    if leaf
+    // RFC 5280 §4.2.1.12 lets us refuse anyExtendedKeyUsage alone, as OpenSSL and webpki do for clients; Go takes it.
+    if let Some(usage) = leaf
         .extended_key_usage()
-        .is_some_and(|usage| !usage.client_auth())
+        .filter(|usage| !usage.client_auth())
     {
-        object(
-            HandshakeReason::WrongExtendedKeyUsage,
-            "the leaf's extendedKeyUsage lacks clientAuth",
-        );
+        let detail = if usage.any() {
+            "the leaf's extendedKeyUsage lacks clientAuth, for which anyExtendedKeyUsage does not stand"
+        } else {
+            "the leaf's extendedKeyUsage lacks clientAuth"
+        };
+        object(HandshakeReason::WrongExtendedKeyUsage, detail);
     }
     if signatures::is_weak(leaf) {
         let detail = format!("the leaf's key is {}: too short", leaf.key_kind());

@@ -239,6 +239,35 @@ fn name_constraints_bind_leaves() {
 }
 
 #[test]
+fn what_an_issuer_may_not_do_is_told_as_its_own() {
+    let detail = |anchor: &[u8], chain: &[&[u8]]| {
+        let chain: Vec<_> = chain.iter().map(|der| (*der).into()).collect();
+        trust(&[anchor]).verify(&chain, now()).unwrap_err().detail
+    };
+    let root = Ca::root_with("Root", |p| {
+        p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0))
+    });
+    let sub = root.sub("Sub");
+    let of_length = detail(&root.der, &[&sub.leaf(), &sub.der]);
+    assert!(of_length.ends_with("(pathLenConstraint)"), "{of_length}");
+    assert!(of_length.contains("CN=Root"), "{of_length}");
+    let root = Ca::root_with("Root", |p| {
+        p.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("example.com".to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+    });
+    let host = SanType::DnsName("a.example.org".to_owned().try_into().unwrap());
+    let bad = root.leaf_with(|p| p.subject_alt_names = vec![host]);
+    let of_names = detail(&root.der, &[&bad]);
+    assert!(of_names.ends_with("(nameConstraints)"), "{of_names}");
+    let root = Ca::root("Root");
+    let any = root.leaf_with(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]);
+    let of_purpose = detail(&root.der, &[&any]);
+    assert!(of_purpose.contains("anyExtendedKeyUsage"), "{of_purpose}");
+}
+
+#[test]
 fn two_anchors_may_have_one_name() {
     let (one, other, third) = (Ca::root("Root"), Ca::root("Root"), Ca::root("Root"));
     let both = trust(&[&one.der, &other.der]);
