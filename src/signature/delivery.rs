@@ -111,7 +111,7 @@ pub enum SignatureRefusal {
         shadow: Option<Arc<str>>,
     },
     /// The stated time is too old, or too far ahead.
-    #[error("the delivery was signed at {sent}, too far from {now}")]
+    #[error("the delivery was signed at {sent:.3}, too far from {now:.3}")]
     TimestampOutsideTolerance {
         /// What the sender states.
         sent: Timestamp,
@@ -205,5 +205,22 @@ impl<'a> VerifiedDelivery<'a> {
     /// The answer that the provider waits for, where the delivery is a challenge and no event.
     pub fn challenge(&self) -> Option<&ChallengeAnswer> {
         self.proof.challenge.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_with_milliseconds() {
+        let refusal = SignatureRefusal::TimestampOutsideTolerance {
+            sent: Timestamp::UNIX_EPOCH,
+            now: Timestamp::new(1, 123_456_789).unwrap(),
+        };
+        assert_eq!(
+            refusal.to_string(),
+            "the delivery was signed at 1970-01-01T00:00:00.000Z, too far from 1970-01-01T00:00:01.123Z"
+        );
     }
 }
