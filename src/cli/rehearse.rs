@@ -1,6 +1,7 @@
 //! `countersign rehearse`: plays the provider against a running receiver, good and bad, and tells what passed.
 //!
-//! Its events bear ids that begin with `rehearsal_`, and stay: it changes nothing but what a provider can change.
+//! Its events bear ids that begin with `rehearsal_`. They stay, and so do the certificates that it was let in with and the refusals: it
+//! changes nothing but what a provider can change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,10 +21,14 @@ use crate::secret::Secret;
 use crate::signature::{Settings, Verifier};
 use crate::x509::{Leaf, decode_certificates};
 
+/// What stays in the store, so that nobody takes it for the provider's.
+const LEFT: &str = "What it leaves stays in the store, with the producer: events whose ids begin with rehearsal_, the certificates that were made for it \
+                    and accepted (certs list), and what was refused (refusals list).";
+
 /// Play the provider against a running receiver: what it must take, and what it must refuse
 ///
-/// Exit code 0 if nothing failed, 1 otherwise, 2 if there is nothing to play it with. Its events bear ids that begin with
-/// rehearsal_, and stay.
+/// Exit code 0 if nothing failed, 1 otherwise, 2 if there is nothing to play it with. What it leaves stays with the producer: events
+/// whose ids begin with rehearsal_, the certificates that it was let in with, and what was refused.
 #[derive(Debug, Args)]
 pub(super) struct Rehearse {
     /// The receiver [default: the configured one, on this machine]
@@ -212,6 +217,7 @@ impl Rehearse {
                 count(PASSED),
                 count(SKIPPED)
             ));
+            say(LEFT);
         }
         if failed == 0 {
             Outcome::Done

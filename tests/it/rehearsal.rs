@@ -191,3 +191,40 @@ fn what_there_is_nothing_to_play_with_is_a_misuse() {
         assert!(output.stderr.contains(expected), "{output:?}");
     }
 }
+
+#[test]
+fn where_the_id_is_made_of_the_payment_another_time_is_the_conflict() {
+    let receiver = receiver();
+    receiver.write("adyen.secret", &"5f".repeat(32));
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    receiver.write(
+        "countersign.toml",
+        &format!(
+            "{text}\n[[tenants.producers]]\nname = \"adyen\"\nsubject = \"CN=payments-provider,O=Example,OU=tenant-42\"\n\
+             path = \"/webhooks/adyen\"\nprofile = \"adyen-classic\"\nsecrets = [\"file:adyen.secret\"]\n"
+        ),
+    );
+    assert_eq!(receiver.reload_now().status, 200);
+    let url = format!(
+        "https://localhost:{}/webhooks/adyen",
+        receiver.address.port()
+    );
+    let (scenes, code) = rehearse(&receiver, &["--url", &url, "--producer", "adyen"]);
+    assert_eq!(scenes["conflicting body"].0, "passed", "{scenes:?}");
+    assert_eq!(code, 0, "{scenes:?}");
+    let listed = receiver.countersign(&["events", "list", "--limit", "0", "--json"]);
+    let events = listed.json_lines();
+    let conflicts = events.iter().filter(|event| event["verdict"] == "conflict");
+    assert_eq!(conflicts.count(), 1, "{events:?}");
+}
+
+#[test]
+fn what_it_leaves_in_the_store_is_told_at_its_end() {
+    let receiver = receiver();
+    let told = receiver.countersign(&["rehearse", "--url", &receiver.url()]);
+    let last = told.stdout.lines().last().unwrap();
+    for left in ["rehearsal_", "certs list", "refusals list"] {
+        assert!(last.contains(left), "{told:?}");
+    }
+}
