@@ -195,6 +195,32 @@ fn what_any_profile_tells_out_of_order_are_events_of_one_payment_and_none_confli
 }
 
 #[test]
+fn what_any_profile_sends_several_times_are_several_events_and_a_replay_is_the_same_one() {
+    let receiver = receiver_for_all();
+    for profile in builtin().iter() {
+        let name = profile.name();
+        let output = send_as(&receiver, profile, &["--times", "3", "--replay"]);
+        assert_eq!(output.code, Some(0), "{name}: {output:?}");
+        assert_eq!(object(&output)["accepted"], 6, "{name}");
+    }
+    let listed = receiver.countersign(&["events", "list", "--limit", "0", "--json"]);
+    let events = listed.json_lines();
+    for profile in builtin().iter() {
+        let name = profile.name();
+        let its = events.iter().filter(|event| event["producer"] == name);
+        let its: Vec<_> = its
+            .map(|event| {
+                (
+                    event["verdict"].as_str().unwrap(),
+                    event["duplicates"].as_u64(),
+                )
+            })
+            .collect();
+        assert_eq!(its, [("accepted", Some(1)); 3], "{name}");
+    }
+}
+
+#[test]
 fn every_profile_refuses_what_was_changed_on_the_way() {
     let receiver = receiver_for_all();
     for profile in builtin().iter() {
