@@ -69,6 +69,10 @@ impl ExportArguments {
             None => to_standard_output(&export, &store.url),
             Some(out) => to_file(&export, &store.url, out, self.resume),
         };
+        let behind = store.behind().into_iter().chain(store.forsaken());
+        for warning in behind.filter(|_| outcome.is_ok()) {
+            complain(&format!("countersign: NOT IN THIS EXPORT: {warning}"));
+        }
         match outcome {
             Ok(rows) => {
                 let file = self.out.as_ref().map(|out| out.display().to_string());

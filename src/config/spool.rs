@@ -60,6 +60,17 @@ pub(super) fn settings(
 }
 
 impl StoreSettings {
+    /// What to say if acknowledged events wait in the spool: whoever copies the database has not got them.
+    pub fn behind(&self) -> Option<String> {
+        let spool = self.spool.as_ref()?;
+        let waiting = spool.look().ok().filter(|events| *events > 0)?;
+        Some(format!(
+            "{}: {waiting} events that were acknowledged wait in this spool, and are not in the database; \
+             let a receiver move them before the database is left",
+            spool.path.display()
+        ))
+    }
+
     /// What to say if events wait in a spool that this configuration does not name. Only the default path can be looked at:
     /// no other is known.
     pub fn forsaken(&self) -> Option<String> {

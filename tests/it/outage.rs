@@ -270,3 +270,32 @@ fn a_spool_without_its_directory_is_found_by_check_and_at_the_start() {
     assert_eq!(started.code, Some(2), "{started:?}");
     assert!(started.stderr.contains("mkdir -p"), "{started:?}");
 }
+
+#[test]
+fn an_export_tells_of_the_events_that_still_wait_in_the_spool() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let mut receiver = receiver(&server.create_database("inbox"), "[store.spool]");
+    becomes(&receiver, 200, "ok");
+    let mut producer = receiver.producer();
+    assert_eq!(producer.deliver(&event("evt_1")).status, 204);
+    let before = receiver.countersign(&["export", "--out", "before.jsonl"]);
+    assert_eq!((before.code, &*before.stderr), (Some(0), ""), "{before:?}");
+    server.stop(Ending::Fast);
+    assert_eq!(producer.deliver(&event("evt_2")).status, 204);
+    receiver.kill();
+    server.start_again();
+    let behind = receiver.countersign(&["export", "--out", "behind.jsonl"]);
+    assert_eq!(behind.code, Some(0), "{behind:?}");
+    let told = "NOT IN THIS EXPORT";
+    assert!(behind.stderr.contains(told), "{behind:?}");
+    assert!(behind.stderr.contains(": 1 events"), "{behind:?}");
+    receiver.restart();
+    eventually(PATIENCE, || {
+        let told = becomes(&receiver, 200, "ok");
+        (told["spool"]["waiting"] == 0).then_some(())
+    });
+    let after = receiver.countersign(&["export", "--out", "after.jsonl"]);
+    assert!(!after.stderr.contains(told), "{after:?}");
+}
