@@ -1,6 +1,7 @@
 //! The look-up from a subject and a path to a producer.
 
 use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{Identified, IdentityRefusal, Producer, ProducerId, Standing};
@@ -231,6 +232,25 @@ impl ShadowMark {
             Self::Producer => "producer",
             Self::Pin => "pin",
             Self::Secret => "secret",
+        }
+    }
+}
+
+/// A word that names nothing that can be marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no shadow mark has this name")]
+pub struct NotAMark;
+
+impl FromStr for ShadowMark {
+    type Err = NotAMark;
+
+    fn from_str(text: &str) -> Result<Self, NotAMark> {
+        match text {
+            "client_ca" => Ok(Self::ClientCa),
+            "producer" => Ok(Self::Producer),
+            "pin" => Ok(Self::Pin),
+            "secret" => Ok(Self::Secret),
+            _ => Err(NotAMark),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::tls::{NoLongerValid, PeerCertificates};
 use crate::x509::{DistinguishedName, Leaf, SpkiPin};
 
-pub use directory::{Directory, DirectoryFault, ShadowMark, ShadowVerdict, Would};
+pub use directory::{Directory, DirectoryFault, NotAMark, ShadowMark, ShadowVerdict, Would};
 
 /// A tenant's name, as the configuration has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -22,8 +22,10 @@ use super::{postgres_export, sqlite_export};
 
 /// What an export calls itself.
 pub(super) const FORMAT: &str = "countersign-export";
-/// The form of the lines. One that an older program would misread gets the next number.
-pub(super) const VERSION: u32 = 1;
+/// The form of the lines: the newest that is read. One that an older program would misread gets the next number.
+pub(super) const VERSION: u32 = 2;
+/// That of an export without tallies of shadow marks, which came with the second: older programs read it.
+const WITHOUT_SHADOWS: u32 = 1;
 
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +79,14 @@ pub struct Counts {
     pub forgotten: u64,
     /// Groups of refusals.
     pub refusals: u64,
+    /// What shadow marks would have decided, by mark and subject.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub shadows: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counts {
@@ -89,6 +99,7 @@ impl Counts {
             Kind::Events => &mut self.events,
             Kind::Forgotten => &mut self.forgotten,
             Kind::Refusals => &mut self.refusals,
+            Kind::Shadows => &mut self.shadows,
         };
         *count = count.saturating_add(1);
     }
@@ -104,13 +115,14 @@ impl Counts {
             self.events,
             self.forgotten,
             self.refusals,
+            self.shadows,
         ]
         .into_iter()
         .fold(0, u64::saturating_add)
     }
 }
 
-/// Where an export goes on. The small kinds before the payments are begun anew, and so are the refusals after the events.
+/// Where an export goes on. The small kinds before the payments are begun anew, and so are those after the events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Position {
     #[default]
@@ -289,9 +301,11 @@ impl Part {
                 Record::Payment(row) => Position::payment(row),
                 Record::Event(row) => Position::event(row),
                 Record::Forgotten(row) => Position::forgotten(row),
-                Record::Producer(_) | Record::Secret(_) | Record::Leaf(_) | Record::Refusal(_) => {
-                    continue;
-                }
+                Record::Producer(_)
+                | Record::Secret(_)
+                | Record::Leaf(_)
+                | Record::Refusal(_)
+                | Record::Shadow(_) => continue,
             };
             part.counts = lines.counts();
             part.hash = lines.hash();
@@ -365,23 +379,29 @@ impl Export {
                 Source::Postgres(postgres_export::Source::open(address, tenant).await?)
             }
         };
-        let (store, schema, extent, about) = match &source {
+        let (store, schema, extent, about, has_shadows) = match &source {
             Source::Sqlite(source) => (
                 "sqlite",
                 source.schema(),
                 extent_of(&source.extent()?),
                 source.about()?,
+                source.has_shadows()?,
             ),
             Source::Postgres(source) => (
                 "postgres",
                 source.schema(),
                 extent_of(&source.extent().await?),
                 source.about().await?,
+                source.has_shadows().await?,
             ),
         };
         let header = Header {
             format: FORMAT.to_owned(),
-            version: VERSION,
+            version: if has_shadows {
+                VERSION
+            } else {
+                WITHOUT_SHADOWS
+            },
             countersign: env!("CARGO_PKG_VERSION").to_owned(),
             store: store.to_owned(),
             schema,
@@ -432,6 +452,8 @@ impl Part {
             "the part is of another tenant, or of all"
         } else if part.extent != header.extent {
             "the store has received events, or let some go, since the part was written"
+        } else if part.version != header.version {
+            "the first shadow mark was met, or the last tally went, since the part was written"
         } else {
             return Ok(());
         };

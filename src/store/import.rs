@@ -81,6 +81,8 @@ pub struct Imported {
     pub forgotten: RowCounts,
     /// Groups of refusals.
     pub refusals: RowCounts,
+    /// What shadow marks would have decided.
+    pub shadows: RowCounts,
     /// The first rows that differ.
     pub differences: Vec<Difference>,
 }
@@ -91,7 +93,7 @@ impl Imported {
 
     /// The kinds, by name.
     #[must_use]
-    pub fn kinds(&self) -> [(&'static str, RowCounts); 7] {
+    pub fn kinds(&self) -> [(&'static str, RowCounts); 8] {
         [
             ("producers", self.producers),
             ("secrets", self.secrets),
@@ -100,6 +102,7 @@ impl Imported {
             ("events", self.events),
             ("forgotten", self.forgotten),
             ("refusals", self.refusals),
+            ("shadow tallies", self.shadows),
         ]
     }
 
@@ -120,6 +123,7 @@ impl Imported {
             Record::Event(_) => &mut self.events,
             Record::Forgotten(_) => &mut self.forgotten,
             Record::Refusal(_) => &mut self.refusals,
+            Record::Shadow(_) => &mut self.shadows,
         }
     }
 }

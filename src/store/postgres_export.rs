@@ -12,8 +12,8 @@ use super::migrations::{POSTGRES, known};
 use super::postgres_address::{Address, Target};
 use super::postgres_batch::payment_key;
 use super::postgres_rows::{
-    self, BY_INDEX, EVENT, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, came_with, event, forgotten, leaf,
-    merge_refusals, payment, producer, refusal, secret,
+    self, BY_INDEX, EVENT, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SHADOW, came_with, event,
+    forgotten, leaf, merge_refusals, payment, producer, refusal, secret, shadow,
 };
 use super::postgres_session::{Purpose, Session};
 use super::postgres_text::give_back;
@@ -23,8 +23,8 @@ use super::record::{EventRecord, Kind, Record};
 const PAGE: i64 = 200;
 /// Bytes of bodies and headers that are asked for at once, unless one is longer.
 const PORTION: i64 = 4 << 20;
-/// Groups of refusals: what the receivers keep, and what they are about to let go.
-const REFUSALS_MAX: i64 = 100_000;
+/// Groups of refusals, and tallies of shadow marks: what the receivers keep, and what they are about to let go.
+const GROUPS_MAX: i64 = 100_000;
 
 type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
@@ -126,6 +126,14 @@ impl Source {
         }
     }
 
+    /// Whether a shadow mark was met.
+    pub(super) async fn has_shadows(&self) -> Result<bool, ExportFailure> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM countersign.shadows WHERE $1::text IS NULL OR tenant_id = $1)";
+        let rows = self.ask(sql, &[(&self.tenant, Type::TEXT)]).await?;
+        let exist = rows.first().map(|row| row.try_get(0)).transpose();
+        Ok(exist.map_err(ExportFailure::statement)?.unwrap_or(false))
+    }
+
     /// Writes every row after that position.
     pub(super) async fn write(
         self,
@@ -195,7 +203,8 @@ impl Source {
                 self.forgotten(tenant, from, writing).await?;
             }
         }
-        self.refusals(writing).await
+        self.refusals(writing).await?;
+        self.shadows(writing).await
     }
 
     async fn producers(
@@ -441,7 +450,7 @@ impl Source {
         let sql = format!(
             "SELECT {REFUSAL} FROM countersign.refusals ORDER BY last_seen DESC, key, tenant_id LIMIT $1"
         );
-        let rows = self.ask(&sql, &[(&REFUSALS_MAX, Type::INT8)]).await?;
+        let rows = self.ask(&sql, &[(&GROUPS_MAX, Type::INT8)]).await?;
         let mut groups = Vec::with_capacity(rows.len());
         for row in &rows {
             groups.push(refusal(row).map_err(ExportFailure::statement)?);
@@ -451,6 +460,22 @@ impl Source {
         let wanted = |tenant: &Option<String>| self.tenant.is_none() || *tenant == self.tenant;
         for group in groups.into_iter().filter(|group| wanted(&group.tenant_id)) {
             writing.write(&Record::Refusal(group))?;
+        }
+        Ok(())
+    }
+
+    /// There are few as well.
+    async fn shadows(&self, writing: &mut Writing<'_>) -> Result<(), ExportFailure> {
+        let sql = format!(
+            "SELECT {SHADOW} FROM countersign.shadows w WHERE $1::text IS NULL OR tenant_id = $1
+             ORDER BY last_seen, key LIMIT $2"
+        );
+        let parameters = [
+            (&self.tenant as &(dyn ToSql + Sync), Type::TEXT),
+            (&GROUPS_MAX, Type::INT8),
+        ];
+        for row in &self.ask(&sql, &parameters).await? {
+            writing.write(&shadow(row).map_err(ExportFailure::statement)?)?;
         }
         Ok(())
     }

@@ -13,8 +13,8 @@ use super::postgres_batch::payment_key;
 use super::postgres_import_write as written;
 use super::postgres_import_write::Refused;
 use super::postgres_rows::{
-    BY_INDEX, EVENT, EVENT_COLUMNS, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SECRET, came_with, event,
-    forgotten, leaf, merge_refusals, payment, producer, refusal, secret,
+    BY_INDEX, EVENT, EVENT_COLUMNS, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SECRET, SHADOW, came_with,
+    event, forgotten, leaf, merge_refusals, payment, producer, refusal, secret, shadow,
 };
 use super::postgres_session::{Purpose, Session};
 use super::postgres_text::hold;
@@ -104,7 +104,8 @@ impl PostgresShelf {
                 | Record::Secret(_)
                 | Record::Leaf(_)
                 | Record::Payment(_)
-                | Record::Refusal(_) => None,
+                | Record::Refusal(_)
+                | Record::Shadow(_) => None,
             })
             .collect();
         for day in days {
@@ -182,6 +183,10 @@ async fn find(client: &Client, lines: &[Line]) -> Result<Vec<Option<Record>>, Im
             of("events")
         ),
         Record::Refusal(_) => return find_refusals(client, &keys).await,
+        Record::Shadow(_) => format!(
+            "SELECT {SHADOW}, m.i {} w ON w.tenant_id = m.tenant_id AND w.key = m.key",
+            of("shadows")
+        ),
     };
     let rows = client
         .query_typed(
@@ -219,7 +224,8 @@ fn own_name(record: &Record) -> Option<std::borrow::Cow<'_, str>> {
         | Record::Payment(_)
         | Record::Event(_)
         | Record::Forgotten(_)
-        | Record::Refusal(_) => None,
+        | Record::Refusal(_)
+        | Record::Shadow(_) => None,
     }
 }
 
@@ -232,6 +238,7 @@ fn read(like: &Record, row: &Row) -> Result<Record, ImportFailure> {
         Record::Refusal(_) => refusal(row)
             .map(Record::Refusal)
             .map_err(ImportFailure::statement),
+        Record::Shadow(_) => shadow(row).map_err(ImportFailure::statement),
         Record::Event(_) | Record::Forgotten(_) => {
             if let Some(forgotten) = forgotten(row).map_err(ImportFailure::statement)? {
                 return Ok(Record::Forgotten(forgotten));

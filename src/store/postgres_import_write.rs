@@ -9,7 +9,7 @@ use super::postgres_batch::payment_key;
 use super::postgres_text::{hold, recency, register};
 use super::record::{
     EventRecord, ForgottenRecord, LeafRecord, PaymentRecord, ProducerRecord, Record, RefusalRecord,
-    SecretRecord,
+    SecretRecord, ShadowRecord,
 };
 use super::row::Verdict;
 use super::transfer_lines::Line;
@@ -43,6 +43,7 @@ pub(super) async fn rows(client: &Client, lines: &[Line]) -> Result<(), Refused>
     let mut events = Vec::new();
     let mut forgotten = Vec::new();
     let mut refusals = Vec::new();
+    let mut shadows = Vec::new();
     for line in lines {
         match &line.record {
             Record::Producer(row) => producers.push(row),
@@ -52,6 +53,7 @@ pub(super) async fn rows(client: &Client, lines: &[Line]) -> Result<(), Refused>
             Record::Event(row) => events.push(&**row),
             Record::Forgotten(row) => forgotten.push(row),
             Record::Refusal(row) => refusals.push(row),
+            Record::Shadow(row) => shadows.push(row),
         }
     }
     if !producers.is_empty() {
@@ -74,6 +76,9 @@ pub(super) async fn rows(client: &Client, lines: &[Line]) -> Result<(), Refused>
     }
     if !refusals.is_empty() {
         write_refusals(client, &refusals).await?;
+    }
+    if !shadows.is_empty() {
+        write_shadows(client, &shadows).await?;
     }
     Ok(())
 }
@@ -475,6 +480,33 @@ async fn write_refusals(client: &Client, rows: &[&RefusalRecord]) -> Result<(), 
                 (&numbers(rows, |row| Some(row.first_seen.0)), Type::INT8_ARRAY),
                 (&numbers(rows, |row| Some(row.last_seen.0)), Type::INT8_ARRAY),
                 (&numbers(rows, |row| Some(row.count)), Type::INT8_ARRAY),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+async fn write_shadows(client: &Client, rows: &[&ShadowRecord]) -> Result<(), Refused> {
+    client
+        .execute_typed(
+            "INSERT INTO countersign.shadows (tenant_id, key, mark, what, producer, subject, address, accept, agree, refuse,
+                 first_seen, last_seen)
+             SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                 $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[]) AS row (tenant_id, key)
+             ORDER BY tenant_id COLLATE \"C\", key",
+            &[
+                (&texts(rows, |row| Some(row.tenant_id.as_deref().unwrap_or_default())), Type::TEXT_ARRAY),
+                (&bytes(rows, |row| Some(row.key.0.to_vec())), Type::BYTEA_ARRAY),
+                (&texts(rows, |row| Some(&row.mark)), Type::TEXT_ARRAY),
+                (&texts(rows, |row| Some(&row.what)), Type::TEXT_ARRAY),
+                (&texts(rows, |row| Some(row.producer.as_deref().unwrap_or_default())), Type::TEXT_ARRAY),
+                (&texts(rows, |row| Some(&row.subject)), Type::TEXT_ARRAY),
+                (&texts(rows, |row| Some(&row.address)), Type::TEXT_ARRAY),
+                (&numbers(rows, |row| Some(row.accept)), Type::INT8_ARRAY),
+                (&numbers(rows, |row| Some(row.agree)), Type::INT8_ARRAY),
+                (&numbers(rows, |row| Some(row.refuse)), Type::INT8_ARRAY),
+                (&numbers(rows, |row| Some(row.first_seen.0)), Type::INT8_ARRAY),
+                (&numbers(rows, |row| Some(row.last_seen.0)), Type::INT8_ARRAY),
             ],
         )
         .await?;

@@ -7,7 +7,7 @@ use tokio_postgres::{Error, Row};
 use super::postgres_text::{give_back, read_recency, read_register};
 use super::record::{
     EventRecord, ForgottenRecord, Hex, LeafRecord, Micros, PaymentRecord, ProducerRecord, Record,
-    RefusalRecord, SecretRecord,
+    RefusalRecord, SecretRecord, ShadowRecord,
 };
 use super::row::{FORGOTTEN, Verdict};
 use crate::payments::{Currency, Effect, Payment, Recency, Registers, Status};
@@ -36,6 +36,8 @@ pub(super) const EVENT_PARTS: &str =
 pub(super) const REFUSAL: &str =
     "key, gate, reason, subject, issuer, serial, address, server_name, tenant_id, producer, detail,
     first_seen, last_seen, count";
+pub(super) const SHADOW: &str = "w.key, w.mark, w.what, w.tenant_id, w.producer, w.subject, w.address, w.accept, w.agree, w.refuse,
+    w.first_seen, w.last_seen";
 
 /// Why a row is none of an export.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +208,25 @@ pub(super) fn refusal(row: &Row) -> Result<RefusalRecord, Unreadable> {
         last_seen: micros(row, 12)?,
         count: row.try_get(13)?,
     })
+}
+
+pub(super) fn shadow(row: &Row) -> Result<Record, Unreadable> {
+    // Empty stands for nobody's.
+    let named = |column| text(row, column).map(|text| Some(text).filter(|text| !text.is_empty()));
+    Ok(Record::Shadow(ShadowRecord {
+        key: bytes(row, 0, "key")?,
+        mark: text(row, 1)?,
+        what: text(row, 2)?,
+        tenant_id: named(3)?,
+        producer: named(4)?,
+        subject: text(row, 5)?,
+        address: text(row, 6)?,
+        accept: row.try_get(7)?,
+        agree: row.try_get(8)?,
+        refuse: row.try_get(9)?,
+        first_seen: micros(row, 10)?,
+        last_seen: micros(row, 11)?,
+    }))
 }
 
 /// Makes one of groups that differ in the tenant alone, as they do where its producer was configured between two

@@ -16,7 +16,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::row::Verdict;
-use crate::identity::TenantId;
+use super::shadows;
+use crate::identity::{ShadowMark, TenantId};
 use crate::inbox::IdempotencyKey;
 use crate::payments::{Currency, Effect, Payment, Status};
 use crate::refusals::Gate;
@@ -32,6 +33,7 @@ pub(super) enum Record {
     Event(Box<EventRecord>),
     Forgotten(ForgottenRecord),
     Refusal(RefusalRecord),
+    Shadow(ShadowRecord),
 }
 
 /// What a row is of. In this order the kinds stand in an export: each names only what stands before it.
@@ -44,6 +46,7 @@ pub(super) enum Kind {
     Events,
     Forgotten,
     Refusals,
+    Shadows,
 }
 
 /// A producer that sent something.
@@ -169,6 +172,24 @@ pub(super) struct RefusalRecord {
     pub(super) count: i64,
 }
 
+/// What a mark with `shadow = true` would have decided of one subject.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShadowRecord {
+    pub(super) key: Hex<16>,
+    pub(super) mark: String,
+    pub(super) what: String,
+    pub(super) tenant_id: Option<String>,
+    pub(super) producer: Option<String>,
+    pub(super) subject: String,
+    pub(super) address: String,
+    pub(super) accept: i64,
+    pub(super) agree: i64,
+    pub(super) refuse: i64,
+    pub(super) first_seen: Micros,
+    pub(super) last_seen: Micros,
+}
+
 /// Microseconds since the epoch, written as RFC 3339 in UTC with all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Micros(pub(super) i64);
@@ -217,7 +238,7 @@ pub enum Unsound {
     #[error("it was received before 1970")]
     Time,
     /// The key does not follow from the names.
-    #[error("its key is not that of its tenant, producer and event_id")]
+    #[error("its key is not that of the names in it")]
     Key,
     /// The body was altered.
     #[error("its body does not have the SHA-256 that body_sha256 tells")]
@@ -246,6 +267,9 @@ pub enum Unsound {
     /// The gate or the address is none.
     #[error("its gate or its address is none")]
     Refusal,
+    /// The mark or the address is none.
+    #[error("its mark or its address is none")]
+    Shadow,
 }
 
 impl Record {
@@ -258,6 +282,7 @@ impl Record {
             Self::Event(_) => Kind::Events,
             Self::Forgotten(_) => Kind::Forgotten,
             Self::Refusal(_) => Kind::Refusals,
+            Self::Shadow(_) => Kind::Shadows,
         }
     }
 
@@ -271,6 +296,7 @@ impl Record {
             Self::Event(row) => (&row.tenant_id, "", &row.key.0),
             Self::Forgotten(row) => (&row.tenant_id, "", &row.key.0),
             Self::Refusal(row) => ("", "", &row.key.0),
+            Self::Shadow(row) => (row.tenant_id.as_deref().unwrap_or(""), "", &row.key.0),
         }
     }
 
@@ -296,6 +322,7 @@ impl Record {
                 )
             }
             Self::Refusal(row) => format!("refusal {}", hex::encode(row.key.0)),
+            Self::Shadow(row) => format!("shadow {} {} met by {}", row.mark, row.what, row.subject),
         }
     }
 
@@ -309,6 +336,7 @@ impl Record {
             Self::Event(row) => Some(&row.tenant_id),
             Self::Forgotten(row) => Some(&row.tenant_id),
             Self::Refusal(row) => row.tenant_id.as_ref(),
+            Self::Shadow(row) => row.tenant_id.as_ref(),
         };
         if tenant_id.is_some_and(|id| id.is_empty() || id.contains(char::is_control)) {
             return Err(Unsound::Tenant);
@@ -319,6 +347,7 @@ impl Record {
             Self::Event(row) => row.check(),
             Self::Forgotten(row) => row.check(),
             Self::Refusal(row) => row.check(),
+            Self::Shadow(row) => row.check(),
         }
     }
 }
@@ -457,6 +486,29 @@ impl RefusalRecord {
             return Err(Unsound::Refusal);
         }
         if self.count < 0 {
+            Err(Unsound::Count)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl ShadowRecord {
+    fn check(&self) -> Result<(), Unsound> {
+        if self.mark.parse::<ShadowMark>().is_err() || self.address.parse::<IpAddr>().is_err() {
+            return Err(Unsound::Shadow);
+        }
+        let key = shadows::key([
+            &self.mark,
+            &self.what,
+            self.tenant_id.as_deref().unwrap_or_default(),
+            self.producer.as_deref().unwrap_or_default(),
+            &self.subject,
+        ]);
+        if key != self.key.0 {
+            return Err(Unsound::Key);
+        }
+        if self.accept < 0 || self.agree < 0 || self.refuse < 0 {
             Err(Unsound::Count)
         } else {
             Ok(())

@@ -136,7 +136,8 @@ impl Shadows {
     }
 }
 
-fn key(parts: [&str; 5]) -> [u8; 16] {
+/// What a tally is found by: its mark, what is marked, tenant, producer and subject.
+pub(super) fn key(parts: [&str; 5]) -> [u8; 16] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -9,7 +9,7 @@ use super::export::{ExportFailure, Extent, Position, Writing};
 use super::migrations::{SQLITE, known};
 use super::record::{
     EventRecord, ForgottenRecord, Hex, Kind, LeafRecord, Micros, PaymentRecord, ProducerRecord,
-    Record, RefusalRecord, SecretRecord,
+    Record, RefusalRecord, SecretRecord, ShadowRecord,
 };
 use super::row::{FORGOTTEN, Verdict, payment_key};
 use super::sqlite;
@@ -44,6 +44,8 @@ const EVENT: &str = "SELECT t.tenant_id, p.name, e.event_id, e.key, e.kind, e.ve
         LEFT JOIN payments y ON y.payment = e.payment LEFT JOIN bodies b ON b.event = e.event";
 const REFUSAL: &str = "SELECT key, gate, reason, subject, issuer, serial, address, server_name, tenant_id, producer, detail,
         first_seen, last_seen, count FROM refusals";
+const SHADOW: &str = "SELECT key, mark, what, tenant_id, producer, subject, address, accept, agree, refuse, first_seen, last_seen
+    FROM shadows";
 
 impl Source {
     pub(super) fn open(path: &Path, tenant: Option<&str>) -> Result<Self, ExportFailure> {
@@ -111,6 +113,14 @@ impl Source {
         Ok(u64::try_from(rows).ok())
     }
 
+    /// Whether a shadow mark was met.
+    pub(super) fn has_shadows(&self) -> Result<bool, ExportFailure> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM shadows WHERE ?1 IS NULL OR tenant_id = ?1)";
+        self.connection
+            .query_row(sql, params![self.tenant], |row| row.get(0))
+            .map_err(ExportFailure::statement)
+    }
+
     /// Writes every row after that position.
     pub(super) fn write(
         self,
@@ -170,7 +180,9 @@ impl Source {
         }
         let sql =
             format!("{REFUSAL} WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY last_seen, refusal");
-        self.each(&sql, params![self.tenant], refusal, writing)
+        self.each(&sql, params![self.tenant], refusal, writing)?;
+        let sql = format!("{SHADOW} WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY last_seen, key");
+        self.each(&sql, params![self.tenant], shadow, writing)
     }
 
     /// The tenants that are left, and where each one's rows begin.
@@ -296,6 +308,11 @@ pub(super) fn find(connection: &Connection, record: &Record) -> rusqlite::Result
             format!("{REFUSAL} WHERE key = ?1"),
             params![row.key.0],
             refusal,
+        ),
+        Record::Shadow(row) => one(
+            format!("{SHADOW} WHERE key = ?1"),
+            params![row.key.0],
+            shadow,
         ),
     }
 }
@@ -423,5 +440,27 @@ fn refusal(row: &Row<'_>) -> rusqlite::Result<Record> {
         first_seen: Micros(row.get(11)?),
         last_seen: Micros(row.get(12)?),
         count: row.get(13)?,
+    }))
+}
+
+fn shadow(row: &Row<'_>) -> rusqlite::Result<Record> {
+    // Empty stands for nobody's.
+    let named = |column| -> rusqlite::Result<Option<String>> {
+        let text: String = row.get(column)?;
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    };
+    Ok(Record::Shadow(ShadowRecord {
+        key: Hex(row.get(0)?),
+        mark: row.get(1)?,
+        what: row.get(2)?,
+        tenant_id: named(3)?,
+        producer: named(4)?,
+        subject: row.get(5)?,
+        address: row.get(6)?,
+        accept: row.get(7)?,
+        agree: row.get(8)?,
+        refuse: row.get(9)?,
+        first_seen: Micros(row.get(10)?),
+        last_seen: Micros(row.get(11)?),
     }))
 }

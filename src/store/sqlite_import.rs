@@ -8,7 +8,7 @@ use super::checkpoints::Checkpoints;
 use super::import::{ImportFailure, ImportMode};
 use super::record::{
     EventRecord, ForgottenRecord, LeafRecord, PaymentRecord, ProducerRecord, Record, RefusalRecord,
-    SecretRecord,
+    SecretRecord, ShadowRecord,
 };
 use super::row::{FORGOTTEN, payment_key};
 use super::sqlite_write::effect_number;
@@ -100,6 +100,7 @@ impl SqliteShelf {
             Record::Event(row) => self.write_event(row),
             Record::Forgotten(row) => self.write_forgotten(row),
             Record::Refusal(row) => self.write_refusal(row),
+            Record::Shadow(row) => self.write_shadow(row),
         }
     }
 
@@ -307,6 +308,28 @@ impl SqliteShelf {
                 row.first_seen.0,
                 row.last_seen.0,
                 row.count,
+            ],
+        )
+    }
+
+    fn write_shadow(&self, row: &ShadowRecord) -> Result<(), Refusal> {
+        self.execute(
+            "INSERT INTO shadows (key, mark, what, tenant_id, producer, subject, address, accept, agree, refuse, first_seen,
+                 last_seen)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            params![
+                row.key.0,
+                row.mark,
+                row.what,
+                row.tenant_id.as_deref().unwrap_or_default(),
+                row.producer.as_deref().unwrap_or_default(),
+                row.subject,
+                row.address,
+                row.accept,
+                row.agree,
+                row.refuse,
+                row.first_seen.0,
+                row.last_seen.0,
             ],
         )
     }

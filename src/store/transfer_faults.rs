@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 use super::fixtures::*;
 use super::transfer_tests::{compared, export, moves, put, shown};
 use super::views::Filter;
-use super::{ImportFailure, TransferFault, check_export};
+use super::{ImportFailure, TransferFault, Watched, check_export};
+use crate::identity::{ShadowMark, Would};
+use crate::refusals::Book;
 
 /// The export with one change of one line's text.
 fn altered(export: &[u8], line: usize, from: &str, to: &str) -> Vec<u8> {
@@ -37,7 +39,19 @@ async fn an_altered_line_is_named_and_not_taken() {
         let event = payment_event(&format!("evt_{status}"), "pay_1", status, 100 + number);
         accept(&store, received(event, 1_790_000_010 + number)).await;
     }
+    let watched = Watched {
+        mark: ShadowMark::Secret,
+        what: "file:next.secret",
+        tenant: "tenant-42",
+        producer: "payments-provider",
+        subject: "CN=a",
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
+        would: Would::Accept,
+    };
+    store.shadows().note(&watched, at(1_790_000_012));
+    store.flush(&Book::default()).await.unwrap();
     let whole = export(&place.url).await;
+    let shadow = line_of(&whole, &["\"row\":\"shadow\""]);
     let event = line_of(&whole, &["\"row\":\"event\"", "evt_pending"]);
     let payment = line_of(&whole, &["\"row\":\"payment\""]);
     let fault = |bytes: &[u8]| check_export(&mut &*bytes, &mut |_, _| {}).unwrap_err();
@@ -103,6 +117,19 @@ async fn an_altered_line_is_named_and_not_taken() {
             "\"tenant_id\":\"\"",
             "its tenant_id is empty",
         ),
+        (
+            shadow,
+            "\"mark\":\"secret\"",
+            "\"mark\":\"purse\"",
+            "its mark or its address is none",
+        ),
+        (
+            shadow,
+            "\"subject\":\"CN=a\"",
+            "\"subject\":\"CN=b\"",
+            "its key is not that of",
+        ),
+        (shadow, "\"agree\":0", "\"agree\":-1", "less than nothing"),
     ];
     for (line, from, to, what) in cases {
         let told = fault(&altered(&whole, line, from, to)).to_string();

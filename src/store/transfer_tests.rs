@@ -13,8 +13,9 @@ use super::postgres_session::{Purpose, Session};
 use super::views::Filter;
 use super::{
     Export, ExportFailure, ImportFailure, ImportMode, Imported, Keep, Part, Pruner, Retention,
-    Store, TransferFault, Url, check_export, import,
+    Store, TransferFault, Url, Watched, check_export, import,
 };
+use crate::identity::{ShadowMark, Would};
 use crate::inbox::{Event, Inbox, KeptHeaders, Receipt, Standing};
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
 use crate::signature::Fetch;
@@ -148,6 +149,26 @@ async fn filled(place: &Place, seed: u64) -> Store {
             at: at(1_790_000_000 + i64::from(number)),
         });
     }
+    for (second, (tenant, name, subject)) in (0_i64..).zip([
+        ("", "", "CN=a stranger \u{ffff}"),
+        ("tenant-42", "payments-provider", "CN=payments-provider"),
+        ("a-tenant", "other", "CN=other"),
+    ]) {
+        for (more, would) in (0..).zip([Would::Accept, Would::Agree, Would::Refuse]) {
+            for _ in 0..=more {
+                let watched = Watched {
+                    mark: ShadowMark::ClientCa,
+                    what: "ab",
+                    tenant,
+                    producer: name,
+                    subject,
+                    address: Ipv4Addr::new(192, 0, 2, 7).into(),
+                    would,
+                };
+                store.shadows().note(&watched, at(1_790_000_000 + second));
+            }
+        }
+    }
     store.flush(&book).await.unwrap();
     store
 }
@@ -225,6 +246,7 @@ pub(super) async fn shown(store: &Store) -> Value {
         "refusals": views.refusals(all).await.unwrap().items,
         "leaves": views.leaves_seen().await.unwrap(),
         "secrets": views.secrets_seen().await.unwrap(),
+        "shadows": views.shadows_seen().await.unwrap(),
     })
 }
 
@@ -238,6 +260,7 @@ async fn what_moves_is_the_same_there_byte_for_byte() {
             "\"quarantined\"",
             "\"superseded\"",
             "\"row\":\"forgotten\"",
+            "\"accept\":1,\"agree\":2,\"refuse\":3",
             "body_base64",
             "\\u0000",
             ".123456Z",
@@ -447,6 +470,7 @@ async fn one_tenant_can_be_moved_alone() {
             imported.is_equal() && imported.events.written > 50,
             "{imported:?}"
         );
+        assert_eq!(imported.shadows.written, 1);
         let nobody = Export {
             tenant: Some("nobody".to_owned()),
         };
@@ -486,5 +510,25 @@ async fn when_something_was_seen_is_joined() {
             assert_eq!(joined[kind][0][last], "1970-01-01T00:06:40.000Z");
         }
         assert!(compared(&to.url, &whole).await.is_equal());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_an_export_that_has_tallies_of_shadow_marks_needs_a_version_that_knows_them() {
+    for place in [Some(Place::sqlite()), Place::postgres()]
+        .into_iter()
+        .flatten()
+    {
+        let store = place.open().await;
+        accept(&store, event("evt_1")).await;
+        let before = export(&place.url).await;
+        let text = std::str::from_utf8(&before).unwrap();
+        assert!(
+            text.contains("\"version\":1,") && !text.contains("shadows"),
+            "{text}"
+        );
+        filled(&place, 9).await;
+        let text = String::from_utf8(export(&place.url).await).unwrap();
+        assert!(text.contains("\"version\":2,") && text.contains("\"shadows\":3"));
     }
 }
