@@ -65,12 +65,13 @@ impl ExportArguments {
         let export = Export {
             tenant: self.tenant,
         };
+        // Looked at before the store is: what is moved meanwhile would be seen in neither.
+        let behind: Vec<String> = store.behind().into_iter().chain(store.forsaken()).collect();
         let outcome = match &self.out {
             None => to_standard_output(&export, &store.url),
             Some(out) => to_file(&export, &store.url, out, self.resume),
         };
-        let behind = store.behind().into_iter().chain(store.forsaken());
-        for warning in behind.filter(|_| outcome.is_ok()) {
+        for warning in behind.iter().filter(|_| outcome.is_ok()) {
             complain(&format!("countersign: NOT IN THIS EXPORT: {warning}"));
         }
         match outcome {

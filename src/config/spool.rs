@@ -8,6 +8,7 @@ use super::context::Context;
 use super::file;
 use super::key::KeyPath;
 use super::meaning::{ServerSettings, StoreSettings, number};
+use super::trust::chain;
 
 /// A spool smaller than this would be of no use.
 const BYTES_MIN: i64 = 1 << 20;
@@ -63,12 +64,18 @@ impl StoreSettings {
     /// What to say if acknowledged events wait in the spool: whoever copies the database has not got them.
     pub fn behind(&self) -> Option<String> {
         let spool = self.spool.as_ref()?;
-        let waiting = spool.look().ok().filter(|events| *events > 0)?;
-        Some(format!(
-            "{}: {waiting} events that were acknowledged wait in this spool, and are not in the database; \
-             let a receiver move them before the database is left",
-            spool.path.display()
-        ))
+        let path = spool.path.display();
+        match events_in_spool(&spool.path) {
+            Ok(0) => None,
+            Ok(waiting) => Some(format!(
+                "{path}: {waiting} events that were acknowledged wait in this spool, and are not in the database; \
+                 let a receiver move them before the database is left"
+            )),
+            Err(fault) => Some(format!(
+                "{path}: whatever waits in this spool, which can not be read: {}",
+                chain(&fault)
+            )),
+        }
     }
 
     /// What to say if events wait in a spool that this configuration does not name. Only the default path can be looked at:

@@ -298,4 +298,10 @@ fn an_export_tells_of_the_events_that_still_wait_in_the_spool() {
     });
     let after = receiver.countersign(&["export", "--out", "after.jsonl"]);
     assert!(!after.stderr.contains(told), "{after:?}");
+    receiver.stop();
+    assert!(receiver.ended().success());
+    receiver.write("data/spool.db", &"no spool at all ".repeat(64));
+    let unknown = receiver.countersign(&["export", "--out", "unknown.jsonl"]);
+    assert_eq!(unknown.code, Some(0), "{unknown:?}");
+    assert!(unknown.stderr.contains("can not be read"), "{unknown:?}");
 }
