@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::burst::{kind_of, problem};
@@ -297,14 +298,18 @@ impl Stage {
         let again = self.author.tell(&tale, Timestamp::now())?;
         let outcome = self.send(own, &again).await;
         self.note("duplicate, signed anew", Expected::Accepted, outcome);
-        match self.conflicting(&tale, &first)? {
+        match conflicting(&self.author, &tale, &first)? {
             Some(conflicting) => {
                 let outcome = self.send(own, &conflicting).await;
                 self.note("conflicting body", Expected::Accepted, outcome);
             }
             None => self.skip(
                 "conflicting body",
-                "an event's id says all that a body of this profile can differ in: another body is another event",
+                if is_known_by_its_body(&first) {
+                    "the signature covers no id of the profile's events, so each is known by its body's SHA-256: another body is another event"
+                } else {
+                    "an event's id says all that a body of this profile can differ in: another body is another event"
+                },
             ),
         }
 
@@ -329,31 +334,6 @@ impl Stage {
             self.note("out of order", Expected::Accepted, outcome);
         }
         Ok(())
-    }
-
-    /// Another body under the id of `first`: of another payment, or of another time where the id is made of the payment.
-    fn conflicting(&self, tale: &Tale, first: &Delivery) -> Result<Option<Delivery>, Stopped> {
-        let others = [
-            Tale {
-                payment: sender::fresh_id("rehearsal")?,
-                ..tale.clone()
-            },
-            Tale {
-                at: tale.at.checked_sub(SignedDuration::from_secs(60))?,
-                ..tale.clone()
-            },
-            Tale {
-                id: sender::fresh_id("rehearsal")?,
-                ..tale.clone()
-            },
-        ];
-        for other in &others {
-            let delivery = self.author.tell(other, Timestamp::now())?;
-            if delivery.event_id == first.event_id && delivery.body != first.body {
-                return Ok(Some(delivery));
-            }
-        }
-        Ok(None)
     }
 
     async fn limits(&mut self, own: &Connector) -> Result<(), Stopped> {
@@ -509,9 +489,91 @@ impl Stage {
     }
 }
 
+/// Another body under the id of `first`: of another payment, or of another time where the id is made of the payment.
+fn conflicting(
+    author: &Author,
+    tale: &Tale,
+    first: &Delivery,
+) -> Result<Option<Delivery>, Stopped> {
+    let others = [
+        Tale {
+            payment: sender::fresh_id("rehearsal")?,
+            ..tale.clone()
+        },
+        Tale {
+            at: tale.at.checked_sub(SignedDuration::from_secs(60))?,
+            ..tale.clone()
+        },
+        Tale {
+            id: sender::fresh_id("rehearsal")?,
+            ..tale.clone()
+        },
+    ];
+    for other in &others {
+        let delivery = author.tell(other, Timestamp::now())?;
+        if delivery.event_id == first.event_id && delivery.body != first.body {
+            return Ok(Some(delivery));
+        }
+    }
+    Ok(None)
+}
+
+fn is_known_by_its_body(delivery: &Delivery) -> bool {
+    delivery.event_id == hex::encode(Sha256::digest(&delivery.body))
+}
+
 fn validity(now: Timestamp, from: SignedDuration, to: SignedDuration) -> Validity {
     Validity {
         not_before: now.checked_add(from).unwrap_or(now),
         not_after: now.checked_add(to).unwrap_or(now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::wire::Target;
+    use crate::signature::{Algorithm, AlgorithmDescriptor, Settings, builtin};
+
+    /// 256 bits that are hexadecimal and base64 at once, so that they serve every form of key.
+    const SECRET: &str = "5f3c1b0a9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a";
+
+    #[test]
+    fn every_provider_can_tell_a_conflict_but_those_whose_events_are_known_by_their_bodies() {
+        for profile in builtin().iter() {
+            let signature = profile.descriptor().signature.as_ref();
+            let algorithm = signature.and_then(|signature| signature.algorithm.clone());
+            if algorithm == Some(AlgorithmDescriptor::Fixed(Algorithm::RsaPkcs1Sha256)) {
+                continue;
+            }
+            let values = profile.needed_values().into_iter();
+            let settings = Settings {
+                url: Some("https://h".to_owned()),
+                values: values
+                    .map(|name| (name.to_owned(), "abc".to_owned()))
+                    .collect(),
+                ..Settings::default()
+            };
+            let target = Target::parse("https://h/x").ok().unwrap();
+            let secret = Secret::new(SECRET.as_bytes().to_vec());
+            let author = Author::new(Arc::clone(profile), secret, settings, target);
+            let author = author.ok().unwrap();
+            let now = Timestamp::now();
+            let tale = Tale {
+                kind: sample::usual_kind(profile).unwrap().to_owned(),
+                id: "evt_1".to_owned(),
+                payment: "pay_1".to_owned(),
+                at: now,
+            };
+            let first = author.tell(&tale, now).ok().unwrap();
+            match conflicting(&author, &tale, &first).ok().unwrap() {
+                Some(other) => {
+                    assert_eq!(other.event_id, first.event_id, "{}", profile.name());
+                    assert_ne!(other.body, first.body, "{}", profile.name());
+                }
+                // What is told instead of the scene.
+                None => assert!(is_known_by_its_body(&first), "{}", profile.name()),
+            }
+        }
     }
 }
