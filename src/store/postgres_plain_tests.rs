@@ -1,14 +1,21 @@
 //! One event after another takes the way of plain batches, a delivery of many that of folded ones: both write what the embedded
 //! store writes.
 
+use super::beside::EventWhole;
 use super::fixtures::{Chance, Place, accept, event, payment_event, received, with_body};
+use super::postgres_tests::server;
 use super::views::Filter;
 use super::{EventView, PaymentView, Store};
-use crate::inbox::{Event, Inbox, Receipt, Standing};
+use crate::inbox::{Event, Inbox, Limits, Receipt, Standing};
 
 const SCHEDULES: u64 = 12;
 const EVENTS: u64 = 60;
 const STATUSES: [&str; 5] = ["pending", "authorized", "succeeded", "refunded", "failed"];
+
+/// Fails where a body was written for what was known already.
+const ONE_BODY_EACH: &str = "DO $$ BEGIN
+    ASSERT (SELECT count(*) FROM countersign.bodies) = (SELECT count(*) FROM countersign.events);
+END $$";
 
 /// Few ids, bodies and payments, so that they meet; each with a time of receipt of its own.
 fn events(chance: &mut Chance) -> Vec<Event> {
@@ -33,12 +40,18 @@ fn events(chance: &mut Chance) -> Vec<Event> {
     (0..EVENTS).map(one).collect()
 }
 
-async fn told(store: &Store) -> (Vec<EventView>, Vec<PaymentView>) {
+/// Lists, and each event whole, with its body and what stands beside it.
+async fn told(store: &Store) -> (Vec<EventView>, Vec<EventWhole>, Vec<PaymentView>) {
     let views = store.views();
     let events = views.events(Filter::default()).await.unwrap().items;
+    let mut whole = Vec::new();
+    for number in 0..25 {
+        let id = format!("evt_{number}");
+        whole.extend(views.whole_events_by_id(None, &id).await.unwrap());
+    }
     let mut payments = views.payments(Filter::default()).await.unwrap().items;
     payments.sort_by(|a, b| a.payment_id.cmp(&b.payment_id));
-    (events, payments)
+    (events, whole, payments)
 }
 
 #[tokio::test]
@@ -46,11 +59,18 @@ async fn plain_and_folded_batches_write_what_the_embedded_store_writes() {
     for seed in 0..SCHEDULES {
         let mut chance = Chance(seed);
         let events = events(&mut chance);
-        let (Some(plain), Some(folded)) = (Place::postgres(), Place::postgres()) else {
+        let (Some(plain_url), Some(folded_url)) =
+            (server::fresh_database(), server::fresh_database())
+        else {
             return;
         };
+        let open = async |url: &str| {
+            Store::open(&url.parse().unwrap(), Limits::default())
+                .await
+                .unwrap()
+        };
+        let (plain, folded) = (open(&plain_url).await, open(&folded_url).await);
         let embedded = Place::sqlite();
-        let (plain, folded) = (plain.open().await, folded.open().await);
         let embedded_store = embedded.open().await;
         let mut expected = Vec::new();
         let mut one_by_one = Vec::new();
@@ -71,5 +91,8 @@ async fn plain_and_folded_batches_write_what_the_embedded_store_writes() {
         let expected = told(&embedded_store).await;
         assert_eq!(told(&plain).await, expected, "seed {seed}");
         assert_eq!(told(&folded).await, expected, "seed {seed}");
+        for url in [plain_url, folded_url] {
+            server::execute(&url, ONE_BODY_EACH);
+        }
     }
 }
