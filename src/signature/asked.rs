@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use super::delivery::{Request, SignatureRefusal};
 use super::descriptor::PlaceDescriptor;
-use super::few::Few;
 use super::form;
 use super::grammar::Items;
 use super::json::Pointer;
@@ -17,14 +17,14 @@ use super::profile::{Faults, pointer};
 use super::template::{Unwritable, Value, Values, header_name};
 
 /// One delivery, or one item of it, as one secret looks at it.
-pub(super) struct Asked<'a> {
+pub(super) struct Asked<'a, 'i> {
     pub(super) request: &'a Request<'a>,
     pub(super) body: &'a [u8],
     /// The body as JSON, or the item; `None` where it is none.
     pub(super) document: Option<&'a RawValue>,
     pub(super) timestamp: Option<&'a str>,
     pub(super) id: Option<&'a str>,
-    pub(super) items: Option<&'a Items<'a>>,
+    pub(super) items: Option<&'a Items<'i>>,
     pub(super) url: Option<&'a str>,
     pub(super) values: &'a BTreeMap<String, String>,
     pub(super) secret: &'a [u8],
@@ -106,7 +106,7 @@ impl Place {
     }
 }
 
-impl Values for Asked<'_> {
+impl Values for Asked<'_, '_> {
     fn value(&self, value: &Value) -> Result<Option<Cow<'_, [u8]>>, Unwritable> {
         let ambiguous = || Unwritable::Ambiguous(value.clone());
         let text = match value {
@@ -217,6 +217,9 @@ pub(super) fn public_url<'a>(url: &'a str, request: &Request<'_>) -> Cow<'a, [u8
     Cow::Owned([url, missing].concat().into())
 }
 
+/// The texts of one place: nearly always one.
+pub(super) type Texts<'a> = SmallVec<[Cow<'a, str>; 1]>;
+
 /// The texts that stand at a place; a header may be repeated there, and `all` takes every header of it.
 pub(super) fn texts<'a>(
     place: &Place,
@@ -224,13 +227,13 @@ pub(super) fn texts<'a>(
     request: &Request<'a>,
     body: &'a [u8],
     document: Option<&'a RawValue>,
-) -> Result<Few<Cow<'a, str>>, SignatureRefusal> {
+) -> Result<Texts<'a>, SignatureRefusal> {
     let repeated = |what: &str| SignatureRefusal::Malformed {
         what: format!("{what} stands twice"),
     };
-    let found: Few<Cow<'a, [u8]>> = match place {
+    let found = match place {
         Place::Header(names) => {
-            let mut found = Few::new();
+            let mut found = Texts::new();
             for name in names {
                 for value in self::all(request.headers, name) {
                     found.push(readable(Cow::Borrowed(value))?);
@@ -241,16 +244,10 @@ pub(super) fn texts<'a>(
             }
             return Ok(found);
         }
-        Place::Form(name) => {
-            let value = form::value(body, name).map_err(|_repeated| repeated(name))?;
-            value.into_iter().collect()
-        }
+        Place::Form(name) => form::value(body, name).map_err(|_repeated| repeated(name))?,
         Place::Query(name) => {
             let value = form::value(query(request).as_bytes(), name);
-            value
-                .map_err(|_repeated| repeated(name))?
-                .into_iter()
-                .collect()
+            value.map_err(|_repeated| repeated(name))?
         }
         Place::Json(pointer) => {
             let text = document.map(|document| pointer.text(document)).transpose();
@@ -259,7 +256,7 @@ pub(super) fn texts<'a>(
                 .flatten();
             return Ok(text.into_iter().collect());
         }
-        Place::Item(_) => Few::new(),
+        Place::Item(_) => None,
     };
     found.into_iter().map(readable).collect()
 }

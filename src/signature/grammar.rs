@@ -2,11 +2,14 @@
 //!
 //! What is not known is skipped, never accepted: a `v0` next to a `v1` is another version's business.
 
+use smallvec::SmallVec;
+
 use super::descriptor::Encoding;
-use super::few::Few;
 
 /// How many items a header (with all its repetitions) may list; one more makes it malformed.
 pub(super) const ITEMS_MAX: usize = 32;
+/// More than these need an allocation.
+const ITEMS_USUAL: usize = 4;
 /// How long it may be altogether, in bytes.
 pub(super) const HEADER_BYTES_MAX: usize = 8192;
 
@@ -63,17 +66,15 @@ impl KeyPattern {
     fn value<'a>(&self, item: &'a str, pair: char, key_id: Option<&str>) -> Option<&'a str> {
         let mut rest = item;
         for part in &self.parts {
-            let (key, after) = rest.split_once(pair)?;
-            let key = key.trim_ascii();
-            let fits = match part {
-                KeyPart::Literal(text) => key == &**text,
-                KeyPart::KeyId => key_id.is_none_or(|key_id| key == key_id),
-                KeyPart::Any => true,
+            let key = match part {
+                KeyPart::Literal(text) => Some(&**text),
+                KeyPart::KeyId => key_id,
+                KeyPart::Any => None,
             };
-            if !fits {
-                return None;
-            }
-            rest = after;
+            rest = match key {
+                Some(key) => after_key(rest, key, pair)?,
+                None => rest.split_once(pair)?.1,
+            };
         }
         Some(rest.trim_ascii())
     }
@@ -96,7 +97,7 @@ pub(super) struct TooMany;
 #[derive(Debug)]
 pub(super) struct Items<'a> {
     grammar: Grammar,
-    items: Few<&'a str>,
+    items: SmallVec<[&'a str; ITEMS_USUAL]>,
 }
 
 impl<'a> Items<'a> {
@@ -108,7 +109,7 @@ impl<'a> Items<'a> {
         if texts.clone().map(str::len).sum::<usize>() > HEADER_BYTES_MAX {
             return Err(TooMany);
         }
-        let mut items = Few::new();
+        let mut items = SmallVec::new();
         for text in texts {
             let mut take = |item: &'a str| {
                 let item = item.trim_ascii();
@@ -173,16 +174,21 @@ impl<'a> Items<'a> {
         let Some(pair) = self.grammar.pair else {
             return Ok(None);
         };
-        let of_this_key = |item: &&'a str| {
-            let (own, value) = item.split_once(pair)?;
-            (own.trim_ascii() == key).then(|| value.trim_ascii())
-        };
+        let of_this_key = |item: &&'a str| after_key(item, key, pair);
         let mut found = self.items.iter().filter_map(of_this_key);
         match (found.next(), found.next()) {
-            (one, None) => Ok(one),
+            (one, None) => Ok(one.map(str::trim_ascii)),
             (_, Some(_)) => Err(TooMany),
         }
     }
+}
+
+/// What follows `key` and its separator; `None` where another key stands before it.
+fn after_key<'a>(item: &'a str, key: &str, pair: char) -> Option<&'a str> {
+    let after = item.trim_ascii_start().strip_prefix(key)?;
+    // The separator may be a space itself.
+    let spaced = || after.trim_ascii_start().strip_prefix(pair);
+    after.strip_prefix(pair).or_else(spaced)
 }
 
 /// Whether an item has no key. In base64 the padding is no separator.

@@ -30,7 +30,6 @@ mod extend;
 mod facts;
 #[cfg(test)]
 mod facts_tests;
-mod few;
 mod filter;
 mod floats;
 mod form;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use subtle::Choice;
 
 use super::asked::Place;
@@ -21,7 +22,6 @@ use super::delivery::{
 };
 use super::descriptor::Algorithm;
 use super::document::NotAnObject;
-use super::few::Few;
 use super::grammar::Items;
 use super::json::{self, JsonFault};
 use super::profile::{Profile, ProfileFault, TimestampRule};
@@ -46,8 +46,8 @@ pub struct Verifier {
 }
 
 /// The secret that verified, and what the watching ones would have said.
-pub(super) struct Matched {
-    secret: Option<usize>,
+pub(super) struct Matched<'v> {
+    secret: &'v Prepared,
     shadows: Vec<ShadowSecret>,
 }
 
@@ -91,17 +91,18 @@ impl Verifier {
         request: &Request<'_>,
         body: &Bytes,
         now: Timestamp,
-    ) -> Result<Option<Arc<str>>, SignatureRefusal> {
+    ) -> Result<Option<&Arc<str>>, SignatureRefusal> {
         let Some(scheme) = &self.profile.scheme else {
             return Ok(None);
         };
         if scheme.per_item {
-            return Ok(self.prove(request, body.clone(), now)?.secret);
+            let matched = self.prove(request, body.clone(), now)?.secret;
+            let mut labels = self.secrets.iter().map(|secret| &secret.label);
+            return Ok(labels.find(|label| Some(*label) == matched.as_ref()));
         }
         let document = self.document(scheme, body)?;
         let (matched, _, _) = self.matched(scheme, request, body, document, now)?;
-        let secret = matched.secret.and_then(|at| self.secrets.get(at));
-        Ok(secret.map(|secret| Arc::clone(&secret.label)))
+        Ok(Some(&matched.secret.label))
     }
 
     /// Whether [`Verifier::verify`] would open gate 3: for a producer that only watches.
@@ -153,18 +154,13 @@ impl Verifier {
             return self.prove_each(scheme, request, &body, document, now);
         }
         let (matched, signed_at, id) = self.matched(scheme, request, &body, document, now)?;
-        let secret = matched.secret.and_then(|at| self.secrets.get(at));
-        let challenge = self.challenge(request, &body, document, secret);
+        let challenge = self.challenge(request, &body, document, Some(matched.secret));
         let items = self.items_unless(challenge.as_ref(), request, &body)?;
-        let (id, secret) = (
-            id.map(Into::into),
-            secret.map(|secret| Arc::clone(&secret.label)),
-        );
         Ok(Proof {
             items,
             signed_at,
-            id,
-            secret,
+            id: id.map(Into::into),
+            secret: Some(Arc::clone(&matched.secret.label)),
             shadows: matched.shadows,
             challenge,
             body: body.clone(),
@@ -199,7 +195,7 @@ impl Verifier {
                 .and_then(|(matched, _, _)| Ok((matched, self.told_by(request, &slice)?)));
             let verdict = match told {
                 Ok((matched, told)) => {
-                    secret = secret.or(matched.secret);
+                    secret = secret.or(Some(matched.secret));
                     shadows = matched.shadows;
                     ItemVerdict::Verified(told)
                 }
@@ -219,16 +215,12 @@ impl Verifier {
             };
             return Err(first_refusal.unwrap_or(nothing));
         };
-        let secret = self
-            .secrets
-            .get(secret)
-            .map(|secret| Arc::clone(&secret.label));
         Ok(Proof {
             body: body.clone(),
             items,
             signed_at: None,
             id: None,
-            secret,
+            secret: Some(Arc::clone(&secret.label)),
             shadows,
             challenge: None,
         })
@@ -246,7 +238,7 @@ impl Verifier {
         body: &'a [u8],
         document: Option<&'a RawValue>,
         now: Timestamp,
-    ) -> Result<(Matched, Option<Timestamp>, Option<Cow<'a, str>>), SignatureRefusal> {
+    ) -> Result<(Matched<'_>, Option<Timestamp>, Option<Cow<'a, str>>), SignatureRefusal> {
         let texts = asked::texts(&scheme.place, scheme.all, request, body, document)?;
         let items = Items::read(scheme.grammar, texts.iter().map(|text| &**text))
             .map_err(|_too_many| malformed("the signature is longer than anyone's is"))?;
@@ -284,10 +276,10 @@ impl Verifier {
     }
 
     /// The signatures that may be right: decoded, of a variant that the scheme knows, and as long as its algorithm's are.
-    fn listed(&self, scheme: &Scheme, items: &Items<'_>) -> Result<Few<Listed>, SignatureRefusal> {
+    fn listed(&self, scheme: &Scheme, items: &Items<'_>) -> Result<Listing, SignatureRefusal> {
         let key_id = self.values.get("key_id").map(String::as_str);
         let mut any_text = false;
-        let mut listed = Few::new();
+        let mut listed = Listing::new();
         for (at, variant) in scheme.variants().enumerate() {
             let algorithm = match &variant.algorithm {
                 AlgorithmRule::Fixed(algorithm) => *algorithm,
@@ -331,13 +323,13 @@ impl Verifier {
     fn compare(
         &self,
         scheme: &Scheme,
-        listed: &Few<Listed>,
-        asked: Asked<'_>,
-    ) -> Result<Matched, SignatureRefusal> {
+        listed: &[Listed],
+        asked: Asked<'_, '_>,
+    ) -> Result<Matched<'_>, SignatureRefusal> {
         let mut asked = asked;
         let mut verified = None;
         let mut shadows = Vec::new();
-        for (at, secret) in self.secrets.iter().enumerate() {
+        for secret in &self.secrets {
             let mut right = Choice::from(0);
             let own = || listed.iter().filter(|one| one.variant == secret.variant);
             if let Some(key) = own().next().and_then(|one| secret.key(one.algorithm)) {
@@ -351,7 +343,7 @@ impl Verifier {
             }
             let right = bool::from(right);
             match secret.standing {
-                Standing::Live if right => verified = verified.or(Some(at)),
+                Standing::Live if right => verified = verified.or(Some(secret)),
                 Standing::Live => {}
                 Standing::Shadow => shadows.push(ShadowSecret {
                     label: Arc::clone(&secret.label),
@@ -359,17 +351,14 @@ impl Verifier {
                 }),
             }
         }
-        if verified.is_none() {
-            let shadow = shadows
-                .into_iter()
-                .find(|shadow| shadow.matches)
-                .map(|shadow| shadow.label);
-            return Err(SignatureRefusal::Mismatch { shadow });
+        match verified {
+            Some(secret) => Ok(Matched { secret, shadows }),
+            None => {
+                let mut matching = shadows.into_iter().filter(|shadow| shadow.matches);
+                let shadow = matching.next().map(|shadow| shadow.label);
+                Err(SignatureRefusal::Mismatch { shadow })
+            }
         }
-        Ok(Matched {
-            secret: verified,
-            shadows,
-        })
     }
 
     /// The body as JSON, where the signature itself needs it. A body that is none has none of its fields.
@@ -479,6 +468,9 @@ impl std::fmt::Debug for Verifier {
             .finish_non_exhaustive()
     }
 }
+
+/// Nearly always one.
+type Listing = SmallVec<[Listed; 1]>;
 
 /// A signature that may be right.
 pub(super) struct Listed {

@@ -89,11 +89,13 @@ fn of_hex(text: &[u8]) -> Option<Signature> {
     for (place, block) in places.iter_mut().zip(blocks) {
         wrong |= of_block(block, place);
     }
-    let mut last = [b'0'; 16];
-    for (digit, letter) in last.iter_mut().zip(rest) {
-        *digit = *letter;
-    }
-    if let Some(place) = places.get_mut(blocks.len()) {
+    if let Some(place) = places.get_mut(blocks.len())
+        && !rest.is_empty()
+    {
+        let mut last = [b'0'; 16];
+        for (digit, letter) in last.iter_mut().zip(rest) {
+            *digit = *letter;
+        }
         wrong |= of_block(&last, place);
     }
     (wrong == 0).then_some(Signature::Short { bytes, len })
