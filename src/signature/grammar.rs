@@ -73,7 +73,7 @@ impl KeyPattern {
             };
             rest = match key {
                 Some(key) => after_key(rest, key, pair)?,
-                None => rest.split_once(pair)?.1,
+                None => split_once(rest, pair)?.1,
             };
         }
         Some(rest.trim_ascii())
@@ -126,7 +126,14 @@ impl<'a> Items<'a> {
             match grammar.split {
                 None => take(text)?,
                 Some(' ') => text.split_ascii_whitespace().try_for_each(take)?,
-                Some(split) => text.split(split).try_for_each(take)?,
+                Some(split) => {
+                    let mut rest = text;
+                    while let Some((item, after)) = split_once(rest, split) {
+                        take(item)?;
+                        rest = after;
+                    }
+                    take(rest)?;
+                }
             }
         }
         Ok(Self { grammar, items })
@@ -183,6 +190,12 @@ impl<'a> Items<'a> {
     }
 }
 
+/// What stands before and after the first separator, which is ASCII. A signature is long enough for a search of many bytes at once.
+fn split_once(text: &str, separator: char) -> Option<(&str, &str)> {
+    let at = memchr::memchr(u8::try_from(separator).ok()?, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// What follows `key` and its separator; `None` where another key stands before it.
 fn after_key<'a>(item: &'a str, key: &str, pair: char) -> Option<&'a str> {
     let after = item.trim_ascii_start().strip_prefix(key)?;
@@ -199,7 +212,7 @@ fn is_bare(item: &str, pair: char, encoding: Encoding) -> bool {
             item.trim_end_matches('=')
         }
     };
-    !unpadded.contains(pair)
+    split_once(unpadded, pair).is_none()
 }
 
 #[cfg(test)]
