@@ -1,19 +1,16 @@
-//! Gates 1, again, and 2, as a layer: what passes it is a request that bears [`Identified`].
+//! Gates 1, again, and 2: what passes them is [`Admitted`].
 //!
 //! All that can be refused before a byte of the body is read is refused here. What a request says of itself in its headers
 //! is not looked at.
 
 use std::sync::Arc;
 
-use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
 use bytes::Bytes;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Version};
 use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
@@ -27,7 +24,6 @@ use crate::tls::PeerCertificates;
 const READ_AWAY_BYTES: usize = 16 * 1024 * 1024;
 
 /// A request whose sender is known, and when it came. Only [`identify`] makes one.
-#[derive(Clone)]
 pub(super) struct Admitted {
     pub(super) identified: Identified,
     /// The configuration by which it was identified.
@@ -36,23 +32,22 @@ pub(super) struct Admitted {
     pub(super) at: Timestamp,
 }
 
-/// The layer.
-pub(super) async fn identify<I: Send + Sync + 'static>(
-    State(receiver): State<Arc<Receiver<I>>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Answer> {
+/// Opens the gates to a request, and gives its body back; or says why not, after which the body is of no more use.
+pub(super) async fn identify<I>(
+    receiver: &Receiver<I>,
+    head: &Parts,
+    body: Incoming,
+) -> Result<(Admitted, Incoming), Answer> {
     let at = Timestamp::now();
     let current = receiver.current();
-    let (mut head, body) = request.into_parts();
-    match judge(&receiver, &current, &head, at) {
+    match judge(receiver, &current, head, at) {
         Ok(identified) => {
-            head.extensions.insert(Admitted {
+            let admitted = Admitted {
                 identified,
                 current,
                 at,
-            });
-            Ok(next.run(Request::from_parts(head, body)).await)
+            };
+            Ok((admitted, body))
         }
         Err(answer) => {
             let peer = head.extensions.get::<PeerCertificates>();
@@ -61,7 +56,7 @@ pub(super) async fn identify<I: Send + Sync + 'static>(
                 .and_then(|peer| directory.watching(peer.leaf(), head.uri.path()))
                 .filter(|_| head.method == Method::POST);
             if let Some(producer) = watching {
-                watch(&receiver, &current, producer, &head, body, at).await;
+                watch(receiver, &current, producer, head, body, at).await;
             } else {
                 let deadline = Instant::now() + current.snapshot.limits().body_timeout;
                 read_away(body, head.version, deadline);
@@ -178,7 +173,7 @@ fn identified<I>(
 /// Reads what is left of a body that is refused, and forgets it, beside the answer. Over HTTP/2 a stream whose body nobody reads is
 /// reset, and some clients then never look at the answer; over HTTP/1.1 the connection's end takes care of it. It is bounded by time
 /// and bytes, and in number by the streams that a connection may have.
-pub(super) fn read_away(body: Body, version: Version, deadline: Instant) {
+pub(super) fn read_away(body: Incoming, version: Version, deadline: Instant) {
     if version < Version::HTTP_2 || body.is_end_stream() {
         return;
     }

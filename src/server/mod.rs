@@ -1,6 +1,6 @@
 //! Wiring: the providers' side, the operator's side, and the life of the process.
 //!
-//! A delivery's way is `routes.rs`, a table of layers: gate 2 in `identify.rs`, the gates after it in `receive.rs`. What it is answered is
+//! A delivery's way is `routes.rs`: gate 2 in `identify.rs`, the gates after it in `receive.rs`. What it is answered is
 //! in `answer.rs`, the only file that knows a status; what all requests share in `receiver.rs`; start, reload and stop in `life_cycle.rs`.
 //!
 //! Nothing is bound before the configuration is whole and the store is open, and nothing that was begun is cut at the stop before its

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Extension;
-use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
+use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
@@ -25,22 +24,22 @@ use crate::signature::{self, ItemVerdict, SignatureRefusal, VerifiedDelivery};
 use crate::telemetry::{ProducerMeters, Wait};
 use crate::tls::PeerCertificates;
 
-/// Gates 3 to 5: what the layers before it let through is verified, kept, and acknowledged.
+/// Gates 3 to 5: what was admitted is verified, kept, and acknowledged.
 pub(super) async fn receive<I: Inbox + 'static>(
-    State(receiver): State<Arc<Receiver<I>>>,
-    Extension(admitted): Extension<Admitted>,
-    request: Request,
+    receiver: &Receiver<I>,
+    admitted: Admitted,
+    head: &Parts,
+    body: Incoming,
 ) -> Result<Response, Answer> {
     let begun = Instant::now();
-    let (head, body) = request.into_parts();
     if head.method != Method::POST {
-        return challenged(&admitted, &head);
+        return challenged(&admitted, head);
     }
-    let snapshot = Arc::clone(&admitted.current.snapshot);
-    let limits = snapshot.limits();
+    let limits = admitted.current.snapshot.limits();
+    let deadline = begun + limits.request_timeout;
     let body = read(
         body,
-        &head,
+        head,
         limits.body_bytes,
         limits.body_timeout,
         &receiver.room,
@@ -48,16 +47,15 @@ pub(super) async fn receive<I: Inbox + 'static>(
     .await?;
     if !receiver.inbox.has_room() {
         // Under overload every microsecond that is spent on what is turned away is taken from what is kept.
-        return Err(turned_away(&receiver, &InboxFailure::QueueFull));
+        return Err(turned_away(receiver, &InboxFailure::QueueFull));
     }
-    let admitted = as_of_now(&receiver, admitted, &head)?;
-    let delivery = verify(&receiver, &admitted, &head, body.bytes.clone())?;
+    let admitted = as_of_now(receiver, admitted, head)?;
+    let delivery = verify(receiver, &admitted, head, body.bytes.clone())?;
     if let Some(challenge) = delivery.challenge() {
         return Ok(answer_challenge(challenge));
     }
-    let deadline = begun + limits.request_timeout;
-    let receipts = accept(&receiver, &admitted, &delivery, deadline).await?;
-    acknowledge(&receiver, &admitted, &delivery, &receipts)
+    let receipts = accept(receiver, &admitted, &delivery, deadline).await?;
+    acknowledge(receiver, &admitted, &delivery, &receipts)
 }
 
 /// Looks what `producer`, which only watches, would have made of a request that no live one takes: to the last gate.
@@ -66,7 +64,7 @@ pub(super) async fn watch<I>(
     current: &Current,
     producer: &Producer,
     head: &Parts,
-    body: Body,
+    body: Incoming,
     now: Timestamp,
 ) {
     let limits = current.snapshot.limits();
@@ -89,7 +87,7 @@ pub(super) async fn watch<I>(
 
 /// The body, within its bounds of size and time.
 async fn read(
-    body: Body,
+    body: Incoming,
     head: &Parts,
     bytes_max: usize,
     within: Duration,

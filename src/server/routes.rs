@@ -1,19 +1,17 @@
-//! The layers of the providers' side, outermost first.
+//! The journey of a request, outermost first.
 
-use std::any::Any;
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::handler::Handler;
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::HeaderName;
+use http::request::Parts;
 use hyper::body::Incoming;
-use tower::{Service, ServiceBuilder};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{Service, service_fn};
 
 use super::answer::{Afterwards, Answer};
 use super::identify::identify;
@@ -37,27 +35,28 @@ pub(super) fn providers<I: Inbox + 'static>(
 + Send
 + Sync
 + 'static {
-    ServiceBuilder::new()
-        .map_request(|request: http::Request<Incoming>| request.map(Body::new))
-        .layer(from_fn_with_state(Arc::clone(&receiver), account::<I>))
-        .layer(CatchPanicLayer::custom(defect))
-        .layer(from_fn_with_state(Arc::clone(&receiver), identify::<I>))
-        .service(receive::<I>.with_state(receiver))
+    service_fn(move |request: http::Request<Incoming>| {
+        let receiver = Arc::clone(&receiver);
+        // In a box, since a connection keeps room for it also while it is idle.
+        let answered: BoxFuture<'static, _> = Box::pin(async move {
+            let (head, body) = request.into_parts();
+            Ok(account(&receiver, &head, body).await)
+        });
+        answered
+    })
 }
 
 /// Counts and times each answer, gives it its id, and sees to it that a connection which must not go on does not.
-async fn account<I: Send + Sync + 'static>(
-    State(receiver): State<Arc<Receiver<I>>>,
-    request: Request,
-    next: Next,
+async fn account<I: Inbox + 'static>(
+    receiver: &Receiver<I>,
+    head: &Parts,
+    body: Incoming,
 ) -> Response {
     let begun = Instant::now();
-    let connection = request.extensions().get::<Connection>().cloned();
-    let version = request.version();
-    let mut response = next.run(request).await;
+    let mut response = contained(receiver, head, body).await.into_response();
     let afterwards = response.extensions().get::<Afterwards>();
-    if afterwards.is_some_and(|afterwards| afterwards.closes_connection(version))
-        && let Some(connection) = connection
+    if afterwards.is_some_and(|afterwards| afterwards.closes_connection(head.version))
+        && let Some(connection) = head.extensions.get::<Connection>()
     {
         connection.close_after_response();
     }
@@ -70,7 +69,24 @@ async fn account<I: Send + Sync + 'static>(
 }
 
 /// A defect of ours is a failure like any other: the sender comes again.
-fn defect(_panic: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a request met a defect of ours; answered 503");
-    Answer::failed_within().into_response()
+async fn contained<I: Inbox + 'static>(
+    receiver: &Receiver<I>,
+    head: &Parts,
+    body: Incoming,
+) -> Result<Response, Answer> {
+    let journey = AssertUnwindSafe(journey(receiver, head, body));
+    journey.catch_unwind().await.unwrap_or_else(|_panic| {
+        tracing::error!("a request met a defect of ours; answered 503");
+        Err(Answer::failed_within())
+    })
+}
+
+/// The gates: who it is, and what becomes of what they say.
+async fn journey<I: Inbox + 'static>(
+    receiver: &Receiver<I>,
+    head: &Parts,
+    body: Incoming,
+) -> Result<Response, Answer> {
+    let (admitted, body) = identify(receiver, head, body).await?;
+    receive(receiver, admitted, head, body).await
 }
