@@ -162,7 +162,7 @@ impl From<Unwritable> for SignatureRefusal {
                 what: value.to_string(),
             },
             Unwritable::Ambiguous(value) => Self::Malformed {
-                what: format!("{value} stands twice, or cannot be read"),
+                what: format!("{value} stands twice, or is not written as the profile's is"),
             },
         }
     }

@@ -8,8 +8,9 @@
 //! - *Template* (`content`, a challenge's `body`): literal text with `{value}` inside, where a value is
 //!   `body`, `timestamp`, `id`, `url`, `method`, `path_and_query`, `secret`, `key_id`, `header:NAME`,
 //!   `query:NAME`, `form:NAME`, `json:/POINTER`, `item:KEY`, `config:NAME`; before it may stand filters,
-//!   `base64:`, `sha256_base64:`, `sha256_hex:`, `crc32:`, `upper:`, `lower:`, and after it `|after:TEXT`
-//!   (what follows the last TEXT). `[...]` is a group that vanishes when a value in it is absent. Braces and
+//!   `base64:`, `sha256_base64:`, `sha256_hex:`, `crc32:`, `upper:`, `lower:`, and after it one of `|after:TEXT`
+//!   (what follows the last TEXT), `|without:TEXT` and `|is:SHAPE` (else the delivery is malformed; `amount`, `currency`, `word` or
+//!   `time`): where values stand side by side, these keep one from being cut up into others. `[...]` is a group that vanishes when a value in it is absent. Braces and
 //!   brackets that stand for themselves are doubled: `{{`, `}}`, `[[`, `]]`.
 //! - *Place* (in `[event]`): `/a/b` is a JSON pointer; `=TEXT` is that text; anything else is a template of
 //!   `{/pointer}`, `{type}` (in `status_by` alone), `{id}`, `{header:NAME}`, `{query:NAME}` and literals, and

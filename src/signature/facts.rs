@@ -12,10 +12,12 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 
 use super::AmountUnit;
 use super::around::Around;
 use super::document::{Document, NotAnObject};
+use super::form;
 use super::json::{self, JsonFault, ListPointer};
 use super::mapping::{Mapping, Places};
 use super::place::Place;
@@ -156,14 +158,25 @@ impl Mapping {
 
     /// Reads one event.
     pub(super) fn facts(&self, item: &[u8], around: Around<'_>) -> Result<Facts, NotAnObject> {
-        match Document::read(item, self.format, self.field.as_deref())? {
+        let mut facts = match Document::read(item, self.format, self.field.as_deref())? {
             Document::Json(text) => {
                 let document =
                     serde_json::from_str(&text).map_err(|_not_json| NotAnObject::NotJson)?;
-                Ok(self.told(&self.selection.read(document)?, around))
+                self.told(&self.selection.read(document)?, around)
             }
-            Document::Fields(fields) => Ok(self.told(&self.selection.read_fields(&fields), around)),
+            Document::Fields(fields) => self.told(&self.selection.read_fields(&fields), around),
+        };
+        if facts.event_id.is_none() {
+            facts.event_id = self.id_of_the_field(item);
         }
+        Ok(facts)
+    }
+
+    /// The SHA-256 of the document that a form holds, where nothing else of the form is signed: whoever has one signed document could
+    /// else make any number of bodies, and so of events, of it. Some senders end it with a newline that the signature may leave out.
+    fn id_of_the_field(&self, body: &[u8]) -> Option<String> {
+        let document = form::value(body, self.id_field.as_deref()?).ok()??;
+        Some(hex::encode(Sha256::digest(document.trim_ascii())))
     }
 
     fn told(&self, values: &Values<'_>, around: Around<'_>) -> Facts {

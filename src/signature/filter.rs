@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
+use super::when;
+
 /// One filter; the descriptor's page tells what each does.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Filter {
@@ -18,6 +20,58 @@ pub(super) enum Filter {
     Quoted,
     Mac,
     After(Box<str>),
+    /// The value as it is, unless it holds this text.
+    Without(Box<str>),
+    /// The value as it is, if it is written so.
+    Is(Shape),
+}
+
+/// How a value is written. Where signed values stand side by side, their shapes tell where one ends: else what one signature covers
+/// could be cut up into other values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Digits, with a fraction perhaps: `19.99`.
+    Amount,
+    /// Three letters.
+    Currency,
+    /// Letters and underscores.
+    Word,
+    /// A date and time, or Unix seconds or milliseconds of this century: ten or thirteen digits.
+    Time,
+}
+
+impl Shape {
+    pub(super) const NAMES: &str = "amount, currency, word, time";
+
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "amount" => Self::Amount,
+            "currency" => Self::Currency,
+            "word" => Self::Word,
+            "time" => Self::Time,
+            _ => return None,
+        })
+    }
+
+    fn fits(self, text: &str) -> bool {
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match self {
+            Self::Amount => {
+                let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+                digits(whole) && digits(fraction)
+            }
+            Self::Currency => {
+                text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+            }
+            Self::Word => {
+                let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+                !text.is_empty() && text.bytes().all(letter)
+            }
+            Self::Time if digits(text) => matches!(text.len(), 10 | 13),
+            Self::Time => when::parse(text, None).is_some(),
+        }
+    }
 }
 
 impl Filter {
@@ -25,6 +79,7 @@ impl Filter {
     pub(super) fn tells_apart(&self) -> bool {
         match self {
             Self::Base64 | Self::Sha256Base64 | Self::Sha256Hex | Self::Quoted | Self::Mac => true,
+            Self::Without(_) | Self::Is(_) => true,
             // Letters of another case are the same letters.
             Self::Upper | Self::Lower => true,
             Self::Crc32 | Self::After(_) => false,
@@ -46,6 +101,17 @@ impl Filter {
         })
     }
 
+    /// The filter that stands behind a value, as `after:/`; `None` if there is no such one.
+    pub(super) fn behind(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            (_, "") => None,
+            ("after", mark) => Some(Self::After(mark.into())),
+            ("without", text) => Some(Self::Without(text.into())),
+            ("is", shape) => Shape::named(shape).map(Self::Is),
+            (_, _) => None,
+        }
+    }
+
     /// What it makes of `bytes`; `None` if they are not what it can take.
     pub(super) fn apply<'a>(
         &self,
@@ -61,6 +127,16 @@ impl Filter {
             Self::Lower => return Some(Cow::Owned(bytes.to_ascii_lowercase())),
             Self::After(mark) => {
                 return Some(Cow::Owned(after_last(&bytes, mark.as_bytes()).to_vec()));
+            }
+            Self::Without(text) => {
+                let holds = bytes
+                    .windows(text.len())
+                    .any(|part| part == text.as_bytes());
+                return (!holds).then_some(bytes);
+            }
+            Self::Is(shape) => {
+                let fits = std::str::from_utf8(&bytes).is_ok_and(|text| shape.fits(text));
+                return fits.then_some(bytes);
             }
             Self::Quoted => serde_json::to_string(std::str::from_utf8(&bytes).ok()?).ok()?,
             Self::Mac => mac(&bytes)?,
@@ -94,5 +170,56 @@ mod tests {
     #[test]
     fn the_crc_is_that_of_zlib() {
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn a_value_passes_if_it_has_its_shape() {
+        let check = |filter: &str, text: &str, expected: bool| {
+            let passed = Filter::behind(filter)
+                .unwrap()
+                .apply(Cow::Borrowed(text.as_bytes()), &|_| None);
+            assert_eq!(passed.is_some(), expected, "{filter} {text:?}");
+            assert!(passed.is_none_or(|passed| *passed == *text.as_bytes()));
+        };
+        for (filter, right, wrong) in [
+            (
+                "is:amount",
+                &["0", "10.00"][..],
+                &["", "1.", ".5", "-1", "1e3", "10.00 ", "1,0"][..],
+            ),
+            (
+                "is:currency",
+                &["EUR", "jpy"],
+                &["", "EU", "EURO", "E1R", "\u{e9}U"],
+            ),
+            (
+                "is:word",
+                &["ACCEPTED", "in_part"],
+                &["", "0ACCEPTED", "A B"],
+            ),
+            (
+                "is:time",
+                &[
+                    "1790000000",
+                    "1790000000123",
+                    "2026-11-26.13:40:10",
+                    "2026-11-26T13:40:10.1Z",
+                ],
+                &[
+                    "",
+                    "179000000",
+                    "17900000001",
+                    "2026-11-26.13:40:1",
+                    "2026-11-26.13:40:101",
+                ],
+            ),
+            ("without::", &["", "a"], &[":", "a:b"]),
+        ] {
+            right.iter().for_each(|text| check(filter, text, true));
+            wrong.iter().for_each(|text| check(filter, text, false));
+        }
+        for unknown in ["after:", "after", "is:number", "within:1"] {
+            assert_eq!(Filter::behind(unknown), None, "{unknown}");
+        }
     }
 }

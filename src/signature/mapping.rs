@@ -27,6 +27,8 @@ pub(super) struct Mapping {
     pub(super) selection: Selection,
     pub(super) readings: Arc<Readings>,
     pub(super) id: Place,
+    /// The form field by whose bytes an event without an id is known: the signature covers it, and not the body around it.
+    pub(super) id_field: Option<Box<str>>,
     pub(super) kind: Place,
     pub(super) occurred_at_unit: Option<TimeUnit>,
     pub(super) account: Place,
@@ -219,6 +221,7 @@ impl Mapping {
             field: event.field.as_deref().map(Into::into),
             each,
             id,
+            id_field: covered.field(event.field.as_deref()).map(Into::into),
             kind,
             occurred_at_unit: event.occurred_at_unit,
             account,

@@ -16,6 +16,8 @@
 mod around;
 mod asked;
 mod bodies;
+#[cfg(test)]
+mod borders_tests;
 mod candidates;
 mod catalogue;
 mod challenge;

@@ -34,6 +34,12 @@ pub(super) struct Covered {
 }
 
 impl Covered {
+    /// The form field in which the document stands, where that field is signed instead of the body around it.
+    pub(super) fn field<'a>(&self, document: Option<&'a str>) -> Option<&'a str> {
+        let signed = |name: &&str| self.fields.contains(&Pointer::of_name(name));
+        document.filter(signed)
+    }
+
     /// From the values of the profile's content; `id` is where `{id}` stands.
     pub(super) fn new(coverage: Coverage, values: &[&Value], id: Vec<HeaderName>) -> Self {
         let mut covered = Self {

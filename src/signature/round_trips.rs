@@ -62,7 +62,14 @@ fn body(profile: &Profile) -> Bytes {
             .as_ref()
             .is_some_and(|scheme| scheme.per_item)
     }) else {
-        return event.to_string().into();
+        // What is signed field by field must have those fields.
+        let samples = profile.descriptor().samples.iter().flatten();
+        let sample = samples
+            .map(|(_, sample)| sample)
+            .find(|_| profile.coverage() == Coverage::Fields);
+        return sample
+            .map_or_else(|| event.to_string(), |sample| filled(sample))
+            .into();
     };
     let mut element = json!({});
     let inner = batch.element_text();
@@ -75,6 +82,13 @@ fn body(profile: &Profile) -> Bytes {
     let mut whole = json!({});
     sign::put_json(&mut whole, &batch.list_text(), json!([element]));
     whole.to_string().into()
+}
+
+fn filled(sample: &str) -> String {
+    sample
+        .replace("$AMOUNT_MAJOR", "19.99")
+        .replace("$CURRENCY", "EUR")
+        .replace("$RFC3339", "2026-09-21T14:13:20Z")
 }
 
 fn verifier(profile: &Arc<Profile>, shown: &str) -> Verifier {

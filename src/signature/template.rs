@@ -6,7 +6,7 @@ use std::fmt;
 
 use http::HeaderName;
 
-use super::filter::Filter;
+use super::filter::{Filter, Shape};
 use super::json::Pointer;
 
 /// A parsed template.
@@ -194,7 +194,7 @@ fn write_parts(
             Part::Literal(text) => sink(text.as_bytes()),
             Part::Value(filtered) => match values.value(&filtered.value)? {
                 Some(bytes) => sink(&filtered.apply(bytes, values)?),
-                None if filtered.value.may_be_absent() => {}
+                None if filtered.may_be_absent() => {}
                 None => return Err(Unwritable::Absent(filtered.value.clone())),
             },
             Part::Group(inner) => {
@@ -221,6 +221,12 @@ fn all_present(parts: &[Part], values: &dyn Values) -> Result<bool, Unwritable> 
 }
 
 impl Filtered {
+    /// What must have a shape must be there.
+    fn may_be_absent(&self) -> bool {
+        let shaped = |filter: &Filter| matches!(filter, Filter::Is(_));
+        self.value.may_be_absent() && !self.filters.iter().any(shaped)
+    }
+
     fn apply<'a>(
         &self,
         bytes: Cow<'a, [u8]>,
@@ -299,14 +305,17 @@ impl Parser<'_> {
             ));
         };
         self.rest = rest;
-        let (mut name, after) = match inner.split_once("|after:") {
-            Some((_, "")) => {
-                return Err(fault(
-                    "\"|after:\" without a text",
-                    "write the text, as in {header:a|after:/}",
-                ));
-            }
-            Some((name, mark)) => (name, Some(Filter::After(mark.into()))),
+        let (mut name, behind) = match inner.split_once('|') {
+            Some((name, text)) => match Filter::behind(text) {
+                Some(filter) => (name, Some(filter)),
+                None => {
+                    let mend = format!(
+                        "write {{header:a|after:/}}, {{json:/a|without::}} or {{json:/a|is:SHAPE}}, where SHAPE is one of {}",
+                        Shape::NAMES
+                    );
+                    return Err(fault(&format!("there is no filter \"|{text}\""), &mend));
+                }
+            },
             None => (inner, None),
         };
         let mut filters = Vec::new();
@@ -317,7 +326,7 @@ impl Parser<'_> {
             filters.push(filter);
             name = rest;
         }
-        filters.extend(after);
+        filters.extend(behind);
         filters.reverse();
         Ok(Filtered {
             value: value(name)?,
@@ -494,7 +503,8 @@ mod tests {
             ("[{body}", "not closed"),
             ("[a]", "without a value"),
             ("[{body}[{body}]]", "inside a group"),
-            ("{header:a|after:}", "without a text"),
+            ("{header:a|after:}", "no filter \"|after:\""),
+            ("{json:/a|is:number}", "no filter \"|is:number\""),
         ] {
             let what = Template::parse(template).unwrap_err().what;
             assert!(what.contains(expected), "{template}: {what}");
