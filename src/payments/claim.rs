@@ -19,31 +19,33 @@ pub struct Recency {
     producer: Arc<str>,
 }
 
+/// Before every time: among events that have none the rank of the status decides, in whatever order they came.
+const NO_TIME_US: i64 = i64::MIN;
+
 impl Recency {
-    /// The key of an event that occurred then. `status` is what it states, if it states one.
+    /// The key of an event that occurred then, if it has a time. `status` is what it states, if it states one.
     #[must_use]
     pub fn new(
-        occurred_at: Timestamp,
+        occurred_at: Option<Timestamp>,
         status: Option<Status>,
         event_id: &str,
         producer: &Arc<str>,
     ) -> Self {
         Self {
-            occurred_at_us: occurred_at.as_microsecond(),
+            occurred_at_us: occurred_at.map_or(NO_TIME_US, Timestamp::as_microsecond),
             rank: status.map_or(0, Status::rank),
             event_id: event_id.into(),
             producer: Arc::clone(producer),
         }
     }
 
-    /// When the event occurred, to the microsecond.
+    /// When the event occurred, to the microsecond; `None` if it has no time.
     #[must_use]
-    pub fn occurred_at(&self) -> Timestamp {
-        // It came from a `Timestamp`; a damaged row may hold anything.
-        Timestamp::from_microsecond(self.occurred_at_us).unwrap_or(Timestamp::MIN)
+    pub fn occurred_at(&self) -> Option<Timestamp> {
+        Timestamp::from_microsecond(self.occurred_at_us).ok()
     }
 
-    /// The same, in microseconds since the epoch.
+    /// The same, in microseconds since the epoch, as it is stored; the least number if it has no time.
     #[must_use]
     pub const fn occurred_at_us(&self) -> i64 {
         self.occurred_at_us
@@ -137,7 +139,7 @@ pub enum Unmapped {
 
 impl Claim {
     /// Reads the facts of an event that occurred at `occurred_at`: its own time, else the time that its
-    /// signature covers, else when it was received.
+    /// signature covers. When it was received counts for nothing: that differs with the order of arrival.
     ///
     /// An amount is read with the currency of the same event. Where that one cannot be read, neither can the
     /// amount be: an older event's currency must not be put to it.
@@ -146,7 +148,7 @@ impl Claim {
     /// When no field is stated in a form that can be read.
     pub fn read(
         facts: &PaymentFacts,
-        occurred_at: Timestamp,
+        occurred_at: Option<Timestamp>,
         event_id: &str,
         producer: &Arc<str>,
     ) -> Result<Self, Unmapped> {
@@ -290,7 +292,12 @@ mod tests {
     }
 
     fn read(facts: &PaymentFacts) -> Result<Claim, Unmapped> {
-        Claim::read(facts, Timestamp::UNIX_EPOCH, "evt_1", &Arc::from("acme"))
+        Claim::read(
+            facts,
+            Some(Timestamp::UNIX_EPOCH),
+            "evt_1",
+            &Arc::from("acme"),
+        )
     }
 
     #[test]
@@ -377,8 +384,17 @@ mod tests {
     #[test]
     fn a_time_finer_than_what_is_stored_does_not_decide() {
         let at = |nanoseconds| Timestamp::new(1_790_000_000, nanoseconds).unwrap();
-        let key = |at| Recency::new(at, None, "evt_1", &Arc::from("acme"));
+        let key = |at| Recency::new(Some(at), None, "evt_1", &Arc::from("acme"));
         assert_eq!(key(at(1_999)), key(at(1_000)));
         assert!(key(at(2_000)) > key(at(1_999)));
+    }
+
+    #[test]
+    fn among_events_without_a_time_the_rank_decides_and_any_time_is_later() {
+        let key = |at, status, id| Recency::new(at, Some(status), id, &Arc::from("acme"));
+        let paid = key(None, Status::Succeeded, "a");
+        assert!(paid > key(None, Status::Pending, "b"));
+        assert!(key(Some(Timestamp::MIN), Status::Pending, "a") > paid);
+        assert_eq!(paid.occurred_at(), None);
     }
 }

@@ -104,7 +104,7 @@ fn told(name: &str) -> String {
             Err(NoPayment::NotMapped) => "not mapped".to_owned(),
             Err(reason) => reason.to_string(),
             Ok(payment) => {
-                let claim = Claim::read(payment, at(0), "id-1", &Arc::from("p")).unwrap();
+                let claim = Claim::read(payment, Some(at(0)), "id-1", &Arc::from("p")).unwrap();
                 assert_eq!(claim.unreadable(), [], "{name} {kind}");
                 assert!(
                     claim.payment_id().ends_with("pay-1"),
@@ -190,7 +190,7 @@ fn check(name: &str, body: &str, expected: &str) {
     let facts = facts(builtin().get(name).unwrap(), body.to_owned());
     let found = match &facts.payment {
         Err(reason) => reason.to_string(),
-        Ok(payment) => match Claim::read(payment, at(0), "id-1", &Arc::from("p")) {
+        Ok(payment) => match Claim::read(payment, Some(at(0)), "id-1", &Arc::from("p")) {
             Err(reason) => reason.to_string(),
             Ok(claim) => stated(&claim),
         },
@@ -383,10 +383,15 @@ fn drawn(
         at(seconds),
     );
     let facts = facts(profile, body);
-    let occurred_at = facts.occurred_at.unwrap_or(at(seconds));
     // One id is one event: the inbox sees to it, and here every header is the same.
     let id = format!("{}-{number}", facts.event_id.as_deref().unwrap_or("hash"));
-    Claim::read(&facts.payment.ok()?, occurred_at, &id, &Arc::from("p")).ok()
+    Claim::read(
+        &facts.payment.ok()?,
+        facts.occurred_at,
+        &id,
+        &Arc::from("p"),
+    )
+    .ok()
 }
 
 type Row = (

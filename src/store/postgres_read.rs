@@ -329,7 +329,7 @@ fn payment_view(row: &Row) -> Result<PaymentView, Error> {
         amount_minor: row.try_get(3)?,
         amount_refunded_minor: row.try_get(4)?,
         currency: row.try_get(5)?,
-        occurred_at: occurred_at.map(millis),
+        occurred_at: occurred_at.flatten().map(Millis),
         last_event_id,
         events: count(row.try_get(7)?),
     })

@@ -155,8 +155,8 @@ fn add(folded: &mut Folded, row: &Row) -> Result<Option<Changed>, Error> {
     let Some(received_at) = row.try_get::<_, Option<i64>>(9)? else {
         return Ok(None);
     };
-    let occurred_at = row.try_get::<_, Option<i64>>(11)?.unwrap_or(received_at);
-    let time = Timestamp::from_microsecond(occurred_at).unwrap_or(Timestamp::MIN);
+    let occurred_at = row.try_get::<_, Option<i64>>(11)?;
+    let time = occurred_at.and_then(|time| Timestamp::from_microsecond(time).ok());
     let event_id = give_back(row.try_get(12)?);
     let producer = give_back(row.try_get(13)?).into();
     let status = row.try_get::<_, Option<&str>>(14)?;

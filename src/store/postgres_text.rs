@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
+
 use crate::payments::Recency;
 
 /// Stands before `0` for U+0000 and before `1` for itself. It is no character, so real texts hardly have it.
@@ -90,10 +92,10 @@ pub(super) fn read_register(text: &str) -> Option<(Recency, &str)> {
     Some((read_recency(key)?, word))
 }
 
-/// The time (in microseconds) and the event's id of a [`recency`].
-pub(super) fn time_and_event(recency: &str) -> Option<(i64, String)> {
+/// The time, if there is one, and the event's id of a [`recency`].
+pub(super) fn time_and_event(recency: &str) -> Option<(Option<Timestamp>, String)> {
     let key = read_recency(recency)?;
-    Some((key.occurred_at_us(), key.event_id().to_owned()))
+    Some((key.occurred_at(), key.event_id().to_owned()))
 }
 
 fn read_part(part: &str) -> Option<String> {
@@ -116,7 +118,6 @@ fn read_part(part: &str) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use jiff::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
@@ -134,7 +135,7 @@ mod tests {
             minor_digits: None,
         };
         let at = Timestamp::from_second(second).unwrap();
-        Claim::read(&facts, at, id, &Arc::from(producer)).unwrap()
+        Claim::read(&facts, Some(at), id, &Arc::from(producer)).unwrap()
     }
 
     fn part() -> impl Strategy<Value = String> {
@@ -182,7 +183,7 @@ mod tests {
             let held = register(key, "9");
             prop_assert_eq!(read_register(&held), Some((key.clone(), "9")));
             let read = time_and_event(&recency(key));
-            prop_assert_eq!(read, Some((key.occurred_at_us(), key.event_id().to_owned())));
+            prop_assert_eq!(read, Some((key.occurred_at(), key.event_id().to_owned())));
         }
     }
 }

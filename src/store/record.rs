@@ -364,7 +364,9 @@ impl PaymentRecord {
             currency: payment
                 .currency()
                 .map(|currency| currency.code().to_owned()),
-            occurred_at: Some(Micros(payment.last().occurred_at_us())),
+            occurred_at: payment
+                .occurred_at()
+                .map(|time| Micros(time.as_microsecond())),
             last_event_id: Some(payment.last_event_id().to_owned()),
             events: i64::try_from(payment.events()).unwrap_or(-1),
             changed_at: Micros(changed_at),

@@ -71,8 +71,7 @@ fn read_again(profile: &Profile, headers: &str, body: &[u8]) -> Result<Facts, No
 fn reading(kept: &ReadEvent, facts: &Facts) -> Reading {
     let stated = facts.occurred_at.map(|time| time.as_microsecond());
     let occurred_at = stated.or(kept.reading.occurred_at);
-    let time = occurred_at.unwrap_or(kept.received_at);
-    let time = Timestamp::from_microsecond(time).unwrap_or(Timestamp::MIN);
+    let time = occurred_at.and_then(|time| Timestamp::from_microsecond(time).ok());
     let payment = facts.payment.as_ref().ok();
     let claim =
         payment.and_then(|facts| Claim::read(facts, time, &kept.event_id, &kept.producer).ok());

@@ -104,10 +104,9 @@ impl Row {
         let mut claim = None;
         let mut named_payment_id = event.fetch.reference().map(Into::into);
         if let Some(facts) = event.payment.filter(|_| readable) {
-            let occurred_at = event.occurred_at.unwrap_or(event.received_at);
             match Claim::read(
                 &facts,
-                occurred_at,
+                event.occurred_at,
                 &event.key.event_id,
                 &event.key.producer,
             ) {

@@ -424,7 +424,7 @@ impl Again<'_> {
                         state.amount_minor(),
                         state.amount_refunded_minor(),
                         state.currency().as_ref().map(|currency| currency.code()),
-                        state.last().occurred_at_us(),
+                        state.occurred_at().map(Timestamp::as_microsecond),
                         state.last_event_id(),
                         state.events() as i64,
                         folded.changed_at,
@@ -453,13 +453,13 @@ impl Again<'_> {
         let mut rows = statement.query([payment])?;
         while let Some(row) = rows.next()? {
             let received_at: i64 = row.get(3)?;
-            let occurred_at = row.get::<_, Option<i64>>(2)?.unwrap_or(received_at);
+            let occurred_at = row.get::<_, Option<i64>>(2)?;
             let status = row.get::<_, Option<String>>(6)?;
             let status = status.and_then(|status| status.parse().ok());
             let currency = row.get::<_, Option<String>>(9)?;
             let producer: Arc<str> = row.get(5)?;
             let event_id: String = row.get(4)?;
-            let time = Timestamp::from_microsecond(occurred_at).unwrap_or(Timestamp::MIN);
+            let time = occurred_at.and_then(|time| Timestamp::from_microsecond(time).ok());
             let claim = Claim::restore(
                 &row.get::<_, String>(1)?,
                 Recency::new(time, status, &event_id, &producer),

@@ -1,5 +1,6 @@
 //! What the writer does with a delivery, inside its transaction: dedupe, keep, apply.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::names::{Names, Producer};
@@ -189,7 +190,7 @@ fn apply(
                     payment.amount_minor(),
                     payment.amount_refunded_minor(),
                     payment.currency().as_ref().map(|currency| currency.code()),
-                    payment.last().occurred_at_us(),
+                    payment.occurred_at().map(Timestamp::as_microsecond),
                     payment.last_event_id(),
                     payment.events() as i64,
                     row.received_at,
@@ -216,7 +217,7 @@ fn apply(
                     payment.amount_minor(),
                     payment.amount_refunded_minor(),
                     payment.currency().as_ref().map(|currency| currency.code()),
-                    payment.last().occurred_at_us(),
+                    payment.occurred_at().map(Timestamp::as_microsecond),
                     payment.last_event_id(),
                     payment.events() as i64,
                     changed_at,
