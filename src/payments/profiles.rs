@@ -1,6 +1,6 @@
 //! Every built-in profile, from its samples to the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -263,20 +263,70 @@ fn a_refund_is_partial_where_the_body_says_so() {
             r#"{{"type":"payment.updated","data":{{"object":{{"payment":{{"id":"p","status":"COMPLETED","amount_money":{{"amount":9,"currency":"USD"}},"refunded_money":{{"amount":{refunded},"currency":"USD"}}}}}}}}}}"#
         )
     };
+    check("square", &square(0), "p succeeded 9/0 USD");
     check("square", &square(4), "p partially_refunded 9/4 USD");
     check("square", &square(9), "p refunded 9/9 USD");
-    let pix = |returned: &str| {
-        format!(
-            r#"{{"pix":[{{"endToEndId":"E1","txid":"p","valor":"9.00","horario":"2026-09-21T14:13:20Z","devolucoes":[{{"id":"D1","valor":"{returned}","status":"DEVOLVIDO","horario":{{"solicitacao":"2026-09-22T14:13:20Z"}}}}]}}]}}"#
-        )
-    };
-    check("pix", &pix("4.00"), "p partially_refunded 900/- BRL");
-    check("pix", &pix("9.00"), "p refunded 900/900 BRL");
+    for (refunds, expected) in [
+        (&[("9.00", "NAO_REALIZADO")][..], "p succeeded 900/- BRL"),
+        (&[("4.00", "DEVOLVIDO")], "p partially_refunded 900/400 BRL"),
+        (&[("9.0", "DEVOLVIDO")], "p refunded 900/900 BRL"),
+        (
+            &[("9.00", "NAO_REALIZADO"), ("9.00", "DEVOLVIDO")],
+            "p refunded 900/900 BRL",
+        ),
+        (
+            &[("4.50", "DEVOLVIDO"), ("4.50", "DEVOLVIDO")],
+            "p refunded 900/900 BRL",
+        ),
+        (
+            &[("4.00", "DEVOLVIDO"), ("5.00", "EM_PROCESSAMENTO")],
+            "p partially_refunded 900/400 BRL",
+        ),
+        (&[("nine", "DEVOLVIDO")], "p partially_refunded 900/- BRL"),
+    ] {
+        check("pix", &pix(refunds), expected);
+    }
     check(
         "paddle",
         r#"{"event_type":"adjustment.created","data":{"id":"adj_1","action":"refund","transaction_id":"p","type":"partial","status":"approved","currency_code":"EUR"}}"#,
         "p partially_refunded -/- EUR",
     );
+}
+
+/// A Pix of nine reais with these refunds, each an hour after the one before.
+fn pix(refunds: &[(&str, &str)]) -> String {
+    let refund = |(at, (amount, status)): (usize, &(&str, &str))| {
+        format!(
+            r#"{{"id":"D{at}","valor":"{amount}","status":"{status}","horario":{{"solicitacao":"2026-09-22T{at:02}:13:20Z"}}}}"#
+        )
+    };
+    let refunds: Vec<_> = refunds.iter().enumerate().map(refund).collect();
+    format!(
+        r#"{{"pix":[{{"endToEndId":"E1","txid":"p","valor":"9.00","horario":"2026-09-21T14:13:20Z","devolucoes":[{}]}}]}}"#,
+        refunds.join(",")
+    )
+}
+
+#[test]
+fn every_change_of_a_pix_is_an_event_of_its_own_at_its_own_time() {
+    let told = |body: String| {
+        let facts = facts(builtin().get("pix").unwrap(), body);
+        (facts.event_id.unwrap(), facts.occurred_at.unwrap())
+    };
+    let (plain, paid_at) = told(pix(&[]));
+    assert_eq!(plain, "E1");
+    let mut ids = BTreeSet::from([plain]);
+    let mut before = paid_at;
+    let refunds = [("1.00", "DEVOLVIDO"); 9];
+    for count in 1..=refunds.len() {
+        let (id, at) = told(pix(&refunds[..count]));
+        assert!(id.starts_with("E1:") && ids.insert(id), "{count}");
+        assert!(at > before, "{count}");
+        before = at;
+    }
+    let changed = told(pix(&[("1.00", "EM_PROCESSAMENTO")])).0;
+    assert!(ids.insert(changed));
+    assert_eq!(told(pix(&refunds)), told(pix(&refunds)));
 }
 
 #[test]

@@ -22,6 +22,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::refunds::RefundsDescriptor;
+
 /// A whole profile. Every key may be absent, so that `extends` can fill it in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -385,6 +387,9 @@ pub struct EventDescriptor {
     /// (Stripe counts `ISK = 2`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minor_digits: Option<BTreeMap<String, u8>>,
+    /// The refunds that the body lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refunds: Option<RefundsDescriptor>,
     /// Other places for some types: the first that fits replaces what it names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<Vec<WhenDescriptor>>,

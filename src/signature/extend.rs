@@ -78,6 +78,6 @@ impl EventDescriptor {
             joined(own, base)
         });
         or_else!(self, base; format, field, each, id, kind, occurred_at, occurred_at_unit, account, payment_id, amount,
-            amount_unit, amount_refunded, currency, status_by, unlisted, fetch_needed, minor_digits, when)
+            amount_unit, amount_refunded, currency, status_by, unlisted, fetch_needed, minor_digits, refunds, when)
     }
 }

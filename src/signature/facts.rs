@@ -162,7 +162,11 @@ impl Mapping {
             Document::Json(text) => {
                 let document =
                     serde_json::from_str(&text).map_err(|_not_json| NotAnObject::NotJson)?;
-                self.told(&self.selection.read(document)?, around)
+                let mut facts = self.told(&self.selection.read(document)?, around);
+                if let Some(refunds) = &self.refunds {
+                    refunds.tell(document, &mut facts);
+                }
+                facts
             }
             Document::Fields(fields) => self.told(&self.selection.read_fields(&fields), around),
         };

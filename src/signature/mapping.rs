@@ -14,6 +14,7 @@ use super::facts::{Fetch, NoPayment, STATUSES};
 use super::json::ListPointer;
 use super::place::{Certainty, Covered, Place, PlaceReader};
 use super::profile::Faults;
+use super::refunds::Refunds;
 use super::scheme::{self as signature, Scheme};
 use super::select::{Selection, Values};
 use super::template::{Template, TemplateFault};
@@ -39,6 +40,7 @@ pub(super) struct Mapping {
     pub(super) status_by: Place,
     pub(super) status: StatusTable,
     pub(super) minor_digits: Box<[(Box<str>, u8)]>,
+    pub(super) refunds: Option<Refunds>,
     pub(super) when: Box<[When]>,
 }
 
@@ -231,6 +233,7 @@ impl Mapping {
             status_by,
             status,
             minor_digits: compiler.minor_digits(event),
+            refunds: compiler.refunds(event),
             when,
             selection,
             readings: Arc::new(readings),
@@ -395,6 +398,25 @@ impl Compiler<'_, '_> {
             );
         }
         status
+    }
+
+    fn refunds(&mut self, event: &EventDescriptor) -> Option<Refunds> {
+        let refunds = event.refunds.as_ref()?;
+        match (
+            self.places.covered.coverage,
+            event.format.unwrap_or_default(),
+        ) {
+            (Coverage::Body | Coverage::Connection, BodyFormat::Json) => {}
+            (
+                Coverage::Body | Coverage::Connection | Coverage::Fields | Coverage::Reference,
+                BodyFormat::Json | BodyFormat::JsonOrForm | BodyFormat::Form | BodyFormat::FormXml,
+            ) => self.fault(
+                "event.refunds",
+                "is for JSON bodies that are signed whole",
+                "leave it out",
+            ),
+        }
+        Refunds::compile(refunds, self.fault)
     }
 
     fn minor_digits(&mut self, event: &EventDescriptor) -> Box<[(Box<str>, u8)]> {

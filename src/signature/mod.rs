@@ -47,6 +47,7 @@ mod place;
 mod profile;
 #[cfg(test)]
 mod published;
+mod refunds;
 mod rewritten;
 mod rewritten_form;
 #[cfg(test)]
@@ -71,8 +72,8 @@ pub use delivery::{Item, ItemVerdict, Request, ShadowSecret, SignatureRefusal, V
 pub use descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
     BodyFormat, ChallengeDescriptor, ChallengeText, Coverage, Encoding, EventDescriptor, KeyForm,
-    MacKind, OneOrMany, PlaceDescriptor, ProfileDescriptor, SignatureDescriptor, TimeUnit,
-    TimestampDescriptor, Unlisted, WhenDescriptor,
+    MacKind, OneOrMany, PlaceDescriptor, ProfileDescriptor, RefundsDescriptor, SignatureDescriptor,
+    TimeUnit, TimestampDescriptor, Unlisted, WhenDescriptor,
 };
 pub use document::NotAnObject;
 pub use explain::{Explanation, Finding, explain};

@@ -1,0 +1,235 @@
+//! Refunds that a body lists one by one: what they come to, exactly, and what that makes of the payment.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use super::descriptor::OneOrMany;
+use super::facts::{Facts, NoPayment};
+use super::json::{JsonFault, ListPointer, Pointer};
+use super::template::TemplateFault;
+use super::when;
+
+/// `[event.refunds]`: the body lists the payment's refunds, each with its own amount.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundsDescriptor {
+    /// The list, as `/refunds/*`. An event that has one is known by its id and by the list: each change of it is an event.
+    pub each: String,
+    /// In an element, its amount, in the unit of `event.amount`.
+    pub amount: String,
+    /// In an element, places and the text that each must have for the refund to count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub equals: Option<BTreeMap<String, OneOrMany>>,
+    /// In an element, when it happened. The latest of all is the event's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<OneOrMany>,
+}
+
+/// The same with meaning.
+#[derive(Clone, Debug)]
+pub(super) struct Refunds {
+    each: ListPointer,
+    amount: Pointer,
+    equals: Box<[(Pointer, Box<[String]>)]>,
+    occurred_at: Box<[Pointer]>,
+}
+
+/// What the elements of a list come to.
+struct Listed {
+    digest: String,
+    latest: Option<Timestamp>,
+    /// The sum of those that count; `None` where none does.
+    sum: Option<Result<Decimal, NotANumber>>,
+}
+
+impl Refunds {
+    pub(super) fn compile(
+        descriptor: &RefundsDescriptor,
+        fault: &mut dyn FnMut(String, TemplateFault),
+    ) -> Option<Self> {
+        let mut wrong = |key: &str, what: &str| {
+            let mend = "write a JSON pointer, as \"/amount\", and the list as \"/refunds/*\"";
+            let (what, mend) = (what.to_owned(), mend.to_owned());
+            fault(format!("event.refunds.{key}"), TemplateFault { what, mend });
+        };
+        let each = ListPointer::parse(&descriptor.each).map_err(|what| wrong("each", what));
+        let amount = Pointer::parse(&descriptor.amount).map_err(|what| wrong("amount", what));
+        let mut equals = Vec::new();
+        for (place, texts) in descriptor.equals.iter().flatten() {
+            match Pointer::parse(place) {
+                Ok(place) => equals.push((place, texts.iter().map(str::to_owned).collect())),
+                Err(what) => wrong("equals", what),
+            }
+        }
+        let mut occurred_at = Vec::new();
+        for place in descriptor.occurred_at.iter().flat_map(OneOrMany::iter) {
+            match Pointer::parse(place) {
+                Ok(place) => occurred_at.push(place),
+                Err(what) => wrong("occurred_at", what),
+            }
+        }
+        Some(Self {
+            each: each.ok()?,
+            amount: amount.ok()?,
+            equals: equals.into(),
+            occurred_at: occurred_at.into(),
+        })
+    }
+
+    /// Puts what the list comes to into what the rest of the body tells.
+    pub(super) fn tell(&self, document: &RawValue, facts: &mut Facts) {
+        let listed = match self.read(document) {
+            Ok(None) => return,
+            Ok(Some(listed)) => listed,
+            Err(_fault) => {
+                facts.payment = Err(NoPayment::RepeatedKey);
+                return;
+            }
+        };
+        if let Some(id) = &mut facts.event_id {
+            *id = format!("{id}:{}", listed.digest);
+        }
+        facts.occurred_at = facts.occurred_at.max(listed.latest);
+        let (Some(sum), Ok(payment)) = (listed.sum, &mut facts.payment) else {
+            return;
+        };
+        let paid = payment.amount.as_deref().map(Decimal::parse);
+        let whole = matches!((&sum, &paid), (Ok(sum), Some(Ok(paid))) if sum >= paid);
+        let status = if whole {
+            "refunded"
+        } else {
+            "partially_refunded"
+        };
+        payment.status = Some(status.to_owned());
+        payment.amount_refunded = sum.ok().map(|sum| sum.to_string());
+    }
+
+    fn read(&self, document: &RawValue) -> Result<Option<Listed>, JsonFault> {
+        let elements = self.each.elements(document)?.unwrap_or_default();
+        if elements.is_empty() {
+            return Ok(None);
+        }
+        let mut digest = Sha256::new();
+        let mut latest = None;
+        let mut sum = None;
+        for element in elements {
+            digest.update(element.get());
+            digest.update([0]);
+            for place in &self.occurred_at {
+                let text = place.text(element)?;
+                if let Some(time) = text.and_then(|text| when::parse(&text, None)) {
+                    latest = latest.max(Some(time));
+                    break;
+                }
+            }
+            if self.counts(element)? {
+                let text = self.amount.text(element)?.unwrap_or_default();
+                let sum = sum.get_or_insert(Ok(Decimal::default()));
+                *sum = sum.and_then(|sum: Decimal| sum.plus(Decimal::parse(&text)?));
+            }
+        }
+        let digest = hex::encode(digest.finalize());
+        Ok(Some(Listed {
+            digest: digest.get(..32).unwrap_or_default().to_owned(),
+            latest,
+            sum,
+        }))
+    }
+
+    fn counts(&self, element: &RawValue) -> Result<bool, JsonFault> {
+        for (place, texts) in &self.equals {
+            let text = place.text(element)?.unwrap_or(Cow::Borrowed(""));
+            if !texts.iter().any(|wanted| *wanted == *text) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A decimal number that is not negative, in billionths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Decimal(i128);
+
+/// A text is no decimal number, or one that is too large or too fine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NotANumber;
+
+impl Decimal {
+    const PLACES: usize = 9;
+    const ONE: i128 = 1_000_000_000;
+
+    fn parse(text: &str) -> Result<Self, NotANumber> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let shaped = digits(whole) && digits(fraction) && !fraction.is_empty();
+        if !shaped || whole.len() > 18 || fraction.len() > Self::PLACES {
+            return Err(NotANumber);
+        }
+        let whole: i128 = whole.parse().map_err(|_empty| NotANumber)?;
+        let fraction = format!("{fraction:0<places$}", places = Self::PLACES);
+        let fraction: i128 = fraction.parse().map_err(|_no_number| NotANumber)?;
+        Ok(Self(whole * Self::ONE + fraction))
+    }
+
+    fn plus(self, other: Self) -> Result<Self, NotANumber> {
+        self.0.checked_add(other.0).map(Self).ok_or(NotANumber)
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, fraction) = (self.0 / Self::ONE, self.0 % Self::ONE);
+        if fraction == 0 {
+            return write!(f, "{whole}");
+        }
+        let fraction = format!("{fraction:0places$}", places = Self::PLACES);
+        write!(f, "{whole}.{}", fraction.trim_end_matches('0'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_decimal_number_is_read_strictly() {
+        for (text, expected) in [
+            ("10.00", Some("10")),
+            ("0.10", Some("0.1")),
+            ("007.5", Some("7.5")),
+            (
+                "999999999999999999.999999999",
+                Some("999999999999999999.999999999"),
+            ),
+            ("", None),
+            (".5", None),
+            ("5.", None),
+            ("-1", None),
+            ("1e3", None),
+            ("1,0", None),
+            ("0.0000000001", None),
+            ("1000000000000000000", None),
+        ] {
+            let read = Decimal::parse(text).ok().map(|number| number.to_string());
+            assert_eq!(read.as_deref(), expected, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_the_smallest_unit(cents in proptest::collection::vec(0_i64..1_000_000, 0..20)) {
+            let text = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
+            let sum = cents.iter().try_fold(Decimal::default(), |sum, cents| sum.plus(Decimal::parse(&text(*cents))?));
+            prop_assert_eq!(sum, Decimal::parse(&text(cents.iter().sum())));
+        }
+    }
+}
