@@ -1,4 +1,4 @@
-//! What one signature covers can not be cut up into other values, nor wrapped into another body.
+//! What one proof covers can not be cut up into other values, nor wrapped into another body, and ends with the account that is bound.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::sign::{SignRequest, sign};
 use super::{
-    Facts, ItemVerdict, ProducerSecret, Request, Settings, SignatureRefusal, Verifier, builtin,
+    AccountBinding, Facts, ItemVerdict, ProducerSecret, Request, Settings, SignatureRefusal,
+    Verifier, builtin,
 };
 use crate::identity::Standing;
 use crate::secret::Secret;
@@ -222,4 +223,40 @@ fn one_signed_document_is_one_event_whatever_form_holds_it() {
         let again = braintree().with(&[(from, to)]).verified();
         assert_eq!(again[0].event_id.as_ref(), Some(&id), "{from} {to}");
     }
+}
+
+#[test]
+fn an_item_of_another_account_hides_none_of_the_bound_one() {
+    let bound = Settings {
+        account: Some(AccountBinding {
+            pointer: "/chave".into(),
+            equals: "own".into(),
+        }),
+        ..Settings::default()
+    };
+    let pix = Arc::clone(builtin().get("pix").unwrap());
+    let verifier = Verifier::new(pix, Vec::new(), bound).unwrap();
+    let outcome = |keys: &[&str]| {
+        let item = |key: &&str| format!(r#"{{"endToEndId":"E","chave":"{key}"}}"#);
+        let items: Vec<_> = keys.iter().map(item).collect();
+        let body = format!(r#"{{"pix":[{}]}}"#, items.join(","));
+        let headers = HeaderMap::new();
+        let request = Request {
+            method: &Method::POST,
+            path_and_query: "/",
+            headers: &headers,
+        };
+        let now = Timestamp::from_second(NOW).unwrap();
+        let items = verifier.prove(&request, Bytes::from(body), now)?.items;
+        let own = |item: &super::Item| item.refusal().is_none();
+        Ok(items.iter().map(own).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        outcome(&["own", "other", "own"]),
+        Ok(vec![true, false, true])
+    );
+    assert_eq!(outcome(&["other", "own"]), Ok(vec![false, true]));
+    let mismatch = Err(SignatureRefusal::AccountMismatch);
+    assert_eq!(outcome(&["other"]), mismatch);
+    assert_eq!(outcome(&["other", "another"]), mismatch);
 }

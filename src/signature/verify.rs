@@ -389,7 +389,8 @@ impl Verifier {
         }
     }
 
-    /// The events of a body whose signature held.
+    /// The events of a body whose signature held. One of another account hides none of the bound one's, and if all are another's, so is
+    /// the delivery.
     fn items(&self, request: &Request<'_>, body: &Bytes) -> Result<Vec<Item>, SignatureRefusal> {
         let bodies = match self.profile.mapping.items(body) {
             Ok(bodies) => bodies,
@@ -405,10 +406,16 @@ impl Verifier {
             }
         };
         let item = |body: Bytes| {
-            let verdict = ItemVerdict::Verified(self.told_by(request, &body)?);
-            Ok(Item { body, verdict })
+            let told = self.told_by(request, &body);
+            let verdict = told.map_or_else(ItemVerdict::Refused, ItemVerdict::Verified);
+            Item { body, verdict }
         };
-        bodies.into_iter().map(item).collect()
+        let items: Vec<_> = bodies.into_iter().map(item).collect();
+        let first = items.first().and_then(Item::refusal);
+        match first.filter(|_| items.iter().all(|item| item.refusal().is_some())) {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(items),
+        }
     }
 
     /// What an item tells, if it is the bound account's.
