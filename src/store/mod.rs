@@ -60,6 +60,7 @@ mod pruning;
 mod reach;
 mod record;
 mod replay;
+mod replay_fold;
 mod replay_reading;
 mod retention;
 mod row;

@@ -1,12 +1,12 @@
 //! Payments of PostgreSQL folded from their events again, as many rows at a time as memory should hold.
 
-use jiff::Timestamp;
 use tokio_postgres::{Error, Row};
 
 use super::postgres_replay::Notes;
 use super::postgres_text::{give_back, read_recency, read_register, recency, register};
 use super::replay::{PaymentState, ReplayFailure};
-use crate::payments::{Claim, Effect, Payment, Recency, Registers};
+use super::replay_fold::{Fold, KeptEvent};
+use crate::payments::{Effect, Payment, Recency, Registers};
 
 /// Rows that are fetched from the cursor, and written, at once.
 const ROWS: usize = 500;
@@ -21,8 +21,7 @@ pub(super) struct Folded {
     pub(super) payment_id: String,
     row: Words,
     pub(super) before: Option<PaymentState>,
-    pub(super) payment: Option<Payment>,
-    pub(super) changed_at: i64,
+    pub(super) fold: Fold,
 }
 
 /// The words of a row: the last event, and the four registers.
@@ -34,18 +33,18 @@ pub(super) struct Words {
 
 impl Folded {
     pub(super) fn is_sound(&self) -> bool {
-        self.payment.as_ref().map(words).as_ref() == Some(&self.row)
+        self.fold.payment.as_ref().map(words).as_ref() == Some(&self.row)
     }
 
     /// What is left of its events can not be compared with it.
     pub(super) fn has_forgotten(&self) -> bool {
-        let found = self.payment.as_ref().map_or(0, Payment::events);
+        let found = self.fold.payment.as_ref().map_or(0, Payment::events);
         i64::try_from(found).unwrap_or(i64::MAX) < self.row.events
     }
 }
 
 /// Payments of a table one after another, from a cursor over their parts.
-pub(super) struct Fold<'a> {
+pub(super) struct Folding<'a> {
     notes: Notes<'a>,
     /// The payment of which more parts may come.
     open: Option<Folded>,
@@ -54,7 +53,7 @@ pub(super) struct Fold<'a> {
     pub(super) is_over: bool,
 }
 
-impl<'a> Fold<'a> {
+impl<'a> Folding<'a> {
     pub(super) async fn open(notes: Notes<'a>, table: &str) -> Result<Self, ReplayFailure> {
         notes
             .batch(&format!(
@@ -145,8 +144,7 @@ fn begin(row: &Row) -> Result<Folded, Error> {
         payment_id: row.try_get(2)?,
         before: Some(state).filter(|state| state.events > 0),
         row: row_words,
-        payment: None,
-        changed_at: 0,
+        fold: Fold::default(),
     })
 }
 
@@ -155,31 +153,19 @@ fn add(folded: &mut Folded, row: &Row) -> Result<Option<Changed>, Error> {
     let Some(received_at) = row.try_get::<_, Option<i64>>(9)? else {
         return Ok(None);
     };
-    let occurred_at = row.try_get::<_, Option<i64>>(11)?;
-    let time = occurred_at.and_then(|time| Timestamp::from_microsecond(time).ok());
+    let payment_id = give_back(folded.payment_id.clone());
     let event_id = give_back(row.try_get(12)?);
-    let producer = give_back(row.try_get(13)?).into();
-    let status = row.try_get::<_, Option<&str>>(14)?;
-    let status = status.and_then(|status| status.parse().ok());
-    let currency = row.try_get::<_, Option<&str>>(17)?;
-    let claim = Claim::restore(
-        &give_back(folded.payment_id.clone()),
-        Recency::new(time, status, &event_id, &producer),
-        status,
-        row.try_get(15)?,
-        row.try_get(16)?,
-        currency.and_then(|code| code.parse().ok()),
-    );
-    let effect = match &mut folded.payment {
-        Some(payment) => payment.apply(&claim),
-        none => {
-            *none = Some(Payment::new(&claim));
-            Effect::Applied
-        }
-    };
-    if effect == Effect::Applied {
-        folded.changed_at = folded.changed_at.max(received_at);
-    }
+    let effect = folded.fold.take(&KeptEvent {
+        payment_id: &payment_id,
+        producer: give_back(row.try_get(13)?).into(),
+        event_id: &event_id,
+        occurred_at: row.try_get(11)?,
+        received_at,
+        status: row.try_get(14)?,
+        amount_minor: row.try_get(15)?,
+        amount_refunded_minor: row.try_get(16)?,
+        currency: row.try_get(17)?,
+    });
     if row.try_get::<_, bool>(18)? == (effect == Effect::Superseded) {
         return Ok(None);
     }

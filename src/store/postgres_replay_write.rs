@@ -7,7 +7,7 @@
 use tokio_postgres::types::Type;
 
 use super::postgres_replay::Notes;
-use super::postgres_replay_fold::{Changed, Fold, Folded, Words, column, words};
+use super::postgres_replay_fold::{Changed, Folded, Folding, Words, column, words};
 use super::postgres_text::give_back;
 use super::replay::{PaymentChange, PaymentState, ReplayFailure, Replayed, SkippedPayment};
 use crate::payments::Effect;
@@ -109,7 +109,7 @@ const WRITE_PAYMENTS: &str = "UPDATE countersign.payments p SET changed_at = n.c
 /// A row that is not what its events come to is made anew even where no claim changed: this is how a damaged one is mended.
 pub(super) async fn look_for_unsound_payments(notes: Notes<'_>) -> Result<(), ReplayFailure> {
     gather(notes, "touched").await?;
-    let mut folding = Fold::open(notes, "touched").await?;
+    let mut folding = Folding::open(notes, "touched").await?;
     loop {
         let folded = folding.next().await?;
         let unsound: Vec<&Folded> = folded
@@ -153,7 +153,7 @@ pub(super) async fn write(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(
          JOIN countersign.events e ON e.tenant_id = r.tenant_id AND e.key = r.key {PART_FROM} WHERE e.payment_key IS NOT NULL"
     );
     notes.execute(&arrived, &[]).await?;
-    let mut folding = Fold::open(notes, "rebuild").await?;
+    let mut folding = Folding::open(notes, "rebuild").await?;
     loop {
         let folded = folding.next().await?;
         write_payments(notes, &folded).await?;
@@ -162,7 +162,7 @@ pub(super) async fn write(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(
                 tenant_id: give_back(folded.tenant),
                 payment_id: give_back(folded.payment_id),
                 before: folded.before,
-                after: folded.payment.as_ref().map(PaymentState::from),
+                after: folded.fold.payment.as_ref().map(PaymentState::from),
             });
         }
         write_effects(notes, std::mem::take(&mut folding.effects)).await?;
@@ -245,14 +245,17 @@ async fn set_apart(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(), Repl
 async fn write_payments(notes: Notes<'_>, folded: &[Folded]) -> Result<(), ReplayFailure> {
     let made: Vec<(&Folded, Words)> = folded
         .iter()
-        .filter_map(|folded| Some((folded, words(folded.payment.as_ref()?))))
+        .filter_map(|folded| Some((folded, words(folded.fold.payment.as_ref()?))))
         .collect();
     if made.is_empty() {
         return Ok(());
     }
     let tenants: Vec<&str> = made.iter().map(|(folded, _)| &*folded.tenant).collect();
     let keys: Vec<&[u8]> = made.iter().map(|(folded, _)| &*folded.key).collect();
-    let times: Vec<i64> = made.iter().map(|(folded, _)| folded.changed_at).collect();
+    let times: Vec<i64> = made
+        .iter()
+        .map(|(folded, _)| folded.fold.changed_at)
+        .collect();
     let counts: Vec<i64> = made.iter().map(|(_, words)| words.events).collect();
     let [last, status, amount, refunded, currency] = [0, 1, 2, 3, 4].map(|word: usize| -> Vec<_> {
         let words = made.iter().map(|(_, words)| words.texts.get(word));

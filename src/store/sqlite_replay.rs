@@ -1,7 +1,6 @@
 //! A replay in the embedded store: what it reads, without a lock; what it writes, in one transaction.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -10,11 +9,12 @@ use super::StoreFault;
 use super::replay::{
     Mappings, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
 };
+use super::replay_fold::{Fold, KeptEvent};
 use super::replay_reading::{ReadEvent, Reading};
 use super::row::payment_key;
 use super::sqlite_write::{WriteError, effect_number};
 use super::{sqlite, sqlite_gaps};
-use crate::payments::{Claim, Effect, Payment, Recency};
+use crate::payments::Effect;
 
 /// Events that are read at once.
 const PAGE: usize = 500;
@@ -274,7 +274,7 @@ impl Again<'_> {
                     .prepare_cached("SELECT state FROM payments WHERE payment = ?1")?
                     .query_row([payment], |row| row.get(0))
                     .optional()?;
-                let sound = folded.payment.map(|payment| payment.encode()) == state
+                let sound = folded.fold.payment.map(|payment| payment.encode()) == state
                     && folded.effects.is_empty();
                 if !sound && !sqlite_gaps::has_forgotten(self.connection, payment)? {
                     self.rebuild_later(payment)?;
@@ -404,8 +404,8 @@ impl Again<'_> {
                 .prepare_cached("UPDATE events SET effect = ?2 WHERE event = ?1")?
                 .execute(params![event, effect_number(*effect)])?;
         }
-        let after = folded.payment.as_ref().map(PaymentState::from);
-        match &folded.payment {
+        let after = folded.fold.payment.as_ref().map(PaymentState::from);
+        match &folded.fold.payment {
             None => {
                 self.connection
                     .prepare_cached("DELETE FROM payments WHERE payment = ?1")?
@@ -427,7 +427,7 @@ impl Again<'_> {
                         state.occurred_at().map(Timestamp::as_microsecond),
                         state.last_event_id(),
                         state.events() as i64,
-                        folded.changed_at,
+                        folded.fold.changed_at,
                         state.encode(),
                     ])?;
             }
@@ -452,32 +452,21 @@ impl Again<'_> {
         )?;
         let mut rows = statement.query([payment])?;
         while let Some(row) = rows.next()? {
-            let received_at: i64 = row.get(3)?;
-            let occurred_at = row.get::<_, Option<i64>>(2)?;
-            let status = row.get::<_, Option<String>>(6)?;
-            let status = status.and_then(|status| status.parse().ok());
-            let currency = row.get::<_, Option<String>>(9)?;
-            let producer: Arc<str> = row.get(5)?;
+            let payment_id: String = row.get(1)?;
             let event_id: String = row.get(4)?;
-            let time = occurred_at.and_then(|time| Timestamp::from_microsecond(time).ok());
-            let claim = Claim::restore(
-                &row.get::<_, String>(1)?,
-                Recency::new(time, status, &event_id, &producer),
-                status,
-                row.get(7)?,
-                row.get(8)?,
-                currency.and_then(|code| code.parse().ok()),
-            );
-            let effect = match &mut folded.payment {
-                Some(payment) => payment.apply(&claim),
-                none => {
-                    *none = Some(Payment::new(&claim));
-                    Effect::Applied
-                }
-            };
-            if effect == Effect::Applied {
-                folded.changed_at = folded.changed_at.max(received_at);
-            }
+            let status: Option<String> = row.get(6)?;
+            let currency: Option<String> = row.get(9)?;
+            let effect = folded.fold.take(&KeptEvent {
+                payment_id: &payment_id,
+                producer: row.get(5)?,
+                event_id: &event_id,
+                occurred_at: row.get(2)?,
+                received_at: row.get(3)?,
+                status: status.as_deref(),
+                amount_minor: row.get(7)?,
+                amount_refunded_minor: row.get(8)?,
+                currency: currency.as_deref(),
+            });
             if row.get::<_, Option<i64>>(10)? != Some(effect_number(effect)) {
                 folded.effects.push((row.get(0)?, effect));
             }
@@ -488,7 +477,6 @@ impl Again<'_> {
 
 #[derive(Default)]
 struct Folded {
-    payment: Option<Payment>,
-    changed_at: i64,
+    fold: Fold,
     effects: Vec<(i64, Effect)>,
 }
