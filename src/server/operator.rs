@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -122,7 +122,7 @@ impl Desk {
                 )
             });
             let found = found.and_then(|takes| {
-                if self.recorder.has_just_failed(Timestamp::now()) {
+                if self.recorder.has_just_failed(Instant::now()) {
                     return Err("deliveries could not be kept a moment ago; see the log".to_owned());
                 }
                 Ok(takes)

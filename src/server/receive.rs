@@ -199,6 +199,13 @@ async fn accept<I: Inbox>(
         .meters
         .waited(Wait::Store, begun.elapsed().as_secs_f64());
     let receipts = kept.map_err(|failure: InboxFailure| turned_away(receiver, &failure))?;
+    // A duplicate proves nothing: where the disk is full, it needs no room.
+    if receipts
+        .iter()
+        .any(|receipt| *receipt != Receipt::Duplicate)
+    {
+        receiver.recorder.kept();
+    }
     if let Some(meters) = current.meters(delivery.from().producer().id) {
         // A spooled one may turn out to be known: better one too many than a mapping that is never missed.
         let new =

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use http::HeaderValue;
 use jiff::Timestamp;
@@ -219,7 +220,7 @@ impl<I> Receiver<I> {
             InboxFailure::TimedOut { .. }
             | InboxFailure::Unavailable { .. }
             | InboxFailure::Commit { .. }
-            | InboxFailure::Row { .. } => self.recorder.failed_at(Timestamp::now()),
+            | InboxFailure::Row { .. } => self.recorder.failed_at(Instant::now()),
         }
         if self.recorder.may_log_failure() {
             tracing::error!(
