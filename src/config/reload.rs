@@ -222,8 +222,11 @@ impl Fixed {
                 ["admin", "token"],
                 tokens(&self.admin.tokens) != tokens(&admin.tokens),
             ),
-            // Its password and what stands in [store.postgres] are part of it.
             (["store", "url"], self.store.url != store.url),
+            (
+                ["store", "postgres"],
+                !self.store.url.is_used_like(&store.url),
+            ),
             (["store", "limits"], self.store.limits != store.limits),
             (["store", "spool"], self.store.spool != store.spool),
         ]

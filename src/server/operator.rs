@@ -94,6 +94,7 @@ impl Desk {
             config.server.connections.clone(),
             config.server.trusted_proxies.clone(),
         );
+        self.store.renew_password(&config.store.url);
         let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
         self.live.swap(Arc::clone(&current));
         let connections = self.acceptor.connections().clone();

@@ -28,6 +28,7 @@ mod location;
 mod migrations;
 mod names;
 mod part_file;
+mod password;
 mod postgres;
 mod postgres_address;
 mod postgres_batch;
@@ -219,6 +220,13 @@ impl Store {
     /// Where it is.
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Whoever opens a session with the database from now on does so with the password of `url`.
+    pub fn renew_password(&self, url: &Url) {
+        if self.url.renew_password(url) {
+            tracing::info!("sessions with the database are opened with the new password");
+        }
     }
 
     /// What reads from it.

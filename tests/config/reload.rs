@@ -114,6 +114,27 @@ fn what_only_a_restart_can_change_is_told_and_the_rest_is_taken_up() {
 }
 
 #[test]
+fn of_a_database_only_the_password_can_change_without_a_restart() {
+    runtime().block_on(async {
+        let directory = directory();
+        write(&directory, "certs/store.password", "the first password of the database\n");
+        let text = |user: &str, writers: u32| {
+            format!(
+                "[store]\nurl = \"postgres://{user}@db.example/inbox\"\npassword = \"file:certs/store.password\"\n\
+                 [store.postgres]\nwriters = {writers}\n{TENANT}"
+            )
+        };
+        let running = Running::start_in(directory, &text("app", 2));
+        write(&running.directory, "certs/store.password", "the second password of the database\n");
+        assert_eq!(running.reload().await.unwrap(), Vec::<String>::new());
+        write(&running.directory, "countersign.toml", text("app", 3));
+        assert_eq!(running.reload().await.unwrap(), ["store.postgres"]);
+        write(&running.directory, "countersign.toml", text("other", 2));
+        assert_eq!(running.reload().await.unwrap(), ["store.url"]);
+    });
+}
+
+#[test]
 fn a_key_that_comes_a_little_after_its_certificate_is_waited_for() {
     runtime().block_on(async {
         let running = Running::start();
