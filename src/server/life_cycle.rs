@@ -1,5 +1,6 @@
 //! Start, reload, stop.
 
+use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::watching::Watching;
 use super::{retention, routes};
 use crate::admin::{self, Guard};
 use crate::config::{Config, ConfigFile, Environment, Live, Reloader, Snapshot};
-use crate::inbox::{Cause, Inbox};
+use crate::inbox::Inbox;
 use crate::refusals::Book;
 use crate::store::{Store, StoreFault};
 use crate::telemetry::{Exporter, ExporterFailure};
@@ -132,7 +133,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     let book = Arc::new(Book::new(REFUSAL_GROUPS));
     if let Err(failure) = store.load(&book).await {
         tracing::warn!(
-            error = &failure as &dyn std::error::Error,
+            error = &failure as &dyn Error,
             "refusals of earlier could not be read"
         );
     }
@@ -204,9 +205,14 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
             let _gone = ended.changed().await;
         },
     ));
+    let (settling, settled) = watch::channel(());
     let errands = tokio::spawn({
         let (store, book) = (Arc::clone(&store), Arc::clone(&book));
-        async move { store.keep(&book).await }
+        let mut settled = settled;
+        async move {
+            let stop = async move { drop(settled.changed().await) };
+            store.keep(&book, stop).await;
+        }
     });
     let pulse = tokio::spawn(Arc::clone(&desk).pulse(PULSE, exporter));
     let retained = tokio::spawn(retention::retain(Arc::clone(&store), Arc::clone(&live)));
@@ -245,18 +251,21 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     reloads.abort();
     pulse.abort();
     retained.abort();
-    errands.abort();
+    drop(settling);
     let written = async {
+        // What it has taken out of memory, nobody else can write.
+        errands.await?;
         store.flush(&book).await?;
         // One flush is bounded; at the stop, all of it is written.
         while !book.drain_is_done() {
             store.flush(&book).await?;
         }
-        Ok::<(), Cause>(())
+        Ok::<(), Box<dyn Error + Send + Sync>>(())
     };
-    if let Err(cause) = written.await {
+    let written = tokio::time::timeout(GRACE, written).await;
+    if let Err(cause) = written.unwrap_or_else(|elapsed| Err(elapsed.into())) {
         tracing::warn!(
-            error = &*cause as &dyn std::error::Error,
+            error = &*cause as &dyn Error,
             "the last refusals could not be written down"
         );
     }

@@ -107,6 +107,7 @@ mod transfer_tests;
 mod views;
 mod reading;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -269,11 +270,16 @@ impl Store {
         Ok(())
     }
 
-    /// Writes down what was gathered in memory, each second at most, until the future is dropped.
-    pub async fn keep(&self, book: &Book) {
+    /// Writes down what was gathered in memory, each [`KEEP_EVERY`] at most, until `stop`. A writing that has begun is never cut: what it
+    /// took out of memory would be lost.
+    pub async fn keep(&self, book: &Book, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
         let mut failing = false;
         loop {
-            tokio::time::sleep(KEEP_EVERY).await;
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(KEEP_EVERY) => {}
+            }
             match self.flush(book).await {
                 Ok(()) => failing = false,
                 // Once: the deliveries tell the rest.
