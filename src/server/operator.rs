@@ -112,6 +112,7 @@ impl Desk {
     /// Keeps an eye on the store and on what ends, until it is dropped.
     pub(super) async fn pulse(self: Arc<Self>, every: Duration, exporter: Exporter) {
         let mut beat = tokio::time::interval(every);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut warnings = certificates::Warnings::default();
         loop {
             beat.tick().await;
