@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::admin_listener;
 use super::life_cycle::{GRACE, tell};
 use super::notify::{Notifier, State};
 use super::operator::Desk;
@@ -50,7 +50,8 @@ impl Beside {
         let operator = Arc::clone(desk) as Arc<dyn admin::Operator>;
         let router = admin::router(operator, Arc::clone(store), exporter, guard);
         let stop = dropped(&self.answering);
-        self.tasks.spawn(DESK, serve_admin(listener, router, stop));
+        self.tasks
+            .spawn(DESK, admin_listener::serve(listener, router, stop, PULSE));
     }
 
     /// Writes down what was gathered in memory.
@@ -129,26 +130,6 @@ impl Beside {
 fn dropped(sender: &watch::Sender<()>) -> impl Future<Output = ()> + Send + 'static {
     let mut receiver = sender.subscribe();
     async move { drop(receiver.changed().await) }
-}
-
-async fn serve_admin(
-    listener: TcpListener,
-    router: axum::Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let server = axum_server::from_tcp(listener)?;
-    let handle = axum_server::Handle::new();
-    let mut server = server.handle(handle.clone());
-    server
-        .http_builder()
-        .http1()
-        .timer(hyper_util::rt::TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10));
-    tokio::spawn(async move {
-        stop.await;
-        handle.graceful_shutdown(Some(PULSE));
-    });
-    server.serve(router.into_make_service()).await
 }
 
 async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier, mut hang_up: Signal) {

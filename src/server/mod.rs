@@ -7,6 +7,7 @@
 //! Nothing is bound before the configuration is whole and the store is open, and nothing that was begun is cut at the stop before its
 //! grace has passed.
 
+mod admin_listener;
 mod answer;
 mod beside;
 mod certificates;

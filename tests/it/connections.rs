@@ -35,6 +35,26 @@ fn a_connection_over_the_limit_of_its_address_is_closed_and_others_stay() {
 }
 
 #[test]
+fn the_operators_side_has_room_for_64_connections_and_none_for_silence() {
+    let receiver = Receiver::start();
+    let begun = Instant::now();
+    let connect = || TcpStream::connect(receiver.admin).unwrap();
+    let held: Vec<TcpStream> = (0..64 + 10).map(|_| connect()).collect();
+    let closed = || held.iter().filter(|tcp| is_closed(tcp)).count();
+    eventually(SECONDS_10, || (closed() >= 10).then_some(()));
+    if begun.elapsed() < Duration::from_secs(5) {
+        assert_eq!(closed(), 10);
+    }
+    // Whoever says nothing does not keep the others out.
+    eventually(Duration::from_secs(30), || {
+        (closed() == held.len()).then_some(())
+    });
+    assert_eq!(receiver.admin("/healthz").status, 200);
+    let log = receiver.log();
+    assert_eq!(log.matches("has no room for more").count(), 1, "{log}");
+}
+
+#[test]
 fn an_idle_connection_is_closed_and_one_in_use_is_not() {
     let receiver = Receiver::with(&Changes {
         limits: r#"header_timeout = "400ms""#,
