@@ -1,5 +1,7 @@
 //! `/api`: the objects of the command line's `--json`, as pages.
 
+use std::error::Error;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -8,10 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::Pages;
 use super::guard::answer;
-use super::{Pages, Unreadable};
 use crate::problem::Problem;
 use crate::store::{Cursor, Filter, ReadFailure};
+use crate::telemetry::chain;
 
 /// How long a page is when nobody says.
 const LIMIT_DEFAULT: usize = 100;
@@ -231,11 +234,18 @@ fn one<T: Serialize>(read: Result<Option<T>, ReadFailure>, what: &str) -> Respon
     }
 }
 
-fn unreadable(failure: &dyn std::error::Error) -> Response {
-    let detail = Unreadable {
-        detail: failure.to_string(),
-    }
-    .to_string();
+fn unreadable(failure: &ReadFailure) -> Response {
+    tracing::warn!(
+        error = failure as &dyn Error,
+        "the operator's question could not be answered"
+    );
+    let detail = match failure {
+        // Its own words are the title's.
+        ReadFailure::Statement { source } => chain(&**source),
+        ReadFailure::Store(_) | ReadFailure::TookTooLong { .. } | ReadFailure::BrokenOff => {
+            chain(failure)
+        }
+    };
     answer(&Problem {
         status: StatusCode::SERVICE_UNAVAILABLE,
         name: "store-unavailable",
@@ -250,5 +260,40 @@ fn bad_request(detail: &str) -> Problem {
         name: "bad-request",
         title: "The query can not be understood",
         detail: detail.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::store::StoreFault;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("db error")]
+    struct Statement(#[source] std::io::Error);
+
+    async fn told(failure: ReadFailure) -> String {
+        let body = unreadable(&failure).into_body().collect().await.unwrap();
+        let problem: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
+        assert_eq!(problem["title"], "The store can not be read");
+        problem["detail"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_once_and_with_every_cause() {
+        let source = || Box::new(Statement(std::io::Error::other("relation is gone")));
+        let failure = ReadFailure::Statement { source: source() };
+        assert_eq!(told(failure).await, "db error: relation is gone");
+        let place = "postgres://db.example/inbox".to_owned();
+        let failure = ReadFailure::Store(StoreFault::Unreachable {
+            place,
+            source: source(),
+        });
+        assert_eq!(
+            told(failure).await,
+            "postgres://db.example/inbox: the database can not be reached: db error: relation is gone"
+        );
     }
 }

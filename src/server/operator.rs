@@ -1,6 +1,5 @@
 //! What the operator may ask and demand: readiness, a reload, the certificates in use.
 
-use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +12,9 @@ use tokio::task::JoinHandle;
 use super::certificates;
 use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
-use crate::admin::{OK, Operator, Readiness, SPOOLING, Unreadable};
+use crate::admin::{OK, Operator, Readiness, SPOOLING};
 use crate::config::{Config, Fault, Reloader, Watch};
-use crate::store::{Store, Takes};
+use crate::store::{ReadFailure, Store, Takes};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
 
@@ -116,13 +115,8 @@ impl Desk {
         let mut warnings = certificates::Warnings::default();
         loop {
             beat.tick().await;
-            let found = self.store.ready().await.map_err(|failure| {
-                let error: &dyn std::error::Error = &failure;
-                error.source().map_or_else(
-                    || failure.to_string(),
-                    |cause| format!("{failure}: {cause}"),
-                )
-            });
+            let found = self.store.ready().await;
+            let found = found.map_err(|failure| telemetry::chain(&failure));
             let found = found.and_then(|takes| {
                 if self.recorder.has_just_failed(Instant::now()) {
                     return Err("deliveries could not be kept a moment ago; see the log".to_owned());
@@ -227,17 +221,11 @@ impl Operator for Desk {
 
     fn certificates(
         &self,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, ReadFailure>> + Send + '_>>
+    {
         Box::pin(async move {
             let snapshot = Arc::clone(&self.live.load().snapshot);
-            let listed =
-                certificates::certificates(&snapshot, self.store.views(), Timestamp::now()).await;
-            listed.map_err(|failure| {
-                let cause = failure.source().map(|cause| format!(": {cause}"));
-                Unreadable {
-                    detail: format!("{failure}{}", cause.unwrap_or_default()),
-                }
-            })
+            certificates::certificates(&snapshot, self.store.views(), Timestamp::now()).await
         })
     }
 }

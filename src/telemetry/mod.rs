@@ -42,6 +42,18 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) {
     };
 }
 
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 /// Where metrics are gathered, and how they are printed.
 #[derive(Clone)]
 pub struct Exporter(PrometheusHandle);
