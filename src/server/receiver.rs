@@ -213,6 +213,11 @@ impl<I> Receiver<I> {
         answer
     }
 
+    /// What must not be has been met: the sender comes again.
+    pub(super) fn defect(&self) -> Answer {
+        self.fail("defect", Answer::failed_within())
+    }
+
     /// Logs a failure with its causes, as often as the log's bound allows.
     pub(super) fn log_failure(&self, failure: &InboxFailure) {
         match failure {

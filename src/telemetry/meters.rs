@@ -71,7 +71,11 @@ pub(super) fn describe() {
         Unit::Seconds,
         "One transaction, from its begin to its durable commit"
     );
-    describe_counter!(FAILURES, Unit::Count, "Deliveries answered 503, by cause");
+    describe_counter!(
+        FAILURES,
+        Unit::Count,
+        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: no room for more bodies; defect)"
+    );
     describe_counter!(
         UNMAPPED,
         Unit::Count,
