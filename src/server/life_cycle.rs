@@ -1,4 +1,4 @@
-//! Start, reload, stop.
+//! Start and stop.
 
 use std::error::Error;
 use std::io;
@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::beside::Beside;
@@ -148,7 +147,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     let notifier = Notifier::new(environment.os("NOTIFY_SOCKET").map(ToOwned::to_owned));
     let guard = Guard::new(config.admin.listen, config.admin.tokens.clone());
     let desk = Arc::new(Desk::new(
-        Reloader::new(file, environment, &config, Timestamp::now()),
+        Reloader::new(file, environment, &config),
         Arc::clone(&gates.live),
         gates.acceptor.clone(),
         Arc::clone(&store),

@@ -103,7 +103,7 @@ async fn read(
     within: Duration,
     room: &Arc<Semaphore>,
 ) -> Result<Held, Unread> {
-    let mut held = room.clone().try_acquire_many_owned(0).ok();
+    let mut held: Option<OwnedSemaphorePermit> = None;
     let announced = head
         .headers
         .get(CONTENT_LENGTH)

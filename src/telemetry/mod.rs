@@ -71,7 +71,6 @@ impl Exporter {
     pub fn install() -> Result<Self, ExporterFailure> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), meters::SECONDS)?
-            .set_buckets_for_metric(Matcher::Suffix("_batch_events".into()), meters::EVENTS)?
             .install_recorder()?;
         meters::describe();
         backlog::describe();
