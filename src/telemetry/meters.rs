@@ -84,7 +84,7 @@ pub(super) fn describe() {
     describe_counter!(
         SHADOW,
         Unit::Count,
-        "What marks with shadow = true would have done, by mark, verdict (accept: what was refused; agree: what was accepted as well; refuse) and producer"
+        "What marks with shadow = true would have done, by mark, verdict (accept: what was refused; agree: what was accepted as well; refuse), tenant (\"\" for a CA) and producer"
     );
     describe_gauge!(
         READY,
@@ -233,9 +233,15 @@ impl Meters {
     }
 
     /// A mark that only watches met something.
-    pub fn shadow(&self, mark: &'static str, would: &'static str, producer: &str) {
-        counter!(SHADOW, "mark" => mark, "would" => would, "producer" => producer.to_owned())
-            .increment(1);
+    pub fn shadow(&self, mark: &'static str, would: &'static str, tenant: &str, producer: &str) {
+        counter!(
+            SHADOW,
+            "mark" => mark,
+            "would" => would,
+            "tenant" => tenant.to_owned(),
+            "producer" => producer.to_owned()
+        )
+        .increment(1);
     }
 
     /// A reload was done (`None`), or is refused since this Unix time.
