@@ -270,7 +270,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes down what was gathered in memory, each [`KEEP_EVERY`] at most, until `stop`. A writing that has begun is never cut: what it
+    /// Writes down what was gathered in memory, five times a second at most, until `stop`. A writing that has begun is never cut: what it
     /// took out of memory would be lost.
     pub async fn keep(&self, book: &Book, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
