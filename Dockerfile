@@ -31,6 +31,7 @@ WORKDIR /etc/countersign
 USER nonroot
 VOLUME /var/lib/countersign
 EXPOSE 8443
+# The second goes before server.cutoffs of the file, whose default would lie beside it, where nothing can be written.
 ENV COUNTERSIGN_CONFIG=/etc/countersign/countersign.toml \
     COUNTERSIGN_SERVER__CUTOFFS=/var/lib/countersign/cutoffs.toml
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/usr/local/bin/countersign", "health"]

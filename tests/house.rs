@@ -201,3 +201,12 @@ fn rooms_are_folders_and_nothing_else_lies_beside_them() {
         }
     }
 }
+
+#[test]
+fn what_a_hash_has_in_mind_of_a_secret_is_wiped_with_it() {
+    fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+    is_wiped::<sha2::Sha256>();
+    is_wiped::<sha2::Sha512>();
+    is_wiped::<sha1::Sha1>();
+    is_wiped::<md5::Md5>();
+}

@@ -1,5 +1,7 @@
 //! `/api`: the objects of the command line's `--json`, as pages.
 
+use std::error::Error;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -8,25 +10,47 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::Pages;
 use super::guard::answer;
-use super::{Pages, Unreadable};
 use crate::problem::Problem;
 use crate::store::{Cursor, Filter, ReadFailure};
+use crate::telemetry::chain;
 
 /// How long a page is when nobody says.
 const LIMIT_DEFAULT: usize = 100;
 
+/// What counts for a list of the store.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct OfList {
     tenant: Option<String>,
     since: Option<String>,
     after: Option<String>,
     limit: Option<usize>,
+}
+
+/// What counts for the list of certificates: they are all in use.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfCertificates {
+    tenant: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// What counts for one event: two producers may give the same id.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfEvent {
     producer: Option<String>,
 }
 
-impl Asked {
+/// Nothing counts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfNothing {}
+
+impl OfList {
     fn filter(self) -> Result<Filter, Problem> {
         let after = match self.after.as_deref() {
             None | Some("") => None,
@@ -59,28 +83,35 @@ impl Asked {
     }
 }
 
-type AskedQuery = Result<Query<Asked>, QueryRejection>;
+type Asked<T> = Result<Query<T>, QueryRejection>;
 
-fn filter(query: AskedQuery) -> Result<Filter, Problem> {
-    let Query(asked) = query.map_err(|fault| bad_request(&fault.body_text()))?;
-    asked.filter()
+/// What was asked; what does not count here is told, for a list that silently holds more than was asked for misleads.
+fn asked<T>(query: Asked<T>) -> Result<T, Problem> {
+    match query {
+        Ok(Query(asked)) => Ok(asked),
+        Err(fault) => Err(bad_request(&fault.body_text())),
+    }
 }
 
-pub(super) async fn events(State(pages): State<Pages>, query: AskedQuery) -> Response {
+fn filter(query: Asked<OfList>) -> Result<Filter, Problem> {
+    asked(query)?.filter()
+}
+
+pub(super) async fn events(State(pages): State<Pages>, query: Asked<OfList>) -> Response {
     match filter(query) {
         Ok(filter) => page(pages.store.views().events(filter).await),
         Err(problem) => answer(&problem),
     }
 }
 
-pub(super) async fn payments(State(pages): State<Pages>, query: AskedQuery) -> Response {
+pub(super) async fn payments(State(pages): State<Pages>, query: Asked<OfList>) -> Response {
     match filter(query) {
         Ok(filter) => page(pages.store.views().payments(filter).await),
         Err(problem) => answer(&problem),
     }
 }
 
-pub(super) async fn refusals(State(pages): State<Pages>, query: AskedQuery) -> Response {
+pub(super) async fn refusals(State(pages): State<Pages>, query: Asked<OfList>) -> Response {
     match filter(query) {
         Ok(filter) => page(pages.store.views().refusals(filter).await),
         Err(problem) => answer(&problem),
@@ -90,11 +121,11 @@ pub(super) async fn refusals(State(pages): State<Pages>, query: AskedQuery) -> R
 pub(super) async fn event(
     State(pages): State<Pages>,
     Path((tenant, id)): Path<(String, String)>,
-    query: AskedQuery,
+    query: Asked<OfEvent>,
 ) -> Response {
-    let producer = match query {
-        Ok(Query(asked)) => asked.producer,
-        Err(fault) => return answer(&bad_request(&fault.body_text())),
+    let producer = match asked(query) {
+        Ok(of) => of.producer,
+        Err(problem) => return answer(&problem),
     };
     let found = pages
         .store
@@ -114,32 +145,39 @@ pub(super) async fn event(
 pub(super) async fn payment(
     State(pages): State<Pages>,
     Path((tenant, id)): Path<(String, String)>,
+    query: Asked<OfNothing>,
 ) -> Response {
+    if let Err(problem) = asked(query) {
+        return answer(&problem);
+    }
     let found = pages.store.views().payments_by_id(Some(&tenant), &id).await;
     one(found.map(|payments| payments.into_iter().next()), "payment")
 }
 
 /// The list is gathered whole, so its cursor is a place in it.
-pub(super) async fn certificates(State(pages): State<Pages>, query: AskedQuery) -> Response {
-    let asked = match query {
-        Ok(Query(asked)) => asked,
-        Err(fault) => return answer(&bad_request(&fault.body_text())),
+pub(super) async fn certificates(
+    State(pages): State<Pages>,
+    query: Asked<OfCertificates>,
+) -> Response {
+    let of = match asked(query) {
+        Ok(of) => of,
+        Err(problem) => return answer(&problem),
     };
-    let after = match asked.after.as_deref() {
+    let after = match of.after.as_deref() {
         None | Some("") => 0,
         Some(text) => match text.parse::<usize>() {
             Ok(after) => after,
             Err(_no_number) => return answer(&bad_request("\"after\" is no cursor of this list")),
         },
     };
-    let limit = match asked.limit {
+    let limit = match of.limit {
         None => LIMIT_DEFAULT,
         Some(0) => usize::MAX,
         Some(limit) => limit,
     };
     match pages.operator.certificates().await {
         Ok(mut items) => {
-            if let Some(tenant) = asked.tenant {
+            if let Some(tenant) = of.tenant {
                 items.retain(|item| item.get("tenant_id").is_some_and(|of| *of == tenant));
             }
             let end = after.saturating_add(limit);
@@ -196,11 +234,18 @@ fn one<T: Serialize>(read: Result<Option<T>, ReadFailure>, what: &str) -> Respon
     }
 }
 
-fn unreadable(failure: &dyn std::error::Error) -> Response {
-    let detail = Unreadable {
-        detail: failure.to_string(),
-    }
-    .to_string();
+fn unreadable(failure: &ReadFailure) -> Response {
+    tracing::warn!(
+        error = failure as &dyn Error,
+        "the operator's question could not be answered"
+    );
+    let detail = match failure {
+        // Its own words are the title's.
+        ReadFailure::Statement { source } => chain(&**source),
+        ReadFailure::Store(_) | ReadFailure::TookTooLong { .. } | ReadFailure::BrokenOff => {
+            chain(failure)
+        }
+    };
     answer(&Problem {
         status: StatusCode::SERVICE_UNAVAILABLE,
         name: "store-unavailable",
@@ -215,5 +260,40 @@ fn bad_request(detail: &str) -> Problem {
         name: "bad-request",
         title: "The query can not be understood",
         detail: detail.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::store::StoreFault;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("db error")]
+    struct Statement(#[source] std::io::Error);
+
+    async fn told(failure: ReadFailure) -> String {
+        let body = unreadable(&failure).into_body().collect().await.unwrap();
+        let problem: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
+        assert_eq!(problem["title"], "The store can not be read");
+        problem["detail"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_once_and_with_every_cause() {
+        let source = || Box::new(Statement(std::io::Error::other("relation is gone")));
+        let failure = ReadFailure::Statement { source: source() };
+        assert_eq!(told(failure).await, "db error: relation is gone");
+        let place = "postgres://db.example/inbox".to_owned();
+        let failure = ReadFailure::Store(StoreFault::Unreachable {
+            place,
+            source: source(),
+        });
+        assert_eq!(
+            told(failure).await,
+            "postgres://db.example/inbox: the database can not be reached: db error: relation is gone"
+        );
     }
 }

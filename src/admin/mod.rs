@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 
 use crate::config::Fault;
-use crate::store::{Backlog, Store};
+use crate::store::{Backlog, ReadFailure, Store};
 use crate::telemetry::Exporter;
 
 pub use guard::Guard;
@@ -37,15 +37,7 @@ pub trait Operator: Send + Sync + 'static {
     /// Every certificate that matters here, as `/api/certificates` lists them.
     fn certificates(
         &self,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>>;
-}
-
-/// The store did not give what was asked.
-#[derive(Debug, thiserror::Error)]
-#[error("the store can not be read: {detail}")]
-pub struct Unreadable {
-    /// The whole chain of causes.
-    pub detail: String,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, ReadFailure>> + Send + '_>>;
 }
 
 /// What `/readyz` says.

@@ -9,6 +9,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::secret::Secret;
 use crate::x509::{
     DistinguishedName, Leaf, RevocationList, decode_certificates, decode_revocation_lists,
     encode_pem,
@@ -145,8 +146,8 @@ pub fn write_new_secret(path: &Path) -> Result<(), CaFault> {
 }
 
 fn read_key(path: &Path) -> Result<KeyPair, CaFault> {
-    let pem = files::read(path)?;
-    match PrivateKeyDer::from_pem_slice(&pem) {
+    let pem = Secret::new(files::read(path)?);
+    match PrivateKeyDer::from_pem_slice(pem.expose()) {
         Ok(der) => KeyPair::try_from(&der).map_err(|source| CaFault::UnsupportedKey {
             path: path.into(),
             source,

@@ -11,6 +11,8 @@ use crate::refusals::turns_or_hides;
 use crate::store::StoreFault;
 use crate::telemetry::{self, LogFormat};
 
+pub(super) use crate::telemetry::chain;
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -61,18 +63,6 @@ pub(super) fn complain(line: &str) {
 pub(super) fn failed(error: &dyn std::error::Error) -> Outcome {
     complain(&format!("countersign: {}", chain(error)));
     Outcome::Failed
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// An error as a fault has it: what is wrong, with the causes, and how to mend it, which an error's own line has at its end.

@@ -66,6 +66,9 @@ impl FileRead {
     }
 }
 
+/// What is left free behind a file's bytes, so that its end is found without a larger buffer.
+const SPARE_BYTES: usize = 64;
+
 /// Reads a regular file of at most `bytes_max` bytes.
 pub(super) fn read_file(path: &Path, bytes_max: usize) -> io::Result<FileRead> {
     let mut file = File::open(path)?;
@@ -73,7 +76,9 @@ pub(super) fn read_file(path: &Path, bytes_max: usize) -> io::Result<FileRead> {
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let mut bytes = Vec::new();
+    // It may be a secret: a buffer that grew would leave parts of it where nothing wipes them.
+    let announced = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(announced.min(bytes_max).saturating_add(SPARE_BYTES));
     let bound = u64::try_from(bytes_max)
         .unwrap_or(u64::MAX)
         .saturating_add(1);
@@ -117,5 +122,23 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> (String, String) {
             format!("{path} cannot be read ({error})"),
             "mend the cause, or name another file".to_owned(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_into_one_buffer_that_never_grows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        for length in [0, 1, 31, 32, 33, 4096, 65_536] {
+            std::fs::write(&path, vec![b'x'; length]).unwrap();
+            let read = read_file(&path, 65_536).unwrap();
+            assert_eq!(read.bytes.len(), length);
+            assert_eq!(read.bytes.capacity(), length + SPARE_BYTES);
+        }
+        assert!(read_file(&path, 65_535).is_err());
     }
 }

@@ -189,7 +189,8 @@ pub(super) fn store(
             None
         }
     };
-    let access = access(shape, &at, context);
+    let password = password(shape, &at, context);
+    let access = access(shape, &at, &mut context.findings);
     if url.as_ref().is_some_and(Url::holds_a_password) {
         let what = "holds a password, which backups and lists of processes may show";
         let mend = "take it out, and write store.password = \"file:PATH\" or \"env:NAME\"";
@@ -229,7 +230,7 @@ pub(super) fn store(
     };
     let unnamed = context.resolve(&file::StoreSpool::default().path);
     Some(StoreSettings {
-        url: url?.with_access(access?),
+        url: url?.with_access(access?).with_password(password?),
         limits: crate::inbox::Limits {
             queue_deliveries: queue_deliveries?,
             queue_bytes: queue_bytes?,
@@ -245,20 +246,24 @@ pub(super) fn store(
     })
 }
 
-/// How a PostgreSQL is used.
-fn access(shape: &file::Store, at: &KeyPath, context: &mut Context<'_>) -> Option<Access> {
-    let key = at.key("password");
-    let password = match &shape.password {
-        Some(reference) => {
-            // What cannot be loaded was told; of several lines the first counts.
-            let loaded = secrets::load(reference, &key, context).into_iter().next();
-            Some(loaded?.secret)
-        }
-        None => None,
+/// The database's password, if one is named. `None` if it can not be had.
+fn password(
+    shape: &file::Store,
+    at: &KeyPath,
+    context: &mut Context<'_>,
+) -> Option<Option<Secret>> {
+    let Some(reference) = &shape.password else {
+        return Some(None);
     };
+    // What cannot be loaded was told; of several lines the first counts.
+    let loaded = secrets::load(reference, &at.key("password"), context);
+    Some(Some(loaded.into_iter().next()?.secret))
+}
+
+/// How a PostgreSQL is used.
+fn access(shape: &file::Store, at: &KeyPath, findings: &mut Findings) -> Option<Access> {
     let at = at.key("postgres");
     let shape = &shape.postgres;
-    let findings = &mut context.findings;
     let writers = number(shape.writers, 1..=64, &at.key("writers"), findings);
     let readers = number(shape.readers, 1..=64, &at.key("readers"), findings);
     let timeouts = Duration::from_millis(10)..=Duration::from_secs(600);
@@ -268,7 +273,6 @@ fn access(shape: &file::Store, at: &KeyPath, context: &mut Context<'_>) -> Optio
     let statement_timeout = timeout("statement_timeout", shape.statement_timeout);
     let patience = timeout("patience", shape.patience);
     Some(Access {
-        password,
         writers: writers?,
         readers: readers?,
         connect_timeout: connect_timeout?,

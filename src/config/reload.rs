@@ -33,41 +33,24 @@ pub struct Reloader {
 }
 
 /// How reloads went so far.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReloadStatus {
-    /// When what serves now was loaded.
-    pub loaded_at: Timestamp,
     /// Since when what is written can not be loaded.
     pub failing_since: Option<Timestamp>,
     /// What was wrong at the last attempt.
     pub faults: Vec<Fault>,
-    /// Reloads that were taken up.
-    pub reloads: u64,
-    /// Reloads that were refused.
-    pub refused: u64,
 }
 
 impl Reloader {
-    /// For a receiver that serves `config`, loaded at `now` from `file` and `environment`.
-    pub fn new(
-        file: ConfigFile,
-        environment: Environment,
-        config: &Config,
-        now: Timestamp,
-    ) -> Self {
+    /// For a receiver that serves `config`, loaded from `file` and `environment`.
+    pub fn new(file: ConfigFile, environment: Environment, config: &Config) -> Self {
         Self {
             file,
             environment,
             fixed: Fixed::of(config),
             files: InUse::new(config.files.clone()),
             standing: Mutex::new(Arc::clone(&config.snapshot)),
-            status: Mutex::new(ReloadStatus {
-                loaded_at: now,
-                failing_since: None,
-                faults: Vec::new(),
-                reloads: 0,
-                refused: 0,
-            }),
+            status: Mutex::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
         }
     }
@@ -115,19 +98,12 @@ impl Reloader {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(()) => {
-                *status = ReloadStatus {
-                    loaded_at: now,
-                    failing_since: None,
-                    faults: Vec::new(),
-                    reloads: status.reloads + 1,
-                    refused: status.refused,
-                };
+                *status = ReloadStatus::default();
                 Ok(())
             }
             Err(faults) => {
                 status.failing_since.get_or_insert(now);
                 status.faults.clone_from(&faults);
-                status.refused += 1;
                 Err(faults)
             }
         }
@@ -222,8 +198,11 @@ impl Fixed {
                 ["admin", "token"],
                 tokens(&self.admin.tokens) != tokens(&admin.tokens),
             ),
-            // Its password and what stands in [store.postgres] are part of it.
             (["store", "url"], self.store.url != store.url),
+            (
+                ["store", "postgres"],
+                !self.store.url.is_used_like(&store.url),
+            ),
             (["store", "limits"], self.store.limits != store.limits),
             (["store", "spool"], self.store.spool != store.spool),
         ]

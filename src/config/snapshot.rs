@@ -169,11 +169,6 @@ impl<T> Live<T> {
         Self(ArcSwap::from_pointee(value))
     }
 
-    /// Starts with a value that is shared already.
-    pub fn from_arc(value: Arc<T>) -> Self {
-        Self(ArcSwap::new(value))
-    }
-
     /// Today's value.
     pub fn load(&self) -> Arc<T> {
         self.0.load_full()

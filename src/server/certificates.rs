@@ -1,6 +1,7 @@
 //! Every certificate that matters here, and how long each still holds.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::x509::{DistinguishedName, Leaf};
 const DAYS: [i64; 6] = [28, 14, 7, 3, 1, 0];
 const DAY_SECONDS: i64 = 86_400;
 /// How often ends are looked at.
-const LOOK_SECONDS: i64 = 60;
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long something must have been idle, while its successor was in use, to be called safe to retire.
 const IDLE_DAYS: i64 = 7;
@@ -201,7 +202,7 @@ fn client(leaf: &LeafSeen, revoked: bool, note: Option<String>) -> Value {
 /// Which ends have been warned of, and how near they were.
 #[derive(Default)]
 pub(super) struct Warnings {
-    looked: i64,
+    looked: Option<Instant>,
     generation: u64,
     said: HashMap<String, i64>,
     told: Vec<TrustWarning>,
@@ -216,12 +217,9 @@ impl Warnings {
         meters: &Meters,
         now: Timestamp,
     ) {
-        // What a reload brought is looked at at once.
-        let anew = snapshot.generation() != self.generation;
-        if now.as_second() - self.looked < LOOK_SECONDS && !anew {
+        if !self.is_due(snapshot.generation(), Instant::now()) {
             return;
         }
-        (self.looked, self.generation) = (now.as_second(), snapshot.generation());
         // What is wrong with the trust itself is told when it begins, and again when it changes.
         let warnings = snapshot.trust().warnings(now);
         for warning in warnings.iter().filter(|one| !self.told.contains(one)) {
@@ -272,6 +270,17 @@ impl Warnings {
             });
         }
         meters.certificates_end("client", ends);
+    }
+
+    /// Whether it is time for the next look, which then counts as taken. What a reload brought is looked at at once.
+    fn is_due(&mut self, generation: u64, now: Instant) -> bool {
+        let looked = self.looked.filter(|_| generation == self.generation);
+        let is_due =
+            looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK_EVERY);
+        if is_due {
+            (self.looked, self.generation) = (Some(now), generation);
+        }
+        is_due
     }
 
     fn all(&mut self, meters: &Meters, role: &'static str, leaves: &[Leaf], now: Timestamp) {
@@ -330,6 +339,18 @@ mod tests {
             first_seen: at(0),
             last_seen: at(last_seen),
         }
+    }
+
+    #[test]
+    fn ends_are_looked_at_each_minute_and_after_a_reload() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut warnings = Warnings::default();
+        assert!(warnings.is_due(0, at(0)));
+        assert!(!warnings.is_due(0, at(59)));
+        assert!(warnings.is_due(1, at(59)));
+        assert!(!warnings.is_due(1, at(118)));
+        assert!(warnings.is_due(1, at(119)));
     }
 
     #[test]

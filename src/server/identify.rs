@@ -108,7 +108,7 @@ fn still_trusted<I>(
     let peer = head
         .extensions
         .get::<PeerCertificates>()
-        .ok_or_else(Answer::failed_within)?;
+        .ok_or_else(|| receiver.defect())?;
     match peer.recheck(current.snapshot.trust(), now) {
         Ok(()) => Ok(peer.clone()),
         Err(source) => {

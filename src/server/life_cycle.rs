@@ -1,34 +1,31 @@
-//! Start, reload, stop.
+//! Start and stop.
 
+use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{SignalKind, signal};
 
+use super::beside::Beside;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
 use super::receiver::{Current, LiveCurrent, Receiver};
 use super::record::Recorder;
+use super::routes;
+use super::tasks::TaskEnded;
 use super::watching::Watching;
-use super::{retention, routes};
-use crate::admin::{self, Guard};
-use crate::config::{Config, ConfigFile, Environment, Live, Reloader, Snapshot};
-use crate::inbox::{Cause, Inbox};
+use crate::admin::Guard;
+use crate::config::{Config, ConfigFile, Environment, Live, Reloader, StoreSettings};
+use crate::inbox::Inbox;
 use crate::refusals::Book;
-use crate::store::{Store, StoreFault};
+use crate::store::{Seen, Shadows, Store, StoreFault};
 use crate::telemetry::{Exporter, ExporterFailure};
 use crate::tls::{self, Acceptor};
 
 /// How long what is in flight may take once the stop has begun.
-const GRACE: Duration = Duration::from_secs(30);
-/// How often the store is asked whether it is ready, and histograms are folded.
-const PULSE: Duration = Duration::from_secs(1);
-/// Groups of refusals that are kept.
-const REFUSAL_GROUPS: usize = 10_000;
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 /// What a receiver is started with.
 pub struct Start {
@@ -106,12 +103,16 @@ pub enum ServeFailure {
     /// Random numbers can not be had.
     #[error(transparent)]
     Seed(#[from] tls::SetupFailure),
+    /// Something ended that the receiver can not do without.
+    #[error(transparent)]
+    Task(#[from] TaskEnded),
     /// Signals can not be listened for, or the sockets not be used.
     #[error("the system refused what a server needs")]
     System(#[from] io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT. `announce` is called once, when deliveries are accepted.
+/// Serves until SIGTERM or SIGINT, or until something ends that the receiver can not do without. `announce` is called once, when deliveries
+/// are accepted.
 pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(), ServeFailure> {
     let Start {
         config,
@@ -121,30 +122,8 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     } = start;
     let open_files = tls::raise_open_files(config.server.connections.connections);
     let exporter = Exporter::install()?;
-    let store = Arc::new(
-        Store::open_with_spool(
-            &config.store.url,
-            config.store.limits,
-            config.store.spool.as_ref(),
-        )
-        .await?,
-    );
-    let book = Arc::new(Book::new(REFUSAL_GROUPS));
-    if let Err(failure) = store.load(&book).await {
-        tracing::warn!(
-            error = &failure as &dyn std::error::Error,
-            "refusals of earlier could not be read"
-        );
-    }
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    if let Some(warning) = config.store.forsaken() {
-        tracing::error!("{warning}");
-    }
-    if let Err(error) = open_files {
-        tracing::warn!(%error, "the limit of open files could not be raised");
-    }
+    let (store, book) = open(&config).await?;
+    warn(&config, open_files);
 
     let providers = listeners(&config, prelude.end().await?)?;
     // The next version finds both of our addresses in use, or neither.
@@ -158,113 +137,60 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         admin: desk_listener.local_addr()?,
     };
 
-    let snapshot: Arc<Snapshot> = Arc::clone(&config.snapshot);
-    let live: Arc<LiveCurrent> = Arc::new(Live::new(Current::new(snapshot)));
-    let watching = Watching::new(Arc::clone(store.shadows()));
-    let recorder = Arc::new(Recorder::new(
-        Arc::clone(&live),
-        Arc::clone(&book),
-        watching.clone(),
-    ));
-    let acceptor = Acceptor::new(
-        Arc::clone(&live) as Arc<dyn tls::CurrentTrust>,
-        Arc::clone(&recorder) as Arc<dyn tls::Observer>,
-        config.server.connections.clone(),
-        config.server.trusted_proxies.clone(),
-    );
-    let receiver = Arc::new(Receiver::new(
-        Arc::clone(&live),
+    let gates = wire(
+        &config,
         Arc::clone(&store),
-        Arc::clone(&recorder),
+        Arc::clone(&book),
         Arc::clone(store.seen()),
-        watching,
-    ));
+        Arc::clone(store.shadows()),
+    );
     let notifier = Notifier::new(environment.os("NOTIFY_SOCKET").map(ToOwned::to_owned));
     let guard = Guard::new(config.admin.listen, config.admin.tokens.clone());
-    let reloader = Reloader::new(file, environment, &config, Timestamp::now());
     let desk = Arc::new(Desk::new(
-        reloader,
-        Arc::clone(&live),
-        acceptor.clone(),
+        Reloader::new(file, environment, &config),
+        Arc::clone(&gates.live),
+        gates.acceptor.clone(),
         Arc::clone(&store),
-        Arc::clone(&recorder),
+        Arc::clone(&gates.recorder),
     ));
-
-    let (stopping, stopped) = watch::channel(());
-    let mut ended = stopped.clone();
-    let admin = tokio::spawn(serve_admin(
-        desk_listener,
-        admin::router(
-            Arc::clone(&desk) as Arc<dyn admin::Operator>,
-            Arc::clone(&store),
-            exporter.clone(),
-            guard,
-        ),
-        async move {
-            let _gone = ended.changed().await;
-        },
-    ));
-    let errands = tokio::spawn({
-        let (store, book) = (Arc::clone(&store), Arc::clone(&book));
-        async move { store.keep(&book).await }
-    });
-    let pulse = tokio::spawn(Arc::clone(&desk).pulse(PULSE, exporter));
-    let retained = tokio::spawn(retention::retain(Arc::clone(&store), Arc::clone(&live)));
+    let mut beside = Beside::default();
+    beside.serve_desk(&desk, desk_listener, exporter.clone(), guard, &store);
+    beside.keep(&store, &book);
+    beside.watch(&desk, exporter);
+    beside.retain(&store, &gates.live);
     // Before anybody is told that we are here: an unhandled SIGHUP ends a process.
-    let hang_up = signal(SignalKind::hangup())?;
-    let reloads = tokio::spawn(reload_on_request(
-        Arc::clone(&desk),
-        notifier.clone(),
-        hang_up,
-    ));
+    beside.reload(&desk, &notifier, signal(SignalKind::hangup())?);
 
     let stop = stop_signal()?;
     announce(announced);
     tell(&notifier, State::Ready);
-    let on_stop = {
-        let (notifier, desk) = (notifier.clone(), Arc::clone(&desk));
-        async move {
-            stop.await;
-            tracing::info!(
-                "stopping: no new connections; what is in flight has {} s",
-                GRACE.as_secs()
-            );
-            desk.drain();
-            tell(&notifier, State::Stopping);
+    let mut ended = None;
+    let on_stop = async {
+        tokio::select! {
+            () = stop => {}
+            task = beside.tasks.ended() => {
+                tracing::error!(error = &task as &dyn Error, "the receiver can not go on");
+                ended = Some(task);
+            }
         }
+        tracing::info!(
+            "stopping: no new connections; what is in flight has {} s",
+            GRACE.as_secs()
+        );
+        desk.drain();
+        tell(&notifier, State::Stopping);
     };
     tls::serve(
         providers,
-        acceptor,
-        routes::providers(receiver),
+        gates.acceptor,
+        routes::providers(gates.receiver),
         on_stop,
         GRACE,
     )
     .await?;
-
-    reloads.abort();
-    pulse.abort();
-    retained.abort();
-    errands.abort();
-    let written = async {
-        store.flush(&book).await?;
-        // One flush is bounded; at the stop, all of it is written.
-        while !book.drain_is_done() {
-            store.flush(&book).await?;
-        }
-        Ok::<(), Cause>(())
-    };
-    if let Err(cause) = written.await {
-        tracing::warn!(
-            error = &*cause as &dyn std::error::Error,
-            "the last refusals could not be written down"
-        );
-    }
-    store.close().await;
-    drop(stopping);
-    let _joined = tokio::time::timeout(PULSE, admin).await;
+    beside.wind_down(&store, &book).await;
     tracing::info!("stopped");
-    Ok(())
+    ended.map_or(Ok(()), |task| Err(task.into()))
 }
 
 /// Serves the providers' side alone, into an inbox of the caller's, until the future is dropped: for benchmarks of the gates without a
@@ -277,13 +203,71 @@ pub async fn serve_into<I: Inbox + 'static>(
     tls::seed()?;
     let providers = listeners(&config, Vec::new())?;
     announce(local_address(&providers)?);
+    let gates = wire(
+        &config,
+        Arc::new(inbox),
+        Arc::default(),
+        Arc::default(),
+        Arc::default(),
+    );
+    tls::serve(
+        providers,
+        gates.acceptor,
+        routes::providers(gates.receiver),
+        std::future::pending(),
+        GRACE,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The store, and the refusals of its earlier lives.
+async fn open(config: &Config) -> Result<(Arc<Store>, Arc<Book>), StoreFault> {
+    let StoreSettings {
+        url, limits, spool, ..
+    } = &config.store;
+    let store = Store::open_with_spool(url, *limits, spool.as_ref()).await?;
+    let book = Book::default();
+    if let Err(failure) = store.load(&book).await {
+        tracing::warn!(
+            error = &failure as &dyn Error,
+            "refusals of earlier could not be read"
+        );
+    }
+    Ok((Arc::new(store), Arc::new(book)))
+}
+
+/// What is not as it should be, and no reason not to serve.
+fn warn(config: &Config, open_files: io::Result<u64>) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(warning) = config.store.forsaken() {
+        tracing::error!("{warning}");
+    }
+    if let Err(error) = open_files {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+/// The gates before an inbox, and what else must know of them.
+struct Gates<I> {
+    live: Arc<LiveCurrent>,
+    recorder: Arc<Recorder>,
+    acceptor: Acceptor,
+    receiver: Arc<Receiver<I>>,
+}
+
+fn wire<I: Inbox>(
+    config: &Config,
+    inbox: Arc<I>,
+    book: Arc<Book>,
+    seen: Arc<Seen>,
+    shadows: Arc<Shadows>,
+) -> Gates<I> {
     let live: Arc<LiveCurrent> = Arc::new(Live::new(Current::new(Arc::clone(&config.snapshot))));
-    let watching = Watching::new(Arc::default());
-    let recorder = Arc::new(Recorder::new(
-        Arc::clone(&live),
-        Arc::new(Book::new(REFUSAL_GROUPS)),
-        watching.clone(),
-    ));
+    let watching = Watching::new(shadows);
+    let recorder = Arc::new(Recorder::new(Arc::clone(&live), book, watching.clone()));
     let acceptor = Acceptor::new(
         Arc::clone(&live) as Arc<dyn tls::CurrentTrust>,
         Arc::clone(&recorder) as Arc<dyn tls::Observer>,
@@ -291,21 +275,18 @@ pub async fn serve_into<I: Inbox + 'static>(
         config.server.trusted_proxies.clone(),
     );
     let receiver = Arc::new(Receiver::new(
-        live,
-        Arc::new(inbox),
-        recorder,
-        Arc::default(),
+        Arc::clone(&live),
+        inbox,
+        Arc::clone(&recorder),
+        seen,
         watching,
     ));
-    tls::serve(
-        providers,
+    Gates {
+        live,
+        recorder,
         acceptor,
-        routes::providers(receiver),
-        std::future::pending(),
-        GRACE,
-    )
-    .await?;
-    Ok(())
+        receiver,
+    }
 }
 
 fn listeners(
@@ -354,26 +335,6 @@ fn local_address(listeners: &[TcpListener]) -> io::Result<SocketAddr> {
         .local_addr()
 }
 
-async fn serve_admin(
-    listener: TcpListener,
-    router: axum::Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let server = axum_server::from_tcp(listener)?;
-    let handle = axum_server::Handle::new();
-    let mut server = server.handle(handle.clone());
-    server
-        .http_builder()
-        .http1()
-        .timer(hyper_util::rt::TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10));
-    tokio::spawn(async move {
-        stop.await;
-        handle.graceful_shutdown(Some(PULSE));
-    });
-    server.serve(router.into_make_service()).await
-}
-
 /// Resolves at SIGTERM or SIGINT.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -386,22 +347,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Reloads at SIGHUP, and when a file of the configuration has changed.
-async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier, mut hang_up: Signal) {
-    let changes = desk.watch();
-    loop {
-        tokio::select! {
-            _ = hang_up.recv() => {}
-            () = changes.changed() => {}
-        }
-        tell(&notifier, State::Reloading);
-        // The desk logs what it finds and remembers it for /readyz.
-        let _faults = desk.reload_at(Timestamp::now()).await;
-        tell(&notifier, State::Ready);
-    }
-}
-
-fn tell(notifier: &Notifier, state: State) {
+pub(super) fn tell(notifier: &Notifier, state: State) {
     if let Err(error) = notifier.notify(state) {
         tracing::warn!(%error, "the service manager could not be told");
     }

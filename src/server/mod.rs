@@ -1,12 +1,15 @@
 //! Wiring: the providers' side, the operator's side, and the life of the process.
 //!
 //! A delivery's way is `routes.rs`: gate 2 in `identify.rs`, the gates after it in `receive.rs`. What it is answered is
-//! in `answer.rs`, the only file that knows a status; what all requests share in `receiver.rs`; start, reload and stop in `life_cycle.rs`.
+//! in `answer.rs`, the only file that knows a status; what all requests share in `receiver.rs`; start and stop in `life_cycle.rs`; what runs
+//! meanwhile in `beside.rs`, and under whose eyes in `tasks.rs`.
 //!
 //! Nothing is bound before the configuration is whole and the store is open, and nothing that was begun is cut at the stop before its
 //! grace has passed.
 
+mod admin_listener;
 mod answer;
+mod beside;
 mod certificates;
 mod identify;
 mod life_cycle;
@@ -18,8 +21,10 @@ mod receiver;
 mod record;
 mod retention;
 mod routes;
+mod tasks;
 mod watching;
 
 pub use certificates::{certificates, is_revoked};
 pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into};
 pub use marks::{in_words, still_marked};
+pub use tasks::TaskEnded;

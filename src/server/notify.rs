@@ -109,9 +109,14 @@ mod tests {
 
     #[test]
     fn without_a_service_manager_nothing_is_sent() {
-        Notifier::new(None).notify(State::Ready).unwrap();
-        Notifier::new(Some(OsString::new()))
-            .notify(State::Ready)
-            .unwrap();
+        for socket in [None, Some(OsString::new())] {
+            let notifier = Notifier::new(socket);
+            assert_eq!(notifier.socket, None);
+            assert!(notifier.notify(State::Ready).is_ok());
+        }
+        // To one that is not there it would be tried.
+        let directory = tempfile::tempdir().unwrap();
+        let gone = Notifier::new(Some(directory.path().join("notify").into()));
+        assert!(gone.notify(State::Ready).is_err());
     }
 }

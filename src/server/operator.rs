@@ -1,11 +1,10 @@
 //! What the operator may ask and demand: readiness, a reload, the certificates in use.
 
-use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -13,9 +12,9 @@ use tokio::task::JoinHandle;
 use super::certificates;
 use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
-use crate::admin::{OK, Operator, Readiness, SPOOLING, Unreadable};
+use crate::admin::{OK, Operator, Readiness, SPOOLING};
 use crate::config::{Config, Fault, Reloader, Watch};
-use crate::store::{Store, Takes};
+use crate::store::{ReadFailure, Store, Takes};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
 
@@ -94,6 +93,7 @@ impl Desk {
             config.server.connections.clone(),
             config.server.trusted_proxies.clone(),
         );
+        self.store.renew_password(&config.store.url);
         let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
         self.live.swap(Arc::clone(&current));
         let connections = self.acceptor.connections().clone();
@@ -111,18 +111,14 @@ impl Desk {
     /// Keeps an eye on the store and on what ends, until it is dropped.
     pub(super) async fn pulse(self: Arc<Self>, every: Duration, exporter: Exporter) {
         let mut beat = tokio::time::interval(every);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut warnings = certificates::Warnings::default();
         loop {
             beat.tick().await;
-            let found = self.store.ready().await.map_err(|failure| {
-                let error: &dyn std::error::Error = &failure;
-                error.source().map_or_else(
-                    || failure.to_string(),
-                    |cause| format!("{failure}: {cause}"),
-                )
-            });
+            let found = self.store.ready().await;
+            let found = found.map_err(|failure| telemetry::chain(&failure));
             let found = found.and_then(|takes| {
-                if self.recorder.has_just_failed(Timestamp::now()) {
+                if self.recorder.has_just_failed(Instant::now()) {
                     return Err("deliveries could not be kept a moment ago; see the log".to_owned());
                 }
                 Ok(takes)
@@ -225,17 +221,11 @@ impl Operator for Desk {
 
     fn certificates(
         &self,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, Unreadable>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, ReadFailure>> + Send + '_>>
+    {
         Box::pin(async move {
             let snapshot = Arc::clone(&self.live.load().snapshot);
-            let listed =
-                certificates::certificates(&snapshot, self.store.views(), Timestamp::now()).await;
-            listed.map_err(|failure| {
-                let cause = failure.source().map(|cause| format!(": {cause}"));
-                Unreadable {
-                    detail: format!("{failure}{}", cause.unwrap_or_default()),
-                }
-            })
+            certificates::certificates(&snapshot, self.store.views(), Timestamp::now()).await
         })
     }
 }

@@ -37,14 +37,15 @@ pub(super) async fn receive<I: Inbox + 'static>(
     }
     let limits = admitted.current.snapshot.limits();
     let deadline = begun + limits.request_timeout;
-    let body = read(
-        body,
-        head,
-        limits.body_bytes,
-        limits.body_timeout,
-        &receiver.room,
-    )
-    .await?;
+    let (bytes_max, within) = (limits.body_bytes, limits.body_timeout);
+    let body = read(body, head, bytes_max, within, &receiver.room)
+        .await
+        .map_err(|unread| match unread {
+            Unread::TooLarge => Answer::body_too_large(bytes_max),
+            Unread::TooSlow => Answer::body_too_slow(),
+            Unread::Broken => Answer::body_unreadable(),
+            Unread::NoRoom => receiver.fail("overloaded", Answer::no_room()),
+        })?;
     if !receiver.inbox.has_room() {
         // Under overload every microsecond that is spent on what is turned away is taken from what is kept.
         return Err(turned_away(receiver, &InboxFailure::QueueFull));
@@ -85,6 +86,15 @@ pub(super) async fn watch<I>(
     receiver.watching.producer(producer, peer, would_open, now);
 }
 
+/// Why there is no body.
+enum Unread {
+    TooLarge,
+    TooSlow,
+    Broken,
+    /// Too many bodies are held already.
+    NoRoom,
+}
+
 /// The body, within its bounds of size and time.
 async fn read(
     body: Incoming,
@@ -92,8 +102,8 @@ async fn read(
     bytes_max: usize,
     within: Duration,
     room: &Arc<Semaphore>,
-) -> Result<Held, Answer> {
-    let mut held = room.clone().try_acquire_many_owned(0).ok();
+) -> Result<Held, Unread> {
+    let mut held: Option<OwnedSemaphorePermit> = None;
     let announced = head
         .headers
         .get(CONTENT_LENGTH)
@@ -102,16 +112,16 @@ async fn read(
     let mut body = body;
     if announced.is_some_and(|length| length > bytes_max as u64) {
         read_away(body, head.version, deadline);
-        return Err(Answer::body_too_large(bytes_max));
+        return Err(Unread::TooLarge);
     }
     let mut first: Option<Bytes> = None;
     let mut rest: Option<BytesMut> = None;
     let mut length = 0_usize;
     while !body.is_end_stream() {
         let frame = match timeout_at(deadline, body.frame()).await {
-            Err(_elapsed) => return Err(Answer::body_too_slow()),
+            Err(_elapsed) => return Err(Unread::TooSlow),
             Ok(None) => break,
-            Ok(Some(Err(_broken))) => return Err(Answer::body_unreadable()),
+            Ok(Some(Err(_broken))) => return Err(Unread::Broken),
             Ok(Some(Ok(frame))) => frame,
         };
         // Trailers are no part of the body.
@@ -121,14 +131,14 @@ async fn read(
         length = length.saturating_add(data.len());
         if length > bytes_max {
             read_away(body, head.version, deadline);
-            return Err(Answer::body_too_large(bytes_max));
+            return Err(Unread::TooLarge);
         }
         // Room is taken for what came, not for what was announced: a lie must not shut others out.
         let units = u32::try_from(data.len().div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
         match (Arc::clone(room).try_acquire_many_owned(units), &mut held) {
             (Ok(more), Some(held)) => held.merge(more),
             (Ok(more), None) => held = Some(more),
-            (Err(_full), _) => return Err(Answer::no_room()),
+            (Err(_full), _) => return Err(Unread::NoRoom),
         }
         // Most bodies come in one piece, which is then never copied.
         match (&mut first, &mut rest) {
@@ -164,7 +174,7 @@ fn verify<'a, I>(
         .current
         .snapshot
         .verifier(identified.producer().id)
-        .ok_or_else(Answer::failed_within)?;
+        .ok_or_else(|| receiver.defect())?;
     let verified = verifier.verify(identified.clone(), &asked(head), body, admitted.at);
     receiver
         .watching
@@ -199,6 +209,13 @@ async fn accept<I: Inbox>(
         .meters
         .waited(Wait::Store, begun.elapsed().as_secs_f64());
     let receipts = kept.map_err(|failure: InboxFailure| turned_away(receiver, &failure))?;
+    // A duplicate proves nothing: where the disk is full, it needs no room.
+    if receipts
+        .iter()
+        .any(|receipt| *receipt != Receipt::Duplicate)
+    {
+        receiver.recorder.kept();
+    }
     if let Some(meters) = current.meters(delivery.from().producer().id) {
         // A spooled one may turn out to be known: better one too many than a mapping that is never missed.
         let new =

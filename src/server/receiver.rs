@@ -4,6 +4,7 @@ use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use http::HeaderValue;
 use jiff::Timestamp;
@@ -212,6 +213,11 @@ impl<I> Receiver<I> {
         answer
     }
 
+    /// What must not be has been met: the sender comes again.
+    pub(super) fn defect(&self) -> Answer {
+        self.fail("defect", Answer::failed_within())
+    }
+
     /// Logs a failure with its causes, as often as the log's bound allows.
     pub(super) fn log_failure(&self, failure: &InboxFailure) {
         match failure {
@@ -219,7 +225,7 @@ impl<I> Receiver<I> {
             InboxFailure::TimedOut { .. }
             | InboxFailure::Unavailable { .. }
             | InboxFailure::Commit { .. }
-            | InboxFailure::Row { .. } => self.recorder.failed_at(Timestamp::now()),
+            | InboxFailure::Row { .. } => self.recorder.failed_at(Instant::now()),
         }
         if self.recorder.may_log_failure() {
             tracing::error!(

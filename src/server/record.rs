@@ -1,9 +1,9 @@
 //! Where refusals go: the book, a counter, and a log line that a flood can't multiply.
 
 use std::io;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -18,8 +18,9 @@ use crate::x509::Leaf;
 /// Lines that may be logged at once, and each second after.
 const LINES_AT_ONCE: u32 = 200;
 const LINES_PER_SECOND: u32 = 20;
-/// How long after a failure the receiver is not ready, seconds: a probe may still succeed where deliveries do not fit.
-const JUST_SECONDS: i64 = 5;
+/// How long after a failure the receiver is not ready, unless a delivery is kept before: a probe may still succeed where deliveries do
+/// not fit.
+const JUST: Duration = Duration::from_secs(5);
 
 /// Records what was turned away at gates 1 to 3.
 pub(super) struct Recorder {
@@ -31,8 +32,7 @@ pub(super) struct Recorder {
     /// Our own failures have lines of their own: strangers must not silence them.
     failure_lines: Mutex<Allowance>,
     suppressed: AtomicU64,
-    /// The second of the last failure of ours; 0 if there was none.
-    failed: AtomicI64,
+    last_failure: LastFailure,
 }
 
 struct Allowance {
@@ -46,6 +46,46 @@ impl Allowance {
             lines: LINES_AT_ONCE,
             since: Instant::now(),
         })
+    }
+}
+
+/// When a delivery could last not be kept, if none was kept since. The clock is one that nobody sets back.
+struct LastFailure {
+    epoch: Instant,
+    /// Milliseconds since the epoch, and one; 0 for none.
+    millis: AtomicU64,
+}
+
+impl LastFailure {
+    fn none(epoch: Instant) -> Self {
+        Self {
+            epoch,
+            millis: AtomicU64::new(0),
+        }
+    }
+
+    fn note(&self, now: Instant) {
+        let millis = now.saturating_duration_since(self.epoch).as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        self.millis
+            .store(millis.saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn forget(&self) {
+        // Nearly always there is none, and a load leaves the line shared among the cores.
+        if self.millis.load(Ordering::Relaxed) != 0 {
+            self.millis.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn is_recent(&self, now: Instant) -> bool {
+        let Some(millis) = self.millis.load(Ordering::Relaxed).checked_sub(1) else {
+            return false;
+        };
+        let failed = Duration::from_millis(millis);
+        now.saturating_duration_since(self.epoch)
+            .saturating_sub(failed)
+            < JUST
     }
 }
 
@@ -79,7 +119,7 @@ impl Recorder {
             lines: Allowance::new(),
             failure_lines: Allowance::new(),
             suppressed: AtomicU64::new(0),
-            failed: AtomicI64::new(0),
+            last_failure: LastFailure::none(Instant::now()),
         }
     }
 
@@ -110,13 +150,18 @@ impl Recorder {
     }
 
     /// Notes that a delivery could not be kept, for no fault of its sender.
-    pub(super) fn failed_at(&self, now: Timestamp) {
-        self.failed.store(now.as_second(), Ordering::Relaxed);
+    pub(super) fn failed_at(&self, now: Instant) {
+        self.last_failure.note(now);
     }
 
-    /// Whether that was a moment ago.
-    pub(super) fn has_just_failed(&self, now: Timestamp) -> bool {
-        now.as_second() - self.failed.load(Ordering::Relaxed) < JUST_SECONDS
+    /// Notes that a delivery was kept: what failed before says no more of the next.
+    pub(super) fn kept(&self) {
+        self.last_failure.forget();
+    }
+
+    /// Whether a delivery could not be kept a moment ago, and none was kept since.
+    pub(super) fn has_just_failed(&self, now: Instant) -> bool {
+        self.last_failure.is_recent(now)
     }
 
     /// Whether a line about a failure of ours may be logged now.
@@ -208,5 +253,26 @@ impl Observer for Recorder {
 
     fn accept_failed(&self, error: &io::Error) {
         tracing::error!(%error, "connections can not be accepted; raise the limit of open files (ulimit -n)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_recent_for_a_while_and_until_a_delivery_is_kept() {
+        let epoch = Instant::now();
+        let at = |millis| epoch + Duration::from_millis(millis);
+        let last = LastFailure::none(epoch);
+        assert!(!last.is_recent(at(0)));
+        last.note(at(0));
+        assert!(last.is_recent(at(0)));
+        assert!(last.is_recent(at(4_999)));
+        assert!(!last.is_recent(at(5_000)));
+        last.note(at(7_000));
+        assert!(last.is_recent(at(7_001)));
+        last.forget();
+        assert!(!last.is_recent(at(7_001)));
     }
 }

@@ -77,7 +77,7 @@ async fn contained<I: Inbox + 'static>(
     let journey = AssertUnwindSafe(journey(receiver, head, body));
     journey.catch_unwind().await.unwrap_or_else(|_panic| {
         tracing::error!("a request met a defect of ours; answered 503");
-        Err(Answer::failed_within())
+        Err(receiver.defect())
     })
 }
 

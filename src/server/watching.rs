@@ -75,7 +75,9 @@ impl Watching {
         now: Timestamp,
     ) {
         let (mark, whose) = (ShadowMark::ClientCa, anchor.subject().to_string());
-        self.meters.shadow(mark.as_str(), would.as_str(), &whose);
+        // It vouches for whomever it likes, of any tenant.
+        self.meters
+            .shadow(mark.as_str(), would.as_str(), "", &whose);
         let watched = Watched {
             mark,
             what: &anchor.sha256().to_string(),
@@ -175,11 +177,13 @@ impl Watching {
                 producer.name.to_string()
             }
         };
-        self.meters.shadow(mark.as_str(), would.as_str(), &series);
+        let tenant = producer.tenant.as_str();
+        self.meters
+            .shadow(mark.as_str(), would.as_str(), tenant, &series);
         let watched = Watched {
             mark,
             what,
-            tenant: producer.tenant.as_str(),
+            tenant,
             producer: &producer.name,
             subject: &peer.leaf().subject().to_string(),
             address: peer.address().ip(),

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::postgres_address::{Access, Address, AddressFault};
+use crate::secret::Secret;
 
-/// A store's address, as `store.url` has it. Its `Display` and `Debug` tell no password.
+/// A store's address, as `store.url` has it. Its `Display` and `Debug` tell no password, and two are equal that lead to the same place,
+/// whatever the password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Url {
     /// `sqlite:PATH`: a file of this machine.
@@ -60,6 +62,30 @@ impl Url {
         match self {
             Self::Sqlite(_) => false,
             Self::Postgres(address) => address.holds_a_password(),
+        }
+    }
+
+    /// The same address, opened with this password instead of one in it. A file has none.
+    pub fn with_password(self, password: Option<Secret>) -> Self {
+        match self {
+            Self::Sqlite(path) => Self::Sqlite(path),
+            Self::Postgres(address) => Self::Postgres(address.with_password(password)),
+        }
+    }
+
+    /// Takes the password of `other`, for all clones. Whether it is another one.
+    pub(super) fn renew_password(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Postgres(address), Self::Postgres(other)) => address.renew_password(other),
+            (Self::Sqlite(_), _) | (_, Self::Sqlite(_)) => false,
+        }
+    }
+
+    /// Whether `other` is used in the same way, wherever it is.
+    pub fn is_used_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Postgres(address), Self::Postgres(other)) => address.is_used_like(other),
+            (Self::Sqlite(_), _) | (_, Self::Sqlite(_)) => true,
         }
     }
 

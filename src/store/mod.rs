@@ -28,6 +28,7 @@ mod location;
 mod migrations;
 mod names;
 mod part_file;
+mod password;
 mod postgres;
 mod postgres_address;
 mod postgres_batch;
@@ -107,6 +108,7 @@ mod transfer_tests;
 mod views;
 mod reading;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -222,6 +224,13 @@ impl Store {
         &self.url
     }
 
+    /// Whoever opens a session with the database from now on does so with the password of `url`.
+    pub fn renew_password(&self, url: &Url) {
+        if self.url.renew_password(url) {
+            tracing::info!("sessions with the database are opened with the new password");
+        }
+    }
+
     /// What reads from it.
     pub fn views(&self) -> &Views {
         &self.views
@@ -262,11 +271,16 @@ impl Store {
         Ok(())
     }
 
-    /// Writes down what was gathered in memory, each second at most, until the future is dropped.
-    pub async fn keep(&self, book: &Book) {
+    /// Writes down what was gathered in memory, five times a second at most, until `stop`. A writing that has begun is never cut: what it
+    /// took out of memory would be lost.
+    pub async fn keep(&self, book: &Book, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
         let mut failing = false;
         loop {
-            tokio::time::sleep(KEEP_EVERY).await;
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(KEEP_EVERY) => {}
+            }
             match self.flush(book).await {
                 Ok(()) => failing = false,
                 // Once: the deliveries tell the rest.

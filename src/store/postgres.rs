@@ -1,9 +1,10 @@
 //! The engine for several receivers: a session with PostgreSQL that writes one batch after another.
 //!
-//! Each batch is one statement and its own transaction (`migrations/postgres/0002_commit.sql`). Statements are unnamed, and
-//! nothing is set for a session, so a pooler may give each transaction another one. What collides with another receiver's
-//! batch is tried again; what the server refuses for its own sake is tried again on another session, on whichever host
-//! writes then; and a statement whose answer is lost is reported as such, never repeated: the sender comes again.
+//! Each batch is one statement and its own transaction: a call of the least of three functions that does for it
+//! (`postgres_batch.rs`). Statements are unnamed, and nothing is set for a session, so a pooler may give each transaction
+//! another one. What collides with another receiver's batch is tried again; what the server refuses for its own sake is
+//! tried again on another session, on whichever host writes then; and a statement whose answer is lost is reported as such,
+//! never repeated: the sender comes again.
 
 use std::collections::HashSet;
 use std::sync::Arc;

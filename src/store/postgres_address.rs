@@ -9,6 +9,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
 use super::StoreFault;
+use super::password::Password;
 use crate::secret::Secret;
 use crate::tls::{DatabaseTls, ServerCheck};
 
@@ -18,13 +19,12 @@ pub struct Address {
     text: Box<str>,
     base: PathBuf,
     access: Access,
+    password: Password,
 }
 
 /// How a PostgreSQL is used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// Instead of one in the address.
-    pub password: Option<Secret>,
     /// Sessions that write, each with one batch in flight.
     pub writers: usize,
     /// Sessions that read, at most.
@@ -40,7 +40,6 @@ pub struct Access {
 impl Default for Access {
     fn default() -> Self {
         Self {
-            password: None,
             writers: 2,
             readers: 4,
             connect_timeout: Duration::from_secs(3),
@@ -56,6 +55,7 @@ impl Address {
             text: text.into(),
             base: PathBuf::new(),
             access: Access::default(),
+            password: Password::default(),
         }
     }
 
@@ -69,9 +69,22 @@ impl Address {
     pub(super) fn with_access(self, access: Access) -> Self {
         Self { access, ..self }
     }
-}
 
-impl Address {
+    pub(super) fn with_password(self, password: Option<Secret>) -> Self {
+        Self {
+            password: Password::new(password),
+            ..self
+        }
+    }
+
+    pub(super) fn renew_password(&self, other: &Self) -> bool {
+        self.password.renew(&other.password)
+    }
+
+    pub(super) fn is_used_like(&self, other: &Self) -> bool {
+        self.access == other.access
+    }
+
     pub(super) fn holds_a_password(&self) -> bool {
         Config::from_str(
             &TlsParameters::take(&self.text).map_or_else(|_| String::new(), |(text, _)| text),
@@ -82,14 +95,7 @@ impl Address {
 
 impl PartialEq for Address {
     fn eq(&self, other: &Self) -> bool {
-        let password = |access: &Access| access.password.as_ref().map(|p| p.expose().to_vec());
-        let (a, b) = (&self.access, &other.access);
-        self.text == other.text
-            && self.base == other.base
-            && (a.writers, a.readers, a.connect_timeout)
-                == (b.writers, b.readers, b.connect_timeout)
-            && (a.statement_timeout, a.patience) == (b.statement_timeout, b.patience)
-            && password(a) == password(b)
+        self.text == other.text && self.base == other.base
     }
 }
 
@@ -185,7 +191,8 @@ impl AddressFault {
 /// An address that was understood: each host by itself, and TLS.
 #[derive(Clone)]
 pub(super) struct Target {
-    pub(super) hosts: Vec<Config>,
+    hosts: Vec<Config>,
+    password: Password,
     pub(super) tls: DatabaseTls,
     pub(super) place: String,
     pub(super) access: Access,
@@ -209,9 +216,6 @@ impl Target {
                 .map_or_else(|| error.to_string(), ToString::to_string);
             fault_of(&place, AddressFault::Form { detail })
         })?;
-        if let Some(password) = &address.access.password {
-            config.password(password.expose());
-        }
         config.ssl_mode(tls.mode.driver());
         if config.get_application_name().is_none() {
             config.application_name("countersign");
@@ -233,10 +237,27 @@ impl Target {
         })?;
         Ok(Self {
             hosts,
+            password: address.password.clone(),
             tls,
             place,
             access: address.access.clone(),
         })
+    }
+
+    /// How each host is spoken to, with the password of this moment.
+    pub(super) fn hosts(&self) -> Vec<Config> {
+        let mut hosts = self.hosts.clone();
+        // Without one, what the address holds counts.
+        if let Some(password) = self.password.current() {
+            for host in &mut hosts {
+                host.password(password.expose());
+            }
+        }
+        hosts
+    }
+
+    pub(super) fn hosts_count(&self) -> usize {
+        self.hosts.len()
     }
 }
 
@@ -474,23 +495,32 @@ mod tests {
             "postgres://user:pw@a:1,b:2/db?sslmode=disable&target_session_attrs=read-write",
         ))
         .unwrap();
-        assert_eq!(target.hosts.len(), 2);
-        assert_eq!(target.hosts[1].get_ports(), [2]);
-        assert_eq!(target.hosts[1].get_dbname(), Some("db"));
-        assert_eq!(target.hosts[1].get_password(), Some(b"pw".as_slice()));
-        assert_eq!(target.hosts[1].get_ssl_mode(), SslMode::Disable);
+        let hosts = target.hosts();
+        assert_eq!(hosts.len(), 2);
+        assert_eq!(hosts[1].get_ports(), [2]);
+        assert_eq!(hosts[1].get_dbname(), Some("db"));
+        assert_eq!(hosts[1].get_password(), Some(b"pw".as_slice()));
+        assert_eq!(hosts[1].get_ssl_mode(), SslMode::Disable);
         assert_eq!(format!("{target:?}"), "Target(postgres://a:1,b:2/db)");
     }
 
     #[test]
-    fn a_password_by_reference_goes_before_one_in_the_address() {
-        let access = Access {
-            password: Some(Secret::new(b"better".to_vec())),
-            ..Access::default()
+    fn a_password_by_reference_goes_before_one_in_the_address_and_is_renewed_in_all_clones() {
+        let address = |password: Option<&str>| {
+            let password = password.map(|text| Secret::new(text.into()));
+            Address::new("postgres://u:worse@h/d").with_password(password)
         };
-        let target =
-            Target::load(&Address::new("postgres://u:worse@h/d").with_access(access)).unwrap();
-        assert_eq!(target.hosts[0].get_password(), Some(b"better".as_slice()));
+        let used = address(Some("better"));
+        let target = Target::load(&used.clone()).unwrap();
+        let told = || target.hosts()[0].get_password().map(<[u8]>::to_vec);
+        assert_eq!(told(), Some(b"better".to_vec()));
+        assert!(!used.renew_password(&address(Some("better"))));
+        assert!(used.renew_password(&address(Some("best"))));
+        assert_eq!(told(), Some(b"best".to_vec()));
+        // A reload that changed nothing else gives back what it was given.
+        assert!(!used.renew_password(&used.clone()));
+        assert!(used.renew_password(&address(None)));
+        assert_eq!(told(), Some(b"worse".to_vec()));
     }
 
     #[test]

@@ -75,8 +75,8 @@ impl Session {
     /// Opens a session with the first of the hosts that will have one.
     pub(super) async fn open(target: &Target, purpose: Purpose) -> Result<Self, SessionFailure> {
         let mut last = SessionFailure::ReadOnly;
-        for host in &target.hosts {
-            match Self::open_at(target, host, purpose).await {
+        for host in target.hosts() {
+            match Self::open_at(target, &host, purpose).await {
                 Ok(session) => return Ok(session),
                 // Another host has the same data: it would be no better.
                 Err(fault @ SessionFailure::Fault(_)) => return Err(fault),

@@ -89,7 +89,6 @@ impl Attempt<'_> {
             self.server.port()
         );
         let access = Access {
-            password: self.password.map(|password| Secret::new(password.into())),
             connect_timeout: Duration::from_secs(2),
             ..Access::default()
         };
@@ -98,6 +97,7 @@ impl Attempt<'_> {
             .unwrap()
             .relative_to(self.certificates)
             .with_access(access)
+            .with_password(self.password.map(|password| Secret::new(password.into())))
     }
 
     async fn succeeds(&self, host: &str, query: &str) {

@@ -57,25 +57,14 @@ impl Seen {
         anchor: &Leaf,
         now: Timestamp,
     ) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (tenant.clone(), Arc::clone(producer), leaf.sha256().0);
-        if let Some(sighting) = noted.leaves.get_mut(&key) {
-            sighting.last = sighting.last.max(now);
-            if sighting.anchor.sha256() != anchor.sha256() {
-                sighting.anchor = anchor.clone();
-            }
-        } else if noted.leaves.len() < Self::ENTRIES_MAX {
-            let (tenant, producer) = (tenant.clone(), Arc::clone(producer));
-            let sighting = LeafSighting {
-                tenant,
-                producer,
-                leaf: leaf.clone(),
-                anchor: anchor.clone(),
-                first: now,
-                last: now,
-            };
-            noted.leaves.insert(key, sighting);
-        }
+        self.take_in_leaf(LeafSighting {
+            tenant: tenant.clone(),
+            producer: Arc::clone(producer),
+            leaf: leaf.clone(),
+            anchor: anchor.clone(),
+            first: now,
+            last: now,
+        });
     }
 
     /// Notes that this secret of `producer` verified a delivery.
@@ -86,23 +75,40 @@ impl Seen {
         secret: &Arc<str>,
         now: Timestamp,
     ) {
+        self.take_in_secret(SecretSighting {
+            tenant: tenant.clone(),
+            producer: Arc::clone(producer),
+            secret: Arc::clone(secret),
+            first: now,
+            last: now,
+        });
+    }
+
+    fn take_in_leaf(&self, seen: LeafSighting) {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (tenant.clone(), Arc::clone(producer), Arc::clone(secret));
-        if let Some(sighting) = noted.secrets.get_mut(&key) {
-            sighting.last = sighting.last.max(now);
+        let producer = Arc::clone(&seen.producer);
+        let key = (seen.tenant.clone(), producer, seen.leaf.sha256().0);
+        if let Some(before) = noted.leaves.get_mut(&key) {
+            // Of two anchors the one of the latest delivery counts.
+            if seen.last >= before.last {
+                before.anchor = seen.anchor;
+            }
+            before.first = before.first.min(seen.first);
+            before.last = before.last.max(seen.last);
+        } else if noted.leaves.len() < Self::ENTRIES_MAX {
+            noted.leaves.insert(key, seen);
+        }
+    }
+
+    fn take_in_secret(&self, seen: SecretSighting) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (producer, secret) = (Arc::clone(&seen.producer), Arc::clone(&seen.secret));
+        let key = (seen.tenant.clone(), producer, secret);
+        if let Some(before) = noted.secrets.get_mut(&key) {
+            before.first = before.first.min(seen.first);
+            before.last = before.last.max(seen.last);
         } else if noted.secrets.len() < Self::ENTRIES_MAX {
-            let (tenant, producer, secret) =
-                (tenant.clone(), Arc::clone(producer), Arc::clone(secret));
-            noted.secrets.insert(
-                key,
-                SecretSighting {
-                    tenant,
-                    producer,
-                    secret,
-                    first: now,
-                    last: now,
-                },
-            );
+            noted.secrets.insert(key, seen);
         }
     }
 
@@ -118,16 +124,41 @@ impl Seen {
     /// Gives back what could not be written down.
     pub(super) fn give_back(&self, leaves: Vec<LeafSighting>, secrets: Vec<SecretSighting>) {
         for seen in leaves {
-            self.note_leaf(
-                &seen.tenant,
-                &seen.producer,
-                &seen.leaf,
-                &seen.anchor,
-                seen.last,
-            );
+            self.take_in_leaf(seen);
         }
         for seen in secrets {
-            self.note_secret(&seen.tenant, &seen.producer, &seen.secret, seen.last);
+            self.take_in_secret(seen);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{at, leaf};
+    use super::*;
+
+    #[test]
+    fn what_is_given_back_keeps_when_it_was_first_seen() {
+        let seen = Seen::default();
+        let (tenant, producer) = (TenantId::new("tenant-42"), Arc::from("payments-provider"));
+        let secret = Arc::from("file:a.secret");
+        let note = |second| {
+            seen.note_leaf(&tenant, &producer, &leaf(), &leaf(), at(second));
+            seen.note_secret(&tenant, &producer, &secret, at(second));
+        };
+        let times = |(leaves, secrets): &(Vec<LeafSighting>, Vec<SecretSighting>)| {
+            let leaves = leaves.iter().map(|one| (one.first, one.last));
+            let secrets = secrets.iter().map(|one| (one.first, one.last));
+            leaves.chain(secrets).collect::<Vec<_>>()
+        };
+        note(100);
+        note(200);
+        // A writing fails twice: with nothing new meanwhile, and with a later delivery.
+        let (leaves, secrets) = seen.take();
+        seen.give_back(leaves, secrets);
+        let (leaves, secrets) = seen.take();
+        note(300);
+        seen.give_back(leaves, secrets);
+        assert_eq!(times(&seen.take()), [(at(100), at(300)); 2]);
     }
 }

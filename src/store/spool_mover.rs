@@ -401,7 +401,7 @@ fn is_unexplained(error: &tokio_postgres::Error) -> bool {
 /// server is told to stop and the system throws away what it has not sent. A second more for the telling.
 pub(super) fn settling(target: &Target) -> Duration {
     let access = &target.access;
-    let hosts = u32::try_from(target.hosts.len()).unwrap_or(u32::MAX);
+    let hosts = u32::try_from(target.hosts_count()).unwrap_or(u32::MAX);
     access
         .statement_timeout
         .saturating_add(access.patience)

@@ -32,6 +32,7 @@ macro_rules! inbox_suite {
             lists_are_filtered_by_tenant_and_time
             a_body_that_is_no_text_is_shown_in_base64
             refusals_outlive_a_restart_and_go_on_counting
+            a_stop_cuts_no_writing_that_has_begun
             the_table_of_refusals_is_bounded
             certificates_and_secrets_in_use_are_remembered
             what_shadow_marks_would_decide_adds_up_over_restarts

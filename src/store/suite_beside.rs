@@ -171,6 +171,29 @@ pub(super) async fn refusals_outlive_a_restart_and_go_on_counting(place: &Place)
     );
 }
 
+pub(super) async fn a_stop_cuts_no_writing_that_has_begun(place: &Place) {
+    let store = place.open().await;
+    let store = Arc::new(store);
+    let book = Arc::new(Book::default());
+    book.record(refusal("CN=a", 10));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let keeping = tokio::spawn({
+        let (store, book) = (Arc::clone(&store), Arc::clone(&book));
+        async move {
+            let stopped = async { drop(stopped.await) };
+            store.keep(&book, stopped).await;
+        }
+    });
+    // From here on it is in no memory but the writing's.
+    while !book.drain_is_done() {
+        tokio::task::yield_now().await;
+    }
+    drop(stop);
+    keeping.await.unwrap();
+    let written = store.views().refusals(all()).await.unwrap().items;
+    assert_eq!(written.len(), 1);
+}
+
 pub(super) async fn the_table_of_refusals_is_bounded(place: &Place) {
     let store = place.open().await;
     // The book lets the oldest go as well, so a fresh one each time makes the table grow.

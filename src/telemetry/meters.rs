@@ -14,16 +14,12 @@ use super::ends::{CertificateEnd, CrlEnd};
 pub(super) const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
 ];
-/// Upper bounds of the buckets of batch sizes, events.
-pub(super) const EVENTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 const DELIVERIES: &str = "countersign_deliveries_total";
 const REFUSALS: &str = "countersign_refusals_total";
 const RESPONSES: &str = "countersign_responses_total";
 const REQUEST: &str = "countersign_request_seconds";
 const STORE_WAIT: &str = "countersign_store_wait_seconds";
-const BATCH: &str = "countersign_batch_events";
-const COMMIT: &str = "countersign_commit_seconds";
 const FAILURES: &str = "countersign_failures_total";
 const UNMAPPED: &str = "countersign_unmapped_events_total";
 const CLOSED_AT_LIMIT: &str = "countersign_connections_closed_total";
@@ -65,13 +61,11 @@ pub(super) fn describe() {
         Unit::Seconds,
         "From the signature's check to the durable commit"
     );
-    describe_histogram!(BATCH, Unit::Count, "Events in one transaction");
-    describe_histogram!(
-        COMMIT,
-        Unit::Seconds,
-        "One transaction, from its begin to its durable commit"
+    describe_counter!(
+        FAILURES,
+        Unit::Count,
+        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: no room for more bodies; defect)"
     );
-    describe_counter!(FAILURES, Unit::Count, "Deliveries answered 503, by cause");
     describe_counter!(
         UNMAPPED,
         Unit::Count,
@@ -90,7 +84,7 @@ pub(super) fn describe() {
     describe_counter!(
         SHADOW,
         Unit::Count,
-        "What marks with shadow = true would have done, by mark, verdict (accept: what was refused; agree: what was accepted as well; refuse) and producer"
+        "What marks with shadow = true would have done, by mark, verdict (accept: what was refused; agree: what was accepted as well; refuse), tenant (\"\" for a CA) and producer"
     );
     describe_gauge!(
         READY,
@@ -147,7 +141,6 @@ pub struct Meters {
     responses: Box<[OnceLock<Counter>]>,
     request: Histogram,
     store_wait: Histogram,
-    batch: Histogram,
     connections: Gauge,
     ready: Gauge,
 }
@@ -158,7 +151,6 @@ impl Default for Meters {
             responses: (100..600).map(|_status| OnceLock::new()).collect(),
             request: histogram!(REQUEST),
             store_wait: histogram!(STORE_WAIT),
-            batch: histogram!(BATCH),
             connections: gauge!(CONNECTIONS),
             ready: gauge!(READY),
         }
@@ -172,12 +164,6 @@ impl Meters {
             Wait::Request => self.request.record(seconds),
             Wait::Store => self.store_wait.record(seconds),
         }
-    }
-
-    /// One transaction held this many events.
-    pub fn batch(&self, events: usize) {
-        self.batch
-            .record(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
     }
 
     /// So many connections are live.
@@ -247,9 +233,15 @@ impl Meters {
     }
 
     /// A mark that only watches met something.
-    pub fn shadow(&self, mark: &'static str, would: &'static str, producer: &str) {
-        counter!(SHADOW, "mark" => mark, "would" => would, "producer" => producer.to_owned())
-            .increment(1);
+    pub fn shadow(&self, mark: &'static str, would: &'static str, tenant: &str, producer: &str) {
+        counter!(
+            SHADOW,
+            "mark" => mark,
+            "would" => would,
+            "tenant" => tenant.to_owned(),
+            "producer" => producer.to_owned()
+        )
+        .increment(1);
     }
 
     /// A reload was done (`None`), or is refused since this Unix time.

@@ -1,8 +1,9 @@
 //! What the operator sees from outside: log lines, and every metric's name, unit and meaning.
 //!
 //! Logs go to standard error, so that what a command prints stays clean. A value that came from the wire is logged with
-//! its control characters escaped; a secret never gets here. Label values are bounded: producers and tenants come from
-//! the configuration, reasons and outcomes from our own enums.
+//! its control characters escaped; a secret never gets here. Label values are bounded in number: producers and tenants come
+//! from the configuration, reasons and outcomes from our own enums, subjects and serial numbers from certificates that are configured or in
+//! use. One is a sender's text, the type of an event that speaks of no payment: of each producer the first hundred have a series.
 
 mod backlog;
 mod ends;
@@ -42,6 +43,18 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) {
     };
 }
 
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 /// Where metrics are gathered, and how they are printed.
 #[derive(Clone)]
 pub struct Exporter(PrometheusHandle);
@@ -59,7 +72,6 @@ impl Exporter {
     pub fn install() -> Result<Self, ExporterFailure> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), meters::SECONDS)?
-            .set_buckets_for_metric(Matcher::Suffix("_batch_events".into()), meters::EVENTS)?
             .install_recorder()?;
         meters::describe();
         backlog::describe();

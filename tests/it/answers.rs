@@ -290,3 +290,39 @@ fn the_list_of_certificates_has_pages_and_is_a_tenants_on_request() {
     assert_eq!(list("?limit=x").0, 400);
     assert_eq!(list("?after=zzz").0, 400);
 }
+
+#[test]
+fn the_operators_side_refuses_what_does_not_count_for_a_page() {
+    let receiver = receiver();
+    assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
+    let check = |path: &str, expected: u16| {
+        let answer = receiver.admin(path);
+        assert_eq!(answer.status, expected, "{path}: {answer:?}");
+        assert_eq!(answer.body.contains("bad-request"), expected == 400);
+    };
+    for list in ["events", "payments", "refusals"] {
+        check(&format!("/api/{list}?tenant=a&limit=1&after="), 200);
+        check(&format!("/api/{list}?producer=payments-provider"), 400);
+        check(&format!("/api/{list}?since=yesterday"), 400);
+    }
+    check("/api/certificates?tenant=a&limit=1&after=0", 200);
+    check("/api/certificates?since=2026-01-01T00:00:00Z", 400);
+    check("/api/certificates?producer=payments-provider", 400);
+    check(
+        "/api/events/tenant-42/evt_1?producer=payments-provider",
+        200,
+    );
+    for parameter in [
+        "tenant=a",
+        "since=2026-01-01T00:00:00Z",
+        "after=",
+        "limit=1",
+    ] {
+        check(&format!("/api/events/tenant-42/evt_1?{parameter}"), 400);
+    }
+    check("/api/payments/tenant-42/none", 404);
+    check(
+        "/api/payments/tenant-42/none?producer=payments-provider",
+        400,
+    );
+}

@@ -35,6 +35,61 @@ fn a_connection_over_the_limit_of_its_address_is_closed_and_others_stay() {
 }
 
 #[test]
+fn bodies_for_which_there_is_no_room_are_told_to_come_again_and_counted() {
+    let receiver = Receiver::with(&Changes {
+        limits: "body_bytes = 67108864\nbody_timeout = \"60s\"",
+        ..Changes::default()
+    });
+    let producer = receiver.producer();
+    let part = vec![b' '; 1 << 20];
+    // Of 256 MiB all but 8 are taken by bodies whose end does not come.
+    let _held: Vec<Connection> = (0..4)
+        .map(|_| {
+            let mut held = producer.connect().unwrap();
+            held.send(&producer.begun(67_108_864)).unwrap();
+            (0..62).for_each(|_| held.send(&part).unwrap());
+            held
+        })
+        .collect();
+    let one_more = || {
+        let mut one = producer.connect().ok()?;
+        let mut request = producer.begun(16 << 20);
+        request.resize(request.len() + (16 << 20), b' ');
+        // The answer may come before all of it is sent.
+        let _sent = one.send(&request);
+        one.answer().ok()
+    };
+    let answer = eventually(Duration::from_secs(30), || {
+        one_more().filter(|answer| answer.status == 503)
+    });
+    assert!(answer.body.contains("overloaded"), "{answer:?}");
+    assert!(answer.header("retry-after").is_some());
+    let counted = "countersign_failures_total{cause=\"overloaded\"}";
+    let metrics = receiver.admin("/metrics").body;
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[test]
+fn the_operators_side_has_room_for_64_connections_and_none_for_silence() {
+    let receiver = Receiver::start();
+    let begun = Instant::now();
+    let connect = || TcpStream::connect(receiver.admin).unwrap();
+    let held: Vec<TcpStream> = (0..64 + 10).map(|_| connect()).collect();
+    let closed = || held.iter().filter(|tcp| is_closed(tcp)).count();
+    eventually(SECONDS_10, || (closed() >= 10).then_some(()));
+    if begun.elapsed() < Duration::from_secs(5) {
+        assert_eq!(closed(), 10);
+    }
+    // Whoever says nothing does not keep the others out.
+    eventually(Duration::from_secs(30), || {
+        (closed() == held.len()).then_some(())
+    });
+    assert_eq!(receiver.admin("/healthz").status, 200);
+    let log = receiver.log();
+    assert_eq!(log.matches("has no room for more").count(), 1, "{log}");
+}
+
+#[test]
 fn an_idle_connection_is_closed_and_one_in_use_is_not() {
     let receiver = Receiver::with(&Changes {
         limits: r#"header_timeout = "400ms""#,

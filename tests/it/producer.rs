@@ -184,6 +184,15 @@ impl Producer {
         self.signed_at(unix_now(), body)
     }
 
+    /// The head of a request with a body of so many bytes, which may never come.
+    pub(crate) fn begun(&self, bytes: usize) -> Vec<u8> {
+        format!(
+            "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {bytes}\r\n\r\n",
+            self.path
+        )
+        .into_bytes()
+    }
+
     /// The same, signed at another time.
     pub(crate) fn signed_at(&self, unix_seconds: u64, body: &str) -> Vec<u8> {
         let signature = sign(&self.secret, unix_seconds, body);

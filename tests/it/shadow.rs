@@ -44,6 +44,14 @@ fn tallied(receiver: &Receiver, mark: &str, counts: [u64; 3]) -> Value {
     })
 }
 
+/// What was counted of it.
+#[track_caller]
+fn counted(receiver: &Receiver, labels: &str, count: u64) {
+    let line = format!("countersign_shadow_verdicts_total{{{labels}}} {count}");
+    let metrics = receiver.admin("/metrics").body;
+    assert!(metrics.lines().any(|found| found == line), "{metrics}");
+}
+
 #[track_caller]
 fn why(receiver: &Receiver, expected: &str) {
     let why = receiver.countersign(&["why", "payments-provider"]);
@@ -74,6 +82,11 @@ fn a_ca_that_only_watches_tells_whom_it_would_have_let_in() {
     }
     receiver.refusal("unknown-issuer");
     let line = tallied(&receiver, "client_ca", [2, 2, 1]);
+    counted(
+        &receiver,
+        r#"mark="client_ca",would="accept",tenant="",producer="O=Example,CN=The next CA""#,
+        2,
+    );
     assert_eq!(
         line["met_by"],
         "OU=tenant-42,O=Example,CN=payments-provider"
@@ -149,6 +162,12 @@ fn a_pin_that_only_watches_tells_which_key_it_would_have_demanded() {
         .deliver(&event("evt_2"));
     assert_eq!(answer.status, 403);
     let line = tallied(&receiver, "pin", [1, 1, 1]);
+    let whose = r#"tenant="tenant-42",producer="payments-provider""#;
+    for would in ["accept", "refuse"] {
+        // Two tenants may each have a producer of this name.
+        let labels = format!(r#"mark="pin",would="{would}",{whose}"#);
+        counted(&receiver, &labels, 1);
+    }
     assert_eq!(line["pin"], new.as_str());
 }
 

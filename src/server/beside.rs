@@ -1,0 +1,147 @@
+//! What a receiver does beside the deliveries: the operator's side, what is written down and let go of meanwhile, and reloads.
+
+use std::error::Error;
+use std::future::Future;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::signal::unix::Signal;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::admin_listener;
+use super::life_cycle::{GRACE, tell};
+use super::notify::{Notifier, State};
+use super::operator::Desk;
+use super::receiver::LiveCurrent;
+use super::retention;
+use super::tasks::Tasks;
+use crate::admin::{self, Guard};
+use crate::refusals::Book;
+use crate::store::Store;
+use crate::telemetry::Exporter;
+
+/// How often the store is asked whether it is ready, and histograms are folded.
+const PULSE: Duration = Duration::from_secs(1);
+/// The task that answers the operator: to the very end.
+const DESK: &str = "the operator's side";
+
+/// What runs, and how each part of it is told to end.
+#[derive(Default)]
+pub(super) struct Beside {
+    pub(super) tasks: Tasks,
+    /// What may be cut anywhere.
+    cut: Vec<AbortHandle>,
+    keeping: watch::Sender<()>,
+    answering: watch::Sender<()>,
+}
+
+impl Beside {
+    pub(super) fn serve_desk(
+        &mut self,
+        desk: &Arc<Desk>,
+        listener: TcpListener,
+        exporter: Exporter,
+        guard: Guard,
+        store: &Arc<Store>,
+    ) {
+        let operator = Arc::clone(desk) as Arc<dyn admin::Operator>;
+        let router = admin::router(operator, Arc::clone(store), exporter, guard);
+        let stop = dropped(&self.answering);
+        self.tasks
+            .spawn(DESK, admin_listener::serve(listener, router, stop, PULSE));
+    }
+
+    /// Writes down what was gathered in memory.
+    pub(super) fn keep(&mut self, store: &Arc<Store>, book: &Arc<Book>) {
+        let (store, book) = (Arc::clone(store), Arc::clone(book));
+        let stop = dropped(&self.keeping);
+        self.tasks
+            .spawn("the writing down of refusals", async move {
+                store.keep(&book, stop).await;
+                Ok(())
+            });
+    }
+
+    /// Looks after the store, the certificates and the figures.
+    pub(super) fn watch(&mut self, desk: &Arc<Desk>, exporter: Exporter) {
+        let pulse = Arc::clone(desk).pulse(PULSE, exporter);
+        self.spawn("the watch over the store and the certificates", pulse);
+    }
+
+    /// Lets go of what has had its time.
+    pub(super) fn retain(&mut self, store: &Arc<Store>, live: &Arc<LiveCurrent>) {
+        let retained = retention::retain(Arc::clone(store), Arc::clone(live));
+        self.spawn("retention", retained);
+    }
+
+    /// Reloads at `hang_up`, and when a file of the configuration has changed.
+    pub(super) fn reload(&mut self, desk: &Arc<Desk>, notifier: &Notifier, hang_up: Signal) {
+        let reloads = reload_on_request(Arc::clone(desk), notifier.clone(), hang_up);
+        self.spawn("reloading", reloads);
+    }
+
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.tasks.spawn(name, async {
+            task.await;
+            Ok(())
+        });
+        self.cut.push(handle);
+    }
+
+    /// Ends it all, once nothing is delivered any more, and closes the store.
+    pub(super) async fn wind_down(self, store: &Store, book: &Book) {
+        let Self {
+            mut tasks,
+            cut,
+            keeping,
+            answering,
+        } = self;
+        for task in cut {
+            task.abort();
+        }
+        drop(keeping);
+        let written = async {
+            // What the keeping has taken out of memory, nobody else can write.
+            tasks.ended_but(DESK).await;
+            store.flush(book).await?;
+            // One flush is bounded; at the stop, all of it is written.
+            while !book.drain_is_done() {
+                store.flush(book).await?;
+            }
+            Ok::<(), Box<dyn Error + Send + Sync>>(())
+        };
+        let written = tokio::time::timeout(GRACE, written).await;
+        if let Err(cause) = written.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+            tracing::warn!(
+                error = &*cause as &dyn Error,
+                "the last refusals could not be written down"
+            );
+        }
+        store.close().await;
+        drop(answering);
+        let _left = tokio::time::timeout(PULSE, tasks.ended_but("")).await;
+    }
+}
+
+/// Resolves once `sender` is dropped.
+fn dropped(sender: &watch::Sender<()>) -> impl Future<Output = ()> + Send + 'static {
+    let mut receiver = sender.subscribe();
+    async move { drop(receiver.changed().await) }
+}
+
+async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier, mut hang_up: Signal) {
+    let changes = desk.watch();
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => {}
+            () = changes.changed() => {}
+        }
+        tell(&notifier, State::Reloading);
+        // The desk logs what it finds and remembers it for /readyz.
+        let _faults = desk.reload_at(Timestamp::now()).await;
+        tell(&notifier, State::Ready);
+    }
+}
