@@ -28,6 +28,11 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    /// Whether it stands where the profile looks for signatures, in whatever form.
+    pub(super) fn stands_in_its_place(&self) -> bool {
+        !matches!(self.place, Some(Mistake::Header(_)))
+    }
+
     /// What was done otherwise if `right` is what a signature must be; `None` if it is not this one.
     pub(super) fn mistakes(
         &self,

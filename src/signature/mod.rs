@@ -28,6 +28,8 @@ mod document;
 mod explain;
 #[cfg(test)]
 mod explanations;
+#[cfg(test)]
+mod explanations_around;
 mod extend;
 mod facts;
 #[cfg(test)]

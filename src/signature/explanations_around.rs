@@ -1,0 +1,34 @@
+//! What is explained beside the signature itself: digests that are none, items of a batch, compression.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use super::explanations::{BODY, SECRET, check, mac, report, signed};
+use super::*;
+
+#[test]
+fn a_digest_of_the_body_in_a_header_of_its_own_is_no_signature() {
+    let digest = STANDARD.encode(Sha256::digest(BODY));
+    let headers = [
+        ("host", "hooks.example.com"),
+        ("x-ms-date", "Mon, 21 Sep 2026 14:13:20 GMT"),
+        ("x-ms-content-sha256", &digest),
+        ("content-md5", "Q2hlY2sgSW50ZWdyaXR5IQ=="),
+        (
+            "authorization",
+            "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ),
+    ];
+    let report = report(
+        "vipps",
+        &["another-secret-of-that-length-xx"],
+        &headers,
+        BODY,
+    );
+    assert_eq!(report.mistakes, [], "{report:#?}");
+    assert!(!report.signature_is_right && !report.search_was_cut_off);
+    // In the signature's own place it is the mistake that it was.
+    let digest = hex::encode(Sha256::digest(format!("1790000000.{BODY}")));
+    check(&digest, &[Mistake::PlainDigest(Algorithm::Sha256)]);
+}
