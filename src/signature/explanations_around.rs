@@ -32,3 +32,27 @@ fn a_digest_of_the_body_in_a_header_of_its_own_is_no_signature() {
     let digest = hex::encode(Sha256::digest(format!("1790000000.{BODY}")));
     check(&digest, &[Mistake::PlainDigest(Algorithm::Sha256)]);
 }
+
+#[test]
+fn an_item_that_the_store_kept_of_a_batch_is_explained_alone() {
+    let item = |signature: &str| {
+        format!(
+            "{{\"additionalData\":{{\"hmacSignature\":\"{signature}\"}},\"amount\":{{\"value\":1130,\"currency\":\"EUR\"}},\
+             \"eventCode\":\"AUTHORISATION\",\"merchantAccountCode\":\"M\",\"merchantReference\":\"r\",\
+             \"pspReference\":\"p\",\"success\":\"true\"}}\n"
+        )
+    };
+    let secret = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056";
+    let key = hex::decode(secret).unwrap();
+    let right = STANDARD.encode(mac(&key, "p::M:r:1130:EUR:AUTHORISATION:true"));
+    let explained = report("adyen-classic", &[secret], &[], &item(&right));
+    assert_eq!(explained.outcome, Ok(()), "{explained:#?}");
+    assert!(explained.signature_is_right);
+    let wrong = STANDARD.encode(mac(&key, "p::M:r:9999:EUR:AUTHORISATION:true"));
+    let explained = report("adyen-classic", &[secret], &[], &item(&wrong));
+    assert!(
+        matches!(explained.outcome, Err(SignatureRefusal::Mismatch { .. })),
+        "{explained:#?}"
+    );
+    assert_eq!(explained.contents, ["p::M:r:1130:EUR:AUTHORISATION:true"]);
+}
