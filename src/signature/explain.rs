@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::asked::{self, Asked, Place};
+use super::compressed::Compression;
 use super::delivery::{Request, SignatureRefusal};
 use super::descriptor::TimeUnit;
 use super::grammar::Items;
@@ -47,6 +48,8 @@ pub struct Explanation {
     pub mistaken_secret: Option<Arc<str>>,
     /// Not every usual mistake was tried: there were too many bytes to hash.
     pub search_was_cut_off: bool,
+    /// The body seems to have been compressed, or unpacked, after it was signed.
+    pub compression: Option<Compression>,
 }
 
 impl Explanation {
@@ -101,6 +104,7 @@ pub fn explain(
         mistakes: Vec::new(),
         mistaken_secret: None,
         search_was_cut_off: false,
+        compression: Compression::of(request.headers, body),
     };
     let Some(scheme) = &verifier.profile.scheme else {
         return explanation;

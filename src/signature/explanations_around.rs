@@ -56,3 +56,15 @@ fn an_item_that_the_store_kept_of_a_batch_is_explained_alone() {
     );
     assert_eq!(explained.contents, ["p::M:r:1130:EUR:AUTHORISATION:true"]);
 }
+
+#[test]
+fn a_body_that_was_compressed_is_told_without_proof() {
+    let headers = [
+        ("x-webhook-timestamp", "1790000000"),
+        ("x-webhook-signature", &*signed("something else")),
+        ("content-encoding", "gzip"),
+    ];
+    let report = report("timestamped", &[SECRET], &headers, BODY);
+    assert_eq!(report.mistakes, []);
+    assert_eq!(report.compression, Some(Compression::Undone("gzip")));
+}

@@ -22,6 +22,7 @@ mod candidates;
 mod catalogue;
 mod challenge;
 mod clock;
+mod compressed;
 mod delivery;
 mod descriptor;
 mod document;
@@ -70,6 +71,7 @@ mod xml;
 
 pub use catalogue::{Profiles, builtin};
 pub use challenge::ChallengeAnswer;
+pub use compressed::Compression;
 pub use delivery::{Item, ItemVerdict, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery};
 pub use descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
