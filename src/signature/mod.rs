@@ -47,6 +47,7 @@ mod other_contents;
 mod other_keys;
 mod other_urls;
 mod place;
+mod private_key;
 mod profile;
 #[cfg(test)]
 mod published;
