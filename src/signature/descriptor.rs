@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use super::refunds::RefundsDescriptor;
+pub use super::sent::SentDescriptor;
 
 /// A whole profile. Every key may be absent, so that `extends` can fill it in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,8 +62,11 @@ pub struct ProfileDescriptor {
     /// The handshakes that the provider opens with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub challenge: Option<Vec<ChallengeDescriptor>>,
-    /// Bodies for `send`, by event type; `"*"` serves any type. `$ID`, `$TYPE`, `$PAYMENT`, `$UNIX`,
-    /// `$UNIX_MS`, `$RFC3339`, `$AMOUNT_MINOR`, `$AMOUNT_MAJOR` and `$CURRENCY` are filled in.
+    /// What `send` writes as the provider does, and no verifier looks at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<SentDescriptor>,
+    /// Bodies for `send`, by event type; `"charge.*"` serves all that begin so. `$ID`, `$TYPE`, `$PAYMENT`, `$UNIX`,
+    /// `$UNIX_MS`, `$RFC3339`, `$AMOUNT_MINOR`, `$AMOUNT_MAJOR`, `$CURRENCY` and `$REST` (for `*`) are filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<BTreeMap<String, String>>,
 }

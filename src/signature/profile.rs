@@ -16,6 +16,7 @@ use super::facts::Facts;
 use super::json::{ListPointer, Pointer};
 use super::mapping::Mapping;
 use super::scheme::Scheme;
+use super::sent::Sent;
 
 /// A compiled profile: immutable, shared by every producer that uses it.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct Profile {
     pub(super) mapping: Mapping,
     answer: Answer,
     pub(super) challenges: Vec<Challenge>,
+    pub(super) sent: Sent,
 }
 
 /// What is wrong with a profile: where, what, and what to write instead.
@@ -123,6 +125,7 @@ impl Profile {
             .filter_map(|(at, one)| Challenge::compile(one, at, &mut faults))
             .collect();
         let answer = Answer::compile(descriptor.answer.as_ref(), &mut faults);
+        let sent = Sent::compile(descriptor, scheme.as_ref(), &mut faults);
         check_the_weakness(descriptor, scheme.as_ref(), &mut faults);
         faults.or(Self {
             name: name.into(),
@@ -134,6 +137,7 @@ impl Profile {
             mapping,
             answer,
             challenges,
+            sent,
         })
     }
 

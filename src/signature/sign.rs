@@ -9,19 +9,20 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use super::asked::{Asked, Place};
 use super::delivery::{Request, SignatureRefusal};
 use super::descriptor::{Algorithm, BodyFormat};
 use super::form;
-use super::grammar::Pick;
+use super::grammar::{Items, Pick};
 use super::json;
 use super::key::{Key, KeyFault};
 use super::private_key::{self, is_pem};
 use super::profile::Profile;
 use super::scheme::{AlgorithmRule, Scheme, Variant};
 use super::secrets::Settings;
-use super::template::Value;
+use super::template::{Unwritable, Value};
 use crate::secret::Secret;
 
 /// What is to be signed.
@@ -119,7 +120,7 @@ impl Pen {
                 variant.key,
                 variant.strip_prefix.as_deref(),
                 variant.mac,
-                strongest(variant),
+                used(&profile, variant),
             )?),
             Some(_) | None => None,
         };
@@ -174,21 +175,26 @@ fn variant_for<'a>(scheme: &'a Scheme, secret: &Secret) -> &'a Variant {
     scheme.also.iter().find(fits).unwrap_or(&scheme.main)
 }
 
-/// The strongest of the algorithms that are possible.
-fn strongest(variant: &Variant) -> Algorithm {
+/// Of the algorithms that are possible the provider's own choice, or the strongest.
+fn used(profile: &Profile, variant: &Variant) -> Algorithm {
     let possible = variant.algorithm.possible();
-    possible.iter().copied().max().unwrap_or(Algorithm::Sha256)
+    let chosen = profile.sent.algorithm;
+    chosen
+        .filter(|chosen| possible.contains(chosen))
+        .or_else(|| possible.iter().copied().max())
+        .unwrap_or(Algorithm::Sha256)
 }
 
 impl Signer<'_> {
     fn sign(&self, to_sign: &SignRequest<'_>, body: Bytes) -> Result<Signed, SignFault> {
         let mut headers = self.named_headers(to_sign.request.headers)?;
+        let body = self.prepared(body);
+        let path_and_query = self.with_query(to_sign.request.path_and_query, &body);
+        self.add_the_providers(&mut headers, to_sign.request, &body)?;
         let mut all = to_sign.request.headers.clone();
         for (name, value) in &headers {
             all.insert(name.clone(), value.clone());
         }
-        let body = self.prepared(body);
-        let path_and_query = self.with_query(to_sign.request.path_and_query, &body);
         let request = Request {
             method: to_sign.request.method,
             path_and_query: &path_and_query,
@@ -257,6 +263,30 @@ impl Signer<'_> {
         Ok(headers)
     }
 
+    /// The headers that the provider sends besides.
+    fn add_the_providers(
+        &self,
+        headers: &mut Vec<(HeaderName, HeaderValue)>,
+        request: Request<'_>,
+        body: &[u8],
+    ) -> Result<(), SignFault> {
+        for (name, template) in &self.pen.profile.sent.headers {
+            let asked = self.asked(&request, body, json::document(body).ok(), None);
+            let mut text = Vec::new();
+            template
+                .write(&asked, &mut |bytes| text.extend_from_slice(bytes))
+                .map_err(refused)?;
+            let value = HeaderValue::from_bytes(&text);
+            let name = name.clone();
+            headers.retain(|(known, _)| *known != name);
+            headers.push(match value {
+                Ok(value) => (name, value),
+                Err(_) => return Err(SignFault::Header { name }),
+            });
+        }
+        Ok(())
+    }
+
     /// A form profile takes a document as its field; one that is a form already stays as it is.
     fn prepared(&self, body: Bytes) -> Bytes {
         let Some(field) = self.pen.profile.mapping.field.as_deref() else {
@@ -319,10 +349,7 @@ impl Signer<'_> {
             items.push((key.clone(), time.clone()));
         }
         if let AlgorithmRule::ByItem { item, .. } = &self.variant.algorithm {
-            items.push((
-                item.clone(),
-                strongest(self.variant).name_for_senders().to_owned(),
-            ));
+            items.push((item.clone(), self.algorithm().name_for_senders().to_owned()));
         }
         for value in self.scheme.values() {
             if let Value::Item(key) = value
@@ -338,7 +365,7 @@ impl Signer<'_> {
         &self,
         request: &Request<'_>,
         body: &[u8],
-        element: Option<&serde_json::value::RawValue>,
+        element: Option<&RawValue>,
     ) -> Result<String, SignFault> {
         let document = element.or_else(|| json::document(body).ok());
         let written = self
@@ -347,23 +374,9 @@ impl Signer<'_> {
             .map(|(key, text)| self.item(&key, &text));
         let written: Vec<String> = written.collect();
         let texts = written.iter().map(String::as_str);
-        let items = super::grammar::Items::read(self.scheme.grammar, texts).ok();
-        let asked = Asked {
-            request,
-            body,
-            document,
-            timestamp: self.time.as_deref(),
-            id: Some(self.id),
-            items: items.as_ref(),
-            url: self.pen.settings.url.as_deref(),
-            values: &self.pen.settings.values,
-            secret: self.pen.secret.expose(),
-            key: None,
-        };
+        let items = Items::read(self.scheme.grammar, texts).ok();
+        let asked = self.asked(request, body, document, items.as_ref());
         let content = self.scheme.contents.first().ok_or(SignFault::NoPlace)?;
-        let refused = |unwritable| SignFault::Content {
-            source: SignatureRefusal::from(unwritable),
-        };
         let Variant {
             encoding,
             strip_prefix,
@@ -381,7 +394,7 @@ impl Signer<'_> {
                 .write(&asked, &mut |bytes| message.extend_from_slice(bytes))
                 .map_err(refused)?;
             private_key::sign(
-                strongest(self.variant),
+                self.algorithm(),
                 self.pen.secret.expose(),
                 strip_prefix.as_deref(),
                 &message,
@@ -390,8 +403,38 @@ impl Signer<'_> {
         Ok(encoding.encode(&bytes))
     }
 
+    fn asked<'b, 'i>(
+        &'b self,
+        request: &'b Request<'b>,
+        body: &'b [u8],
+        document: Option<&'b RawValue>,
+        items: Option<&'b Items<'i>>,
+    ) -> Asked<'b, 'i> {
+        Asked {
+            request,
+            body,
+            document,
+            timestamp: self.time.as_deref(),
+            id: Some(self.id),
+            items,
+            url: self.pen.settings.url.as_deref(),
+            values: &self.pen.settings.values,
+            secret: self.pen.secret.expose(),
+            key: None,
+        }
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        used(&self.pen.profile, self.variant)
+    }
+
     /// The whole text of the signature's place.
     fn written(&self, items: Vec<(Box<str>, String)>, signature: &str) -> String {
+        let sent = &self.pen.profile.sent;
+        let spelled_out = sent.written(signature, self.time.as_deref());
+        if let Some(text) = spelled_out.filter(|_| std::ptr::eq(self.variant, &self.scheme.main)) {
+            return text;
+        }
         let split = self
             .scheme
             .grammar
@@ -448,6 +491,12 @@ impl Signer<'_> {
             )?;
         }
         Ok(whole.to_string().into())
+    }
+}
+
+fn refused(unwritable: Unwritable) -> SignFault {
+    SignFault::Content {
+        source: SignatureRefusal::from(unwritable),
     }
 }
 
