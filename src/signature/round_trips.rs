@@ -86,6 +86,7 @@ fn body(profile: &Profile) -> Bytes {
 
 fn filled(sample: &str) -> String {
     sample
+        .replace("$TYPE", "PENDING")
         .replace("$AMOUNT_MAJOR", "19.99")
         .replace("$CURRENCY", "EUR")
         .replace("$RFC3339", "2026-09-21T14:13:20Z")
