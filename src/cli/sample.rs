@@ -234,18 +234,26 @@ fn status_of(profile: &Profile, kind: &str) -> Option<Status> {
 
 /// Where a profile takes the type from a header, that header.
 pub(super) fn name_the_type(profile: &Profile, kind: &str, headers: &mut HeaderMap) {
-    let event = profile.descriptor().event.as_ref();
-    let places = event.and_then(|event| event.kind.as_ref());
-    for place in places.iter().flat_map(|places| OneOrMany::iter(places)) {
-        let named = place
-            .strip_prefix("{header:")
-            .and_then(|rest| rest.strip_suffix('}'));
-        if let Some(Ok(name)) = named.map(str::parse::<HeaderName>)
-            && let Ok(value) = HeaderValue::from_str(kind)
-        {
+    for name in headers_of_the_type(profile) {
+        if let Ok(value) = HeaderValue::from_str(kind) {
             headers.insert(name, value);
         }
     }
+}
+
+/// Whether a delivery bears the type beside the body.
+pub(super) fn bears_the_type(profile: &Profile) -> bool {
+    headers_of_the_type(profile).next().is_some()
+}
+
+fn headers_of_the_type(profile: &Profile) -> impl Iterator<Item = HeaderName> {
+    let event = profile.descriptor().event.as_ref();
+    let places = event.and_then(|event| event.kind.as_ref());
+    let places = places.into_iter().flat_map(OneOrMany::iter);
+    places.filter_map(|place| {
+        let named = place.strip_prefix("{header:")?.strip_suffix('}')?;
+        named.parse().ok()
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use super::sender::Delivery;
-use crate::signature::{PlaceDescriptor, Profile, SignatureDescriptor};
+use crate::signature::{Coverage, PlaceDescriptor, Profile, SignatureDescriptor};
 
 /// What is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,9 +26,7 @@ const SIGNATURE_LETTERS_MIN: usize = 20;
 
 /// Nothing of the delivery could be changed so.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the profile \"{profile}\" {lacks}, so there is nothing to tamper with; choose another --tamper"
-)]
+#[error("the profile \"{profile}\" {lacks}, so there is nothing to tamper with")]
 pub(super) struct NothingToChange {
     profile: String,
     lacks: &'static str,
@@ -47,25 +45,35 @@ impl Tamper {
             lacks,
         };
         let mut changed = delivery.clone();
-        let done = match self {
-            Self::Body => {
-                changed.body = other_digit(&delivery.body).into();
-                true
-            }
+        let (done, lacks) = match self {
+            Self::Body => (
+                // Anybody may change what nothing signs, and the delivery is accepted.
+                match profile.coverage() {
+                    Coverage::Body | Coverage::Fields => {
+                        changed.body = other_digit(&delivery.body).into();
+                        true
+                    }
+                    Coverage::Reference | Coverage::Connection => false,
+                },
+                "does not sign the body",
+            ),
             Self::Signature => {
                 let signature = profile
                     .descriptor()
                     .signature
                     .as_ref()
                     .ok_or_else(|| nothing("signs nothing"))?;
-                other_signature(signature, &mut changed)
+                (
+                    other_signature(signature, &mut changed),
+                    "shows no signature in its place",
+                )
             }
-            Self::Timestamp => other_time(profile, &mut changed, now),
+            Self::Timestamp => (other_time(profile, &mut changed, now), "states no time"),
         };
         if done {
             Ok(changed)
         } else {
-            Err(nothing("states no time"))
+            Err(nothing(lacks))
         }
     }
 }

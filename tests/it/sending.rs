@@ -406,15 +406,24 @@ fn what_stands_in_the_way_is_told_in_words() {
         ),
         (&["--secret", "hunter2"], "a secret is given by reference"),
         (
-            &[
-                "--profile",
-                "stripe",
-                "--event",
-                "nothing",
-                "--body",
-                "none",
-            ],
+            &["--profile", "stripe", "--body", "none"],
             "none: the body can not be read",
+        ),
+        (
+            &["--profile", "github", "--event", "x", "--body", "none"],
+            "none: the body can not be read",
+        ),
+        (
+            &["--profile", "stripe", "--event", "x", "--body", "none"],
+            "--event x: the profile \"stripe\" takes the type from the body; write it",
+        ),
+        (
+            &["--profile", "pix", "--tamper", "body"],
+            "the profile \"pix\" does not sign the body, so there is nothing to tamper with; choose another",
+        ),
+        (
+            &["--profile", "mercado-pago", "--tamper", "body"],
+            "the profile \"mercado-pago\" does not sign the body",
         ),
         (
             &["--profile", "github", "--event", "nothing"],
