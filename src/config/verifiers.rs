@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use crate::payments::Currency;
 use crate::signature::{
     AccountBinding, Coverage, ProducerSecret, Profile, ProfileDescriptor, ProfileFault, Profiles,
     Settings, Verifier, builtin,
@@ -27,6 +28,21 @@ pub(super) fn profiles(
             "a profile's name has letters, digits, - and _ alone",
             "give it another name",
         );
+    }
+    for (name, descriptor) in descriptors {
+        let digits = descriptor
+            .event
+            .iter()
+            .flat_map(|event| &event.minor_digits);
+        for code in digits.flat_map(|digits| digits.keys()) {
+            if code.parse::<Currency>().is_err() {
+                findings.fault(
+                    &at.key(name).dotted(&format!("event.minor_digits.{code}")),
+                    format!("{code:?} is no currency of ISO 4217"),
+                    "write its code of three letters, as ISK = 2",
+                );
+            }
+        }
     }
     match Profiles::compile(descriptors, builtin()) {
         Ok(profiles) => profiles,
