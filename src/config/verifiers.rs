@@ -13,6 +13,7 @@ use crate::signature::{
 
 use super::fault::Findings;
 use super::key::KeyPath;
+use super::secrets;
 use super::shape::nearest;
 use super::tenants::{PlannedSecret, SignaturePlan, TOLERANCE_MAX};
 
@@ -107,6 +108,12 @@ fn verifier(
     if plan.tolerance.is_some() && !profile.has_a_timestamp() {
         let what = format!("the deliveries of profile {} state no time", profile.name());
         findings.warn(&at.key("tolerance"), what, "take it out: it does nothing");
+    }
+    for (index, path) in &plan.open_files {
+        let mut held = plan.secrets.iter().filter(|held| held.index == *index);
+        if held.any(|held| !profile.takes_for_public(&held.secret.secret)) {
+            secrets::warn_of_readers(path, &at.key("secrets").index(*index), findings);
+        }
     }
     let loaded = plan.secrets.iter().map(|planned| ProducerSecret {
         label: Arc::clone(&planned.secret.label),

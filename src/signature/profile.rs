@@ -17,6 +17,7 @@ use super::json::{ListPointer, Pointer};
 use super::mapping::Mapping;
 use super::scheme::Scheme;
 use super::sent::Sent;
+use crate::secret::Secret;
 
 /// A compiled profile: immutable, shared by every producer that uses it.
 #[derive(Debug)]
@@ -179,6 +180,12 @@ impl Profile {
     /// What the provider expects to hear.
     pub fn answer(&self) -> &Answer {
         &self.answer
+    }
+
+    /// Whether this is a public key to it, which everybody may know.
+    pub fn takes_for_public(&self, secret: &Secret) -> bool {
+        let scheme = self.scheme.as_ref();
+        scheme.is_some_and(|scheme| scheme.of_secret(secret).1.is_asymmetric())
     }
 
     /// Whether the producer must name the URL that it registered with the provider.

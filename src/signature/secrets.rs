@@ -226,14 +226,7 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
         },
     ) in secrets.into_iter().enumerate()
     {
-        let own = |prefix: &str| secret.expose().starts_with(prefix.as_bytes());
-        let other = scheme
-            .also
-            .iter()
-            .position(|also| also.strip_prefix.as_deref().is_some_and(own));
-        let chosen = other
-            .and_then(|at| scheme.also.get(at))
-            .unwrap_or(&scheme.main);
+        let (variant, chosen) = scheme.of_secret(&secret);
         let prefix = chosen.strip_prefix.as_deref();
         let keys = chosen.algorithm.possible().iter().map(|algorithm| {
             Ok((
@@ -250,7 +243,6 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
                     .iter()
                     .any(|algorithm| algorithm.is_asymmetric());
                 let weak = symmetric && bytes.is_some_and(|bytes| bytes < KEY_BYTES_MIN);
-                let variant = other.map_or(0, |at| at + 1);
                 prepared.push(Prepared {
                     label,
                     standing,

@@ -1,6 +1,11 @@
-//! `[profiles]`: what can never match or count.
+//! `[profiles]`: what can never match or count, and which secrets are none.
 
-use super::check;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use countersign::config::Environment;
+
+use super::{TENANT, check, directory, load, write};
 
 #[test]
 fn a_place_that_can_never_hold_anything_is_a_fault() {
@@ -48,4 +53,38 @@ payment_id = \"/id\"
             "countersign.toml:6: profiles.mine.event.status_by: is missing, and the signature does not cover the type, which would decide without it; add it, with a place that signature.content names, as status_by = \"/status\"",
         ],
     );
+}
+
+#[test]
+fn a_public_key_may_be_read_by_everybody() {
+    let key = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAz8GqkMp7lFDcajPSjXnJ8s2Cn192jxnDaM92dfbyHwc=\n-----END PUBLIC KEY-----\n";
+    let raw = "whpk_z8GqkMp7lFDcajPSjXnJ8s2Cn192jxnDaM92dfbyHwc=\n";
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=\n";
+    let own = "[profiles.mine.signature]\nfrom = { header = [\"x-sig\"] }\nalgorithm = \"ed25519\"\ncontent = \"{body}\"\n";
+    for (profile, held, warned) in [
+        ("mine", key, false),
+        ("standard-webhooks", raw, false),
+        ("standard-webhooks", secret, true),
+        ("standard-webhooks", &format!("{raw}{secret}"), true),
+        ("timestamped", "a-secret-of-thirty-two-bytes-len", true),
+    ] {
+        let directory = directory();
+        write(&directory, "certs/producer.secret", held);
+        let path = directory.path().join("certs/producer.secret");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let text = format!("{TENANT}profile = \"{profile}\"\n{own}");
+        let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+        let told: Vec<_> = config
+            .warnings
+            .iter()
+            .filter(|warning| warning.what.contains("can be read by every user"))
+            .map(|warning| warning.key.to_string())
+            .collect();
+        let expected: &[&str] = if warned {
+            &["tenants[0].producers[0].secrets[0]"]
+        } else {
+            &[]
+        };
+        assert_eq!(told, expected, "{profile} {held}");
+    }
 }
