@@ -169,18 +169,6 @@ pub(super) fn derive(
     }
 }
 
-/// How many bytes nobody can know the secret holds: those before any digest of it.
-pub(super) fn secret_bytes(secret: &Secret, form: KeyForm, prefix: Option<&str>) -> Option<usize> {
-    let form = if form == KeyForm::Sha1 {
-        KeyForm::Utf8
-    } else {
-        form
-    };
-    derive(secret, form, prefix)
-        .ok()
-        .map(|bytes| bytes.expose().len())
-}
-
 /// Some providers show their secrets in base64url.
 pub(super) fn from_either_base64(text: &[u8]) -> Option<Vec<u8>> {
     BASE64.decode(text).or_else(|_| BASE64URL.decode(text)).ok()

@@ -66,12 +66,6 @@ impl Verifier {
         &self.profile
     }
 
-    /// The references of the secrets whose keys have less than 128 bits.
-    pub fn weak_secrets(&self) -> impl Iterator<Item = &Arc<str>> {
-        let weak = self.secrets.iter().filter(|secret| secret.weak);
-        weak.map(|secret| &secret.label)
-    }
-
     /// Opens gate 3, or says why not. `now` is our clock.
     pub fn verify<'a>(
         &self,
