@@ -44,7 +44,7 @@ impl Candidate {
                 .bytes()
                 .is_some_and(|bytes| bytes.starts_with(&self.bytes))
         };
-        let cut_off = match bool::from(right.matches(&self.bytes)) {
+        let cut_off = match right.matches(&self.bytes) {
             true => None,
             false if begins_it() => Some(Mistake::CutOff),
             false => return None,
