@@ -131,6 +131,32 @@ fn send_as(receiver: &Receiver, profile: &Profile, arguments: &[&str]) -> Output
 }
 
 #[test]
+fn an_event_that_the_store_shows_can_be_explained() {
+    let receiver = receiver_for_all();
+    for name in ["stripe", "adyen-classic"] {
+        let profile = builtin().get(name).unwrap();
+        let sent = object(&send_as(&receiver, profile, &[]));
+        let id = sent["event_id"].as_str().unwrap();
+        let shown = receiver.countersign(&["events", "show", id, "--json"]);
+        let event: Value = shown.json_lines().remove(0);
+        receiver.write("shown.json", &shown.stdout);
+        receiver.write("shown.body", event["body"].as_str().unwrap());
+        let explained = receiver.countersign(&[
+            "explain",
+            "--profile",
+            name,
+            "--headers",
+            "shown.json",
+            "--body",
+            "shown.body",
+            "--secret",
+            "file:providers.secret",
+        ]);
+        assert_eq!(explained.code, Some(0), "{explained:?}");
+    }
+}
+
+#[test]
 fn every_profile_is_accepted_and_its_event_is_known_by_the_id_that_was_told() {
     let receiver = receiver_for_all();
     for profile in builtin().iter() {
