@@ -219,6 +219,8 @@ fn causes(explanation: &Explanation) -> Vec<String> {
         )
     } else if explanation.signature_is_right {
         format!("the signature itself is right, and yet: {refusal}")
+    } else if explanation.is_no_batch {
+        "a list of events is signed as a whole, and the body is none: the store keeps each event apart, so that only the whole delivery, as it came, can be explained".to_owned()
     } else if let Some(compression) = compression {
         compression
     } else if explanation.search_was_cut_off {

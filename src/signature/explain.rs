@@ -48,6 +48,8 @@ pub struct Explanation {
     pub mistaken_secret: Option<Arc<str>>,
     /// Not every usual mistake was tried: there were too many bytes to hash.
     pub search_was_cut_off: bool,
+    /// The profile's deliveries are lists of events, signed as a whole, and this is none: perhaps one of its events.
+    pub is_no_batch: bool,
     /// The body seems to have been compressed, or unpacked, after it was signed.
     pub compression: Option<Compression>,
 }
@@ -104,12 +106,17 @@ pub fn explain(
         mistakes: Vec::new(),
         mistaken_secret: None,
         search_was_cut_off: false,
+        is_no_batch: false,
         compression: Compression::of(request.headers, body),
     };
     let Some(scheme) = &verifier.profile.scheme else {
         return explanation;
     };
     let document = json::document(body).ok();
+    let list = verifier.profile.batch.as_ref().zip(document);
+    explanation.is_no_batch = list.is_some_and(|(batch, document)| {
+        !scheme.per_item && matches!(batch.elements(document), Ok(None))
+    });
     // Where each item bears its signature, the first one that was refused is what the question is about.
     let element = scheme
         .per_item

@@ -58,6 +58,19 @@ fn an_item_that_the_store_kept_of_a_batch_is_explained_alone() {
 }
 
 #[test]
+fn an_event_of_a_list_that_was_signed_as_a_whole_is_told_apart() {
+    let whole = "{\"events\":[{\"id\":\"EV1\"}]}";
+    let signature = signed(whole);
+    let headers = [("webhook-signature", &*signature)];
+    let explained = report("gocardless", &[SECRET], &headers, whole);
+    assert!(explained.signature_is_right && !explained.is_no_batch);
+    let explained = report("gocardless", &[SECRET], &headers, "{\"id\":\"EV1\"}");
+    assert!(!explained.signature_is_right && explained.is_no_batch);
+    let explained = report("timestamped", &[SECRET], &headers, BODY);
+    assert!(!explained.is_no_batch);
+}
+
+#[test]
 fn a_body_that_was_compressed_is_told_without_proof() {
     let headers = [
         ("x-webhook-timestamp", "1790000000"),
