@@ -209,12 +209,38 @@ fn put(headers: &mut HeaderMap, name: &str, value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::builtin;
 
     #[test]
     fn a_digit_of_the_amount_becomes_another() {
         let body = Bytes::from_static(b"{\"t\":5,\"amount\":1999}");
         assert_eq!(other_digit(&body), b"{\"t\":5,\"amount\":9999}");
         assert_eq!(other_digit(&Bytes::from_static(b"{}")), b"{} ");
+    }
+
+    #[test]
+    fn what_nothing_signs_is_left_alone_in_words_that_name_no_flag() {
+        let delivery = Delivery {
+            event_id: String::new(),
+            path_and_query: String::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(b"{\"valor\":\"19.99\"}"),
+        };
+        for (name, tamper, lacks) in [
+            ("pix", Tamper::Body, "does not sign the body"),
+            ("mercado-pago", Tamper::Body, "does not sign the body"),
+            ("pix", Tamper::Signature, "signs nothing"),
+            ("github", Tamper::Signature, "shows no signature"),
+            ("github", Tamper::Timestamp, "states no time"),
+        ] {
+            let profile = builtin().get(name).unwrap();
+            let nothing = tamper.with(&delivery, profile, Timestamp::UNIX_EPOCH);
+            let told = nothing.unwrap_err().to_string();
+            assert!(told.contains(lacks) && !told.contains("--"), "{told}");
+        }
+        let adyen = builtin().get("adyen-classic").unwrap();
+        let changed = Tamper::Body.with(&delivery, adyen, Timestamp::UNIX_EPOCH);
+        assert_ne!(changed.unwrap().body, delivery.body);
     }
 
     #[test]
