@@ -17,7 +17,7 @@ use super::unusable;
 use crate::config::{ConfigFile, Environment};
 use crate::identity::Standing;
 use crate::signature::{
-    Explanation, ProducerSecret, ProfileFault, Request, Settings, Verifier, explain,
+    Compression, Explanation, ProducerSecret, ProfileFault, Request, Settings, Verifier, explain,
 };
 
 /// Explain why a signature does not match, offline: exit code 0 if it verifies, 1 if not
@@ -199,23 +199,36 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     if !causes.is_empty() {
         return causes;
     }
+    let compression = explanation
+        .compression
+        .filter(|_| !explanation.signature_is_right)
+        .map(|compression| compression.to_string());
     let missing: Vec<_> = explanation
         .findings
         .iter()
         .filter(|finding| finding.found.is_none())
         .map(|finding| format!("the {} in {}", finding.what, finding.place))
         .collect();
-    causes.push(if explanation.signature_is_right && explanation.is_refused_for_its_time() {
+    let cause = if explanation.signature_is_right && explanation.is_refused_for_its_time() {
         "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay".to_owned()
     } else if !missing.is_empty() {
-        format!("{} is missing: another profile, or headers that a proxy took away", missing.join(", and "))
+        causes.extend(compression);
+        format!(
+            "{} is missing: another profile, or headers that a proxy took away",
+            missing.join(", and ")
+        )
     } else if explanation.signature_is_right {
         format!("the signature itself is right, and yet: {refusal}")
+    } else if explanation.is_no_batch {
+        "a list of events is signed as a whole, and the body is none: the store keeps each event apart, so that only the whole delivery, as it came, can be explained".to_owned()
+    } else if let Some(compression) = compression {
+        compression
     } else if explanation.search_was_cut_off {
         "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone".to_owned()
     } else {
         "none of the usual mistakes makes it match: another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed".to_owned()
-    });
+    };
+    causes.push(cause);
     causes
 }
 
@@ -245,6 +258,7 @@ fn object(explanation: &Explanation) -> Value {
         "search_was_cut_off": explanation.search_was_cut_off,
         "mistakes": mistakes.collect::<Vec<_>>(),
         "mistaken_secret": explanation.mistaken_secret.as_deref(),
+        "body_is_compressed": matches!(explanation.compression, Some(Compression::Compressed(_))),
         "likely_cause": causes(explanation),
     })
 }

@@ -3,8 +3,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
-use super::output::printable;
-
 /// What is known of a request besides its body.
 #[derive(Debug, Default)]
 pub(super) struct Head {
@@ -28,6 +26,7 @@ impl Head {
         let mut head = Self::default();
         let shown_by_curl = text.starts_with(b"> ") || find(text, b"\n> ");
         let mut begun = false;
+        let mut margin = 0;
         for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let line = match line.strip_prefix(b">") {
@@ -42,13 +41,21 @@ impl Head {
                 }
                 continue;
             }
+            // What the line holds is never told: it may be the signature.
+            let wrong = |what: &str| format!("{}: {what}", at + 1);
+            let indent = line.len() - line.trim_ascii_start().len();
+            if !begun {
+                margin = indent;
+            } else if indent > margin {
+                // RFC 9112 §5.2; a receiver that takes it would read a value that none signed.
+                return Err(wrong(
+                    "the line goes on with the header above it; a receiver refuses folded headers: write each in one line",
+                ));
+            }
             if !std::mem::replace(&mut begun, true) && head.request_line(line) {
                 continue;
             }
-            let wrong = || {
-                let line = printable(&String::from_utf8_lossy(line));
-                format!("{}: \"{line}\" is no header; write Name: value", at + 1)
-            };
+            let wrong = || wrong("the line is no header; write Name: value");
             // The colon before the name of a pseudo-header is a part of it.
             let colon = line.iter().skip(1).position(|byte| *byte == b':');
             let (name, value) = colon
@@ -84,7 +91,7 @@ impl Head {
             Value::Array(list) => list.iter().filter_map(pair).collect(),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
         };
-        for (name, value) in pairs {
+        for (at, (name, value)) in pairs.into_iter().enumerate() {
             let values = value
                 .as_array()
                 .map_or(std::slice::from_ref(value), Vec::as_slice);
@@ -92,8 +99,12 @@ impl Head {
                 let text = value
                     .as_str()
                     .map_or_else(|| value.to_string(), str::to_owned);
-                head.add(name.as_bytes(), text.as_bytes())
-                    .ok_or_else(|| format!("\"{}\" is no header", printable(name)))?;
+                head.add(name.as_bytes(), text.as_bytes()).ok_or_else(|| {
+                    format!(
+                        "header {} of the document has a name or a value that no header may have",
+                        at + 1
+                    )
+                })?;
             }
         }
         Ok(head)
@@ -179,12 +190,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head_is_told_where() {
-        let wrong = |text: &str| Head::parse(text.as_bytes()).unwrap_err();
-        let line = wrong("X-Sig: 1\nno header\n");
-        assert!(line.starts_with("2: \"no header\" is no header"), "{line}");
-        assert!(wrong("{\"a b\":\"c\"}").contains("\"a b\" is no header"));
-        assert!(wrong("{\"a\":").contains("line 1"));
+    fn what_is_no_head_is_told_where_and_never_what_it_holds() {
+        for (text, expected) in [
+            ("X-Sig: 1\nv1=5ec2e7\n", "2: the line is no header"),
+            ("X-Sig: t=1,\n  v1=5ec2e7\n", "2: the line goes on"),
+            ("> X-Sig: t=1,\r\n> \tv1=5ec2e7:\r\n", "2: the line goes on"),
+            (
+                "  Host: h\n  X-Sig: t=1,\n    v1=5ec2e7\n",
+                "3: the line goes on",
+            ),
+            (
+                "{\"a\":\"b\",\"v1=5ec2e7 \":\"c\"}",
+                "header 2 of the document",
+            ),
+            ("[[\"v1=5ec2e7,\",\"x-sig\"]]", "header 1 of the document"),
+            ("{\"a\":\"v1=5ec2e7\\n\"}", "header 1 of the document"),
+            ("{\"v1=5ec2e7\":", "line 1"),
+        ] {
+            let told = Head::parse(text.as_bytes()).unwrap_err();
+            assert!(told.contains(expected), "{text}: {told}");
+            assert!(!told.contains("5ec2e7"), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_indented_as_a_whole_is_read() {
+        let head = Head::parse(b"  X-Sig: t=1,v1=2\n  Host: h\n").unwrap();
+        assert_eq!(head.headers.len(), 2);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Events as a provider would tell them, filled in from its profile's samples.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::payments::Status;
-use crate::signature::{AccountBinding, OneOrMany, Profile, Request};
+use crate::signature::{AccountBinding, BodyFormat, Facts, OneOrMany, Profile, Request};
 
 /// The amount of every sample, in the minor unit of its currency, and in the unit itself.
 const AMOUNT: (&str, &str) = ("1999", "19.99");
@@ -22,6 +24,9 @@ const STORY: [Status; 5] = [
 /// How often the one event of a provider is told that has no others.
 const REPEATED: usize = 3;
 
+/// The payment of a sample that is only looked at.
+const PAYMENT_TOLD: &str = "pay_1";
+
 /// One event that is to be told.
 #[derive(Clone, Debug)]
 pub(super) struct Tale {
@@ -32,16 +37,16 @@ pub(super) struct Tale {
 }
 
 impl Tale {
-    /// The body: the profile's own sample of this type, or the one that serves any type.
+    /// The body: the profile's own sample of this type, or of those that begin like it.
     pub(super) fn body(&self, profile: &Profile) -> Option<String> {
-        let samples = profile.descriptor().samples.as_ref()?;
-        let sample = samples.get(&self.kind).or_else(|| samples.get("*"))?;
+        let (sample, rest) = sample(profile, &self.kind)?;
         let unix = self.at.as_second().to_string();
         let unix_ms = self.at.as_millisecond().to_string();
         let rfc3339 = format!("{:.3}", self.at);
         let filled = [
             ("$ID", self.id.as_str()),
             ("$TYPE", &self.kind),
+            ("$REST", rest),
             ("$PAYMENT", &self.payment),
             // The longer name first: the shorter one is its beginning.
             ("$UNIX_MS", &unix_ms),
@@ -52,11 +57,24 @@ impl Tale {
             ("$CURRENCY", CURRENCY),
         ]
         .into_iter()
-        .fold(sample.clone(), |text, (name, value)| {
+        .fold(sample.to_owned(), |text, (name, value)| {
             text.replace(name, value)
         });
         Some(filled)
     }
+}
+
+/// The sample that serves this type, and what its `*` stands for: its own, or the one whose beginning is longest.
+fn sample<'a>(profile: &'a Profile, kind: &'a str) -> Option<(&'a str, &'a str)> {
+    let samples = profile.descriptor().samples.as_ref()?;
+    if let Some(own) = samples.get(kind) {
+        return Some((own, ""));
+    }
+    samples
+        .iter()
+        .filter_map(|(name, sample)| Some((kind.strip_prefix(name.strip_suffix('*')?)?, sample)))
+        .min_by_key(|(rest, _)| rest.len())
+        .map(|(rest, sample)| (sample.as_str(), rest))
 }
 
 /// The body, with this account named by each of its events. A body that is no JSON stays as it is.
@@ -105,7 +123,7 @@ pub(super) fn usual_kind(profile: &Profile) -> Option<&str> {
         samples
             .keys()
             .map(String::as_str)
-            .filter(|name| *name != "*")
+            .filter(|name| !name.ends_with('*'))
     };
     let succeeded = |name: &&str| status_of(profile, name) == Some(Status::Succeeded);
     named().find(succeeded).or_else(|| named().next())
@@ -113,20 +131,22 @@ pub(super) fn usual_kind(profile: &Profile) -> Option<&str> {
 
 /// Whether there is a body for this type.
 pub(super) fn knows(profile: &Profile, kind: &str) -> bool {
-    let samples = profile.descriptor().samples.as_ref();
-    samples.is_some_and(|samples| samples.contains_key(kind) || samples.contains_key("*"))
+    sample(profile, kind).is_some()
 }
 
 /// The types of the events of one payment that goes well, in the order in which they happen.
 pub(super) fn story(profile: &Profile) -> Vec<String> {
     let descriptor = profile.descriptor();
     let samples = descriptor.samples.iter().flatten();
-    let named = samples.map(|(name, _)| name).filter(|name| *name != "*");
+    let named = samples.map(|(name, _)| name);
+    let named = named.filter(|name| !name.ends_with('*'));
     let table = descriptor.event.iter().flat_map(|event| &event.status);
     let others = table.flatten().map(|(kind, _)| kind);
     let mut kinds: Vec<(Status, &String)> = Vec::new();
-    for kind in named
-        .clone()
+    let usual = usual_kind(profile);
+    let usual = named.clone().filter(|kind| Some(kind.as_str()) == usual);
+    for kind in usual
+        .chain(named.clone())
         .chain(others.filter(|kind| knows(profile, kind)))
     {
         // What a sample really says is asked of the profile itself.
@@ -151,10 +171,17 @@ pub(super) fn story(profile: &Profile) -> Vec<String> {
 
 /// The status that the sample of this type gives its payment.
 fn status_told(profile: &Profile, kind: &str) -> Option<Status> {
+    let payment = facts_told(profile, kind)?.payment.ok()?;
+    let ours = payment.payment_id.ends_with(PAYMENT_TOLD);
+    payment.status.filter(|_| ours)?.parse().ok()
+}
+
+/// What the sample of this type tells.
+fn facts_told(profile: &Profile, kind: &str) -> Option<Facts> {
     let tale = Tale {
         kind: kind.to_owned(),
         id: "evt_1".to_owned(),
-        payment: "pay_1".to_owned(),
+        payment: PAYMENT_TOLD.to_owned(),
         at: Timestamp::UNIX_EPOCH,
     };
     let mut headers = HeaderMap::new();
@@ -164,11 +191,22 @@ fn status_told(profile: &Profile, kind: &str) -> Option<Status> {
         path_and_query: "/",
         headers: &headers,
     };
-    let body = Bytes::from(tale.body(profile)?);
+    let body = Bytes::from(as_sent(profile, tale.body(profile)?));
     let item = profile.items(&body).ok()?.into_iter().next()?;
-    let payment = profile.facts(&item, &request).ok()?.payment.ok()?;
-    let ours = payment.payment_id.ends_with(&tale.payment);
-    payment.status.filter(|_| ours)?.parse().ok()
+    profile.facts(&item, &request).ok()
+}
+
+/// A document that a form holds, as the form.
+fn as_sent(profile: &Profile, body: String) -> String {
+    let event = profile.descriptor().event.as_ref();
+    let format = event.and_then(|event| event.format);
+    match (format, event.and_then(|event| event.field.as_deref())) {
+        (Some(BodyFormat::FormXml), Some(field)) => {
+            let text = STANDARD.encode(body).replace('+', "%2B");
+            format!("{field}={}", text.replace('/', "%2F").replace('=', "%3D"))
+        }
+        _ => body,
+    }
 }
 
 /// The events of one payment, a second apart, the last of them at `now`.
@@ -194,20 +232,29 @@ fn status_of(profile: &Profile, kind: &str) -> Option<Status> {
     table.get(kind)?.parse().ok()
 }
 
-/// Where a profile takes the type from a header, that header.
+/// Where a profile takes the type from a header, that header: the first word, behind which stands what the body says.
 pub(super) fn name_the_type(profile: &Profile, kind: &str, headers: &mut HeaderMap) {
-    let event = profile.descriptor().event.as_ref();
-    let places = event.and_then(|event| event.kind.as_ref());
-    for place in places.iter().flat_map(|places| OneOrMany::iter(places)) {
-        let named = place
-            .strip_prefix("{header:")
-            .and_then(|rest| rest.strip_suffix('}'));
-        if let Some(Ok(name)) = named.map(str::parse::<HeaderName>)
-            && let Ok(value) = HeaderValue::from_str(kind)
-        {
+    let kind = kind.split(' ').next().unwrap_or(kind);
+    for name in headers_of_the_type(profile) {
+        if let Ok(value) = HeaderValue::from_str(kind) {
             headers.insert(name, value);
         }
     }
+}
+
+/// Whether a delivery bears the type beside the body.
+pub(super) fn bears_the_type(profile: &Profile) -> bool {
+    headers_of_the_type(profile).next().is_some()
+}
+
+fn headers_of_the_type(profile: &Profile) -> impl Iterator<Item = HeaderName> {
+    let event = profile.descriptor().event.as_ref();
+    let places = event.and_then(|event| event.kind.as_ref());
+    let places = places.into_iter().flat_map(OneOrMany::iter);
+    places.filter_map(|place| {
+        let named = place.strip_prefix("{header:")?.strip_suffix('}')?;
+        named.parse().ok()
+    })
 }
 
 #[cfg(test)]
@@ -234,6 +281,66 @@ mod tests {
                 assert!(!body.contains('$'), "{name} {kind}: {body}");
             }
         }
+    }
+
+    /// What is told by the sample of this type: its status and the type that it bears.
+    fn told(profile: &Profile, kind: &str) -> Option<(String, String)> {
+        let status = status_told(profile, kind)?;
+        Some((
+            status.as_str().to_owned(),
+            facts_told(profile, kind)?.event_type?,
+        ))
+    }
+
+    #[test]
+    fn every_type_of_a_table_has_a_sample_that_lands_as_its_status() {
+        let mut wrong = Vec::new();
+        for profile in builtin().iter() {
+            let event = profile.descriptor().event.clone().unwrap_or_default();
+            let has = |event: &Option<OneOrMany>, what: &str| {
+                let mut texts = event.iter().flat_map(OneOrMany::iter);
+                texts.any(|text| text.starts_with(what))
+            };
+            let by_type_and_more = has(&event.status_by, "{type}:");
+            let by_type = event.status_by.is_none() || has(&event.status_by, "{type}");
+            let table = event.status.unwrap_or_default();
+            if has(&event.kind, "{header:") {
+                // There it is keyed by what orders and disputes say of themselves, under some topic.
+                let samples = profile.descriptor().samples.iter().flatten();
+                let topics: Vec<_> = samples
+                    .filter_map(|(name, _)| name.split(' ').next())
+                    .collect();
+                for (key, status) in &table {
+                    let right = |topic: &&str| {
+                        told(profile, &format!("{topic} {key}"))
+                            == Some((status.clone(), (*topic).to_owned()))
+                    };
+                    if !topics.iter().any(right) {
+                        wrong.push(format!("{} {key}", profile.name()));
+                    }
+                }
+                continue;
+            }
+            for (key, status) in &table {
+                let kind = match key.rsplit_once(':') {
+                    Some((kind, _)) if by_type_and_more => kind,
+                    Some(_) | None => key,
+                };
+                let told_of_key = told(profile, key);
+                let right = told_of_key
+                    .as_ref()
+                    .is_some_and(|(told, of_type)| told == status && (of_type == kind || !by_type));
+                // The type alone serves as well: the body tells one of its statuses.
+                let of_kind = told(profile, kind).filter(|(_, of_type)| of_type == kind);
+                if !right || (by_type && of_kind.is_none()) {
+                    wrong.push(format!(
+                        "{} {key}: {told_of_key:?} {of_kind:?}",
+                        profile.name()
+                    ));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) struct Send {
     /// The body; default: a realistic one of the profile, with a fresh id
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The event's type in the provider's words [default: a payment that succeeded]
+    /// The event's type in the provider's words [default: a payment that succeeded]; beside --body only where a header bears it
     #[arg(long, value_name = "TYPE")]
     event: Option<String>,
     /// How many deliveries, each with an id of its own
@@ -103,6 +103,15 @@ impl Send {
                 author.profile.name(),
                 printable(kind),
                 super::profiles::sample_names(&author.profile).join(", ")
+            )));
+        }
+        if let (Some(_), Some(kind)) = (&self.body, &self.event)
+            && !sample::bears_the_type(&author.profile)
+        {
+            return Err(Stopped::Failed(format!(
+                "--event {}: the profile \"{}\" takes the type from the body; write it into the --body FILE, and leave --event out",
+                printable(kind),
+                author.profile.name(),
             )));
         }
         let body = match &self.body {
@@ -180,7 +189,9 @@ impl Send {
             }
         };
         match self.tamper {
-            Some(tamper) => Ok(tamper.with(&delivery, &author.profile, now)?),
+            Some(tamper) => tamper
+                .with(&delivery, &author.profile, now)
+                .map_err(|nothing| Stopped::Failed(format!("{nothing}; choose another --tamper"))),
             None => Ok(delivery),
         }
     }

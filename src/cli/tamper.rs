@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use super::sender::Delivery;
-use crate::signature::{PlaceDescriptor, Profile, SignatureDescriptor};
+use crate::signature::{Coverage, PlaceDescriptor, Profile, SignatureDescriptor};
 
 /// What is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,9 +26,7 @@ const SIGNATURE_LETTERS_MIN: usize = 20;
 
 /// Nothing of the delivery could be changed so.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the profile \"{profile}\" {lacks}, so there is nothing to tamper with; choose another --tamper"
-)]
+#[error("the profile \"{profile}\" {lacks}, so there is nothing to tamper with")]
 pub(super) struct NothingToChange {
     profile: String,
     lacks: &'static str,
@@ -47,25 +45,35 @@ impl Tamper {
             lacks,
         };
         let mut changed = delivery.clone();
-        let done = match self {
-            Self::Body => {
-                changed.body = other_digit(&delivery.body).into();
-                true
-            }
+        let (done, lacks) = match self {
+            Self::Body => (
+                // Anybody may change what nothing signs, and the delivery is accepted.
+                match profile.coverage() {
+                    Coverage::Body | Coverage::Fields => {
+                        changed.body = other_digit(&delivery.body).into();
+                        true
+                    }
+                    Coverage::Reference | Coverage::Connection => false,
+                },
+                "does not sign the body",
+            ),
             Self::Signature => {
                 let signature = profile
                     .descriptor()
                     .signature
                     .as_ref()
                     .ok_or_else(|| nothing("signs nothing"))?;
-                other_signature(signature, &mut changed)
+                (
+                    other_signature(signature, &mut changed),
+                    "shows no signature in its place",
+                )
             }
-            Self::Timestamp => other_time(profile, &mut changed, now),
+            Self::Timestamp => (other_time(profile, &mut changed, now), "states no time"),
         };
         if done {
             Ok(changed)
         } else {
-            Err(nothing("states no time"))
+            Err(nothing(lacks))
         }
     }
 }
@@ -201,12 +209,38 @@ fn put(headers: &mut HeaderMap, name: &str, value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::builtin;
 
     #[test]
     fn a_digit_of_the_amount_becomes_another() {
         let body = Bytes::from_static(b"{\"t\":5,\"amount\":1999}");
         assert_eq!(other_digit(&body), b"{\"t\":5,\"amount\":9999}");
         assert_eq!(other_digit(&Bytes::from_static(b"{}")), b"{} ");
+    }
+
+    #[test]
+    fn what_nothing_signs_is_left_alone_in_words_that_name_no_flag() {
+        let delivery = Delivery {
+            event_id: String::new(),
+            path_and_query: String::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(b"{\"valor\":\"19.99\"}"),
+        };
+        for (name, tamper, lacks) in [
+            ("pix", Tamper::Body, "does not sign the body"),
+            ("mercado-pago", Tamper::Body, "does not sign the body"),
+            ("pix", Tamper::Signature, "signs nothing"),
+            ("github", Tamper::Signature, "shows no signature"),
+            ("github", Tamper::Timestamp, "states no time"),
+        ] {
+            let profile = builtin().get(name).unwrap();
+            let nothing = tamper.with(&delivery, profile, Timestamp::UNIX_EPOCH);
+            let told = nothing.unwrap_err().to_string();
+            assert!(told.contains(lacks) && !told.contains("--"), "{told}");
+        }
+        let adyen = builtin().get("adyen-classic").unwrap();
+        let changed = Tamper::Body.with(&delivery, adyen, Timestamp::UNIX_EPOCH);
+        assert_ne!(changed.unwrap().body, delivery.body);
     }
 
     #[test]

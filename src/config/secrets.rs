@@ -1,11 +1,12 @@
 //! Loads secrets from where their references point.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::secret::{Secret, SecretReference};
 
 use super::context::Context;
+use super::fault::Findings;
 use super::key::KeyPath;
 
 /// The longest file of secrets.
@@ -24,9 +25,26 @@ pub struct Labelled {
     pub secret: Secret,
 }
 
-/// Loads what the reference at `key` points to, or tells why it cannot. A file of several lines holds several
-/// secrets, all of them active, so that one can follow the other.
+/// What a reference points to.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) secrets: Vec<Labelled>,
+    /// The file, where every user of this machine can read it.
+    pub(super) open_file: Option<PathBuf>,
+}
+
+/// Loads what the reference at `key` points to, or tells why it cannot, and who else can read it.
 pub(super) fn load(reference: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Labelled> {
+    let loaded = load_any(reference, key, context);
+    if let Some(path) = &loaded.open_file {
+        warn_of_readers(path, key, &mut context.findings);
+    }
+    loaded.secrets
+}
+
+/// The same, where it may be a public key that everybody may read. A file of several lines holds several secrets, all of
+/// them active, so that one can follow the other.
+pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>) -> Loaded {
     let Ok(parsed) = reference.parse::<SecretReference>() else {
         // The text is not told: it may be the secret itself.
         context.findings.fault(
@@ -34,15 +52,18 @@ pub(super) fn load(reference: &str, key: &KeyPath, context: &mut Context<'_>) ->
             "is no reference to a secret",
             "write \"file:PATH\" or \"env:NAME\", never the secret itself",
         );
-        return Vec::new();
+        return Loaded::default();
     };
+    let mut open_file = None;
     let (label, content) = match &parsed {
         SecretReference::File(path) => {
             let path = context.resolve(path);
-            match read(&path, key, context) {
-                Some(content) => (parsed.to_string(), content),
-                None => return Vec::new(),
-            }
+            let Some(read) = context.read(key, &path, SECRET_FILE_BYTES_MAX) else {
+                return Loaded::default();
+            };
+            open_file = read.is_open_to_others().then_some(path);
+            // From here on the bytes are wiped when they are dropped.
+            (parsed.to_string(), Secret::new(read.bytes))
         }
         SecretReference::Env(name) => {
             context.variables.insert(name.clone());
@@ -54,7 +75,7 @@ pub(super) fn load(reference: &str, key: &KeyPath, context: &mut Context<'_>) ->
                         format!("the variable {name} is not set"),
                         format!("set {name} to the secret, or name another variable"),
                     );
-                    return Vec::new();
+                    return Loaded::default();
                 }
             }
         }
@@ -66,7 +87,7 @@ pub(super) fn load(reference: &str, key: &KeyPath, context: &mut Context<'_>) ->
             format!("{label} holds more than {SECRETS_MAX} secrets"),
             "keep those that are in use, one a line",
         );
-        return Vec::new();
+        return Loaded::default();
     }
     let mut secrets = Vec::new();
     for (index, line) in lines.iter().enumerate() {
@@ -104,23 +125,16 @@ pub(super) fn load(reference: &str, key: &KeyPath, context: &mut Context<'_>) ->
             secret: Secret::new(line.to_vec()),
         });
     }
-    secrets
+    Loaded { secrets, open_file }
 }
 
-fn read(path: &Path, key: &KeyPath, context: &mut Context<'_>) -> Option<Secret> {
-    let read = context.read(key, path, SECRET_FILE_BYTES_MAX)?;
-    if read.is_open_to_others() {
-        context.findings.warn(
-            key,
-            format!(
-                "{} can be read by every user of this machine",
-                path.display()
-            ),
-            format!("chmod 600 {}", path.display()),
-        );
-    }
-    // From here on the bytes are wiped when they are dropped.
-    Some(Secret::new(read.bytes))
+pub(super) fn warn_of_readers(path: &Path, key: &KeyPath, findings: &mut Findings) {
+    let path = path.display();
+    findings.warn(
+        key,
+        format!("{path} can be read by every user of this machine"),
+        format!("chmod 600 {path}"),
+    );
 }
 
 /// The lines of a text, less the one newline at its end. What is no text, or a key in PEM, is one secret.

@@ -1,6 +1,7 @@
 //! What `[[tenants]]` means: producers, who they are, and what they must prove.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) struct SignaturePlan {
     pub(super) at: KeyPath,
     pub(super) profile: String,
     pub(super) secrets: Vec<PlannedSecret>,
+    /// The files of secrets that every user of this machine can read, and the places of their references.
+    pub(super) open_files: Vec<(usize, PathBuf)>,
     pub(super) tolerance: Option<Duration>,
     pub(super) account: Option<(String, String)>,
     pub(super) url: Option<String>,
@@ -150,10 +153,12 @@ fn producer(
         .tolerance
         .and_then(|span| meaning::span(span, tolerances, &at.key("tolerance"), findings));
     let mut secrets = Vec::new();
+    let mut open_files = Vec::new();
     for (index, reference) in shape.secrets.iter().enumerate() {
         let key = at.key("secrets").index(index);
-        let loaded = secrets::load(&reference.text, &key, context).into_iter();
-        secrets.extend(loaded.map(|secret| PlannedSecret {
+        let loaded = secrets::load_any(&reference.text, &key, context);
+        open_files.extend(loaded.open_file.map(|path| (index, path)));
+        secrets.extend(loaded.secrets.into_iter().map(|secret| PlannedSecret {
             secret,
             standing: standing(reference.shadow),
             index,
@@ -167,6 +172,7 @@ fn producer(
             .clone()
             .unwrap_or_else(|| DEFAULT_PROFILE.to_owned()),
         secrets,
+        open_files,
         tolerance,
         account,
         url,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use crate::payments::Currency;
 use crate::signature::{
     AccountBinding, Coverage, ProducerSecret, Profile, ProfileDescriptor, ProfileFault, Profiles,
     Settings, Verifier, builtin,
@@ -12,6 +13,7 @@ use crate::signature::{
 
 use super::fault::Findings;
 use super::key::KeyPath;
+use super::secrets;
 use super::shape::nearest;
 use super::tenants::{PlannedSecret, SignaturePlan, TOLERANCE_MAX};
 
@@ -27,6 +29,21 @@ pub(super) fn profiles(
             "a profile's name has letters, digits, - and _ alone",
             "give it another name",
         );
+    }
+    for (name, descriptor) in descriptors {
+        let digits = descriptor
+            .event
+            .iter()
+            .flat_map(|event| &event.minor_digits);
+        for code in digits.flat_map(|digits| digits.keys()) {
+            if code.parse::<Currency>().is_err() {
+                findings.fault(
+                    &at.key(name).dotted(&format!("event.minor_digits.{code}")),
+                    format!("{code:?} is no currency of ISO 4217"),
+                    "write its code of three letters, as ISK = 2",
+                );
+            }
+        }
     }
     match Profiles::compile(descriptors, builtin()) {
         Ok(profiles) => profiles,
@@ -91,6 +108,12 @@ fn verifier(
     if plan.tolerance.is_some() && !profile.has_a_timestamp() {
         let what = format!("the deliveries of profile {} state no time", profile.name());
         findings.warn(&at.key("tolerance"), what, "take it out: it does nothing");
+    }
+    for (index, path) in &plan.open_files {
+        let mut held = plan.secrets.iter().filter(|held| held.index == *index);
+        if held.any(|held| !profile.takes_for_public(&held.secret.secret)) {
+            secrets::warn_of_readers(path, &at.key("secrets").index(*index), findings);
+        }
     }
     let loaded = plan.secrets.iter().map(|planned| ProducerSecret {
         label: Arc::clone(&planned.secret.label),

@@ -24,6 +24,7 @@ fn filled(sample: &str, kind: &str, id: &str, payment: &str, at: Timestamp) -> S
     sample
         .replace("$ID", id)
         .replace("$TYPE", kind)
+        .replace("$REST", "example")
         .replace("$PAYMENT", payment)
         .replace("$UNIX_MS", &at.as_millisecond().to_string())
         .replace("$UNIX", &at.as_second().to_string())
@@ -90,7 +91,7 @@ fn told(name: &str) -> String {
     let profile = builtin().get(name).unwrap();
     let mut told = Vec::new();
     for (kind, sample) in samples(profile) {
-        let any = kind == "*";
+        let any = kind.ends_with('*');
         let typed = if any { "example.type" } else { &kind };
         let facts = facts(profile, filled(&sample, typed, "id-1", "pay-1", at(0)));
         assert!(facts.event_type.is_some(), "{name} {kind}");
@@ -130,7 +131,7 @@ const TOLD: &[(&str, &str)] = &[
     ("bluesnap", "CHARGE: succeeded -/- -"),
     ("braintree", "dispute_opened: disputed -/- BRL; transaction_settled: succeeded 1999/- BRL"),
     ("btcpay", "InvoiceSettled: succeeded -/- -"),
-    ("cashfree", "PAYMENT_SUCCESS_WEBHOOK: succeeded 1999/- BRL"),
+    ("cashfree", "PAYMENT_SUCCESS_WEBHOOK: succeeded 1999/- BRL; REFUND_STATUS_WEBHOOK: refunded -/- BRL"),
     ("checkout-com", "payment_approved: authorized 1999/- BRL; payment_refunded: refunded -/1999 BRL"),
     ("coinbase-commerce", "charge:confirmed: succeeded 1999/- BRL"),
     ("cryptopay", "Invoice.completed: succeeded 1999/- BRL"),
@@ -139,17 +140,17 @@ const TOLD: &[(&str, &str)] = &[
     ("flutterwave-v4", "charge.completed: succeeded 1999/- BRL"),
     ("gocardless", "payments.confirmed: succeeded -/- -; payments.failed: failed -/- -"),
     ("iatapay", "payment.SETTLED: succeeded 1999/- BRL"),
-    ("lemon-squeezy", "order_created: succeeded 1999/0 BRL; order_refunded: refunded 1999/1999 BRL"),
+    ("lemon-squeezy", "order_created: succeeded 1999/0 BRL; order_refunded: refunded 1999/1999 BRL; subscription_payment_refunded: refunded 1999/1999 BRL"),
     ("mercado-pago", "payment.updated: fetch needed: the signature does not cover the body"),
     ("modern-treasury", "payment_order.completed: succeeded 1999/- BRL"),
-    ("mollie", "payment-link.paid: succeeded 1999/- BRL"),
+    ("mollie", "dispute.resolved: dispute_won -/- BRL; payment-link.paid: succeeded 1999/- BRL"),
     ("monei", "payment.succeeded: succeeded 1999/- BRL"),
     ("moneyhash", "intent.processed: succeeded 1999/- BRL"),
     ("nmi", "transaction.sale.success: succeeded -/- -"),
     ("noon", "Sale: succeeded -/- -"),
     ("nuvei", "DMN: succeeded 1999/- BRL"),
     ("paddle", "adjustment.updated: refunded -/- BRL; transaction.completed: succeeded 1999/- BRL"),
-    ("paystack", "charge.success: succeeded 1999/- BRL; refund.processed: refunded -/- BRL"),
+    ("paystack", "charge.dispute.resolve: dispute_won -/- BRL; charge.success: succeeded 1999/- BRL; refund.processed: refunded -/- BRL"),
     ("payu-emea", "order COMPLETED: succeeded 1999/- BRL"),
     ("pix", "pix: succeeded 1999/- BRL"),
     ("polar", "order.paid: succeeded 1999/0 BRL; order.refunded: refunded 1999/1999 BRL"),
@@ -160,7 +161,7 @@ const TOLD: &[(&str, &str)] = &[
     ("shopify", "orders/paid: succeeded -/- BRL; orders/paid: succeeded 1999/- BRL"),
     ("square", "payment.updated: succeeded 1999/- BRL; refund.updated: the profile's table lacks this type"),
     ("standard-webhooks", "payment.succeeded: succeeded 1999/- BRL"),
-    ("stripe", "charge.dispute.created: disputed -/- BRL; charge.refunded: refunded 1999/1999 BRL; payment_intent.succeeded: succeeded 1999/- BRL"),
+    ("stripe", "charge.dispute.closed: dispute_won -/- BRL; charge.dispute.created: disputed -/- BRL; charge.dispute.funds_reinstated: dispute_won -/- BRL; charge.refunded: refunded 1999/1999 BRL; checkout.session.completed: succeeded 1999/- BRL; payment_intent.succeeded: succeeded 1999/- BRL"),
     ("svix", "payment.succeeded: succeeded 1999/- BRL"),
     ("timestamped", "payment.refunded: refunded 1999/1999 BRL; payment.succeeded: succeeded 1999/0 BRL"),
     ("vipps", "AUTHORIZED: authorized 1999/- BRL"),

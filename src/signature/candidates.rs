@@ -28,6 +28,11 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    /// Whether it stands where the profile looks for signatures, in whatever form.
+    pub(super) fn stands_in_its_place(&self) -> bool {
+        !matches!(self.place, Some(Mistake::Header(_)))
+    }
+
     /// What was done otherwise if `right` is what a signature must be; `None` if it is not this one.
     pub(super) fn mistakes(
         &self,
@@ -39,7 +44,7 @@ impl Candidate {
                 .bytes()
                 .is_some_and(|bytes| bytes.starts_with(&self.bytes))
         };
-        let cut_off = match bool::from(right.matches(&self.bytes)) {
+        let cut_off = match right.matches(&self.bytes) {
             true => None,
             false if begins_it() => Some(Mistake::CutOff),
             false => return None,

@@ -96,6 +96,11 @@ fn extended(
             whole = whole.over(descriptor);
         } else if let Some(known) = known.get(&base) {
             whole = whole.over(known.descriptor());
+        } else if passed.last() == Some(&base.as_str()) {
+            return Err(fault(
+                format!("\"{base}\" extends itself, and no built-in profile has that name"),
+                "name another profile, or leave it out",
+            ));
         } else {
             let mend = "`countersign profiles list` prints the built-in ones";
             return Err(fault(format!("there is no profile \"{base}\""), mend));
@@ -158,6 +163,12 @@ mod tests {
             faults
                 .iter()
                 .any(|(_, fault)| fault.what.contains("extends itself")),
+            "{faults:?}"
+        );
+        let itself = toml::from_str("[a]\nextends = \"a\"\n").unwrap();
+        let faults = Profiles::compile(&itself, builtin()).unwrap_err();
+        assert!(
+            faults[0].1.what.starts_with("\"a\" extends itself"),
             "{faults:?}"
         );
         let unknown = toml::from_str("[a]\nextends = \"nobody\"\n").unwrap();

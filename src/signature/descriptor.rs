@@ -22,7 +22,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::challenge::{ChallengeDescriptor, ChallengeText};
 pub use super::refunds::RefundsDescriptor;
+use super::sent::SentDescriptor;
 
 /// A whole profile. Every key may be absent, so that `extends` can fill it in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,8 +63,11 @@ pub struct ProfileDescriptor {
     /// The handshakes that the provider opens with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub challenge: Option<Vec<ChallengeDescriptor>>,
-    /// Bodies for `send`, by event type; `"*"` serves any type. `$ID`, `$TYPE`, `$PAYMENT`, `$UNIX`,
-    /// `$UNIX_MS`, `$RFC3339`, `$AMOUNT_MINOR`, `$AMOUNT_MAJOR` and `$CURRENCY` are filled in.
+    /// What `send` writes as the provider does, and no verifier looks at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<SentDescriptor>,
+    /// Bodies for `send`, by event type; `"charge.*"` serves all that begin so. `$ID`, `$TYPE`, `$PAYMENT`, `$UNIX`,
+    /// `$UNIX_MS`, `$RFC3339`, `$AMOUNT_MINOR`, `$AMOUNT_MAJOR`, `$CURRENCY` and `$REST` (for `*`) are filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<BTreeMap<String, String>>,
 }
@@ -494,43 +499,6 @@ pub struct AnswerDescriptor {
     /// How long the provider waits (`"5s"`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
-}
-
-/// `[[challenge]]`: a request that asks whether we hold the secret, or just whether we are there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChallengeDescriptor {
-    /// `POST` (default) or `GET`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
-    /// Where the challenge shows itself: `json`, `header`, `query` or `form`.
-    pub when: PlaceDescriptor,
-    /// The text that must stand there; absent: any, within `accept`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub equals: Option<String>,
-    /// What texts are answered when the request is not signed; default `text` (visible ASCII, at most 256).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accept: Option<ChallengeText>,
-    /// The status of the answer; default 200.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// The media type of the answer; default `text/plain; charset=utf-8`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<String>,
-    /// The answer: a template that knows two more filters, `mac:` (the hexadecimal MAC of the value with
-    /// the producer's first secret) and `quoted:` (a JSON string).
-    pub body: String,
-}
-
-/// What a challenge that nobody signed may hold, so that it can never be used to have something signed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChallengeText {
-    /// 20 to 32 lower-case hexadecimal digits (Braintree). Needed for `mac:` in a `GET` challenge.
-    Hex,
-    /// At most 256 visible ASCII characters; never with `mac:`.
-    #[default]
-    Text,
 }
 
 #[cfg(test)]

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::asked::{self, Asked, Place};
+use super::compressed::Compression;
 use super::delivery::{Request, SignatureRefusal};
 use super::descriptor::TimeUnit;
 use super::grammar::Items;
-use super::json;
+use super::json::{self, Pointer};
 use super::mistakes::Mistake;
 use super::other_keys::surrounded;
 use super::profile::TimestampRule;
@@ -46,6 +48,10 @@ pub struct Explanation {
     pub mistaken_secret: Option<Arc<str>>,
     /// Not every usual mistake was tried: there were too many bytes to hash.
     pub search_was_cut_off: bool,
+    /// The profile's deliveries are lists of events, signed as a whole, and this is none: perhaps one of its events.
+    pub is_no_batch: bool,
+    /// The body seems to have been compressed, or unpacked, after it was signed.
+    pub compression: Option<Compression>,
 }
 
 impl Explanation {
@@ -76,6 +82,8 @@ pub fn explain(
     body: &Bytes,
     now: Timestamp,
 ) -> Explanation {
+    let batch = one_of_a_batch(verifier, body);
+    let body = batch.as_ref().unwrap_or(body);
     let proof = verifier.prove(request, body.clone(), now);
     let verified_by = proof.as_ref().ok().and_then(|proof| proof.secret.clone());
     let refused_item = proof
@@ -98,11 +106,17 @@ pub fn explain(
         mistakes: Vec::new(),
         mistaken_secret: None,
         search_was_cut_off: false,
+        is_no_batch: false,
+        compression: Compression::of(request.headers, body),
     };
     let Some(scheme) = &verifier.profile.scheme else {
         return explanation;
     };
     let document = json::document(body).ok();
+    let list = verifier.profile.batch.as_ref().zip(document);
+    explanation.is_no_batch = list.is_some_and(|(batch, document)| {
+        !scheme.per_item && matches!(batch.elements(document), Ok(None))
+    });
     // Where each item bears its signature, the first one that was refused is what the question is about.
     let element = scheme
         .per_item
@@ -115,6 +129,30 @@ pub fn explain(
     let delivery = Delivery::read(verifier, scheme, request, bytes, document);
     delivery.fill(&mut explanation, now);
     explanation
+}
+
+/// The batch around an element that stands alone, as the store keeps it: its signature stands in itself.
+fn one_of_a_batch(verifier: &Verifier, body: &[u8]) -> Option<Bytes> {
+    let scheme = verifier.profile.scheme.as_ref()?;
+    let batch = verifier.profile.batch.as_ref()?;
+    let document = json::document(body).ok()?;
+    let Place::Json(signature) = &scheme.place else {
+        return None;
+    };
+    let is_an_element = scheme.per_item
+        && matches!(batch.elements(document), Ok(None))
+        && matches!(signature.find(document), Ok(Some(_)));
+    let inner = wrapped(&batch.element_text(), document.get().to_owned())?;
+    let whole = wrapped(&batch.list_text(), format!("[{inner}]"))?;
+    is_an_element.then(|| whole.into())
+}
+
+/// The objects around a value that stands where the pointer says; its own bytes stay what they are.
+fn wrapped(pointer: &str, value: String) -> Option<String> {
+    let pointer = Pointer::parse(pointer).ok()?;
+    let names = pointer.tokens().iter().rev().map(AsRef::<str>::as_ref);
+    let around = |inner, name: &str| format!("{{{}:{inner}}}", Value::from(name));
+    Some(names.fold(value, around))
 }
 
 fn refused_element<'a>(

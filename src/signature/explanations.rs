@@ -14,16 +14,21 @@ use crate::identity::Standing;
 use crate::secret::Secret;
 
 const NOW: i64 = 1_790_000_000;
-const BODY: &str = "{\"id\": \"evt_1\", \"a\": 1.00, \"url\": \"https://x/y\"}";
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(super) const BODY: &str = "{\"id\": \"evt_1\", \"a\": 1.00, \"url\": \"https://x/y\"}";
+pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-fn mac(key: &[u8], content: &str) -> Vec<u8> {
+pub(super) fn mac(key: &[u8], content: &str) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     mac.update(content.as_bytes());
     mac.finalize().into_bytes().to_vec()
 }
 
-fn report(profile: &str, secrets: &[&str], headers: &[(&str, &str)], body: &str) -> Explanation {
+pub(super) fn report(
+    profile: &str,
+    secrets: &[&str],
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Explanation {
     let secrets = secrets.iter().map(|text| ProducerSecret {
         label: format!("env:S{}", text.len()).into(),
         secret: Secret::new(text.as_bytes().to_vec()),
@@ -74,12 +79,12 @@ fn tells_nothing(report: &Explanation, signature: &str) {
     assert!(!all.contains(&right), "{all}");
 }
 
-fn check(signature: &str, expected: &[Mistake]) {
+pub(super) fn check(signature: &str, expected: &[Mistake]) {
     let report = timestamped(signature);
     assert_eq!(report.mistakes, expected, "{report:#?}");
 }
 
-fn signed(content: &str) -> String {
+pub(super) fn signed(content: &str) -> String {
     hex::encode(mac(SECRET.as_bytes(), content))
 }
 

@@ -3,6 +3,7 @@
 use super::descriptor::{
     AnswerDescriptor, EventDescriptor, ProfileDescriptor, SignatureDescriptor, TimestampDescriptor,
 };
+use super::sent::SentDescriptor;
 
 /// Fills the named fields of `$own` from `$base` where they are absent.
 macro_rules! or_else {
@@ -37,6 +38,7 @@ impl ProfileDescriptor {
         );
         self.event = over(self.event.take(), &base.event, EventDescriptor::over);
         self.answer = over(self.answer.take(), &base.answer, AnswerDescriptor::over);
+        self.sent = over(self.sent.take(), &base.sent, SentDescriptor::over);
         self.samples = over(self.samples.take(), &base.samples, |own, base| {
             joined(own, base)
         });
@@ -69,6 +71,15 @@ impl TimestampDescriptor {
 impl AnswerDescriptor {
     fn over(self, base: &Self) -> Self {
         or_else!(whole self, base; accepted, body, content_type, bad_signature, budget)
+    }
+}
+
+impl SentDescriptor {
+    fn over(mut self, base: &Self) -> Self {
+        self.headers = over(self.headers.take(), &base.headers, |own, base| {
+            joined(own, base)
+        });
+        or_else!(self, base; signature, algorithm)
     }
 }
 

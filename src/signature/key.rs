@@ -15,7 +15,6 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384, Sha512};
-use subtle::Choice;
 
 use super::descriptor::{Algorithm, KeyForm, MacKind};
 use crate::secret::Secret;
@@ -169,18 +168,6 @@ pub(super) fn derive(
     }
 }
 
-/// How many bytes nobody can know the secret holds: those before any digest of it.
-pub(super) fn secret_bytes(secret: &Secret, form: KeyForm, prefix: Option<&str>) -> Option<usize> {
-    let form = if form == KeyForm::Sha1 {
-        KeyForm::Utf8
-    } else {
-        form
-    };
-    derive(secret, form, prefix)
-        .ok()
-        .map(|bytes| bytes.expose().len())
-}
-
 /// Some providers show their secrets in base64url.
 pub(super) fn from_either_base64(text: &[u8]) -> Option<Vec<u8>> {
     BASE64.decode(text).or_else(|_| BASE64URL.decode(text)).ok()
@@ -317,28 +304,20 @@ impl Finished<'_> {
     }
 
     /// Whether this decoded signature is right. For MACs the time taken tells nothing but the lengths.
-    pub(super) fn matches(&self, signature: &[u8]) -> Choice {
+    pub(super) fn matches(&self, signature: &[u8]) -> bool {
         match self {
             Self::Tag { .. } => {
                 let tag = self.bytes().unwrap_or_default();
-                let equal = verify_slices_are_equal(tag, signature).is_ok();
-                Choice::from(u8::from(equal))
+                verify_slices_are_equal(tag, signature).is_ok()
             }
-            Self::Digest(key, digest) => any(key.readers(), |key| {
-                key.verify_digest_sig(digest, signature).is_ok()
-            }),
-            Self::Whole(key, content) => any(key.readers(), |key| {
-                key.verify_sig(content, signature).is_ok()
-            }),
+            Self::Digest(key, digest) => key
+                .readers()
+                .any(|key| key.verify_digest_sig(digest, signature).is_ok()),
+            Self::Whole(key, content) => key
+                .readers()
+                .any(|key| key.verify_sig(content, signature).is_ok()),
         }
     }
-}
-
-fn any<'k>(
-    mut readers: impl Iterator<Item = &'k ParsedPublicKey>,
-    right: impl Fn(&ParsedPublicKey) -> bool,
-) -> Choice {
-    Choice::from(u8::from(readers.any(right)))
 }
 
 impl Algorithm {

@@ -208,6 +208,14 @@ impl Mapping {
         // A profile that maps no payments may take its type from wherever it likes.
         let status_by = match (&event.status_by, no_payment) {
             (None, Some(_)) => Place::default(),
+            (None, None) if certainty != Certainty::Covered => {
+                compiler.fault(
+                    "event.status_by",
+                    "is missing, and the signature does not cover the type, which would decide without it",
+                    "add it, with a place that signature.content names, as status_by = \"/status\"",
+                );
+                Place::default()
+            }
             (given, _) => compiler.place(
                 "event.status_by",
                 Some(given.as_ref().unwrap_or(&by_type)),

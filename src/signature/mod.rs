@@ -22,12 +22,15 @@ mod candidates;
 mod catalogue;
 mod challenge;
 mod clock;
+mod compressed;
 mod delivery;
 mod descriptor;
 mod document;
 mod explain;
 #[cfg(test)]
 mod explanations;
+#[cfg(test)]
+mod explanations_around;
 mod extend;
 mod facts;
 #[cfg(test)]
@@ -44,6 +47,7 @@ mod other_contents;
 mod other_keys;
 mod other_urls;
 mod place;
+mod private_key;
 mod profile;
 #[cfg(test)]
 mod published;
@@ -56,6 +60,7 @@ mod scheme;
 mod search;
 mod secrets;
 mod select;
+mod sent;
 mod shown;
 mod sign;
 mod template;
@@ -68,6 +73,7 @@ mod xml;
 
 pub use catalogue::{Profiles, builtin};
 pub use challenge::ChallengeAnswer;
+pub use compressed::Compression;
 pub use delivery::{Item, ItemVerdict, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery};
 pub use descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
@@ -83,5 +89,6 @@ pub use mistakes::{BodyMistake, KeyMistake, Mistake, UrlMistake};
 pub use profile::{Answer, AnswerBody, Profile, ProfileFault};
 pub use rewritten::Writing;
 pub use rewritten_form::FormWriting;
+pub use sent::SentDescriptor;
 pub use sign::{Pen, SignFault, SignRequest, Signed, sign};
 pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};

@@ -338,6 +338,12 @@ impl PlaceReader<'_> {
                 mend,
             ));
         }
+        if pointer.tokens().iter().any(|token| **token == *"*") {
+            return Err(fault(
+                format!("\"{text}\" has a \"*\", which is a list's elements in each alone"),
+                "name one element, as /data/0/amount; or set event.each, and write what stands in an element",
+            ));
+        }
         let covered = match self.covered.coverage {
             Coverage::Body | Coverage::Connection => true,
             Coverage::Fields => self.covered.fields.contains(&pointer),

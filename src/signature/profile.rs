@@ -16,6 +16,8 @@ use super::facts::Facts;
 use super::json::{ListPointer, Pointer};
 use super::mapping::Mapping;
 use super::scheme::Scheme;
+use super::sent::Sent;
+use crate::secret::Secret;
 
 /// A compiled profile: immutable, shared by every producer that uses it.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub struct Profile {
     pub(super) mapping: Mapping,
     answer: Answer,
     pub(super) challenges: Vec<Challenge>,
+    pub(super) sent: Sent,
 }
 
 /// What is wrong with a profile: where, what, and what to write instead.
@@ -123,6 +126,7 @@ impl Profile {
             .filter_map(|(at, one)| Challenge::compile(one, at, &mut faults))
             .collect();
         let answer = Answer::compile(descriptor.answer.as_ref(), &mut faults);
+        let sent = Sent::compile(descriptor, scheme.as_ref(), &mut faults);
         check_the_weakness(descriptor, scheme.as_ref(), &mut faults);
         faults.or(Self {
             name: name.into(),
@@ -134,6 +138,7 @@ impl Profile {
             mapping,
             answer,
             challenges,
+            sent,
         })
     }
 
@@ -175,6 +180,12 @@ impl Profile {
     /// What the provider expects to hear.
     pub fn answer(&self) -> &Answer {
         &self.answer
+    }
+
+    /// Whether this is a public key to it, which everybody may know.
+    pub fn takes_for_public(&self, secret: &Secret) -> bool {
+        let scheme = self.scheme.as_ref();
+        scheme.is_some_and(|scheme| scheme.of_secret(secret).1.is_asymmetric())
     }
 
     /// Whether the producer must name the URL that it registered with the provider.

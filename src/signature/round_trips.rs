@@ -86,6 +86,7 @@ fn body(profile: &Profile) -> Bytes {
 
 fn filled(sample: &str) -> String {
     sample
+        .replace("$TYPE", "PENDING")
         .replace("$AMOUNT_MAJOR", "19.99")
         .replace("$CURRENCY", "EUR")
         .replace("$RFC3339", "2026-09-21T14:13:20Z")
@@ -212,7 +213,12 @@ fn check(profile: &Arc<Profile>, signs_with: &str, verifies_with: &str) {
     } else {
         0
     };
-    for at in before..text.len() {
+    // What a provider writes around it is not looked at.
+    let sent_as = profile.descriptor().sent.clone().unwrap_or_default();
+    let around = sent_as.signature.as_deref().unwrap_or("$SIGNATURE");
+    let before = before + around.find('$').unwrap();
+    let behind = around.rsplit("$SIGNATURE").next().unwrap().len();
+    for at in before..text.len() - behind {
         let mut bytes = text.as_bytes().to_vec();
         let old = bytes[at];
         bytes[at] = if old == b'0' { b'1' } else { b'0' };

@@ -8,6 +8,7 @@ use super::descriptor::{
 use super::grammar::{Grammar, KeyPattern, Pick};
 use super::profile::Faults;
 use super::template::{Template, Value};
+use crate::secret::Secret;
 
 /// How many forms of the content a profile may try.
 const CONTENTS_MAX: usize = 4;
@@ -138,6 +139,16 @@ impl Scheme {
         self.contents
             .iter()
             .all(|content| content.values().contains(&&Value::Timestamp))
+    }
+
+    /// The variant for which this secret is, and its place among all: the one whose prefix it bears, or the main one.
+    pub(super) fn of_secret(&self, secret: &Secret) -> (usize, &Variant) {
+        let own = |variant: &Variant| {
+            let prefix = variant.strip_prefix.as_deref();
+            prefix.is_some_and(|prefix| secret.expose().starts_with(prefix.as_bytes()))
+        };
+        let also = self.also.iter().enumerate().find(|(_, also)| own(also));
+        also.map_or((0, &self.main), |(at, also)| (at + 1, also))
     }
 
     /// Whether every content covers this value.

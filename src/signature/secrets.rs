@@ -19,8 +19,6 @@ use crate::secret::Secret;
 
 /// How many secrets a producer may have active at once.
 const SECRETS_MAX: usize = 16;
-/// Below this a key can be guessed.
-const KEY_BYTES_MIN: usize = 16;
 
 /// One of a producer's secrets.
 #[derive(Clone, Debug)]
@@ -62,7 +60,6 @@ pub(super) struct Prepared {
     pub(super) shown: Secret,
     /// 0 is the main scheme, the others are those of `also`.
     pub(super) variant: usize,
-    pub(super) weak: bool,
     keys: Vec<(Algorithm, Key)>,
 }
 
@@ -226,14 +223,7 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
         },
     ) in secrets.into_iter().enumerate()
     {
-        let own = |prefix: &str| secret.expose().starts_with(prefix.as_bytes());
-        let other = scheme
-            .also
-            .iter()
-            .position(|also| also.strip_prefix.as_deref().is_some_and(own));
-        let chosen = other
-            .and_then(|at| scheme.also.get(at))
-            .unwrap_or(&scheme.main);
+        let (variant, chosen) = scheme.of_secret(&secret);
         let prefix = chosen.strip_prefix.as_deref();
         let keys = chosen.algorithm.possible().iter().map(|algorithm| {
             Ok((
@@ -243,20 +233,11 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
         });
         match keys.collect::<Result<Vec<_>, key::KeyFault>>() {
             Ok(keys) => {
-                let bytes = key::secret_bytes(&secret, chosen.key, prefix);
-                let symmetric = !chosen
-                    .algorithm
-                    .possible()
-                    .iter()
-                    .any(|algorithm| algorithm.is_asymmetric());
-                let weak = symmetric && bytes.is_some_and(|bytes| bytes < KEY_BYTES_MIN);
-                let variant = other.map_or(0, |at| at + 1);
                 prepared.push(Prepared {
                     label,
                     standing,
                     shown: secret,
                     variant,
-                    weak,
                     keys,
                 });
             }

@@ -1,35 +1,28 @@
 //! Signing as the provider does, for `countersign send`: the same profile, read the other way round.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding,
-    RsaKeyPair,
-};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use rustls_pki_types::PrivatePkcs8KeyDer;
-use rustls_pki_types::pem::PemObject;
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use super::asked::{Asked, Place};
 use super::delivery::{Request, SignatureRefusal};
 use super::descriptor::{Algorithm, BodyFormat};
 use super::form;
-use super::grammar::Pick;
+use super::grammar::{Items, Pick};
 use super::json;
 use super::key::{Key, KeyFault};
+use super::private_key::{self, is_pem};
 use super::profile::Profile;
 use super::scheme::{AlgorithmRule, Scheme, Variant};
 use super::secrets::Settings;
-use super::template::Value;
+use super::template::{Unwritable, Value};
 use crate::secret::Secret;
 
 /// What is to be signed.
@@ -127,7 +120,7 @@ impl Pen {
                 variant.key,
                 variant.strip_prefix.as_deref(),
                 variant.mac,
-                strongest(variant),
+                used(&profile, variant),
             )?),
             Some(_) | None => None,
         };
@@ -182,25 +175,26 @@ fn variant_for<'a>(scheme: &'a Scheme, secret: &Secret) -> &'a Variant {
     scheme.also.iter().find(fits).unwrap_or(&scheme.main)
 }
 
-/// The strongest of the algorithms that are possible.
-fn strongest(variant: &Variant) -> Algorithm {
+/// Of the algorithms that are possible the provider's own choice, or the strongest.
+fn used(profile: &Profile, variant: &Variant) -> Algorithm {
     let possible = variant.algorithm.possible();
-    possible.iter().copied().max().unwrap_or(Algorithm::Sha256)
-}
-
-fn is_pem(shown: &[u8]) -> bool {
-    shown.trim_ascii_start().starts_with(b"-----BEGIN")
+    let chosen = profile.sent.algorithm;
+    chosen
+        .filter(|chosen| possible.contains(chosen))
+        .or_else(|| possible.iter().copied().max())
+        .unwrap_or(Algorithm::Sha256)
 }
 
 impl Signer<'_> {
     fn sign(&self, to_sign: &SignRequest<'_>, body: Bytes) -> Result<Signed, SignFault> {
         let mut headers = self.named_headers(to_sign.request.headers)?;
+        let body = self.prepared(body);
+        let path_and_query = self.with_query(to_sign.request.path_and_query, &body);
+        self.add_the_providers(&mut headers, to_sign.request, &body)?;
         let mut all = to_sign.request.headers.clone();
         for (name, value) in &headers {
             all.insert(name.clone(), value.clone());
         }
-        let body = self.prepared(body);
-        let path_and_query = self.with_query(to_sign.request.path_and_query, &body);
         let request = Request {
             method: to_sign.request.method,
             path_and_query: &path_and_query,
@@ -269,6 +263,30 @@ impl Signer<'_> {
         Ok(headers)
     }
 
+    /// The headers that the provider sends besides.
+    fn add_the_providers(
+        &self,
+        headers: &mut Vec<(HeaderName, HeaderValue)>,
+        request: Request<'_>,
+        body: &[u8],
+    ) -> Result<(), SignFault> {
+        for (name, template) in &self.pen.profile.sent.headers {
+            let asked = self.asked(&request, body, json::document(body).ok(), None);
+            let mut text = Vec::new();
+            template
+                .write(&asked, &mut |bytes| text.extend_from_slice(bytes))
+                .map_err(refused)?;
+            let value = HeaderValue::from_bytes(&text);
+            let name = name.clone();
+            headers.retain(|(known, _)| *known != name);
+            headers.push(match value {
+                Ok(value) => (name, value),
+                Err(_) => return Err(SignFault::Header { name }),
+            });
+        }
+        Ok(())
+    }
+
     /// A form profile takes a document as its field; one that is a form already stays as it is.
     fn prepared(&self, body: Bytes) -> Bytes {
         let Some(field) = self.pen.profile.mapping.field.as_deref() else {
@@ -331,10 +349,7 @@ impl Signer<'_> {
             items.push((key.clone(), time.clone()));
         }
         if let AlgorithmRule::ByItem { item, .. } = &self.variant.algorithm {
-            items.push((
-                item.clone(),
-                strongest(self.variant).name_for_senders().to_owned(),
-            ));
+            items.push((item.clone(), self.algorithm().name_for_senders().to_owned()));
         }
         for value in self.scheme.values() {
             if let Value::Item(key) = value
@@ -350,7 +365,7 @@ impl Signer<'_> {
         &self,
         request: &Request<'_>,
         body: &[u8],
-        element: Option<&serde_json::value::RawValue>,
+        element: Option<&RawValue>,
     ) -> Result<String, SignFault> {
         let document = element.or_else(|| json::document(body).ok());
         let written = self
@@ -359,23 +374,9 @@ impl Signer<'_> {
             .map(|(key, text)| self.item(&key, &text));
         let written: Vec<String> = written.collect();
         let texts = written.iter().map(String::as_str);
-        let items = super::grammar::Items::read(self.scheme.grammar, texts).ok();
-        let asked = Asked {
-            request,
-            body,
-            document,
-            timestamp: self.time.as_deref(),
-            id: Some(self.id),
-            items: items.as_ref(),
-            url: self.pen.settings.url.as_deref(),
-            values: &self.pen.settings.values,
-            secret: self.pen.secret.expose(),
-            key: None,
-        };
+        let items = Items::read(self.scheme.grammar, texts).ok();
+        let asked = self.asked(request, body, document, items.as_ref());
         let content = self.scheme.contents.first().ok_or(SignFault::NoPlace)?;
-        let refused = |unwritable| SignFault::Content {
-            source: SignatureRefusal::from(unwritable),
-        };
         let Variant {
             encoding,
             strip_prefix,
@@ -392,8 +393,8 @@ impl Signer<'_> {
             content
                 .write(&asked, &mut |bytes| message.extend_from_slice(bytes))
                 .map_err(refused)?;
-            signed_with_a_private_key(
-                strongest(self.variant),
+            private_key::sign(
+                self.algorithm(),
                 self.pen.secret.expose(),
                 strip_prefix.as_deref(),
                 &message,
@@ -402,8 +403,38 @@ impl Signer<'_> {
         Ok(encoding.encode(&bytes))
     }
 
+    fn asked<'b, 'i>(
+        &'b self,
+        request: &'b Request<'b>,
+        body: &'b [u8],
+        document: Option<&'b RawValue>,
+        items: Option<&'b Items<'i>>,
+    ) -> Asked<'b, 'i> {
+        Asked {
+            request,
+            body,
+            document,
+            timestamp: self.time.as_deref(),
+            id: Some(self.id),
+            items,
+            url: self.pen.settings.url.as_deref(),
+            values: &self.pen.settings.values,
+            secret: self.pen.secret.expose(),
+            key: None,
+        }
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        used(&self.pen.profile, self.variant)
+    }
+
     /// The whole text of the signature's place.
     fn written(&self, items: Vec<(Box<str>, String)>, signature: &str) -> String {
+        let sent = &self.pen.profile.sent;
+        let spelled_out = sent.written(signature, self.time.as_deref());
+        if let Some(text) = spelled_out.filter(|_| std::ptr::eq(self.variant, &self.scheme.main)) {
+            return text;
+        }
         let split = self
             .scheme
             .grammar
@@ -463,6 +494,12 @@ impl Signer<'_> {
     }
 }
 
+fn refused(unwritable: Unwritable) -> SignFault {
+    SignFault::Content {
+        source: SignatureRefusal::from(unwritable),
+    }
+}
+
 fn media_type(format: BodyFormat, body: &[u8]) -> &'static str {
     let json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
     match format {
@@ -503,75 +540,4 @@ pub(super) fn put_json(document: &mut Json, pointer: &str, value: Json) -> Optio
     }
     *at = value;
     Some(())
-}
-
-fn signed_with_a_private_key(
-    algorithm: Algorithm,
-    shown: &[u8],
-    public_prefix: Option<&str>,
-    message: &[u8],
-) -> Result<Vec<u8>, SignFault> {
-    let unusable = |_unspecified| KeyFault::Unusable;
-    let not_private = || KeyFault::NotAPrivateKey;
-    let pkcs8: Option<Cow<'_, [u8]>> = if is_pem(shown) {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(shown).ok();
-        Some(Cow::Owned(
-            der.ok_or_else(not_private)?.secret_pkcs8_der().to_vec(),
-        ))
-    } else {
-        None
-    };
-    let der = || pkcs8.as_deref().ok_or_else(not_private);
-    let random = SystemRandom::new();
-    let rsa = |padding: &'static dyn RsaEncoding| -> Result<Vec<u8>, KeyFault> {
-        let pair = RsaKeyPair::from_pkcs8(der()?).map_err(|_rejected| not_private())?;
-        let mut signature = vec![0; pair.public_modulus_len()];
-        pair.sign(padding, &random, message, &mut signature)
-            .map_err(unusable)?;
-        Ok(signature)
-    };
-    let ecdsa = |curve: &'static EcdsaSigningAlgorithm| -> Result<Vec<u8>, KeyFault> {
-        let pair = EcdsaKeyPair::from_pkcs8(curve, der()?).map_err(|_rejected| not_private())?;
-        Ok(pair
-            .sign(&random, message)
-            .map_err(unusable)?
-            .as_ref()
-            .to_vec())
-    };
-    Ok(match algorithm {
-        Algorithm::RsaPkcs1Sha256 => rsa(&RSA_PKCS1_SHA256)?,
-        Algorithm::RsaPssSha256 => rsa(&RSA_PSS_SHA256)?,
-        Algorithm::EcdsaP256Sha256 => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING)?,
-        Algorithm::EcdsaP384Sha384 => ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING)?,
-        Algorithm::Ed25519 => {
-            let pair = match &pkcs8 {
-                Some(der) => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
-                    .map_err(|_rejected| not_private())?,
-                None => ed25519_from_seed(shown, public_prefix)?,
-            };
-            pair.sign(message).as_ref().to_vec()
-        }
-        Algorithm::Md5
-        | Algorithm::Sha1
-        | Algorithm::Sha256
-        | Algorithm::Sha384
-        | Algorithm::Sha512 => {
-            return Err(KeyFault::NotAPrivateKey.into());
-        }
-    })
-}
-
-/// `whsk_` and base64 of the seed; some show the public key behind it.
-fn ed25519_from_seed(
-    shown: &[u8],
-    public_prefix: Option<&str>,
-) -> Result<Ed25519KeyPair, KeyFault> {
-    let prefix = public_prefix.unwrap_or_default().replace("pk_", "sk_");
-    let text = shown
-        .strip_prefix(prefix.as_bytes())
-        .unwrap_or(shown)
-        .trim_ascii();
-    let bytes = super::key::from_either_base64(text).ok_or(KeyFault::NotAPrivateKey)?;
-    let seed = bytes.get(..32).ok_or(KeyFault::NotAPrivateKey)?;
-    Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_rejected| KeyFault::NotAPrivateKey)
 }

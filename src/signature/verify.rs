@@ -12,7 +12,6 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
-use subtle::Choice;
 
 use super::asked::Place;
 use super::asked::{self, Asked};
@@ -64,12 +63,6 @@ impl Verifier {
     /// The profile by which it checks.
     pub fn profile(&self) -> &Arc<Profile> {
         &self.profile
-    }
-
-    /// The references of the secrets whose keys have less than 128 bits.
-    pub fn weak_secrets(&self) -> impl Iterator<Item = &Arc<str>> {
-        let weak = self.secrets.iter().filter(|secret| secret.weak);
-        weak.map(|secret| &secret.label)
     }
 
     /// Opens gate 3, or says why not. `now` is our clock.
@@ -330,7 +323,7 @@ impl Verifier {
         let mut verified = None;
         let mut shadows = Vec::new();
         for secret in &self.secrets {
-            let mut right = Choice::from(0);
+            let mut right = false;
             let own = || listed.iter().filter(|one| one.variant == secret.variant);
             if let Some(key) = own().next().and_then(|one| secret.key(one.algorithm)) {
                 asked.secret = secret.shown.expose();
@@ -341,7 +334,6 @@ impl Verifier {
                     }
                 }
             }
-            let right = bool::from(right);
             match secret.standing {
                 Standing::Live if right => verified = verified.or(Some(secret)),
                 Standing::Live => {}

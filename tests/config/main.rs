@@ -19,6 +19,7 @@ use tempfile::TempDir;
 #[path = "../it/authority.rs"]
 #[allow(dead_code, reason = "`tests/it` uses the rest")]
 mod authority;
+mod profiles;
 mod reload;
 mod retention;
 

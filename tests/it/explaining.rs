@@ -121,6 +121,59 @@ fn a_stale_delivery_is_told_apart_from_a_wrong_signature() {
     assert_eq!(report["age_seconds"], 3600);
 }
 
+/// Explains a delivery of Stripe, signed over `BODY`, whose head and body are given.
+fn explain_stripe(head: &str, body: &[u8]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes);
+    let signature = sign(SECRET.as_bytes(), TIME, BODY);
+    write("headers", head.replace("SIGNATURE", &signature).as_bytes()).unwrap();
+    write("body", body).unwrap();
+    write("secret", SECRET.as_bytes()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.args(["explain", "--profile", "stripe", "--headers", "headers"]);
+    command.args(["--body", "body", "--secret", "file:secret"]);
+    let output = run(directory.path(), command.arg(at(1)));
+    for hidden in [SECRET, &signature] {
+        assert!(!output.stdout.contains(hidden), "{output:?}");
+        assert!(!output.stderr.contains(hidden), "{output:?}");
+    }
+    output
+}
+
+#[test]
+fn a_folded_header_is_refused_and_its_signature_is_not_printed() {
+    let folded = format!("Host: h\nStripe-Signature: t={TIME},\n  v1=SIGNATURE\n");
+    let output = explain_stripe(&folded, BODY.as_bytes());
+    assert_eq!(output.code, Some(2), "{output:?}");
+    let expected =
+        "headers:3: the line goes on with the header above it; a receiver refuses folded";
+    assert!(output.stderr.contains(expected), "{output:?}");
+}
+
+#[test]
+fn a_compressed_body_is_named_as_a_likely_cause() {
+    let head = format!("Stripe-Signature: t={TIME},v1=SIGNATURE\n");
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0";
+    let encoded = format!("Content-Encoding: gzip\n{head}");
+    for (head, body, expected) in [
+        (&*head, &gzip[..], "the body is compressed (gzip)"),
+        (&encoded, gzip, "the body is compressed (gzip)"),
+        (
+            &encoded,
+            b"{\"other\":1}",
+            "Content-Encoding says gzip, and the body is not compressed",
+        ),
+        (&head, b"{\"other\":1}", "none of the usual mistakes"),
+    ] {
+        let output = explain_stripe(head, body);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stdout.contains(expected), "{output:?}");
+    }
+    // What verifies is right, whatever the header says.
+    let output = explain_stripe(&encoded, BODY.as_bytes());
+    assert_eq!(output.code, Some(0), "{output:?}");
+}
+
 #[test]
 fn what_can_not_be_used_is_usage() {
     for (arguments, expected) in [

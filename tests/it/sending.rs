@@ -131,6 +131,32 @@ fn send_as(receiver: &Receiver, profile: &Profile, arguments: &[&str]) -> Output
 }
 
 #[test]
+fn an_event_that_the_store_shows_can_be_explained() {
+    let receiver = receiver_for_all();
+    for name in ["stripe", "adyen-classic"] {
+        let profile = builtin().get(name).unwrap();
+        let sent = object(&send_as(&receiver, profile, &[]));
+        let id = sent["event_id"].as_str().unwrap();
+        let shown = receiver.countersign(&["events", "show", id, "--json"]);
+        let event: Value = shown.json_lines().remove(0);
+        receiver.write("shown.json", &shown.stdout);
+        receiver.write("shown.body", event["body"].as_str().unwrap());
+        let explained = receiver.countersign(&[
+            "explain",
+            "--profile",
+            name,
+            "--headers",
+            "shown.json",
+            "--body",
+            "shown.body",
+            "--secret",
+            "file:providers.secret",
+        ]);
+        assert_eq!(explained.code, Some(0), "{explained:?}");
+    }
+}
+
+#[test]
 fn every_profile_is_accepted_and_its_event_is_known_by_the_id_that_was_told() {
     let receiver = receiver_for_all();
     for profile in builtin().iter() {
@@ -406,15 +432,24 @@ fn what_stands_in_the_way_is_told_in_words() {
         ),
         (&["--secret", "hunter2"], "a secret is given by reference"),
         (
-            &[
-                "--profile",
-                "stripe",
-                "--event",
-                "nothing",
-                "--body",
-                "none",
-            ],
+            &["--profile", "stripe", "--body", "none"],
             "none: the body can not be read",
+        ),
+        (
+            &["--profile", "github", "--event", "x", "--body", "none"],
+            "none: the body can not be read",
+        ),
+        (
+            &["--profile", "stripe", "--event", "x", "--body", "none"],
+            "--event x: the profile \"stripe\" takes the type from the body; write it",
+        ),
+        (
+            &["--profile", "pix", "--tamper", "body"],
+            "the profile \"pix\" does not sign the body, so there is nothing to tamper with; choose another",
+        ),
+        (
+            &["--profile", "mercado-pago", "--tamper", "body"],
+            "the profile \"mercado-pago\" does not sign the body",
         ),
         (
             &["--profile", "github", "--event", "nothing"],

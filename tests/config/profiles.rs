@@ -1,0 +1,90 @@
+//! `[profiles]`: what can never match or count, and which secrets are none.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use countersign::config::Environment;
+
+use super::{TENANT, check, directory, load, write};
+
+#[test]
+fn a_place_that_can_never_hold_anything_is_a_fault() {
+    check(
+        "[profiles.mine]
+extends = \"timestamped\"
+[profiles.mine.event]
+amount = \"/data/*/amount\"
+account = \"{/links/*}\"
+minor_digits = { ZZZ = 2, isk = 2 }
+",
+        &[
+            "countersign.toml:4: profiles.mine.event.amount: \"/data/*/amount\" has a \"*\", which is a list's elements in each alone; name one element, as /data/0/amount; or set event.each, and write what stands in an element",
+            "countersign.toml:5: profiles.mine.event.account: \"/links/*\" has a \"*\", which is a list's elements in each alone; name one element, as /data/0/amount; or set event.each, and write what stands in an element",
+            "countersign.toml:6: profiles.mine.event.minor_digits.ZZZ: \"ZZZ\" is no currency of ISO 4217; write its code of three letters, as ISK = 2",
+        ],
+    );
+}
+
+#[test]
+fn a_profile_that_extends_itself_is_told_so() {
+    check(
+        "[profiles.mine]\nextends = \"mine\"\n",
+        &[
+            "countersign.toml:2: profiles.mine.extends: \"mine\" extends itself, and no built-in profile has that name; name another profile, or leave it out",
+        ],
+    );
+}
+
+#[test]
+fn a_profile_whose_type_is_not_signed_is_told_which_key_it_lacks() {
+    check(
+        "[profiles.mine]
+signed = \"fields\"
+[profiles.mine.signature]
+from = { header = [\"x-sig\"] }
+content = \"{json:/id}{json:/status}\"
+[profiles.mine.event]
+type = \"/kind\"
+payment_id = \"/id\"
+[profiles.mine.event.status]
+\"paid\" = \"succeeded\"
+",
+        &[
+            "countersign.toml:6: profiles.mine.event.status_by: is missing, and the signature does not cover the type, which would decide without it; add it, with a place that signature.content names, as status_by = \"/status\"",
+        ],
+    );
+}
+
+#[test]
+fn a_public_key_may_be_read_by_everybody() {
+    let key = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAz8GqkMp7lFDcajPSjXnJ8s2Cn192jxnDaM92dfbyHwc=\n-----END PUBLIC KEY-----\n";
+    let raw = "whpk_z8GqkMp7lFDcajPSjXnJ8s2Cn192jxnDaM92dfbyHwc=\n";
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=\n";
+    let own = "[profiles.mine.signature]\nfrom = { header = [\"x-sig\"] }\nalgorithm = \"ed25519\"\ncontent = \"{body}\"\n";
+    for (profile, held, warned) in [
+        ("mine", key, false),
+        ("standard-webhooks", raw, false),
+        ("standard-webhooks", secret, true),
+        ("standard-webhooks", &format!("{raw}{secret}"), true),
+        ("timestamped", "a-secret-of-thirty-two-bytes-len", true),
+    ] {
+        let directory = directory();
+        write(&directory, "certs/producer.secret", held);
+        let path = directory.path().join("certs/producer.secret");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let text = format!("{TENANT}profile = \"{profile}\"\n{own}");
+        let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+        let told: Vec<_> = config
+            .warnings
+            .iter()
+            .filter(|warning| warning.what.contains("can be read by every user"))
+            .map(|warning| warning.key.to_string())
+            .collect();
+        let expected: &[&str] = if warned {
+            &["tenants[0].producers[0].secrets[0]"]
+        } else {
+            &[]
+        };
+        assert_eq!(told, expected, "{profile} {held}");
+    }
+}
