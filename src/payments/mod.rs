@@ -15,7 +15,7 @@ mod claim;
 mod currency;
 mod payment;
 #[cfg(test)]
-mod profiles;
+mod profiles_tests;
 mod status;
 
 pub use amount::{Amount, AmountFault};

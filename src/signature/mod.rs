@@ -28,9 +28,9 @@ mod descriptor;
 mod document;
 mod explain;
 #[cfg(test)]
-mod explanations;
+mod explanations_tests;
 #[cfg(test)]
-mod explanations_around;
+mod explanations_around_tests;
 mod extend;
 mod facts;
 #[cfg(test)]
@@ -50,12 +50,12 @@ mod place;
 mod private_key;
 mod profile;
 #[cfg(test)]
-mod published;
+mod published_tests;
 mod refunds;
 mod rewritten;
 mod rewritten_form;
 #[cfg(test)]
-mod round_trips;
+mod round_trips_tests;
 mod scheme;
 mod search;
 mod secrets;
@@ -65,7 +65,7 @@ mod shown;
 mod sign;
 mod template;
 #[cfg(test)]
-mod vectors;
+mod vectors_tests;
 mod verify;
 mod when;
 mod written;

@@ -72,7 +72,7 @@ mod simulation;
 mod spool;
 mod spool_backlog;
 #[cfg(test)]
-mod spool_faults;
+mod spool_fault_tests;
 mod spool_form;
 mod spool_mover;
 mod spool_queue;
@@ -82,7 +82,7 @@ mod spooling;
 mod sqlite;
 mod sqlite_errands;
 #[cfg(test)]
-mod sqlite_faults;
+mod sqlite_fault_tests;
 mod sqlite_export;
 mod sqlite_file;
 mod sqlite_gaps;
@@ -101,7 +101,7 @@ mod suite_beside;
 #[cfg(test)]
 mod suite_retention;
 #[cfg(test)]
-mod transfer_faults;
+mod transfer_fault_tests;
 mod transfer_lines;
 #[cfg(test)]
 mod transfer_tests;

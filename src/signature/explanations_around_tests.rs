@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::explanations::{BODY, SECRET, check, mac, report, signed};
+use super::explanations_tests::{BODY, SECRET, check, mac, report, signed};
 use super::*;
 
 #[test]
