@@ -268,52 +268,6 @@ fn what_an_issuer_may_not_do_is_told_as_its_own() {
 }
 
 #[test]
-fn two_anchors_may_have_one_name() {
-    let (one, other, third) = (Ca::root("Root"), Ca::root("Root"), Ca::root("Root"));
-    let both = trust(&[&one.der, &other.der]);
-    for ca in [&one, &other] {
-        let verified = both.verify(&[ca.leaf()[..].into()], now()).unwrap();
-        assert_eq!(verified.anchor.der(), ca.der);
-    }
-    assert_eq!(verdict(&both, &[&third.leaf()]), "bad-signature");
-    // A leaf that says which key signed it tells that it is another CA's.
-    let leaf = third.leaf_with(|p| p.use_authority_key_identifier_extension = true);
-    assert_eq!(verdict(&both, &[&leaf]), "unknown-issuer");
-}
-
-#[test]
-fn an_anchor_that_was_issued_again_takes_over_from_the_lapsed_one() {
-    let lapsed = Ca::root_with("Root", |p| p.not_after = date_time_ymd(2026, 6, 1));
-    let mut params = lapsed.params.clone();
-    params.not_after = date_time_ymd(2030, 1, 1);
-    let again = params.self_signed(&*lapsed.key).unwrap().der().to_vec();
-    let leaf = lapsed.leaf();
-    assert_eq!(verdict(&trust(&[&lapsed.der]), &[&leaf]), "expired");
-    for order in [[&lapsed.der[..], &again], [&again, &lapsed.der]] {
-        let both = trust(&order);
-        let verified = both.verify(&[leaf[..].into()], now()).unwrap();
-        assert_eq!(verified.anchor.der(), again);
-    }
-}
-
-#[test]
-fn an_intermediate_is_an_anchor_where_it_is_configured_as_one() {
-    let root = Ca::root("Root");
-    let sub = root.sub("Sub");
-    let of_sub = trust(&[&sub.der]);
-    assert_eq!(verdict(&of_sub, &[&sub.leaf()]), "holds");
-    assert_eq!(
-        verdict(&of_sub, &[&sub.leaf(), &sub.der, &root.der]),
-        "holds"
-    );
-    // It vouches for what is below it alone.
-    assert_eq!(
-        verdict(&of_sub, &[&root.leaf(), &root.der]),
-        "unknown-issuer"
-    );
-}
-
-#[test]
 fn configured_intermediates_serve_clients_that_do_not_send_theirs() {
     let root = Ca::root("Root");
     let sub = root.sub("Sub");
@@ -551,53 +505,4 @@ fn what_is_cut_off_is_refused_by_serial_key_or_subject() {
             assert_eq!(verdict(&trusted, &[&leaf]), expected);
         }
     }
-}
-
-#[test]
-fn a_shadow_anchor_decides_nothing_and_tells_what_it_would_have_done() {
-    let (live, shadow) = (Ca::root("Live"), Ca::root("Shadow"));
-    let trusted = Trust::build(TrustParts {
-        shadow_anchors: leaves(&[&shadow.der]),
-        ..parts(&[&live.der])
-    })
-    .unwrap();
-    assert_eq!(verdict(&trusted, &[&live.leaf()]), "holds");
-    let leaf = shadow.leaf();
-    assert_eq!(verdict(&trusted, &[&leaf]), "unknown-issuer");
-    let would = |leaf: &[u8]| trusted.would_accept(&[leaf.into()], now());
-    assert_eq!(would(&leaf).unwrap().der(), shadow.der);
-    let lapsed = shadow.leaf_with(|p| p.not_after = date_time_ymd(2026, 6, 1));
-    assert!(would(&lapsed).is_none());
-    assert!(would(&Ca::root("Nobody").leaf()).is_none());
-}
-
-#[test]
-fn a_useless_anchor_is_warned_of() {
-    type Change = fn(&mut CertificateParams);
-    let cases: [(&str, Change); 4] = [
-        ("ended at 2026-06-01", |p| {
-            p.not_after = date_time_ymd(2026, 6, 1)
-        }),
-        ("not valid before 2026-07-01", |p| {
-            p.not_before = date_time_ymd(2026, 7, 1)
-        }),
-        ("does not allow", |p| {
-            p.key_usages = vec![KeyUsagePurpose::CrlSign]
-        }),
-        ("", |_| {}),
-    ];
-    for (told, change) in cases {
-        let root = Ca::root_with("Root", change);
-        let warnings = trust(&[&root.der]).warnings(now());
-        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-        let warnings = warnings.join("; ");
-        assert!(warnings.contains(told), "{warnings}");
-        assert_eq!(warnings.is_empty(), told.is_empty(), "{warnings}");
-    }
-}
-
-#[test]
-fn without_an_anchor_there_is_no_trust() {
-    let faults = Trust::build(TrustParts::default()).unwrap_err();
-    assert_eq!(faults, [TrustFault::NoAnchor]);
 }

@@ -1,7 +1,7 @@
 //! Attacks gate 1: chains, revocation lists and handshakes of every quality, against a clock that is an argument.
 //!
-//! `forge` makes what a CA would not; `chains`, `revocation` and `version_1` ask a `Trust` directly, `handshakes` and `recheck` shake hands
-//! in memory, with rustls on both sides.
+//! `forge` makes what a CA would not; `anchors`, `chains`, `revocation` and `version_1` ask a `Trust` directly, `handshakes` and `recheck` shake hands
+//! in memory, as the two `peers` do.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,9 +11,11 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod anchors;
 mod chains;
 mod forge;
 mod handshakes;
+mod peers;
 mod recheck;
 mod revocation;
 mod version_1;

@@ -11,7 +11,7 @@ use jiff::{Timestamp, ToSpan};
 use rcgen::date_time_ymd;
 
 use crate::forge::Ca;
-use crate::handshakes::{Shown, client, server, shake};
+use crate::peers::{Shown, client, server, shake};
 use crate::{leaves, parts, trust};
 
 /// A leaf that ends in 2090, under a root that ends in 2099.
