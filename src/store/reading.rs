@@ -1,12 +1,11 @@
 //! The reading side: a few connections that are opened when they are first needed.
 
-use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 
 use super::location::{StoreFault, Url};
@@ -95,11 +94,9 @@ impl Views {
                     .await
             }
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_read::events(reading.client(), &filter))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_read::events(client, &filter).await)
+                    .await
             }
         }
     }
@@ -120,11 +117,9 @@ impl Views {
                     .await
             }
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_read::events_by_id(reading.client(), tenant, id))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_read::events_by_id(client, tenant, id).await)
+                    .await
             }
         }
     }
@@ -138,11 +133,9 @@ impl Views {
                     .await
             }
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_read::payments(reading.client(), &filter))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_read::payments(client, &filter).await)
+                    .await
             }
         }
     }
@@ -163,11 +156,9 @@ impl Views {
                     .await
             }
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_read::payments_by_id(reading.client(), tenant, id))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_read::payments_by_id(client, tenant, id).await)
+                    .await
             }
         }
     }
@@ -181,11 +172,9 @@ impl Views {
                     .await
             }
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_read::refusals(reading.client(), &filter))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_read::refusals(client, &filter).await)
+                    .await
             }
         }
     }
@@ -194,11 +183,9 @@ impl Views {
         match &self.source {
             Source::Sqlite(readers) => readers.read(sqlite_read::refusal_groups).await,
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_read::refusal_groups(reading.client()))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_read::refusal_groups(client).await)
+                    .await
             }
         }
     }
@@ -208,11 +195,9 @@ impl Views {
         match &self.source {
             Source::Sqlite(readers) => readers.read(sqlite_read::leaves).await,
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_read::leaves(reading.client()))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_read::leaves(client).await)
+                    .await
             }
         }
     }
@@ -227,11 +212,9 @@ impl Views {
                     .await
             }
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_steps::disk_use(reading.client()))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_steps::disk_use(client).await)
+                    .await
             }
         }
     }
@@ -249,11 +232,9 @@ impl Views {
         match &self.source {
             Source::Sqlite(readers) => readers.read(sqlite_read::secrets).await,
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_read::secrets(reading.client()))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_read::secrets(client).await)
+                    .await
             }
         }
     }
@@ -263,11 +244,9 @@ impl Views {
         match &self.source {
             Source::Sqlite(readers) => readers.read(sqlite_shadows::read).await,
             Source::Postgres(readers) => {
-                let reading = readers.begin().await?;
-                let read = reading
-                    .limited(postgres_shadows::read(reading.client()))
-                    .await;
-                reading.end(read)
+                readers
+                    .read(async |client| postgres_shadows::read(client).await)
+                    .await
             }
         }
     }
@@ -332,19 +311,12 @@ impl Readers {
 struct PostgresReaders {
     target: Target,
     idle: Mutex<Vec<Session>>,
-    turns: Arc<Semaphore>,
-}
-
-/// A session in use.
-struct Reading<'a> {
-    readers: &'a PostgresReaders,
-    session: Session,
-    _turn: OwnedSemaphorePermit,
+    turns: Semaphore,
 }
 
 impl PostgresReaders {
     fn new(target: Target) -> Self {
-        let turns = Arc::new(Semaphore::new(target.access.readers.max(1)));
+        let turns = Semaphore::new(target.access.readers.max(1));
         Self {
             target,
             idle: Mutex::default(),
@@ -352,57 +324,35 @@ impl PostgresReaders {
         }
     }
 
-    async fn begin(&self) -> Result<Reading<'_>, ReadFailure> {
-        let turn = Arc::clone(&self.turns)
-            .acquire_owned()
+    /// One reading, on a session of its own that is kept for the next unless this one fails.
+    async fn read<T>(
+        &self,
+        read: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, ReadFailure> {
+        let _turn = self
+            .turns
+            .acquire()
             .await
             .map_err(|_closed| ReadFailure::BrokenOff)?;
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle().pop();
         let session = match idle.filter(|session| !session.is_closed()) {
             Some(session) => session,
             None => Session::open(&self.target, Purpose::Read)
                 .await
                 .map_err(|failure| failure.into_fault(&self.target.place))?,
         };
-        Ok(Reading {
-            readers: self,
-            session,
-            _turn: turn,
-        })
-    }
-}
-
-impl Reading<'_> {
-    fn client(&self) -> &Client {
-        &self.session.client
-    }
-
-    async fn limited<T>(
-        &self,
-        read: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, ReadFailure> {
-        let waited = self.readers.target.access.statement_timeout;
-        match tokio::time::timeout(waited, read).await {
+        let waited = self.target.access.statement_timeout;
+        let read = match tokio::time::timeout(waited, read(&session.client)).await {
             Ok(read) => read.map_err(|error| ReadFailure::Statement {
                 source: error.into(),
-            }),
-            Err(_elapsed) => Err(ReadFailure::TookTooLong { waited }),
-        }
+            })?,
+            Err(_elapsed) => return Err(ReadFailure::TookTooLong { waited }),
+        };
+        self.idle().push(session);
+        Ok(read)
     }
 
-    /// Keeps the session for the next reading, unless this one failed.
-    fn end<T>(self, read: Result<T, ReadFailure>) -> Result<T, ReadFailure> {
-        if read.is_ok() {
-            self.readers
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(self.session);
-        }
-        read
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
