@@ -382,8 +382,8 @@ impl<E: Engine> Writer<E> {
         if let Err(BatchFailure::Row(_)) = result {
             result = self.engine.commit(&rows, Isolation::Apart).await;
         }
-        metrics::histogram!("countersign_commit_seconds").record(began.elapsed().as_secs_f64());
-        metrics::histogram!("countersign_batch_events").record(events as f64);
+        metrics::histogram!(super::COMMIT_METRIC).record(began.elapsed().as_secs_f64());
+        metrics::histogram!(super::BATCH_METRIC).record(events as f64);
         self.note_health(&result);
         match result {
             Ok(outcomes) => {

@@ -28,6 +28,13 @@ pub use group_commit::{
 };
 pub use kept_headers::KeptHeaders;
 
+/// The counter of events, by tenant, producer and receipt. What a metric means, `telemetry` tells.
+pub const DELIVERIES_METRIC: &str = "countersign_deliveries_total";
+/// The histogram of how long transactions take.
+pub const COMMIT_METRIC: &str = "countersign_commit_seconds";
+/// The histogram of how many events they hold.
+pub const BATCH_METRIC: &str = "countersign_batch_events";
+
 /// What durably takes deliveries.
 pub trait Inbox: Send + Sync {
     /// Writes all events of one delivery down in one transaction; the receipts are in the order of the events.

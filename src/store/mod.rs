@@ -141,6 +141,7 @@ pub use seen::Seen;
 pub use shadows::{Shadows, Watched};
 pub use spool::{SpoolSettings, events_in_spool};
 pub use spool_backlog::Backlog;
+pub use spool_mover::{MOVED_METRIC, SET_ASIDE_METRIC};
 pub use transfer_lines::TransferFault;
 pub use views::{
     BodyGone, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis,

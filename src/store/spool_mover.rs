@@ -21,8 +21,12 @@ use super::spool_backlog::Counts;
 use super::spool_form;
 use super::spool_queue::{Queue, Waiting};
 use super::{StoreFault, off_the_runtime, postgres_errands};
-use crate::inbox::{Cause, Receipt, Standing, WriterGone};
+use crate::inbox::{Cause, DELIVERIES_METRIC, Receipt, Standing, WriterGone};
 
+/// The counter of events that were moved into the database. What a metric means, `telemetry` tells.
+pub const MOVED_METRIC: &str = "countersign_spool_moved_events_total";
+/// The counter of those that it refused for their own sake.
+pub const SET_ASIDE_METRIC: &str = "countersign_spool_aside_events_total";
 /// Bytes of one batch, unless a single event has more.
 const BATCH_BYTES: usize = 8 << 20;
 /// How often an event that stands alone meets an error of which nobody knows whose it is, until it counts as the event's.
@@ -269,7 +273,7 @@ impl Mover {
                     count(moving, *receipt);
                 }
                 let events = moved.len() as u64;
-                metrics::counter!("countersign_spool_moved_events_total").increment(events);
+                metrics::counter!(MOVED_METRIC).increment(events);
                 Ok(events)
             }
             Ok(Err(MoveFailure::Database(error))) => {
@@ -333,7 +337,7 @@ impl Mover {
             .await?;
         if let Some((oldest, bytes)) = done {
             self.counts.put_aside(oldest, bytes);
-            metrics::counter!("countersign_spool_aside_events_total").increment(1);
+            metrics::counter!(SET_ASIDE_METRIC).increment(1);
         }
         Ok(())
     }
@@ -422,7 +426,7 @@ fn count(moving: &Moving, receipt: Receipt) {
         Receipt::Quarantined | Receipt::Spooled => return,
     };
     metrics::counter!(
-        "countersign_deliveries_total",
+        DELIVERIES_METRIC,
         "tenant" => row.tenant.as_str().to_owned(),
         "producer" => row.producer.to_string(),
         "receipt" => receipt

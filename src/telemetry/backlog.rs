@@ -2,6 +2,8 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, gauge};
 
+use crate::store::{MOVED_METRIC, SET_ASIDE_METRIC};
+
 const QUEUE_DELIVERIES: &str = "countersign_queue_deliveries";
 const QUEUE_BYTES: &str = "countersign_queue_bytes";
 const SPOOLING: &str = "countersign_spooling";
@@ -10,8 +12,6 @@ const ASIDE: &str = "countersign_spool_aside_events";
 const BYTES: &str = "countersign_spool_bytes";
 const OLDEST: &str = "countersign_spool_oldest_seconds";
 pub(super) const SPOOLED: &str = "countersign_spooled_events_total";
-const MOVED: &str = "countersign_spool_moved_events_total";
-const SET_ASIDE: &str = "countersign_spool_aside_events_total";
 
 pub(super) fn describe() {
     describe_gauge!(
@@ -55,12 +55,12 @@ pub(super) fn describe() {
         "Readable events that were answered with success from the spool, by tenant and producer; countersign_deliveries_total counts them once they are moved"
     );
     describe_counter!(
-        MOVED,
+        MOVED_METRIC,
         Unit::Count,
         "Events that were moved from the spool into the database"
     );
     describe_counter!(
-        SET_ASIDE,
+        SET_ASIDE_METRIC,
         Unit::Count,
         "Events of the spool that were set aside because the database refused them"
     );

@@ -9,13 +9,16 @@ use metrics::{
 };
 
 use super::ends::{CertificateEnd, CrlEnd};
+use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, DELIVERIES_METRIC};
 
 /// Upper bounds of the buckets of durations, seconds.
 pub(super) const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
 ];
 
-const DELIVERIES: &str = "countersign_deliveries_total";
+/// Upper bounds of the buckets of batch sizes, events.
+pub(super) const EVENTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
 const REFUSALS: &str = "countersign_refusals_total";
 const RESPONSES: &str = "countersign_responses_total";
 const REQUEST: &str = "countersign_request_seconds";
@@ -37,9 +40,15 @@ const BUILD: &str = "countersign_build_info";
 
 pub(super) fn describe() {
     describe_counter!(
-        DELIVERIES,
+        DELIVERIES_METRIC,
         Unit::Count,
         "Events that passed the signature, by tenant, producer and receipt (accepted, duplicate, conflict, quarantined)"
+    );
+    describe_histogram!(BATCH_METRIC, Unit::Count, "Events in one transaction");
+    describe_histogram!(
+        COMMIT_METRIC,
+        Unit::Seconds,
+        "One transaction, from its begin to its durable commit"
     );
     describe_counter!(
         REFUSALS,
@@ -297,7 +306,7 @@ pub struct ProducerMeters {
 impl ProducerMeters {
     /// The counters of `producer`, a producer of `tenant`.
     pub fn new(tenant: &str, producer: &str) -> Self {
-        let of = |receipt: &'static str| counter!(DELIVERIES, "tenant" => tenant.to_owned(), "producer" => producer.to_owned(), "receipt" => receipt);
+        let of = |receipt: &'static str| counter!(DELIVERIES_METRIC, "tenant" => tenant.to_owned(), "producer" => producer.to_owned(), "receipt" => receipt);
         Self {
             accepted: of("accepted"),
             duplicate: of("duplicate"),

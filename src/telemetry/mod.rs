@@ -14,6 +14,8 @@ use std::io::IsTerminal;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+use crate::inbox::BATCH_METRIC;
+
 pub use backlog::{SpoolFigures, queued, spool};
 pub use ends::{CertificateEnd, CrlEnd};
 pub use meters::{Meters, ProducerMeters, Wait};
@@ -72,6 +74,7 @@ impl Exporter {
     pub fn install() -> Result<Self, ExporterFailure> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), meters::SECONDS)?
+            .set_buckets_for_metric(Matcher::Full(BATCH_METRIC.into()), meters::EVENTS)?
             .install_recorder()?;
         meters::describe();
         backlog::describe();

@@ -64,6 +64,24 @@ fn metric(receiver: &Receiver, name: &str) -> f64 {
     values.sum()
 }
 
+/// The metrics that are exported and of which nothing says what they mean.
+fn undescribed(receiver: &Receiver) -> Vec<String> {
+    let metrics = receiver.admin("/metrics").body;
+    let described: Vec<_> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next())
+        .collect();
+    let series = metrics.lines().filter(|line| !line.starts_with('#'));
+    let names = series.filter_map(|line| line.split(['{', ' ']).next());
+    let is_described = |name: &str| {
+        let parts = ["", "_bucket", "_sum", "_count"];
+        let mut wholes = parts.iter().filter_map(|part| name.strip_suffix(part));
+        name.is_empty() || wholes.any(|whole| described.contains(&whole))
+    };
+    let unknown = names.filter(|name| !is_described(name));
+    unknown.map(str::to_owned).collect()
+}
+
 const SUMS: &str = "SELECT count(*), sum(duplicates), (SELECT sum(events) FROM countersign.ledger) FROM countersign.events";
 
 #[test]
@@ -217,6 +235,9 @@ fn with_a_spool_an_outage_is_a_204_and_everything_is_there_afterwards() {
     assert_eq!(metric(&receiver, "countersign_deliveries_total"), 12.0);
     assert_eq!(metric(&receiver, "countersign_queue_deliveries"), 0.0);
     assert_eq!(producer.deliver(&event("evt_after")).status, 204);
+    assert!(metric(&receiver, "countersign_commit_seconds_count") > 0.0);
+    assert!(metric(&receiver, "countersign_batch_events_bucket") > 0.0);
+    assert_eq!(undescribed(&receiver), Vec::<String>::new());
     let log = receiver.log();
     assert_eq!(log.matches("kept in the spool").count(), 1, "{log}");
     assert_eq!(log.matches("the spool is empty").count(), 1, "{log}");
