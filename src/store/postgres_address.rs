@@ -3,13 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
-use super::StoreFault;
 use super::password::Password;
+use super::{StoreFault, off_the_runtime};
 use crate::secret::Secret;
 use crate::tls::{DatabaseTls, ServerCheck};
 
@@ -77,8 +78,9 @@ impl Address {
         }
     }
 
+    /// Takes the password of `other`, unless that is the address of another database, which only counts after a restart.
     pub(super) fn renew_password(&self, other: &Self) -> bool {
-        self.password.renew(&other.password)
+        self == other && self.password.renew(&other.password)
     }
 
     pub(super) fn is_used_like(&self, other: &Self) -> bool {
@@ -193,7 +195,7 @@ impl AddressFault {
 pub(super) struct Target {
     hosts: Vec<Config>,
     password: Password,
-    pub(super) tls: DatabaseTls,
+    tls: Tls,
     pub(super) place: String,
     pub(super) access: Access,
 }
@@ -228,13 +230,7 @@ impl Target {
             config.connect_timeout(address.access.connect_timeout);
         }
         let hosts = single_hosts(&config).map_err(|fault| fault_of(&place, fault))?;
-        let tls = tls.load(&address.base).map_err(|fault| match fault {
-            TlsFault::Address(fault) => fault_of(&place, fault),
-            TlsFault::Tls(source) => StoreFault::Tls {
-                place: place.clone(),
-                source,
-            },
-        })?;
+        let tls = Tls::load(tls, &address.base, &place)?;
         Ok(Self {
             hosts,
             password: address.password.clone(),
@@ -254,6 +250,33 @@ impl Target {
             }
         }
         hosts
+    }
+
+    /// TLS by the files as they are now: a certificate for the database is replaced without a restart. Where they can not be read, as in
+    /// the middle of being replaced, by what they were.
+    pub(super) async fn tls(&self) -> DatabaseTls {
+        let Tls {
+            parameters,
+            base,
+            loaded,
+        } = &self.tls;
+        let held = || loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if parameters.names_no_file() {
+            return held().clone();
+        }
+        let (parameters, base, place) = (parameters.clone(), base.clone(), self.place.clone());
+        let read = off_the_runtime(move || {
+            let fault = |fault: TlsFault| fault.at(&place);
+            parameters.load(&base).map_err(fault)
+        });
+        match read.await {
+            Ok(tls) => *held() = tls,
+            Err(fault) => tracing::warn!(
+                error = &fault as &dyn std::error::Error,
+                "the files that store.url names can not be used; they count as they were"
+            ),
+        }
+        held().clone()
     }
 
     pub(super) fn hosts_count(&self) -> usize {
@@ -360,8 +383,27 @@ impl Mode {
     }
 }
 
-/// What an address says of TLS, in libpq's words. The driver knows only half of them.
-#[derive(Debug)]
+/// What an address says of TLS, and what came of it last.
+#[derive(Clone)]
+struct Tls {
+    parameters: TlsParameters,
+    base: PathBuf,
+    loaded: Arc<Mutex<DatabaseTls>>,
+}
+
+impl Tls {
+    fn load(parameters: TlsParameters, base: &Path, place: &str) -> Result<Self, StoreFault> {
+        let loaded = parameters.load(base).map_err(|fault| fault.at(place))?;
+        Ok(Self {
+            parameters,
+            base: base.into(),
+            loaded: Arc::new(Mutex::new(loaded)),
+        })
+    }
+}
+
+/// The same in libpq's words. The driver knows only half of them.
+#[derive(Clone, Debug)]
 struct TlsParameters {
     mode: Mode,
     authority: Option<PathBuf>,
@@ -372,6 +414,18 @@ struct TlsParameters {
 enum TlsFault {
     Address(AddressFault),
     Tls(crate::tls::DatabaseTlsFault),
+}
+
+impl TlsFault {
+    fn at(self, place: &str) -> StoreFault {
+        match self {
+            Self::Address(fault) => fault_of(place, fault),
+            Self::Tls(source) => StoreFault::Tls {
+                place: place.to_owned(),
+                source,
+            },
+        }
+    }
 }
 
 impl TlsParameters {
@@ -409,7 +463,11 @@ impl TlsParameters {
         Ok((rest, taken))
     }
 
-    fn load(self, base: &Path) -> Result<DatabaseTls, TlsFault> {
+    fn names_no_file(&self) -> bool {
+        self.authority.is_none() && self.certificate.is_none() && self.key.is_none()
+    }
+
+    fn load(&self, base: &Path) -> Result<DatabaseTls, TlsFault> {
         let read = |path: &Path| {
             let path = base.join(path);
             std::fs::read(&path).map_err(|error| {
@@ -520,6 +578,10 @@ mod tests {
         // A reload that changed nothing else gives back what it was given.
         assert!(!used.renew_password(&used.clone()));
         assert!(used.renew_password(&address(None)));
+        assert_eq!(told(), Some(b"worse".to_vec()));
+        let other = Address::new("postgres://u:worse@h/other");
+        let theirs = other.with_password(Some(Secret::new(b"theirs".to_vec())));
+        assert!(!used.renew_password(&theirs));
         assert_eq!(told(), Some(b"worse".to_vec()));
     }
 

@@ -75,8 +75,9 @@ impl Session {
     /// Opens a session with the first of the hosts that will have one.
     pub(super) async fn open(target: &Target, purpose: Purpose) -> Result<Self, SessionFailure> {
         let mut last = SessionFailure::ReadOnly;
+        let tls = target.tls().await;
         for host in target.hosts() {
-            match Self::open_at(target, &host, purpose).await {
+            match Self::open_at(target, &host, &tls, purpose).await {
                 Ok(session) => return Ok(session),
                 // Another host has the same data: it would be no better.
                 Err(fault @ SessionFailure::Fault(_)) => return Err(fault),
@@ -89,11 +90,12 @@ impl Session {
     async fn open_at(
         target: &Target,
         host: &Config,
+        tls: &DatabaseTls,
         purpose: Purpose,
     ) -> Result<Self, SessionFailure> {
         let limit = target.access.connect_timeout;
         let greeted = timeout(limit, async {
-            let (client, connection) = host.connect(Tls(target.tls.clone())).await?;
+            let (client, connection) = host.connect(Tls(tls.clone())).await?;
             let connection = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(
@@ -104,7 +106,7 @@ impl Session {
             });
             let session = Self {
                 client,
-                tls: target.tls.clone(),
+                tls: tls.clone(),
                 connection,
             };
             let found = postgres_schema::greet(&session.client, &target.place).await?;

@@ -129,6 +129,27 @@ impl Mover {
 
     /// Finds the database, and moves all that waits.
     async fn round(&mut self) -> Result<(), Cause> {
+        loop {
+            self.reconnect().await?;
+            let rows = self.rows;
+            let head = self
+                .at_file(move |queue| queue.head(rows, BATCH_BYTES))
+                .await?;
+            let Some(head) = self.settle(head).await else {
+                continue;
+            };
+            if head.is_empty() {
+                break;
+            }
+            for group in self.read(head).await? {
+                self.move_group(group).await?;
+            }
+        }
+        self.end().await
+    }
+
+    /// Finds the database, if there is no session or an outage has begun, and tells everybody that it is back.
+    async fn reconnect(&mut self) -> Result<(), Cause> {
         if self.session.is_none() || self.reach.is_away() {
             self.session = Some(self.find().await?);
         }
@@ -140,20 +161,7 @@ impl Mover {
                 "the database takes deliveries again; what waits in the spool is moved"
             );
         }
-        loop {
-            let rows = self.rows;
-            let head = self
-                .at_file(move |queue| queue.head(rows, BATCH_BYTES))
-                .await?;
-            let head = self.settle(head).await;
-            if head.is_empty() {
-                break;
-            }
-            for group in self.read(head).await? {
-                self.move_group(group).await?;
-            }
-        }
-        self.end().await
+        Ok(())
     }
 
     /// A session on whichever host writes, proven by writing.
@@ -173,8 +181,9 @@ impl Mover {
     }
 
     /// What may be moved of these, in their order. A statement whose answer was lost may still be at work: its events are
-    /// waited for until it can not be, so that it is found by them and does not find them.
-    async fn settle(&mut self, mut head: Vec<Waiting>) -> Vec<Waiting> {
+    /// waited for until it can not be, so that it is found by them and does not find them. `None` if an outage begins meanwhile: that it
+    /// is over, nobody else finds out.
+    async fn settle(&mut self, mut head: Vec<Waiting>) -> Option<Vec<Waiting>> {
         let now = Timestamp::now().as_microsecond();
         let settled = self.settled;
         let unsettled = |waiting: &Waiting| {
@@ -187,12 +196,23 @@ impl Mover {
                 let left = latest.unwrap_or(now).saturating_sub(now);
                 let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
                 // A clock that was set back must not make it longer than it ever is.
-                sleep(left.min(settling(&self.target))).await;
+                let waited = sleep(left.min(settling(&self.target)));
+                tokio::select! {
+                    () = waited => {}
+                    () = self.away() => return None,
+                }
                 self.settled = head.last().map_or(settled, |last| last.position);
             }
             Some(first) => head.truncate(first),
         }
-        head
+        Some(head)
+    }
+
+    /// Resolves once an outage begins.
+    async fn away(&self) {
+        while !self.reach.is_away() {
+            self.reach.changed().await;
+        }
     }
 
     /// Rows as events, by tenant and run. What can not be read is set aside before anything that came later is moved.

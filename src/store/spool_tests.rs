@@ -16,7 +16,7 @@ use super::postgres_address::Access;
 use super::postgres_tests::server::{Ending, Postgres, fresh_database};
 use super::views::{EventView, Filter, PaymentDetail};
 use super::{SpoolSettings, Store, Takes, Url};
-use crate::inbox::{Event, Inbox, Limits, Receipt, Standing};
+use crate::inbox::{Cause, Event, Inbox, Limits, Receipt, Standing};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -374,6 +374,12 @@ async fn what_is_uncertain_is_moved_only_once_it_has_settled() {
         store.backlog().unwrap().waiting == 1
     })
     .await;
+    // That another outage has ended is found out meanwhile.
+    spooling
+        .reach
+        .away(&(Arc::new(std::io::Error::other("cut")) as Cause));
+    eventually(&store, "found again", |_| !spooling.reach.is_away()).await;
+    assert_eq!(store.backlog().unwrap().waiting, 1);
     emptied(&store).await;
     assert!(Timestamp::now().as_microsecond() >= settles);
     assert_eq!(events(&store).await.len(), 2);

@@ -27,7 +27,7 @@ pub(super) struct Spooling {
     settings: SpoolSettings,
     inbox: GroupCommit<Spool>,
     target: Arc<Target>,
-    reach: Arc<Reach>,
+    pub(super) reach: Arc<Reach>,
     counts: Arc<Counts>,
     writer: Mutex<Option<JoinHandle<()>>>,
     mover: Mutex<Option<tokio::task::JoinHandle<()>>>,
