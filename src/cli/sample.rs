@@ -43,6 +43,8 @@ impl Tale {
         let unix = self.at.as_second().to_string();
         let unix_ms = self.at.as_millisecond().to_string();
         let rfc3339 = format!("{:.3}", self.at);
+        let date_time = self.at.strftime("%Y-%m-%d.%H:%M:%S").to_string();
+        let digits = self.at.strftime("%Y%m%d%H%M%S").to_string();
         let filled = [
             ("$ID", self.id.as_str()),
             ("$TYPE", &self.kind),
@@ -52,6 +54,8 @@ impl Tale {
             ("$UNIX_MS", &unix_ms),
             ("$UNIX", &unix),
             ("$RFC3339", &rfc3339),
+            ("$DATE_TIME", &date_time),
+            ("$DIGITS", &digits),
             ("$AMOUNT_MINOR", AMOUNT.0),
             ("$AMOUNT_MAJOR", AMOUNT.1),
             ("$CURRENCY", CURRENCY),

@@ -27,6 +27,9 @@ pub(super) async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
     grace: Duration,
 ) -> io::Result<()> {
+    // A client that does not read its answers would hold its place for ever: HTTP has no time-out for writing, TCP has one.
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(HEADER_TIMEOUT))?;
     let handle = axum_server::Handle::new();
     // To find out which version of HTTP somebody speaks, it would wait for their first bytes without end.
     let mut server = axum_server::from_tcp(listener)?

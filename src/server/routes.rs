@@ -5,11 +5,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::HeaderName;
 use http::request::Parts;
+use http::{HeaderName, Method};
 use hyper::body::Incoming;
 use tower::{Service, service_fn};
 
@@ -59,6 +60,10 @@ async fn account<I: Inbox + 'static>(
         && let Some(connection) = head.extensions.get::<Connection>()
     {
         connection.close_after_response();
+    }
+    if head.method == Method::HEAD {
+        // hyper leaves it out over HTTP/1.1 alone (RFC 9110 §9.3.2).
+        *response.body_mut() = Body::empty();
     }
     let id = receiver.request_id();
     response.headers_mut().insert(X_REQUEST_ID, id);

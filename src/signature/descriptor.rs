@@ -9,8 +9,8 @@
 //!   `body`, `timestamp`, `id`, `url`, `method`, `path_and_query`, `secret`, `key_id`, `header:NAME`,
 //!   `query:NAME`, `form:NAME`, `json:/POINTER`, `item:KEY`, `config:NAME`; before it may stand filters,
 //!   `base64:`, `sha256_base64:`, `sha256_hex:`, `crc32:`, `upper:`, `lower:`, and after it one of `|after:TEXT`
-//!   (what follows the last TEXT), `|without:TEXT` and `|is:SHAPE` (else the delivery is malformed; `amount`, `currency`, `word` or
-//!   `time`): where values stand side by side, these keep one from being cut up into others. `[...]` is a group that vanishes when a value in it is absent. Braces and
+//!   (what follows the last TEXT), `|without:TEXT` and `|is:SHAPE` (else the delivery is malformed; `amount`, `currency`, `word`,
+//!   `datetime` or `unix`): where values stand side by side, these keep one from being cut up into others. `[...]` is a group that vanishes when a value in it is absent. Braces and
 //!   brackets that stand for themselves are doubled: `{{`, `}}`, `[[`, `]]`.
 //! - *Place* (in `[event]`): `/a/b` is a JSON pointer; `=TEXT` is that text; anything else is a template of
 //!   `{/pointer}`, `{type}` (in `status_by` alone), `{id}`, `{header:NAME}`, `{query:NAME}` and literals, and
@@ -67,7 +67,7 @@ pub struct ProfileDescriptor {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent: Option<SentDescriptor>,
     /// Bodies for `send`, by event type; `"charge.*"` serves all that begin so. `$ID`, `$TYPE`, `$PAYMENT`, `$UNIX`,
-    /// `$UNIX_MS`, `$RFC3339`, `$AMOUNT_MINOR`, `$AMOUNT_MAJOR`, `$CURRENCY` and `$REST` (for `*`) are filled in.
+    /// `$UNIX_MS`, `$RFC3339`, `$DATE_TIME`, `$DIGITS`, `$AMOUNT_MINOR`, `$AMOUNT_MAJOR`, `$CURRENCY` and `$REST` (for `*`) are filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<BTreeMap<String, String>>,
 }

@@ -36,19 +36,22 @@ pub(super) enum Shape {
     Currency,
     /// Letters and underscores.
     Word,
-    /// A date and time, or Unix seconds or milliseconds of this century: ten or thirteen digits.
-    Time,
+    /// A date and time to the second, of nineteen characters.
+    DateTime,
+    /// Unix seconds, of ten digits.
+    Unix,
 }
 
 impl Shape {
-    pub(super) const NAMES: &str = "amount, currency, word, time";
+    pub(super) const NAMES: &str = "amount, currency, word, datetime, unix";
 
     fn named(name: &str) -> Option<Self> {
         Some(match name {
             "amount" => Self::Amount,
             "currency" => Self::Currency,
             "word" => Self::Word,
-            "time" => Self::Time,
+            "datetime" => Self::DateTime,
+            "unix" => Self::Unix,
             _ => return None,
         })
     }
@@ -68,8 +71,11 @@ impl Shape {
                 let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
                 !text.is_empty() && text.bytes().all(letter)
             }
-            Self::Time if digits(text) => matches!(text.len(), 10 | 13),
-            Self::Time => when::parse(text, None).is_some(),
+            // Of one length, or digits beside it could be a part of it.
+            Self::DateTime => {
+                text.len() == 19 && !digits(text) && when::parse(text, None).is_some()
+            }
+            Self::Unix => text.len() == 10 && digits(text),
         }
     }
 }
@@ -198,19 +204,30 @@ mod tests {
                 &["", "0ACCEPTED", "A B"],
             ),
             (
-                "is:time",
+                "is:datetime",
                 &[
-                    "1790000000",
-                    "1790000000123",
                     "2026-11-26.13:40:10",
-                    "2026-11-26T13:40:10.1Z",
+                    "2026-11-26T13:40:10",
+                    "2026-11-26 13:40:10",
                 ],
+                &[
+                    "",
+                    "2026-11-26.13:40",
+                    "2026-11-26.13:40:1",
+                    "2026-11-26.13:40:101",
+                    "2026-11-26T13:40:10Z",
+                    "1790000000123456789",
+                ],
+            ),
+            (
+                "is:unix",
+                &["1790000000"],
                 &[
                     "",
                     "179000000",
                     "17900000001",
-                    "2026-11-26.13:40:1",
-                    "2026-11-26.13:40:101",
+                    "1790000000123",
+                    "+790000000",
                 ],
             ),
             ("without::", &["", "a"], &[":", "a:b"]),

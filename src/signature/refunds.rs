@@ -43,6 +43,7 @@ pub(super) struct Refunds {
 /// What the elements of a list come to.
 struct Listed {
     digest: String,
+    counted: usize,
     latest: Option<Timestamp>,
     /// The sum of those that count; `None` where none does.
     sum: Option<Result<Decimal, NotANumber>>,
@@ -93,7 +94,8 @@ impl Refunds {
             }
         };
         if let Some(id) = &mut facts.event_id {
-            *id = format!("{id}:{}", listed.digest);
+            // Of two states at one second, the one in which more refunds count is the later.
+            *id = format!("{id}:{:04}:{}", listed.counted, listed.digest);
         }
         facts.occurred_at = facts.occurred_at.max(listed.latest);
         let (Some(sum), Ok(payment)) = (listed.sum, &mut facts.payment) else {
@@ -118,6 +120,7 @@ impl Refunds {
         let mut digest = Sha256::new();
         let mut latest = None;
         let mut sum = None;
+        let mut counted = 0;
         for element in elements {
             digest.update(element.get());
             digest.update([0]);
@@ -129,6 +132,7 @@ impl Refunds {
                 }
             }
             if self.counts(element)? {
+                counted += 1;
                 let text = self.amount.text(element)?.unwrap_or_default();
                 let sum = sum.get_or_insert(Ok(Decimal::default()));
                 *sum = sum.and_then(|sum: Decimal| sum.plus(Decimal::parse(&text)?));
@@ -137,6 +141,7 @@ impl Refunds {
         let digest = hex::encode(digest.finalize());
         Ok(Some(Listed {
             digest: digest.get(..32).unwrap_or_default().to_owned(),
+            counted,
             latest,
             sum,
         }))

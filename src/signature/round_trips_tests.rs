@@ -90,6 +90,7 @@ fn filled(sample: &str) -> String {
         .replace("$AMOUNT_MAJOR", "19.99")
         .replace("$CURRENCY", "EUR")
         .replace("$RFC3339", "2026-09-21T14:13:20Z")
+        .replace("$DATE_TIME", "2026-09-21.14:13:20")
 }
 
 fn verifier(profile: &Arc<Profile>, shown: &str) -> Verifier {

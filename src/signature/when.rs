@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 
 use super::descriptor::TimeUnit;
 
-/// Reads a time. Without a unit: a number is Unix seconds up to 11 digits and milliseconds from 12 on, anything
-/// else is RFC 3339. A date and time without an offset is UTC, as the providers that write so say.
+/// Reads a time. Without a unit: a number of 14 digits is a date and time, any other Unix seconds up to 11 digits and milliseconds from
+/// 12 on, anything else is RFC 3339. A date and time without an offset is UTC, as the providers that write so say.
 pub(super) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<Timestamp> {
     match unit {
         Some(TimeUnit::S) => unix(text, 1_000_000_000),
@@ -16,8 +16,17 @@ pub(super) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<Timestamp> {
         Some(TimeUnit::Rfc3339) => rfc3339(text),
         Some(TimeUnit::HttpDate) => rfc2822::DateTimeParser::new().parse_timestamp(text).ok(),
         Some(TimeUnit::SOrMs) => unix_by_size(text),
-        None => unix_by_size(text).or_else(|| rfc3339(text)),
+        None => digits_of_a_date(text)
+            .or_else(|| unix_by_size(text))
+            .or_else(|| rfc3339(text)),
     }
+}
+
+/// `20260921141320`, in UTC: as milliseconds it would lie centuries ahead.
+fn digits_of_a_date(text: &str) -> Option<Timestamp> {
+    let is_one = text.len() == 14 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let at = is_one.then(|| DateTime::strptime("%Y%m%d%H%M%S", text).ok())??;
+    TimeZone::UTC.to_timestamp(at).ok()
 }
 
 fn unix_by_size(text: &str) -> Option<Timestamp> {
@@ -175,6 +184,7 @@ mod tests {
             Some("2026-09-21T14:13:20.7Z"),
         );
         check("2026-09-21.14:13:20", None, Some("2026-09-21T14:13:20Z"));
+        check("20260921141320", None, Some("2026-09-21T14:13:20Z"));
         check("2026-09-21", None, None);
         check("yesterday", None, None);
         check(

@@ -195,7 +195,7 @@ impl AddressFault {
 pub(super) struct Target {
     hosts: Vec<Config>,
     password: Password,
-    tls: Tls,
+    tls: Arc<Tls>,
     pub(super) place: String,
     pub(super) access: Access,
 }
@@ -230,7 +230,7 @@ impl Target {
             config.connect_timeout(address.access.connect_timeout);
         }
         let hosts = single_hosts(&config).map_err(|fault| fault_of(&place, fault))?;
-        let tls = Tls::load(tls, &address.base, &place)?;
+        let tls = Arc::new(Tls::load(tls, &address.base, &place)?);
         Ok(Self {
             hosts,
             password: address.password.clone(),
@@ -259,7 +259,7 @@ impl Target {
             parameters,
             base,
             loaded,
-        } = &self.tls;
+        } = &*self.tls;
         let held = || loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if parameters.names_no_file() {
             return held().clone();
@@ -384,11 +384,10 @@ impl Mode {
 }
 
 /// What an address says of TLS, and what came of it last.
-#[derive(Clone)]
 struct Tls {
     parameters: TlsParameters,
     base: PathBuf,
-    loaded: Arc<Mutex<DatabaseTls>>,
+    loaded: Mutex<DatabaseTls>,
 }
 
 impl Tls {
@@ -397,7 +396,7 @@ impl Tls {
         Ok(Self {
             parameters,
             base: base.into(),
-            loaded: Arc::new(Mutex::new(loaded)),
+            loaded: Mutex::new(loaded),
         })
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
 use super::StoreFault;
 use super::migrations::{Migration, known};
@@ -41,6 +41,16 @@ impl FileKind {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
             Connection::open_with_flags(path, flags).map_err(|error| fault(path, error))?;
+        // SQLite is content with a file that it may only read, until something is written.
+        if connection
+            .is_readonly(MAIN_DB)
+            .map_err(|error| fault(path, error))?
+        {
+            return Err(StoreFault::Unopenable {
+                path: path.into(),
+                source: "it can be read, and not be written".into(),
+            });
+        }
         set_up(&connection).map_err(|error| fault(path, error))?;
         self.own(path, &connection)?;
         write_ahead(&connection).map_err(|error| fault(path, error))?;

@@ -266,6 +266,16 @@ fn over_http_2_what_is_refused_by_its_head_is_answered_before_its_body_comes() {
 }
 
 #[test]
+fn head_is_answered_without_a_body_over_either_version() {
+    let receiver = receiver();
+    for version in ["--http1.1", "--http2"] {
+        let url = format!("{}/nowhere", receiver.url());
+        let output = receiver.curl(&[version, "--head", "--max-time", "10", &url]);
+        assert!(output.stdout.ends_with("\n404"), "{version} {output:?}");
+    }
+}
+
+#[test]
 fn the_list_of_certificates_has_pages_and_is_a_tenants_on_request() {
     let receiver = receiver();
     assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);

@@ -6,6 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(target_os = "linux")]
+use socket2::{Domain, Socket, Type};
+
 use crate::{Receiver, event, eventually, producer::Connection, receiver::Changes};
 
 const SECONDS_10: Duration = Duration::from_secs(10);
@@ -87,6 +90,37 @@ fn the_operators_side_has_room_for_64_connections_and_none_for_silence() {
     assert_eq!(receiver.admin("/healthz").status, 200);
     let log = receiver.log();
     assert_eq!(log.matches("has no room for more").count(), 1, "{log}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_does_not_read_the_operators_answers_does_not_keep_others_out() {
+    let receiver = Receiver::start();
+    let deaf = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        socket.connect(&receiver.admin.into()).unwrap();
+        socket
+            .set_write_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let requests = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+        // Until neither side reads.
+        let mut stream = TcpStream::from(socket);
+        while stream.write_all(requests.as_bytes()).is_ok() {}
+        stream
+    };
+    let held: Vec<TcpStream> = (0..64).map(|_| deaf()).collect();
+    let healthy = eventually(Duration::from_secs(60), || {
+        let mut asking = TcpStream::connect(receiver.admin).ok()?;
+        asking
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        asking.read_to_string(&mut answer).ok()?;
+        answer.starts_with("HTTP/1.1 200").then_some(answer)
+    });
+    assert!(!healthy.is_empty());
+    drop(held);
 }
 
 #[test]
