@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 
 use crate::payments::Currency;
 use crate::signature::{
-    AccountBinding, Coverage, ProducerSecret, Profile, ProfileDescriptor, ProfileFault, Profiles,
-    Settings, Verifier, builtin,
+    AccountBinding, Coverage, OneOrMany, ProducerSecret, Profile, ProfileDescriptor, ProfileFault,
+    Profiles, Settings, Verifier, builtin,
 };
 
 use super::fault::Findings;
@@ -41,6 +41,21 @@ pub(super) fn profiles(
                     &at.key(name).dotted(&format!("event.minor_digits.{code}")),
                     format!("{code:?} is no currency of ISO 4217"),
                     "write its code of three letters, as ISK = 2",
+                );
+            }
+        }
+    }
+    for (name, descriptor) in descriptors {
+        let stated = descriptor
+            .event
+            .iter()
+            .flat_map(|event| event.currency.iter().flat_map(OneOrMany::iter));
+        for code in stated.filter_map(|place| place.strip_prefix('=')) {
+            if code.parse::<Currency>().is_err() {
+                findings.fault(
+                    &at.key(name).dotted("event.currency"),
+                    format!("{code:?} is no currency of ISO 4217"),
+                    "write its code of three letters, as \"=EUR\"",
                 );
             }
         }

@@ -56,6 +56,7 @@ mod postgres_tests;
 #[cfg(test)]
 mod postgres_tls_tests;
 mod postgres_text;
+mod postgres_tls;
 mod pruned;
 mod pruning;
 mod reach;

@@ -16,11 +16,13 @@ extends = \"timestamped\"
 amount = \"/data/*/amount\"
 account = \"{/links/*}\"
 minor_digits = { ZZZ = 2, isk = 2 }
+currency = [\"/c\", \"=EUR\", \"=EURO\"]
 ",
         &[
             "countersign.toml:4: profiles.mine.event.amount: \"/data/*/amount\" has a \"*\", which is a list's elements in each alone; name one element, as /data/0/amount; or set event.each, and write what stands in an element",
             "countersign.toml:5: profiles.mine.event.account: \"/links/*\" has a \"*\", which is a list's elements in each alone; name one element, as /data/0/amount; or set event.each, and write what stands in an element",
             "countersign.toml:6: profiles.mine.event.minor_digits.ZZZ: \"ZZZ\" is no currency of ISO 4217; write its code of three letters, as ISK = 2",
+            "countersign.toml:7: profiles.mine.event.currency: \"EURO\" is no currency of ISO 4217; write its code of three letters, as \"=EUR\"",
         ],
     );
 }
