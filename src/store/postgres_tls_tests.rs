@@ -213,3 +213,35 @@ async fn a_client_certificate_is_presented_to_the_database() {
     let store = Store::open(&url, Limits::default()).await.unwrap();
     assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
 }
+
+#[tokio::test]
+async fn a_client_certificate_is_replaced_without_a_restart() {
+    let certificates = certificates();
+    let Some(server) = server(certificates.path()) else {
+        return;
+    };
+    let at = |name: &str| certificates.path().join(name);
+    let copy = |from: &str, to: &str| std::fs::copy(at(from), at(to)).unwrap();
+    copy("server.crt", "own.crt");
+    copy("server.key", "own.key");
+    let receiver = Attempt {
+        server: &server,
+        certificates: certificates.path(),
+        user: "receiver",
+        password: None,
+    };
+    let url = receiver.url(
+        "127.0.0.1",
+        "sslmode=verify-ca&sslrootcert=ca.crt&sslcert=own.crt&sslkey=own.key",
+    );
+    let store = Store::open(&url, Limits::default()).await.unwrap();
+    assert!(store.ready().await.is_err());
+    copy("client.crt", "own.crt");
+    copy("client.key", "own.key");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while let Err(fault) = store.ready().await {
+        assert!(tokio::time::Instant::now() < deadline, "{fault}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
+}
