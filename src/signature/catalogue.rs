@@ -88,7 +88,10 @@ fn extended(
         if let Some((own, descriptor)) = own {
             if passed.contains(&own.as_str()) {
                 return Err(fault(
-                    format!("\"{name}\" extends itself by way of \"{base}\""),
+                    format!(
+                        "\"{name}\" extends itself by way of \"{}\"",
+                        passed.last().unwrap_or(&name)
+                    ),
                     "break the ring",
                 ));
             }
@@ -162,7 +165,7 @@ mod tests {
         assert!(
             faults
                 .iter()
-                .any(|(_, fault)| fault.what.contains("extends itself")),
+                .any(|(_, fault)| fault.what == "\"a\" extends itself by way of \"b\""),
             "{faults:?}"
         );
         let itself = toml::from_str("[a]\nextends = \"a\"\n").unwrap();

@@ -36,6 +36,12 @@ pub(super) fn pairs(form: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_,
         })
 }
 
+/// A form without the pairs of this name.
+pub(super) fn without(form: &str, name: &str) -> String {
+    let other = |pair: &&str| pairs(pair.as_bytes()).all(|(own, _)| *own != *name.as_bytes());
+    form.split('&').filter(other).collect::<Vec<_>>().join("&")
+}
+
 /// Appends `name=value`, encoded, to a form or a query string.
 pub(super) fn append(form: &mut String, name: &str, value: &[u8]) {
     if !form.is_empty() {
@@ -92,6 +98,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_field_is_taken_out_however_it_is_written() {
+        assert_eq!(without("a=1&b=2&%61=3&ab=4&a", "a"), "b=2&ab=4");
+        assert_eq!(without("a=1", "a"), "");
+    }
 
     #[test]
     fn a_field_is_decoded_and_may_stand_once() {

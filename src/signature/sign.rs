@@ -213,7 +213,7 @@ impl Signer<'_> {
                     body
                 }
                 Place::Form(field) => {
-                    let mut form = String::from_utf8_lossy(&body).into_owned();
+                    let mut form = form::without(&String::from_utf8_lossy(&body), field);
                     form::append(&mut form, field, text.as_bytes());
                     form.into()
                 }
