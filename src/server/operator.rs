@@ -126,7 +126,7 @@ impl Desk {
             let was_well = std::mem::replace(&mut *self.store_state(), found.clone()).is_ok();
             match (&found, was_well) {
                 (Err(failure), true) => tracing::error!(%failure, "the store takes no deliveries"),
-                (Ok(_), false) => tracing::info!("the store takes deliveries again"),
+                (Ok(_), false) => tracing::info!("the store takes deliveries"),
                 (Err(_), false) | (Ok(_), true) => {}
             }
             self.meters

@@ -15,7 +15,6 @@ use std::{
 };
 
 use axum_server::accept::Accept;
-use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
@@ -28,7 +27,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
-    task::{JoinSet, unconstrained},
+    task::JoinSet,
     time,
 };
 use tower::Service;
@@ -151,12 +150,23 @@ async fn accept_all(
             }
         }
     }
-    // The kernel has completed these for us: closing the listener would reset them.
+    // The kernel has completed these for us: closing the listener would reset them. It is asked itself, since the runtime hears of
+    // them later.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
     for _ in 0..BACKLOG {
-        match unconstrained(listener.accept()).now_or_never() {
-            Some(Ok((tcp, _))) => spawn(tcp),
-            Some(Err(error)) if is_peers(&error) => {}
-            Some(Err(_)) | None => break,
+        match listener.accept() {
+            Ok((tcp, _)) => {
+                if let Ok(tcp) = tcp
+                    .set_nonblocking(true)
+                    .and_then(|()| TcpStream::from_std(tcp))
+                {
+                    spawn(tcp);
+                }
+            }
+            Err(error) if is_peers(&error) => {}
+            Err(_) => break,
         }
     }
 }
