@@ -157,6 +157,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     beside.serve_desk(&desk, desk_listener, exporter.clone(), guard, &store);
     beside.keep(&store, &book);
     beside.watch(&desk, exporter);
+    beside.shed(&gates.receiver);
     beside.retain(&store, &gates.live);
     // Before anybody is told that we are here: an unhandled SIGHUP ends a process.
     beside.reload(&desk, &notifier, signal(SignalKind::hangup())?);

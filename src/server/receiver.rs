@@ -10,6 +10,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use super::answer::Answer;
+use super::load::Shedding;
 use super::record::{Recorder, Told};
 use super::watching::Watching;
 use crate::config::{Live, Snapshot};
@@ -86,6 +87,7 @@ pub(super) struct Receiver<I> {
     pub(super) watching: Watching,
     /// What is left for bodies on their way, in units of [`ROOM_UNIT`] bytes.
     pub(super) room: Arc<Semaphore>,
+    pub(super) shedding: Shedding,
     requests: AtomicU64,
     process: u32,
 }
@@ -114,6 +116,7 @@ impl<I> Receiver<I> {
             seen,
             watching,
             room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)),
+            shedding: Shedding::default(),
             requests: AtomicU64::new(0),
             process,
         }
