@@ -193,6 +193,7 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::Unreachable { .. }
         | StoreFault::NoWriter { .. } => failed,
         StoreFault::NoDirectory { .. }
+        | StoreFault::LogAlone { .. }
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }
         | StoreFault::Foreign { .. }

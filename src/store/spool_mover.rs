@@ -372,7 +372,7 @@ impl Mover {
     /// All that waited is there.
     async fn end(&mut self) -> Result<(), Cause> {
         let used = self.reach.emptied() || self.moved > 0;
-        if let Err(cause) = self.at_file(move |queue| queue.tidy(used)).await {
+        if used && let Err(cause) = self.at_file(Queue::tidy).await {
             tracing::debug!(
                 error = &*cause as &dyn std::error::Error,
                 "the spool's file stays as large as it is"

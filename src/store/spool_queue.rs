@@ -1,6 +1,6 @@
 //! The spool's file, as the mover sees it: what waits, in order, and what becomes of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::StoreFault;
 use super::spool::{FILE, bytes_in_use};
 use super::spool_backlog::Counted;
-use super::sqlite_file::{self, identity};
+use super::sqlite_file::{self, Lasting};
 
 /// Pages that the log may have before they are moved into the file.
 const LOG_PAGES: i64 = 1000;
@@ -29,17 +29,16 @@ pub(super) struct Waiting {
 /// The mover's own connection.
 #[derive(Debug)]
 pub(super) struct Queue {
-    path: PathBuf,
+    file: Lasting,
     connection: Option<Connection>,
-    opened: Option<(u64, u64)>,
 }
 
 impl Queue {
+    /// Of the file that is at this path.
     pub(super) fn new(path: &Path) -> Self {
         Self {
-            path: path.into(),
+            file: Lasting::at(path),
             connection: None,
-            opened: None,
         }
     }
 
@@ -47,11 +46,18 @@ impl Queue {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let connection = FILE.open(&self.path)?;
-                self.opened = identity(&self.path);
-                connection
-                    .pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))
-                    .map_err(|error| sqlite_file::fault(&self.path, error))?;
+                self.file.expect()?;
+                let connection = FILE.open(self.file.path())?;
+                sqlite_file::leave_the_log(&connection)
+                    .and_then(|()| {
+                        connection.pragma_update_and_check(
+                            None,
+                            "wal_autocheckpoint",
+                            LOG_PAGES,
+                            |_| Ok(()),
+                        )
+                    })
+                    .map_err(|error| sqlite_file::fault(self.file.path(), error))?;
                 connection
             }
         };
@@ -63,15 +69,11 @@ impl Queue {
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
         let done = work(self.connection()?);
-        if done.is_err() && self.is_in_place() {
-            // Another connection may do better, and finds the same.
+        if done.is_err() && self.file.is_in_place() {
+            // Another connection may do better, and finds the same. Of a file that was taken away, only this one has what waits.
             self.connection = None;
         }
-        done.map_err(|error| sqlite_file::fault(&self.path, error))
-    }
-
-    fn is_in_place(&self) -> bool {
-        identity(&self.path).is_some_and(|found| Some(found) == self.opened)
+        done.map_err(|error| sqlite_file::fault(self.file.path(), error))
     }
 
     /// Puts what was set aside back at the end: another version, or a mended database, may take it.
@@ -182,16 +184,8 @@ impl Queue {
         })
     }
 
-    /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies. A file that is no
-    /// longer the one at the path is let go: only now, for until now it held what nobody else had.
-    pub(super) fn tidy(&mut self, used: bool) -> Result<(), StoreFault> {
-        if self.connection.is_some() && !self.is_in_place() {
-            self.connection = None;
-            return Ok(());
-        }
-        if !used {
-            return Ok(());
-        }
+    /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies.
+    pub(super) fn tidy(&mut self) -> Result<(), StoreFault> {
         self.with(|connection| {
             connection.execute_batch("VACUUM")?;
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
