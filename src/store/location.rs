@@ -145,7 +145,7 @@ pub enum StoreFault {
         path: PathBuf,
     },
     /// The file cannot be opened for reading and writing.
-    #[error("{}: the store cannot be opened; the receiver's user must be able to read and write the file and its directory", path.display())]
+    #[error("{}: the store cannot be opened; the receiver's user must be able to read and write the file and its directory, and its disk must have room", path.display())]
     Unopenable {
         /// The store's file.
         path: PathBuf,
@@ -272,7 +272,7 @@ fn mend_of_spool(fault: &StoreFault) -> String {
             format!("make it: mkdir -p {}", directory.display())
         }
         StoreFault::Unopenable { .. } => {
-            "the receiver's user must be able to read and write the file and its directory"
+            "the receiver's user must be able to read and write the file and its directory, and its disk must have room"
                 .to_owned()
         }
         StoreFault::Damaged { .. } => {

@@ -77,6 +77,7 @@ mod spool_fault_tests;
 mod spool_form;
 mod spool_mover;
 mod spool_queue;
+mod spool_reserve;
 #[cfg(test)]
 mod spool_tests;
 mod spooling;

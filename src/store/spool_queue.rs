@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
 use super::StoreFault;
 use super::spool::{FILE, bytes_in_use};
 use super::spool_backlog::Counted;
+use super::spool_reserve::Reserve;
 use super::sqlite_file::{self, Lasting};
 
 /// Pages that the log may have before they are moved into the file.
@@ -30,16 +31,23 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) struct Queue {
     file: Lasting,
+    reserve: Reserve,
     connection: Option<Connection>,
 }
 
 impl Queue {
     /// Of the file that is at this path.
-    pub(super) fn new(path: &Path) -> Self {
+    pub(super) fn new(path: &Path, reserve: Reserve) -> Self {
         Self {
             file: Lasting::at(path),
+            reserve,
             connection: None,
         }
+    }
+
+    /// Sees to it that there is room to take something out.
+    pub(super) fn keep_in_reserve(&self) {
+        self.reserve.take();
     }
 
     fn connection(&mut self) -> Result<&mut Connection, StoreFault> {
@@ -66,9 +74,19 @@ impl Queue {
 
     fn with<T>(
         &mut self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
-        let done = work(self.connection()?);
+        let mut done = work(self.connection()?);
+        if done.as_ref().is_err_and(lacks_room) && self.reserve.give() {
+            tracing::warn!(
+                spool = %self.file.path().display(),
+                "the spool's disk is full: what it keeps in reserve is used to empty it"
+            );
+            let connection = self.connection()?;
+            // With what it holds in the file, the log begins anew and need not grow.
+            let _best_effort = truncate_the_log(connection);
+            done = work(connection);
+        }
         if done.is_err() && self.file.is_in_place() {
             // Another connection may do better, and finds the same. Of a file that was taken away, only this one has what waits.
             self.connection = None;
@@ -79,6 +97,10 @@ impl Queue {
     /// Puts what was set aside back at the end: another version, or a mended database, may take it.
     pub(super) fn take_back(&mut self) -> Result<u64, StoreFault> {
         self.with(|connection| {
+            // Where there is nothing, nothing is written: the disk may be full.
+            if !connection.query_row("SELECT EXISTS (SELECT 1 FROM aside)", [], |row| row.get(0))? {
+                return Ok(0);
+            }
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let run: Vec<u8> =
@@ -188,9 +210,23 @@ impl Queue {
     pub(super) fn tidy(&mut self) -> Result<(), StoreFault> {
         self.with(|connection| {
             connection.execute_batch("VACUUM")?;
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        })
+            truncate_the_log(connection)
+        })?;
+        self.keep_in_reserve();
+        Ok(())
     }
+}
+
+/// Whether there was no room on the disk; where not even the log's index can be made, SQLite says only that it could not write.
+fn lacks_room(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+    )
+}
+
+fn truncate_the_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 fn oldest(connection: &Connection) -> rusqlite::Result<Option<i64>> {

@@ -17,6 +17,7 @@ use super::spool::{Spool, SpoolRow, SpoolSettings};
 use super::spool_backlog::{Backlog, Counts};
 use super::spool_mover::{Mover, settling};
 use super::spool_queue::Queue;
+use super::spool_reserve::Reserve;
 use super::views::Millis;
 use super::{StoreFault, Takes};
 use crate::inbox::{Cause, Event, GroupCommit, Health, InboxFailure, Limits, Receipt};
@@ -60,9 +61,14 @@ impl Spooling {
         let opened = off_the_runtime({
             let (settings, counts) = (settings.clone(), Arc::clone(&counts));
             move || {
-                let spool = Spool::open(&settings, Arc::clone(&counts))?;
-                let mut queue = Queue::new(&settings.path);
+                let reserve = Reserve::of(&settings.path, settings.bytes);
+                let open = || Spool::open(&settings, Arc::clone(&counts));
+                // SQLite needs room even to open a file: that of the reserve, on a disk that is full.
+                let spool =
+                    open().or_else(|fault| if reserve.give() { open() } else { Err(fault) })?;
+                let mut queue = Queue::new(&settings.path, reserve);
                 let tried_again = queue.take_back()?;
+                queue.keep_in_reserve();
                 counts.recounted(counts.get(), queue.count()?);
                 Ok((spool, queue, tried_again))
             }

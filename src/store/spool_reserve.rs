@@ -1,0 +1,94 @@
+//! Room that a spool keeps for itself on its disk. To take rows out of a file, SQLite writes to its log first: a spool that had
+//! filled its disk could not be emptied, nor even opened.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// What the log may have grown to, and as much again to move it into the file.
+const BYTES: u64 = 8 << 20;
+
+/// A file beside the spool's that means nothing and takes room.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Reserve {
+    /// Of a spool that may have so many bytes.
+    pub(super) fn of(spool: &Path, spool_bytes: u64) -> Self {
+        let mut path = spool.as_os_str().to_owned();
+        path.push("-reserve");
+        Self {
+            path: path.into(),
+            bytes: BYTES.min(spool_bytes),
+        }
+    }
+
+    /// Takes the room, unless it is taken. Where there is too little, none of it is.
+    pub(super) fn take(&self) {
+        let taken = std::fs::metadata(&self.path).is_ok_and(|there| there.len() == self.bytes);
+        if taken {
+            return;
+        }
+        if let Err(error) = self.fill() {
+            self.give();
+            tracing::warn!(
+                reserve = %self.path.display(),
+                %error,
+                "the spool has no reserve: should its disk be full, it can not be emptied before there is room"
+            );
+        }
+    }
+
+    fn fill(&self) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file: File = options.open(&self.path)?;
+        // No zeros: a file system may keep none of those.
+        let piece = [0xa5; 64 << 10];
+        let mut left = self.bytes;
+        while left > 0 {
+            let length = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
+            file.write_all(piece.get(..length).unwrap_or(&piece))?;
+            left = left.saturating_sub(length as u64);
+        }
+        file.sync_all()
+    }
+
+    /// Gives the room to whoever needs it now. Whether there was any.
+    pub(super) fn give(&self) -> bool {
+        std::fs::remove_file(&self.path).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_its_room_once_and_gives_it_once() {
+        let place = tempfile::tempdir().unwrap();
+        let reserve = Reserve::of(&place.path().join("spool.db"), 100_000);
+        assert!(!reserve.give());
+        reserve.take();
+        let file = place.path().join("spool.db-reserve");
+        let taken = file.metadata().unwrap();
+        assert_eq!(taken.len(), 100_000);
+        reserve.take();
+        let still = file.metadata().unwrap();
+        assert_eq!(still.modified().unwrap(), taken.modified().unwrap());
+        assert!(reserve.give());
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn where_it_can_not_be_it_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let reserve = Reserve::of(&place.path().join("missing").join("spool.db"), 100_000);
+        reserve.take();
+        assert!(!reserve.give());
+    }
+}
