@@ -113,10 +113,19 @@ impl Desk {
         let mut beat = tokio::time::interval(every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut warnings = certificates::Warnings::default();
+        let mut asking = None;
         loop {
             beat.tick().await;
-            let found = self.store.ready().await;
-            let found = found.map_err(|failure| telemetry::chain(&failure));
+            let store = Arc::clone(&self.store);
+            let asked = asking.get_or_insert_with(|| Box::pin(async move { store.ready().await }));
+            // A store that is slow to answer must not hold up what else is looked after, nor what is known of deliveries meanwhile.
+            let found = match tokio::time::timeout(every, asked).await {
+                Ok(found) => {
+                    asking = None;
+                    found.map_err(|failure| telemetry::chain(&failure))
+                }
+                Err(_elapsed) => self.store_state().clone(),
+            };
             let found = found.and_then(|takes| {
                 if self.recorder.has_just_failed(Instant::now()) {
                     return Err("deliveries could not be kept a moment ago; see the log".to_owned());
