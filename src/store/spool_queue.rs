@@ -11,9 +11,6 @@ use super::spool_backlog::Counted;
 use super::spool_reserve::Reserve;
 use super::sqlite_file::{self, Lasting};
 
-/// Pages that the log may have before they are moved into the file.
-const LOG_PAGES: i64 = 1000;
-
 /// An event that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -61,7 +58,7 @@ impl Queue {
                         connection.pragma_update_and_check(
                             None,
                             "wal_autocheckpoint",
-                            LOG_PAGES,
+                            self.reserve.log_pages(),
                             |_| Ok(()),
                         )
                     })

@@ -6,8 +6,14 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// What the log may have grown to, and as much again to move it into the file.
-const BYTES: u64 = 8 << 20;
+/// Bytes that are kept, at most.
+const BYTES_MAX: u64 = 8 << 20;
+/// Of a small disk, one part in so many.
+const PART: u64 = 4;
+/// Bytes of a page, SQLite's default.
+const PAGE_BYTES: u64 = 4096;
+/// Pages that the log may have before they are moved into the file, at most and at least.
+const LOG_PAGES: (u64, u64) = (16, 1000);
 
 /// A file beside the spool's that means nothing and takes room.
 #[derive(Debug)]
@@ -17,18 +23,33 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Of a spool that may have so many bytes.
+    /// Of a spool that may have so many bytes: as large as it was before, or as suits the disk.
     pub(super) fn of(spool: &Path, spool_bytes: u64) -> Self {
         let mut path = spool.as_os_str().to_owned();
         path.push("-reserve");
-        Self {
-            path: path.into(),
-            bytes: BYTES.min(spool_bytes),
-        }
+        let path: PathBuf = path.into();
+        let before = std::fs::metadata(&path).map_or(0, |there| there.len());
+        let bytes = if before > 0 {
+            before
+        } else {
+            (room_beside(spool) / PART).min(spool_bytes).min(BYTES_MAX)
+        };
+        Self { path, bytes }
+    }
+
+    /// Pages that the log may have before they are moved into the file: once there is no room for that, it grows by as much again, and
+    /// all of it has to find room here.
+    pub(super) fn log_pages(&self) -> i64 {
+        let (least, most) = LOG_PAGES;
+        let pages = (self.bytes / PAGE_BYTES / 3).clamp(least, most);
+        i64::try_from(pages).unwrap_or(i64::MAX)
     }
 
     /// Takes the room, unless it is taken. Where there is too little, none of it is.
     pub(super) fn take(&self) {
+        if self.bytes == 0 {
+            return;
+        }
         let taken = std::fs::metadata(&self.path).is_ok_and(|there| there.len() == self.bytes);
         if taken {
             return;
@@ -64,6 +85,15 @@ impl Reserve {
     }
 }
 
+/// Bytes that a file there may grow by; none where that can not be known.
+fn room_beside(spool: &Path) -> u64 {
+    let directory = match spool.parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        Some(_) | None => Path::new("."),
+    };
+    rustix::fs::statvfs(directory).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,14 +110,19 @@ mod tests {
         reserve.take();
         let still = file.metadata().unwrap();
         assert_eq!(still.modified().unwrap(), taken.modified().unwrap());
+        let after_a_start = Reserve::of(&place.path().join("spool.db"), 50_000_000);
+        assert_eq!(after_a_start.bytes, 100_000);
         assert!(reserve.give());
         assert!(!file.exists());
+        let larger = Reserve::of(&place.path().join("spool.db"), 50_000_000);
+        assert_eq!((larger.bytes, larger.log_pages()), (8 << 20, 682));
     }
 
     #[test]
     fn where_it_can_not_be_it_is_not() {
         let place = tempfile::tempdir().unwrap();
         let reserve = Reserve::of(&place.path().join("missing").join("spool.db"), 100_000);
+        assert_eq!(reserve.log_pages(), 16);
         reserve.take();
         assert!(!reserve.give());
     }

@@ -62,7 +62,7 @@ impl Spooling {
             let (settings, counts) = (settings.clone(), Arc::clone(&counts));
             move || {
                 let reserve = Reserve::of(&settings.path, settings.bytes);
-                let open = || Spool::open(&settings, Arc::clone(&counts));
+                let open = || Spool::open(&settings, reserve.log_pages(), Arc::clone(&counts));
                 // SQLite needs room even to open a file: that of the reserve, on a disk that is full.
                 let spool =
                     open().or_else(|fault| if reserve.give() { open() } else { Err(fault) })?;
