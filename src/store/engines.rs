@@ -1,7 +1,10 @@
 //! The engine that a store has: which one, and how its writers run.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
 
 use super::errands::Errands;
 use super::location::{StoreFault, Url};
@@ -11,6 +14,7 @@ use super::postgres_address::Target;
 use super::postgres_session::{Purpose, Session, SessionFailure};
 use super::reach::Reach;
 use super::sqlite::{self, Sqlite};
+use super::supervision::Supervision;
 use crate::inbox::{
     Cause, Engine, Event, GroupCommit, Health, InboxFailure, Limits, Receipt, Writer,
 };
@@ -24,12 +28,12 @@ pub(super) enum Engines {
     /// One writer, on a thread of its own.
     Sqlite {
         inbox: GroupCommit<Sqlite>,
-        writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+        writer: Mutex<Option<thread::JoinHandle<()>>>,
     },
     /// A task for each session.
     Postgres {
         inbox: GroupCommit<Postgres>,
-        writers: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+        writers: Mutex<Vec<JoinHandle<()>>>,
         /// When it was last asked whether it can write, and could.
         wrote: Mutex<Option<Instant>>,
         target: Arc<Target>,
@@ -42,6 +46,7 @@ impl Engines {
         url: &Url,
         limits: Limits,
         errands: &Arc<Errands>,
+        supervision: &Supervision,
     ) -> Result<Self, StoreFault> {
         match url {
             Url::Sqlite(path) => {
@@ -52,12 +57,7 @@ impl Engines {
                 .await?;
                 let engine = Sqlite::new(path, connection, Arc::clone(errands))?;
                 let (inbox, writers) = GroupCommit::new(vec![engine], limits);
-                let writer = std::thread::Builder::new()
-                    .name("store-writer".to_owned())
-                    .spawn(move || run_writers(writers, Sqlite::close))
-                    .map_err(|error| StoreFault::NoWriter {
-                        source: error.into(),
-                    })?;
+                let writer = begin_thread(supervision, "store-writer", writers, Sqlite::close)?;
                 Ok(Self::Sqlite {
                     inbox,
                     writer: Mutex::new(Some(writer)),
@@ -87,7 +87,10 @@ impl Engines {
                 let (inbox, writers) = GroupCommit::new(engines, limits);
                 let writers = writers
                     .into_iter()
-                    .map(|writer| tokio::spawn(async move { drop(writer.run().await) }))
+                    .map(|writer| {
+                        let run = async { drop(writer.run().await) };
+                        run_task(supervision, "a writer of the database", run)
+                    })
                     .collect();
                 Ok(Self::Postgres {
                     inbox,
@@ -212,8 +215,40 @@ fn first_with(engines: Vec<Postgres>, session: Session) -> Vec<Postgres> {
         .collect()
 }
 
-/// A writer's thread: SQLite blocks, so it shares no thread with anything else.
-pub(super) fn run_writers<E: Engine>(writers: Vec<Writer<E>>, close: fn(E)) {
+/// Runs it on the runtime, supervised.
+pub(super) fn run_task(
+    supervision: &Supervision,
+    who: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let running = supervision.begin(who);
+    tokio::spawn(async move {
+        let _running = running;
+        task.await;
+    })
+}
+
+/// Begins the thread of writers, supervised: SQLite blocks, so it shares no thread with anything else.
+pub(super) fn begin_thread<E: Engine>(
+    supervision: &Supervision,
+    name: &'static str,
+    writers: Vec<Writer<E>>,
+    close: fn(E),
+) -> Result<thread::JoinHandle<()>, StoreFault> {
+    let running = supervision.begin(name);
+    let run = move || {
+        let _running = running;
+        run_writers(writers, close);
+    };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|error| StoreFault::NoWriter {
+            source: error.into(),
+        })
+}
+
+fn run_writers<E: Engine>(writers: Vec<Writer<E>>, close: fn(E)) {
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -101,6 +101,7 @@ mod suite;
 mod suite_beside;
 #[cfg(test)]
 mod suite_retention;
+mod supervision;
 #[cfg(test)]
 mod transfer_fault_tests;
 mod transfer_lines;
@@ -119,6 +120,7 @@ use crate::refusals::Book;
 use engines::Engines;
 use errands::{Errands, Slot, Work};
 use spooling::Spooling;
+use supervision::Supervision;
 
 pub use backup::{BackedUp, BackupFailure, back_up};
 pub use beside::{BesideView, EventWhole};
@@ -143,6 +145,7 @@ pub use shadows::{Shadows, Watched};
 pub use spool::{SpoolSettings, events_in_spool};
 pub use spool_backlog::Backlog;
 pub use spool_mover::{MOVED_METRIC, SET_ASIDE_METRIC};
+pub use supervision::WriterEnded;
 pub use transfer_lines::TransferFault;
 pub use views::{
     BodyGone, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis,
@@ -166,6 +169,7 @@ pub struct Store {
     errands: Arc<Errands>,
     seen: Arc<Seen>,
     shadows: Arc<Shadows>,
+    supervision: Supervision,
 }
 
 /// Where a delivery would be made durable now.
@@ -194,11 +198,12 @@ impl Store {
             wait: spool.map_or(limits.wait, |spool| spool.database_wait),
             ..limits
         };
-        let engines = Engines::open(url, of_the_database, &errands).await?;
+        let supervision = Supervision::default();
+        let engines = Engines::open(url, of_the_database, &errands, &supervision).await?;
         let spooling = match (spool, engines.database()) {
             (None, _) => None,
             (Some(settings), Some((target, reach))) => {
-                Some(Spooling::open(settings, limits, target, reach).await?)
+                Some(Spooling::open(settings, limits, target, reach, &supervision).await?)
             }
             (Some(_), None) => {
                 let place = url.to_string();
@@ -213,6 +218,7 @@ impl Store {
             errands,
             seen: Arc::default(),
             shadows: Arc::default(),
+            supervision,
         })
     }
 
@@ -323,7 +329,13 @@ impl Store {
     async fn run_errand<W, T>(&self, slot: &Slot<W, T>, work: W) -> Result<T, Cause> {
         let done = slot.send(work);
         // An empty delivery wakes the writer; if the queue is full, it is awake.
-        let _nudge = self.engines.accept(Vec::new()).await;
+        match self.engines.accept(Vec::new()).await {
+            // There is none to wait for.
+            Err(InboxFailure::Unavailable { source }) if source.is::<WriterGone>() => {
+                return Err(source);
+            }
+            Ok(_) | Err(_) => {}
+        }
         match tokio::time::timeout(KEEP_WAIT, done).await {
             Ok(Ok(result)) => result,
             Ok(Err(_dropped)) => Err(Arc::new(WriterGone)),
@@ -331,8 +343,15 @@ impl Store {
         }
     }
 
+    /// Resolves once one of those who make deliveries durable has ended before [`close`](Self::close). The store goes on with what is left
+    /// of it, which may be nothing, so whoever holds it had better stop. May be dropped at any time.
+    pub async fn ended(&self) -> WriterEnded {
+        self.supervision.ended().await
+    }
+
     /// Takes no more, answers what is queued, and closes the file.
     pub async fn close(&self) {
+        self.supervision.closing();
         self.engines.close().await;
         if let Some(spooling) = &self.spooling {
             spooling.close().await;

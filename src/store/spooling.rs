@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 
-use super::engines::{Engines, run_writers};
+use super::engines::{Engines, begin_thread, run_task};
 use super::off_the_runtime;
 use super::postgres_address::Target;
 use super::reach::Reach;
@@ -17,6 +17,7 @@ use super::spool::{Spool, SpoolRow, SpoolSettings};
 use super::spool_backlog::{Backlog, Counts};
 use super::spool_mover::{Mover, settling};
 use super::spool_queue::Queue;
+use super::supervision::Supervision;
 use super::views::Millis;
 use super::{StoreFault, Takes};
 use crate::inbox::{Cause, Event, GroupCommit, Health, InboxFailure, Limits, Receipt};
@@ -55,6 +56,7 @@ impl Spooling {
         limits: Limits,
         target: Arc<Target>,
         reach: Arc<Reach>,
+        supervision: &Supervision,
     ) -> Result<Self, StoreFault> {
         let counts = Arc::new(Counts::default());
         let opened = off_the_runtime({
@@ -84,12 +86,7 @@ impl Spooling {
                 ..limits
             },
         );
-        let writer = std::thread::Builder::new()
-            .name("spool-writer".to_owned())
-            .spawn(move || run_writers(writers, Spool::close))
-            .map_err(|error| StoreFault::NoWriter {
-                source: error.into(),
-            })?;
+        let writer = begin_thread(supervision, "spool-writer", writers, Spool::close)?;
         let mover = Mover::new(
             Arc::clone(&target),
             Arc::clone(&reach),
@@ -97,6 +94,7 @@ impl Spooling {
             queue,
             limits.batch_deliveries,
         );
+        let mover = run_task(supervision, "the spool's mover", mover.run());
         Ok(Self {
             settings: settings.clone(),
             inbox,
@@ -104,7 +102,7 @@ impl Spooling {
             reach,
             counts,
             writer: Mutex::new(Some(writer)),
-            mover: Mutex::new(Some(tokio::spawn(mover.run()))),
+            mover: Mutex::new(Some(mover)),
         })
     }
 
