@@ -13,6 +13,7 @@ use super::postgres::Postgres;
 use super::postgres_address::Target;
 use super::postgres_session::{Purpose, Session, SessionFailure};
 use super::reach::Reach;
+use super::spool_mover::settling;
 use super::sqlite::{self, Sqlite};
 use super::supervision::Supervision;
 use crate::inbox::{
@@ -181,7 +182,8 @@ impl Engines {
         }
     }
 
-    /// Takes no more, and waits until what is queued was answered. A writer that panicked has said so already.
+    /// Takes no more, and waits until what is queued was answered; for a database's writers as long as one may be at a batch. A writer that
+    /// panicked has said so already.
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite { inbox, writer } => {
@@ -191,14 +193,32 @@ impl Engines {
                     let _joined = tokio::task::spawn_blocking(move || writer.join().is_ok()).await;
                 }
             }
-            Self::Postgres { inbox, writers, .. } => {
+            Self::Postgres {
+                inbox,
+                writers,
+                target,
+                ..
+            } => {
                 inbox.close();
                 let writers =
                     std::mem::take(&mut *writers.lock().unwrap_or_else(PoisonError::into_inner));
-                for writer in writers {
-                    let _joined = writer.await;
-                }
+                end_within(settling(target), writers).await;
             }
+        }
+    }
+}
+
+/// Waits for tasks, and cuts those that go on after that: a database that answers nothing must not keep a process from its end.
+async fn end_within(limit: Duration, tasks: Vec<JoinHandle<()>>) {
+    let deadline = tokio::time::Instant::now() + limit;
+    for mut task in tasks {
+        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+            tracing::warn!(
+                ?limit,
+                "the database kept a writer longer than that; it is cut off"
+            );
+            task.abort();
+            let _cut = task.await;
         }
     }
 }
@@ -261,5 +281,23 @@ fn run_writers<E: Engine>(writers: Vec<Writer<E>>, close: fn(E)) {
     };
     for writer in writers {
         close(runtime.block_on(writer.run()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_never_ends_holds_up_a_close_no_longer_than_one_may() {
+        let begun = tokio::time::Instant::now();
+        let limit = Duration::from_secs(9);
+        let stuck = || tokio::spawn(std::future::pending());
+        let ends = tokio::spawn(tokio::time::sleep(Duration::from_secs(8)));
+        end_within(limit, vec![stuck(), ends, stuck()]).await;
+        assert_eq!(begun.elapsed(), limit);
+        let ends = tokio::spawn(tokio::time::sleep(Duration::from_secs(8)));
+        end_within(limit, vec![ends]).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(17));
     }
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,7 +14,8 @@ use tokio_postgres::{Client, Config};
 
 use super::StoreFault;
 use super::postgres_address::Target;
-use super::postgres_schema;
+use super::postgres_schema::{self, Found};
+use crate::inbox::Cause;
 use crate::tls::{DatabaseStream, DatabaseTls};
 
 /// What a session is for.
@@ -121,11 +123,38 @@ impl Session {
             }
             Purpose::Write if found.read_only => return Err(SessionFailure::ReadOnly),
             Purpose::Write => {
-                postgres_schema::bring_up_to_date(&mut session.client, &found, &target.place)
-                    .await?
+                if let Err(failure) = session.prepare(target, &found).await {
+                    if let SessionFailure::TimedOut(_) = failure {
+                        session.abandon().await;
+                    }
+                    return Err(failure);
+                }
             }
         }
         Ok(session)
+    }
+
+    async fn prepare(&mut self, target: &Target, found: &Found) -> Result<(), SessionFailure> {
+        postgres_schema::bring_up_to_date(&mut self.client, found, &target.place).await?;
+        let limit = target.access.statement_timeout;
+        postgres_schema::look_ahead(&self.client, limit, &target.place).await
+    }
+
+    /// Asks within `limit`; the session comes back with the answer. After an error it is closed, and where no answer comes the server is
+    /// told to stop.
+    pub(super) async fn ask<T>(
+        self,
+        limit: Duration,
+        question: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<(Self, T), Cause> {
+        match timeout(limit, question(&self.client)).await {
+            Ok(Ok(answer)) => Ok((self, answer)),
+            Ok(Err(error)) => Err(Arc::new(error)),
+            Err(_elapsed) => {
+                self.abandon().await;
+                Err(Arc::new(TookTooLong(limit)))
+            }
+        }
     }
 
     /// Whether its connection is known to be gone.
@@ -157,6 +186,11 @@ impl Drop for Session {
         self.connection.abort();
     }
 }
+
+/// A statement took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the database took longer than {0:?} over a batch")]
+pub(super) struct TookTooLong(pub(super) Duration);
 
 /// What an error of a statement means for what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

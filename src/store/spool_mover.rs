@@ -11,11 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 
-use super::postgres::{Name, PAUSES, TookTooLong, jittered};
+use super::postgres::{Name, PAUSES, jittered};
 use super::postgres_address::Target;
 use super::postgres_batch::Prepared;
 use super::postgres_move::{MoveFailure, Moving, forget_old_marks, move_batch};
-use super::postgres_session::{Meaning, Purpose, Session, meaning};
+use super::postgres_session::{Meaning, Purpose, Session, TookTooLong, meaning};
 use super::reach::Reach;
 use super::spool_backlog::Counts;
 use super::spool_form;
@@ -170,14 +170,8 @@ impl Mover {
             .await
             .map_err(|failure| Arc::new(failure) as Cause)?;
         let limit = self.target.access.statement_timeout;
-        match timeout(limit, postgres_errands::probe(&session.client)).await {
-            Ok(Ok(())) => Ok(session),
-            Ok(Err(error)) => Err(Arc::new(error)),
-            Err(_elapsed) => {
-                session.abandon().await;
-                Err(Arc::new(TookTooLong(limit)))
-            }
-        }
+        let (session, ()) = session.ask(limit, postgres_errands::probe).await?;
+        Ok(session)
     }
 
     /// What may be moved of these, in their order. A statement whose answer was lost may still be at work: its events are
@@ -379,11 +373,12 @@ impl Mover {
             );
         }
         self.recount().await?;
+        let limit = self.target.access.statement_timeout;
         if let Some(session) = self.session.take()
-            && let Err(error) = forget_old_marks(&session.client).await
+            && let Err(cause) = session.ask(limit, forget_old_marks).await
         {
             tracing::debug!(
-                error = &error as &dyn std::error::Error,
+                error = &*cause as &dyn std::error::Error,
                 "old marks of spools could not be taken away"
             );
         }
