@@ -1,19 +1,27 @@
 //! A database that holds a session up: by a lock of somebody else's, or by no answer at all.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::fixtures::event;
+use super::fixtures::{accept, event};
 use super::postgres_address::{Access, Target};
+use super::postgres_session::{Purpose, Session};
 use super::postgres_tests::server::Postgres;
 use super::{Store, Url};
-use crate::inbox::{Inbox, InboxFailure, Limits};
+use crate::inbox::{Inbox, InboxFailure, Limits, Receipt};
 
+const PARTITIONS: &str =
+    "SELECT count(*) FROM pg_inherits WHERE inhparent = 'countersign.bodies'::regclass";
+/// All partitions but the default one.
+const ALL_GONE: &str = "DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'countersign.bodies'::regclass
+        AND inhrelid <> 'countersign.bodies_default'::regclass
+    LOOP EXECUTE 'DROP TABLE ' || name; END LOOP; END $$";
 /// In the place of what makes partitions: the statement is sent, and no answer comes.
-pub(super) const MUTE: &str = "CREATE OR REPLACE FUNCTION countersign.make_partitions_1(days int) RETURNS int LANGUAGE plpgsql
+pub(super) const MUTE: &str = "CREATE OR REPLACE FUNCTION countersign.make_partitions_2(days int) RETURNS int LANGUAGE plpgsql
     SET statement_timeout = 0 AS 'BEGIN
         LOOP BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END'";
 const TALKING: &str =
-    "CREATE OR REPLACE FUNCTION countersign.make_partitions_1(days int) RETURNS int LANGUAGE sql
+    "CREATE OR REPLACE FUNCTION countersign.make_partitions_2(days int) RETURNS int LANGUAGE sql
     SET statement_timeout FROM CURRENT AS 'SELECT 0'";
 
 pub(super) fn address(server: &Postgres, name: &str) -> Url {
@@ -36,6 +44,48 @@ pub(super) fn target(url: &Url) -> Target {
 
 async fn open(url: &Url) -> Store {
     Store::open(url, Limits::default()).await.unwrap()
+}
+
+#[tokio::test]
+async fn missing_partitions_are_left_to_another_time_while_a_reader_is_at_work() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = address(&server, "inbox");
+    let store = open(&url).await;
+    let target = target(&url);
+    server.psql("inbox", ALL_GONE);
+    let reader = Session::open(&target, Purpose::Read).await.unwrap();
+    let reading = "BEGIN; SELECT count(*) FROM countersign.bodies";
+    reader.client.batch_execute(reading).await.unwrap();
+    let began = Instant::now();
+    let made = server.psql("inbox", "SELECT countersign.make_partitions_2(7)");
+    assert_eq!(made.trim(), "0");
+    // The lock was asked for once, not once for each of eight days, and for 50 ms.
+    assert!(began.elapsed() < Duration::from_secs(2), "{began:?}");
+    Session::open(&target, Purpose::Write).await.unwrap();
+    assert_eq!(server.psql("inbox", PARTITIONS).trim(), "1");
+    assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
+    reader.client.batch_execute("COMMIT").await.unwrap();
+    // Who lets go what has had its time makes nothing.
+    Session::open(&target, Purpose::Prune).await.unwrap();
+    assert_eq!(server.psql("inbox", PARTITIONS).trim(), "1");
+    Session::open(&target, Purpose::Write).await.unwrap();
+    assert_eq!(server.psql("inbox", PARTITIONS).trim(), "9");
+}
+
+#[tokio::test]
+async fn an_older_receiver_makes_partitions_beside_a_newer_one() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = address(&server, "inbox");
+    let _store = open(&url).await;
+    server.psql("inbox", ALL_GONE);
+    let made = |call: &str| server.psql("inbox", &format!("SELECT countersign.{call}"));
+    assert_eq!(made("make_partitions_2(2)").trim(), "3");
+    assert_eq!(made("make_partitions_1(7)").trim(), "5");
+    assert_eq!(made("make_partitions_2(7)").trim(), "0");
 }
 
 #[tokio::test]

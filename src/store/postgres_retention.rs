@@ -57,7 +57,7 @@ pub(super) async fn pass(
     asked: &Asked<'_>,
     pruner: &mut Pruner,
 ) -> Result<Pruned, PruneFailure> {
-    let mut pass = open(address, Purpose::Write, asked).await?;
+    let mut pass = open(address, Purpose::Prune, asked).await?;
     match pass.run(pruner).await {
         Ok(()) => {
             pass.pruned.left_for_later = pass.left || pass.occupied;

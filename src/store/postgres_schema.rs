@@ -205,7 +205,7 @@ async fn make_partitions(client: &Client, limit: Duration) -> Result<(), tokio_p
     client
         .batch_execute(&format!(
             "SELECT set_config('statement_timeout', '{limit}', true);
-             SELECT countersign.make_partitions_1({DAYS_AHEAD})"
+             SELECT countersign.make_partitions_2({DAYS_AHEAD})"
         ))
         .await
 }

@@ -21,8 +21,10 @@ use crate::tls::{DatabaseStream, DatabaseTls};
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To write: the schema is brought up to date first.
+    /// To write: the schema is brought up to date first, and the days to come have partitions.
     Write,
+    /// To let go what has had its time: the schema is brought up to date first, and no more.
+    Prune,
     /// To read what is there: nothing is made and nothing is migrated.
     Read,
 }
@@ -121,9 +123,11 @@ impl Session {
             Purpose::Read => {
                 postgres_schema::expect(&found, &target.place).map_err(SessionFailure::Fault)?
             }
-            Purpose::Write if found.read_only => return Err(SessionFailure::ReadOnly),
-            Purpose::Write => {
-                if let Err(failure) = session.prepare(target, &found).await {
+            Purpose::Write | Purpose::Prune if found.read_only => {
+                return Err(SessionFailure::ReadOnly);
+            }
+            Purpose::Write | Purpose::Prune => {
+                if let Err(failure) = session.prepare(target, &found, purpose).await {
                     if let SessionFailure::TimedOut(_) = failure {
                         session.abandon().await;
                     }
@@ -134,10 +138,18 @@ impl Session {
         Ok(session)
     }
 
-    async fn prepare(&mut self, target: &Target, found: &Found) -> Result<(), SessionFailure> {
+    async fn prepare(
+        &mut self,
+        target: &Target,
+        found: &Found,
+        purpose: Purpose,
+    ) -> Result<(), SessionFailure> {
         postgres_schema::bring_up_to_date(&mut self.client, found, &target.place).await?;
-        let limit = target.access.statement_timeout;
-        postgres_schema::look_ahead(&self.client, limit, &target.place).await
+        if purpose == Purpose::Write {
+            let limit = target.access.statement_timeout;
+            postgres_schema::look_ahead(&self.client, limit, &target.place).await?;
+        }
+        Ok(())
     }
 
     /// Asks within `limit`; the session comes back with the answer. After an error it is closed, and where no answer comes the server is
