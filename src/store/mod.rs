@@ -370,8 +370,11 @@ impl Inbox for Store {
     }
 
     fn has_room(&self) -> bool {
-        // What the database has no room for may find some in the spool.
-        self.spooling.is_some() || self.engines.has_room()
+        match &self.spooling {
+            // What the database has no room for is not spooled: too much to do is no outage.
+            Some(spooling) if spooling.reach.is_away() => spooling.queue_has_room(),
+            Some(_) | None => self.engines.has_room(),
+        }
     }
 }
 

@@ -186,6 +186,11 @@ impl Spooling {
         Ok(Takes::Spool)
     }
 
+    /// Whether another delivery may wait for the spool's writer.
+    pub(super) fn queue_has_room(&self) -> bool {
+        self.inbox.has_room()
+    }
+
     async fn has_room(&self) -> Result<(), InboxFailure> {
         let good = matches!(self.inbox.health(), Health::Good);
         // By writing: the file may have gone while nothing was delivered.
