@@ -158,7 +158,7 @@ pub use views::{
 const REFUSALS_AT_ONCE: usize = 500;
 /// How often what was gathered in memory is written down, at most.
 const KEEP_EVERY: Duration = Duration::from_millis(200);
-/// How long the writing down waits for the writer.
+/// How long the writing down waits for the writer to begin.
 const KEEP_WAIT: Duration = Duration::from_secs(30);
 
 /// A store that is open for writing. Dropping it stops the writer once it has answered what is queued.
@@ -338,11 +338,7 @@ impl Store {
             }
             Ok(_) | Err(_) => {}
         }
-        match tokio::time::timeout(KEEP_WAIT, done).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_dropped)) => Err(Arc::new(WriterGone)),
-            Err(elapsed) => Err(Arc::new(elapsed)),
-        }
+        slot.finished(done, KEEP_WAIT).await
     }
 
     /// Resolves once one of those who make deliveries durable has ended before [`close`](Self::close). The store goes on with what is left
