@@ -1,12 +1,14 @@
 //! A database that holds a session up: by a lock of somebody else's, or by no answer at all.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::fixtures::{accept, event};
 use super::postgres_address::{Access, Target};
 use super::postgres_session::{Purpose, Session};
 use super::postgres_tests::server::Postgres;
-use super::{Store, Url};
+use super::views::Filter;
+use super::{ReadFailure, Store, Url};
 use crate::inbox::{Inbox, InboxFailure, Limits, Receipt};
 
 const PARTITIONS: &str =
@@ -110,4 +112,43 @@ async fn a_session_that_gets_no_answer_is_given_up_and_holds_up_no_close() {
         assert!(away, "{failure:?}");
     }
     store.close().await;
+}
+
+/// Waits until so many of our statements wait for a lock.
+async fn waiting(server: &Postgres, expected: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    while server.psql("inbox", blocked).trim() != expected {
+        assert!(Instant::now() < deadline, "not {expected}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_that_nobody_waits_for_is_stopped_in_the_server() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = address(&server, "inbox");
+    let hurried = Arc::new(open(&url).await);
+    let patient = Arc::new(open(&server.url("inbox").parse().unwrap()).await);
+    let holder = Session::open(&target(&url), Purpose::Read).await.unwrap();
+    let hold = "BEGIN; LOCK TABLE countersign.events IN ACCESS EXCLUSIVE MODE";
+    holder.client.batch_execute(hold).await.unwrap();
+    let read = |store: &Arc<Store>| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move { store.views().events(Filter::default()).await })
+    };
+    let failure = read(&hurried).await.unwrap().unwrap_err();
+    let late = matches!(failure, ReadFailure::TookTooLong { .. });
+    assert!(late, "{failure:?}");
+    waiting(&server, "0").await;
+    // As when a client hangs up.
+    let reading = read(&patient);
+    waiting(&server, "1").await;
+    reading.abort();
+    assert!(reading.await.unwrap_err().is_cancelled());
+    waiting(&server, "0").await;
+    holder.client.batch_execute("COMMIT").await.unwrap();
+    read(&patient).await.unwrap().unwrap();
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{CancelToken, Client, Config};
 
 use super::StoreFault;
 use super::postgres_address::Target;
@@ -174,21 +175,43 @@ impl Session {
         self.client.is_closed()
     }
 
+    /// To be held until the server has answered.
+    pub(super) fn asking(&self) -> Asking {
+        Asking {
+            unanswered: Some((self.client.cancel_token(), self.tls.clone())),
+        }
+    }
+
     /// Asks the server to stop what it does for this session, and leaves it. Its locks must not outlive our interest.
     pub(super) async fn abandon(self) {
-        let limit = Duration::from_secs(1);
-        let cancelled = timeout(
-            limit,
-            self.client
-                .cancel_token()
-                .cancel_query(Tls(self.tls.clone())),
-        )
-        .await;
-        if !matches!(cancelled, Ok(Ok(()))) {
-            tracing::debug!(
-                "the database could not be told to stop a statement that took too long"
-            );
+        cancel(self.client.cancel_token(), self.tls.clone()).await;
+    }
+}
+
+/// A question. Dropping it before the answer tells the server to stop.
+pub(super) struct Asking {
+    unanswered: Option<(CancelToken, DatabaseTls)>,
+}
+
+impl Asking {
+    pub(super) fn answered(mut self) {
+        self.unanswered = None;
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let (Some((token, tls)), Ok(runtime)) = (self.unanswered.take(), Handle::try_current()) {
+            runtime.spawn(cancel(token, tls));
         }
+    }
+}
+
+async fn cancel(token: CancelToken, tls: DatabaseTls) {
+    let limit = Duration::from_secs(1);
+    let cancelled = timeout(limit, token.cancel_query(Tls(tls))).await;
+    if !matches!(cancelled, Ok(Ok(()))) {
+        tracing::debug!("the database could not be told to stop a statement that took too long");
     }
 }
 
