@@ -62,6 +62,7 @@ mod postgres_tls;
 mod pruned;
 mod pruning;
 mod reach;
+mod reading;
 mod record;
 mod replay;
 mod replay_fold;
@@ -84,9 +85,9 @@ mod spool_tests;
 mod spooling;
 mod sqlite;
 mod sqlite_errands;
+mod sqlite_export;
 #[cfg(test)]
 mod sqlite_fault_tests;
-mod sqlite_export;
 mod sqlite_file;
 mod sqlite_gaps;
 mod sqlite_import;
@@ -110,7 +111,6 @@ mod transfer_lines;
 #[cfg(test)]
 mod transfer_tests;
 mod views;
-mod reading;
 
 use std::pin::pin;
 use std::sync::Arc;
