@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::postgres_text::{hold, recency};
-use super::row::{Row, Verdict};
+use super::row::{Row, Verdict, half};
 use crate::inbox::{Event, Receipt, Standing};
 
 /// What is acknowledged must be on disk, whatever the server's or the role's default is, and a stronger one stays: so in SQL, for the
@@ -87,14 +87,12 @@ impl Prepared {
 /// What a payment is found by. Unlike in the embedded store it begins with the tenant: where a batch is joined with what
 /// it wrote, the key alone is compared.
 pub(super) fn payment_key(tenant: &str, payment_id: &str) -> [u8; 16] {
-    let hash = Sha256::new()
-        .chain_update((tenant.len() as u64).to_be_bytes())
-        .chain_update(tenant)
-        .chain_update(payment_id)
-        .finalize();
-    let mut half = [0; 16];
-    half.copy_from_slice(hash.first_chunk::<16>().unwrap_or(&[0; 16]));
-    half
+    half(
+        Sha256::new()
+            .chain_update((tenant.len() as u64).to_be_bytes())
+            .chain_update(tenant)
+            .chain_update(payment_id),
+    )
 }
 
 /// The distinct events of a batch, in the order in which they are written, and where each delivery's events are among them.
