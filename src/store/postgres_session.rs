@@ -147,7 +147,8 @@ impl Session {
     ) -> Result<(), SessionFailure> {
         postgres_schema::bring_up_to_date(&mut self.client, found, &target.place).await?;
         if purpose == Purpose::Write {
-            let limit = target.access.statement_timeout;
+            // As long as for the greeting: what a session may take in all is what an uncertain delivery waits for.
+            let limit = target.access.connect_timeout;
             postgres_schema::look_ahead(&self.client, limit, &target.place).await?;
         }
         Ok(())
