@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,14 @@ impl Beside {
         let stop = dropped(&self.answering);
         self.tasks
             .spawn(DESK, admin_listener::serve(listener, router, stop, PULSE));
+    }
+
+    /// Ends with the first of those who make deliveries durable.
+    pub(super) fn mind(&mut self, store: &Arc<Store>) {
+        let store = Arc::clone(store);
+        let minded = async move { Err(io::Error::other(store.ended().await)) };
+        let handle = self.tasks.spawn("what makes deliveries durable", minded);
+        self.cut.push(handle);
     }
 
     /// Writes down what was gathered in memory.

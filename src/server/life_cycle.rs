@@ -155,6 +155,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     ));
     let mut beside = Beside::default();
     beside.serve_desk(&desk, desk_listener, exporter.clone(), guard, &store);
+    beside.mind(&store);
     beside.keep(&store, &book);
     beside.watch(&desk, exporter);
     beside.shed(&gates.receiver);

@@ -3,24 +3,29 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{CancelToken, Client, Config};
 
 use super::StoreFault;
 use super::postgres_address::Target;
-use super::postgres_schema;
+use super::postgres_schema::{self, Found};
+use crate::inbox::Cause;
 use crate::tls::{DatabaseStream, DatabaseTls};
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To write: the schema is brought up to date first.
+    /// To write: the schema is brought up to date first, and the days to come have partitions.
     Write,
+    /// To let go what has had its time: the schema is brought up to date first, and no more.
+    Prune,
     /// To read what is there: nothing is made and nothing is migrated.
     Read,
 }
@@ -119,13 +124,51 @@ impl Session {
             Purpose::Read => {
                 postgres_schema::expect(&found, &target.place).map_err(SessionFailure::Fault)?
             }
-            Purpose::Write if found.read_only => return Err(SessionFailure::ReadOnly),
-            Purpose::Write => {
-                postgres_schema::bring_up_to_date(&mut session.client, &found, &target.place)
-                    .await?
+            Purpose::Write | Purpose::Prune if found.read_only => {
+                return Err(SessionFailure::ReadOnly);
+            }
+            Purpose::Write | Purpose::Prune => {
+                if let Err(failure) = session.prepare(target, &found, purpose).await {
+                    if let SessionFailure::TimedOut(_) = failure {
+                        session.abandon().await;
+                    }
+                    return Err(failure);
+                }
             }
         }
         Ok(session)
+    }
+
+    async fn prepare(
+        &mut self,
+        target: &Target,
+        found: &Found,
+        purpose: Purpose,
+    ) -> Result<(), SessionFailure> {
+        postgres_schema::bring_up_to_date(&mut self.client, found, &target.place).await?;
+        if purpose == Purpose::Write {
+            // As long as for the greeting: what a session may take in all is what an uncertain delivery waits for.
+            let limit = target.access.connect_timeout;
+            postgres_schema::look_ahead(&self.client, limit, &target.place).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks within `limit`; the session comes back with the answer. After an error it is closed, and where no answer comes the server is
+    /// told to stop.
+    pub(super) async fn ask<T>(
+        self,
+        limit: Duration,
+        question: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<(Self, T), Cause> {
+        match timeout(limit, question(&self.client)).await {
+            Ok(Ok(answer)) => Ok((self, answer)),
+            Ok(Err(error)) => Err(Arc::new(error)),
+            Err(_elapsed) => {
+                self.abandon().await;
+                Err(Arc::new(TookTooLong(limit)))
+            }
+        }
     }
 
     /// Whether its connection is known to be gone.
@@ -133,21 +176,43 @@ impl Session {
         self.client.is_closed()
     }
 
+    /// To be held until the server has answered.
+    pub(super) fn asking(&self) -> Asking {
+        Asking {
+            unanswered: Some((self.client.cancel_token(), self.tls.clone())),
+        }
+    }
+
     /// Asks the server to stop what it does for this session, and leaves it. Its locks must not outlive our interest.
     pub(super) async fn abandon(self) {
-        let limit = Duration::from_secs(1);
-        let cancelled = timeout(
-            limit,
-            self.client
-                .cancel_token()
-                .cancel_query(Tls(self.tls.clone())),
-        )
-        .await;
-        if !matches!(cancelled, Ok(Ok(()))) {
-            tracing::debug!(
-                "the database could not be told to stop a statement that took too long"
-            );
+        cancel(self.client.cancel_token(), self.tls.clone()).await;
+    }
+}
+
+/// A question. Dropping it before the answer tells the server to stop.
+pub(super) struct Asking {
+    unanswered: Option<(CancelToken, DatabaseTls)>,
+}
+
+impl Asking {
+    pub(super) fn answered(mut self) {
+        self.unanswered = None;
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let (Some((token, tls)), Ok(runtime)) = (self.unanswered.take(), Handle::try_current()) {
+            runtime.spawn(cancel(token, tls));
         }
+    }
+}
+
+async fn cancel(token: CancelToken, tls: DatabaseTls) {
+    let limit = Duration::from_secs(1);
+    let cancelled = timeout(limit, token.cancel_query(Tls(tls))).await;
+    if !matches!(cancelled, Ok(Ok(()))) {
+        tracing::debug!("the database could not be told to stop a statement that took too long");
     }
 }
 
@@ -157,6 +222,11 @@ impl Drop for Session {
         self.connection.abort();
     }
 }
+
+/// A statement took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the database took longer than {0:?} over a batch")]
+pub(super) struct TookTooLong(pub(super) Duration);
 
 /// What an error of a statement means for what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -345,12 +345,16 @@ impl PostgresReaders {
                 .map_err(|failure| failure.into_fault(&self.target.place))?,
         };
         let waited = self.target.access.statement_timeout;
+        // Whoever asked may be gone before the answer comes.
+        let asking = session.asking();
         let read = match tokio::time::timeout(waited, read(&session.client)).await {
-            Ok(read) => read.map_err(|error| ReadFailure::Statement {
-                source: error.into(),
-            })?,
+            Ok(read) => read,
             Err(_elapsed) => return Err(ReadFailure::TookTooLong { waited }),
         };
+        asking.answered();
+        let read = read.map_err(|error| ReadFailure::Statement {
+            source: error.into(),
+        })?;
         self.idle().push(session);
         Ok(read)
     }

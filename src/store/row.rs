@@ -173,7 +173,8 @@ pub(super) fn payment_key(payment_id: &str) -> [u8; 16] {
     half(Sha256::new().chain_update(payment_id))
 }
 
-fn half(hash: Sha256) -> [u8; 16] {
+/// The first half of a hash.
+pub(super) fn half(hash: Sha256) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(hash.finalize().first_chunk::<16>().unwrap_or(&[0; 16]));
     half

@@ -2,10 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::Connection;
+use tokio::task::JoinSet;
 
 use super::fixtures::*;
+use super::postgres_address::Target;
+use super::postgres_session::{Purpose, Session};
 use super::postgres_tests::server::{Ending, Postgres, fresh_database};
 use super::spool_tests::{Site, emptied, events, impatient};
 use super::{Store, StoreFault, Url};
@@ -127,6 +131,67 @@ async fn a_full_spool_is_a_failure_and_is_not_ready_until_it_was_moved() {
     server.stop(Ending::Fast);
     let again = received(event("evt_again"), 900);
     assert_eq!(accept(&store, again).await, Receipt::Spooled);
+}
+
+/// Sends until there is no room, which is before anything was answered; gives back what becomes of all that was sent.
+async fn crowd(store: &Arc<Store>) -> JoinSet<Receipt> {
+    let mut senders = JoinSet::new();
+    while store.has_room() {
+        let store = Arc::clone(store);
+        let event = received(event(&format!("evt_{}", senders.len())), 100);
+        senders.spawn(async move { accept(&store, event).await });
+        tokio::task::yield_now().await;
+    }
+    let failure = store.accept(vec![event("evt_more")]).await.unwrap_err();
+    assert!(matches!(failure, InboxFailure::QueueFull), "{failure:?}");
+    senders
+}
+
+async fn narrow(site: &Site, url: &Url) -> Arc<Store> {
+    let limits = Limits {
+        queue_deliveries: 2,
+        batch_deliveries: 1,
+        ..Limits::default()
+    };
+    let opened = Store::open_with_spool(url, limits, Some(&site.settings));
+    Arc::new(opened.await.unwrap())
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_there_is_as_much_room_as_before_the_spool() {
+    let site = Site::new(64 << 20);
+    let nowhere = impatient("postgres://nobody@127.0.0.1:1/none");
+    let store = narrow(&site, &nowhere).await;
+    let holder = Connection::open(&site.settings.path).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let senders = crowd(&store).await;
+    holder.execute_batch("COMMIT").unwrap();
+    let receipts = senders.join_all().await;
+    assert!(receipts.iter().all(|receipt| *receipt == Receipt::Spooled));
+    assert!(store.has_room());
+}
+
+#[tokio::test]
+async fn while_the_database_is_there_no_room_before_it_is_none_though_the_spool_has_some() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url: Url = server.create_database("inbox").parse().unwrap();
+    let site = Site::new(64 << 20);
+    let store = narrow(&site, &url).await;
+    let Url::Postgres(address) = &url else {
+        panic!("no PostgreSQL");
+    };
+    let target = Target::load(address).unwrap();
+    let holder = Session::open(&target, Purpose::Read).await.unwrap();
+    let hold = "BEGIN; LOCK TABLE countersign.events IN EXCLUSIVE MODE";
+    holder.client.batch_execute(hold).await.unwrap();
+    let senders = crowd(&store).await;
+    holder.client.batch_execute("COMMIT").await.unwrap();
+    let receipts = senders.join_all().await;
+    assert!(receipts.iter().all(|receipt| *receipt == Receipt::Accepted));
+    assert!(store.has_room());
+    assert_eq!(store.backlog().unwrap().state, "empty");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,11 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 
-use super::postgres::{Name, PAUSES, TookTooLong, jittered};
+use super::postgres::{Name, PAUSES, jittered};
 use super::postgres_address::Target;
 use super::postgres_batch::Prepared;
 use super::postgres_move::{MoveFailure, Moving, forget_old_marks, move_batch};
-use super::postgres_session::{Meaning, Purpose, Session, meaning};
+use super::postgres_session::{Meaning, Purpose, Session, TookTooLong, meaning};
 use super::reach::Reach;
 use super::spool_backlog::Counts;
 use super::spool_form;
@@ -170,14 +170,8 @@ impl Mover {
             .await
             .map_err(|failure| Arc::new(failure) as Cause)?;
         let limit = self.target.access.statement_timeout;
-        match timeout(limit, postgres_errands::probe(&session.client)).await {
-            Ok(Ok(())) => Ok(session),
-            Ok(Err(error)) => Err(Arc::new(error)),
-            Err(_elapsed) => {
-                session.abandon().await;
-                Err(Arc::new(TookTooLong(limit)))
-            }
-        }
+        let (session, ()) = session.ask(limit, postgres_errands::probe).await?;
+        Ok(session)
     }
 
     /// What may be moved of these, in their order. A statement whose answer was lost may still be at work: its events are
@@ -379,11 +373,12 @@ impl Mover {
             );
         }
         self.recount().await?;
+        let limit = self.target.access.statement_timeout;
         if let Some(session) = self.session.take()
-            && let Err(error) = forget_old_marks(&session.client).await
+            && let Err(cause) = session.ask(limit, forget_old_marks).await
         {
             tracing::debug!(
-                error = &error as &dyn std::error::Error,
+                error = &*cause as &dyn std::error::Error,
                 "old marks of spools could not be taken away"
             );
         }
@@ -421,16 +416,22 @@ fn is_unexplained(error: &tokio_postgres::Error) -> bool {
     class.is_some_and(|class| !["08", "25", "40", "42", "53", "55", "57", "58"].contains(&class))
 }
 
-/// How long a writer may still be at a delivery that it was given: it finds a session, and then has its own bound, after which the
-/// server is told to stop and the system throws away what it has not sent. A second more for the telling.
+/// How long a writer may still be at a delivery that it was given: it finds a session, each host of which may be slow to greet, to
+/// make partitions and to be left; and then has its own bound, after which the server is told to stop and the system throws away what
+/// it has not sent. A second more for the telling.
 pub(super) fn settling(target: &Target) -> Duration {
     let access = &target.access;
+    let telling = Duration::from_secs(1);
     let hosts = u32::try_from(target.hosts_count()).unwrap_or(u32::MAX);
+    let host = access
+        .connect_timeout
+        .saturating_mul(2)
+        .saturating_add(telling);
     access
         .statement_timeout
         .saturating_add(access.patience)
-        .saturating_add(access.connect_timeout.saturating_mul(hosts))
-        .saturating_add(Duration::from_secs(1))
+        .saturating_add(host.saturating_mul(hosts))
+        .saturating_add(telling)
 }
 
 /// What it came to is known only now. What can not be read was counted when it was answered.

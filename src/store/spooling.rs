@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 
-use super::engines::{Engines, run_writers};
+use super::engines::{Engines, begin_thread, run_task};
 use super::off_the_runtime;
 use super::postgres_address::Target;
 use super::reach::Reach;
@@ -18,6 +18,7 @@ use super::spool_backlog::{Backlog, Counts};
 use super::spool_mover::{Mover, settling};
 use super::spool_queue::Queue;
 use super::spool_reserve::Reserve;
+use super::supervision::Supervision;
 use super::views::Millis;
 use super::{StoreFault, Takes};
 use crate::inbox::{Cause, Event, GroupCommit, Health, InboxFailure, Limits, Receipt};
@@ -56,6 +57,7 @@ impl Spooling {
         limits: Limits,
         target: Arc<Target>,
         reach: Arc<Reach>,
+        supervision: &Supervision,
     ) -> Result<Self, StoreFault> {
         let counts = Arc::new(Counts::default());
         let opened = off_the_runtime({
@@ -90,12 +92,7 @@ impl Spooling {
                 ..limits
             },
         );
-        let writer = std::thread::Builder::new()
-            .name("spool-writer".to_owned())
-            .spawn(move || run_writers(writers, Spool::close))
-            .map_err(|error| StoreFault::NoWriter {
-                source: error.into(),
-            })?;
+        let writer = begin_thread(supervision, "spool-writer", writers, Spool::close)?;
         let mover = Mover::new(
             Arc::clone(&target),
             Arc::clone(&reach),
@@ -103,6 +100,7 @@ impl Spooling {
             queue,
             limits.batch_deliveries,
         );
+        let mover = run_task(supervision, "the spool's mover", mover.run());
         Ok(Self {
             settings: settings.clone(),
             inbox,
@@ -110,7 +108,7 @@ impl Spooling {
             reach,
             counts,
             writer: Mutex::new(Some(writer)),
-            mover: Mutex::new(Some(tokio::spawn(mover.run()))),
+            mover: Mutex::new(Some(mover)),
         })
     }
 
@@ -192,6 +190,11 @@ impl Spooling {
         }
         self.has_room().await?;
         Ok(Takes::Spool)
+    }
+
+    /// Whether another delivery may wait for the spool's writer.
+    pub(super) fn queue_has_room(&self) -> bool {
+        self.inbox.has_room()
     }
 
     async fn has_room(&self) -> Result<(), InboxFailure> {
