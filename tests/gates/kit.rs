@@ -22,7 +22,7 @@ use tokio::{
     net::TcpStream,
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::service_fn;
@@ -116,15 +116,10 @@ impl Server {
             move |request| answer(request, Arc::clone(&release))
         });
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(serve(
-            vec![listener],
-            acceptor.clone(),
-            service,
-            async {
-                let _ = stopped.await;
-            },
-            Duration::from_secs(2),
-        ));
+        let served = tokio::spawn(serve(vec![listener], acceptor.clone(), service, async {
+            let _ = stopped.await;
+            Instant::now() + Duration::from_secs(2)
+        }));
         Self {
             address,
             acceptor,
