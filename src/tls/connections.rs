@@ -359,10 +359,14 @@ impl Connection {
 
     fn tell(&self, signal: Signal) {
         let live = &self.live;
+        if self.signal() >= signal {
+            return;
+        }
+        // Before the signal: a sweep that sees the one must not find the other's time at its beginning.
+        let now = live.registry.sweeps.load(Ordering::Relaxed);
+        live.signalled_at.store(now, Ordering::Relaxed);
         let before = live.signal.fetch_max(signal as u8, Ordering::AcqRel);
         if before < signal as u8 {
-            let now = live.registry.sweeps.load(Ordering::Relaxed);
-            live.signalled_at.store(now, Ordering::Relaxed);
             live.waker.wake();
         }
     }
