@@ -209,7 +209,11 @@ async fn accept<I: Inbox>(
     let unmapped = unmapped(&events);
     let kept = match timeout_at(deadline.into(), receiver.inbox.accept(events)).await {
         Ok(kept) => kept,
-        Err(_elapsed) => return Err(receiver.fail("request_timeout", Answer::request_too_slow())),
+        Err(_elapsed) => {
+            let waited = begun.elapsed();
+            receiver.log_failure(&InboxFailure::TimedOut { waited });
+            return Err(receiver.fail("request_timeout", Answer::request_too_slow()));
+        }
     };
     receiver
         .meters
