@@ -138,7 +138,10 @@ async fn read(
         match (Arc::clone(room).try_acquire_many_owned(units), &mut held) {
             (Ok(more), Some(held)) => held.merge(more),
             (Ok(more), None) => held = Some(more),
-            (Err(_full), _) => return Err(Unread::NoRoom),
+            (Err(_full), _) => {
+                read_away(body, head.version, deadline);
+                return Err(Unread::NoRoom);
+            }
         }
         // Most bodies come in one piece, which is then never copied.
         match (&mut first, &mut rest) {
