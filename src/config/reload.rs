@@ -48,7 +48,7 @@ impl Reloader {
             file,
             environment,
             fixed: Fixed::of(config),
-            files: InUse::new(config.files.clone()),
+            files: InUse::new(config.files.clone(), config.snapshot.cut_offs().path()),
             standing: Mutex::new(Arc::clone(&config.snapshot)),
             status: Mutex::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
@@ -76,7 +76,8 @@ impl Reloader {
             let loaded = self.load(now).await;
             match loaded.config {
                 Ok(config) => {
-                    self.files.replace(loaded.files);
+                    let whole = config.snapshot.cut_offs().path();
+                    self.files.replace(loaded.files, whole);
                     break Ok(config);
                 }
                 Err(_) if loaded.pair_mismatch && attempt < PAIR_ATTEMPTS => {
@@ -119,8 +120,7 @@ impl Reloader {
 
     /// A watch over every file that the last reload read, whatever those come to be.
     pub fn watch(&self) -> Watch {
-        let whole = self.standing().cut_offs().path().to_owned();
-        Watch::new(self.files.clone(), whole)
+        Watch::new(self.files.clone())
     }
 
     fn standing(&self) -> MutexGuard<'_, Arc<Snapshot>> {
