@@ -135,7 +135,6 @@ impl Verifier {
             let challenge = self.challenge(request, &body, None, None);
             let items = self.items_unless(challenge.as_ref(), request, &body)?;
             return Ok(Proof {
-                body,
                 items,
                 signed_at: None,
                 id: None,
@@ -158,7 +157,6 @@ impl Verifier {
             secret: Some(Arc::clone(&matched.secret.label)),
             shadows: matched.shadows,
             challenge,
-            body: body.clone(),
         })
     }
 
@@ -218,7 +216,6 @@ impl Verifier {
             return Err(first_refusal.unwrap_or(nothing));
         };
         Ok(Proof {
-            body: body.clone(),
             items,
             signed_at: None,
             id: None,
