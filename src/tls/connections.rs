@@ -177,9 +177,9 @@ impl Connections {
         live.values().any(|one| !one.live.peer.holds(trust, now))
     }
 
-    /// Cuts the connections whose peer fails, whatever is in flight on them. Returns how many were cut.
-    pub fn abort_where(&self, fails: impl FnMut(&PeerCertificates) -> bool) -> usize {
-        self.signal_where(Signal::Abort, fails)
+    /// Cuts all connections, whatever is in flight on them. Returns how many were cut.
+    pub fn abort_all(&self) -> usize {
+        self.signal_where(Signal::Abort, |_| true)
     }
 
     /// Lets all connections come to their end without losing a request. HTTP/2 has a word for it. An HTTP/1.1
@@ -325,11 +325,6 @@ impl Connection {
     /// Closes the connection once what is in flight on it has been answered.
     pub fn close_after_response(&self) {
         self.tell(Signal::Close);
-    }
-
-    /// Cuts the connection.
-    pub fn close(&self) {
-        self.tell(Signal::Abort);
     }
 
     pub(super) fn http(&self) -> Http {

@@ -116,7 +116,7 @@ where
     drop(stopping);
     connections.stop();
     if time::timeout_at(grace_ends, ended.recv()).await.is_err() {
-        connections.abort_where(|_| true);
+        connections.abort_all();
         let _ = time::timeout(CUT_GRACE, ended.recv()).await;
     }
     Ok(())
