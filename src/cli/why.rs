@@ -9,7 +9,7 @@ use super::output::{Outcome, complain, json_line, printable};
 use super::unusable;
 use super::why_prose::tell;
 use crate::config::{Config, ConfigFile, CutOff, CutOffEntry, Environment, Snapshot};
-use crate::identity::{Producer, Standing};
+use crate::identity::{Force, Producer};
 use crate::server::{is_revoked, still_marked};
 use crate::store::{
     Filter, LeafSeen, Millis, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views,
@@ -219,7 +219,7 @@ impl Seen {
                 None => snapshot.limits().paths.iter().map(|path| &**path).collect(),
             },
             pins: producer.pins.len(),
-            shadow: producer.standing == Standing::Shadow,
+            shadow: producer.force == Force::Shadow,
             cut_offs: cut_offs.map(cut).collect(),
             certificates,
             secrets: secrets

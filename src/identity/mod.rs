@@ -45,7 +45,7 @@ pub struct ProducerId(pub usize);
 
 /// Whether a mark decides, or is only watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum Force {
     /// It decides.
     Live,
     /// It decides nothing; what it would have decided is counted (`shadow = true`).
@@ -70,7 +70,7 @@ pub struct Producer {
     /// The one path that it delivers to; `None` means each of `server.paths`.
     pub path: Option<Arc<str>>,
     /// Whether it decides.
-    pub standing: Standing,
+    pub force: Force,
 }
 
 impl Producer {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::Snapshot;
-use crate::identity::{ShadowMark, Standing};
+use crate::identity::{Force, ShadowMark};
 use crate::store::ShadowSeen;
 use crate::x509::Leaf;
 
@@ -62,7 +62,7 @@ fn configured(snapshot: &Snapshot) -> Vec<Mark<'_>> {
             anchor: None,
             secret,
         };
-        if producer.standing == Standing::Shadow {
+        if producer.force == Force::Shadow {
             let name = producer.name.to_string();
             marks.push(of(ShadowMark::Producer, name, None));
         }

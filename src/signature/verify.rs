@@ -27,7 +27,7 @@ use super::profile::{Profile, ProfileFault, TimestampRule};
 use super::scheme::{AlgorithmRule, Scheme};
 use super::secrets::{Account, Prepared};
 use super::written::Signature;
-use crate::identity::{Identified, Standing};
+use crate::identity::{Force, Identified};
 
 pub use super::secrets::{AccountBinding, ProducerSecret, Settings};
 
@@ -115,7 +115,7 @@ impl Verifier {
         let shadow = self
             .secrets
             .iter()
-            .filter(|secret| secret.standing == Standing::Shadow);
+            .filter(|secret| secret.force == Force::Shadow);
         shadow.map(|secret| &secret.label)
     }
 
@@ -341,10 +341,10 @@ impl Verifier {
                     }
                 }
             }
-            match secret.standing {
-                Standing::Live if right => verified = verified.or(Some(secret)),
-                Standing::Live => {}
-                Standing::Shadow => shadows.push(ShadowSecret {
+            match secret.force {
+                Force::Live if right => verified = verified.or(Some(secret)),
+                Force::Live => {}
+                Force::Shadow => shadows.push(ShadowSecret {
                     label: Arc::clone(&secret.label),
                     matches: right,
                 }),
@@ -445,7 +445,7 @@ impl Verifier {
         let live = || {
             self.secrets
                 .iter()
-                .find(|secret| secret.standing == Standing::Live)
+                .find(|secret| secret.force == Force::Live)
         };
         let key = secret.or_else(live).and_then(Prepared::main_key);
         let asked = Asked {

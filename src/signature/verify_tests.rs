@@ -5,22 +5,22 @@ use hmac::{KeyInit, Mac};
 use jiff::Timestamp;
 
 use super::*;
-use crate::identity::Standing;
+use crate::identity::Force;
 use crate::secret::Secret;
 
 #[test]
 fn a_secret_that_watches_would_take_a_batch_only_if_it_takes_every_item_that_holds() {
     let profile = "signed = 'fields'\n[signature]\nfrom = { json = '/s' }\nencoding = 'hex'\ncontent = '{json:/id}'\neach = '/*'\n[event]\nid = '/id'";
     let profile = Profile::compile("own", &toml::from_str(profile).unwrap()).unwrap();
-    let secret = |label: &str, text: &str, standing| ProducerSecret {
+    let secret = |label: &str, text: &str, force| ProducerSecret {
         label: label.into(),
         secret: Secret::new(text.into()),
-        standing,
+        force,
     };
     let secrets = vec![
-        secret("old", "the old one", Standing::Live),
-        secret("new", "the new one", Standing::Live),
-        secret("watching", "the new one", Standing::Shadow),
+        secret("old", "the old one", Force::Live),
+        secret("new", "the new one", Force::Live),
+        secret("watching", "the new one", Force::Shadow),
     ];
     let verifier = Verifier::new(profile.into(), secrets, Settings::default()).unwrap();
     let item = |secret: &str| {
