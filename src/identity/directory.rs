@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Force, Identified, IdentityRefusal, Producer, ProducerId};
 use crate::tls::PeerCertificates;
-use crate::x509::{DistinguishedName, Leaf, NameKey, SpkiPin};
+use crate::x509::{Certificate, DistinguishedName, NameKey, SpkiPin};
 
 /// All producers, by the key of their subject. Immutable: a reload builds another.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +73,7 @@ impl Directory {
     }
 
     /// Whether any request with this leaf could pass gate 2: a live producer has its subject and its key, and is not cut off.
-    pub fn may_deliver(&self, leaf: &Leaf) -> bool {
+    pub fn may_deliver(&self, leaf: &Certificate) -> bool {
         self.claimed(leaf.subject()).any(|producer| {
             producer.force == Force::Live
                 && !self.cut_off.contains(&producer.id)
@@ -130,7 +130,7 @@ impl Directory {
     /// A producer that only watches says so in full only once the body was read: see [`Directory::watching`].
     pub fn shadow_verdicts<'a>(
         &'a self,
-        leaf: &Leaf,
+        leaf: &Certificate,
         path: &str,
         opened: bool,
     ) -> Vec<ShadowVerdict<'a>> {
@@ -170,7 +170,7 @@ impl Directory {
     }
 
     /// The producer that only watches and would have taken this request, whose leaf no live one takes.
-    pub fn watching(&self, leaf: &Leaf, path: &str) -> Option<&Arc<Producer>> {
+    pub fn watching(&self, leaf: &Certificate, path: &str) -> Option<&Arc<Producer>> {
         if !self.watches {
             return None;
         }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::tls::{NoLongerValid, PeerCertificates};
-use crate::x509::{DistinguishedName, Leaf, SpkiPin};
+use crate::x509::{Certificate, DistinguishedName, SpkiPin};
 
 pub use directory::{Directory, DirectoryFault, NotAMark, ShadowMark, ShadowVerdict, Would};
 
@@ -75,7 +75,7 @@ pub struct Producer {
 
 impl Producer {
     /// Whether the leaf's key is one that it may have.
-    pub fn admits(&self, leaf: &Leaf) -> bool {
+    pub fn admits(&self, leaf: &Certificate) -> bool {
         self.pins.is_empty() || self.pins.contains(&leaf.spki())
     }
 }

@@ -14,7 +14,7 @@ use crate::config::Snapshot;
 use crate::store::{LeafSeen, ReadFailure, SecretSeen, ShadowSeen, Store, Views};
 use crate::telemetry::{CertificateEnd, CrlEnd, Meters};
 use crate::tls::TrustWarning;
-use crate::x509::{DistinguishedName, Leaf, SpkiPin};
+use crate::x509::{Certificate, DistinguishedName, SpkiPin};
 
 /// Days before an end at which it is said once more.
 const DAYS: [i64; 6] = [28, 14, 7, 3, 1, 0];
@@ -197,7 +197,7 @@ impl Issuer {
         let key = anchors
             .filter(|anchor| anchor.subject().matches(&name))
             .find(|anchor| leaf.anchor_sha256.as_deref() == Some(&anchor.sha256().to_string()))
-            .map(Leaf::spki);
+            .map(Certificate::spki);
         Some(Self { name, key })
     }
 }
@@ -250,7 +250,12 @@ fn of_secret(secret: &SecretSeen, note: Option<String>) -> Value {
     })
 }
 
-fn ours(role: &str, leaf: &Leaf, last_seen: Option<Timestamp>, note: Option<String>) -> Value {
+fn ours(
+    role: &str,
+    leaf: &Certificate,
+    last_seen: Option<Timestamp>,
+    note: Option<String>,
+) -> Value {
     json!({
         "role": role,
         "subject": leaf.subject().to_string(),
@@ -371,7 +376,7 @@ impl Warnings {
         is_due
     }
 
-    fn all(&mut self, meters: &Meters, role: &'static str, leaves: &[Leaf], now: Timestamp) {
+    fn all(&mut self, meters: &Meters, role: &'static str, leaves: &[Certificate], now: Timestamp) {
         let mut ends = Vec::new();
         for leaf in leaves {
             let end = leaf.validity().not_after;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::config::Snapshot;
 use crate::identity::{Force, ShadowMark};
 use crate::store::ShadowSeen;
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// One configured mark.
 struct Mark<'a> {
@@ -14,7 +14,7 @@ struct Mark<'a> {
     what: String,
     tenant: Option<&'a str>,
     producer: Option<&'a str>,
-    anchor: Option<&'a Leaf>,
+    anchor: Option<&'a Certificate>,
     secret: Option<&'a str>,
 }
 
@@ -41,7 +41,7 @@ pub fn still_marked(snapshot: &Snapshot, mut seen: Vec<ShadowSeen>) -> Vec<Shado
 fn configured(snapshot: &Snapshot) -> Vec<Mark<'_>> {
     let of_ca = |anchor| Mark {
         mark: ShadowMark::ClientCa,
-        what: Leaf::sha256(anchor).to_string(),
+        what: Certificate::sha256(anchor).to_string(),
         tenant: None,
         producer: None,
         anchor: Some(anchor),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 
 use super::trust::{ChainRefusal, Trust, VerifiedChain};
-use crate::x509::{Leaf, Validity};
+use crate::x509::{Certificate, Validity};
 
 /// The client's certificates, verified by a handshake. A request extension; clones share one copy.
 #[derive(Clone, Debug)]
@@ -16,9 +16,9 @@ pub struct PeerCertificates(Arc<Proven>);
 
 #[derive(Debug)]
 struct Proven {
-    leaf: Leaf,
+    leaf: Certificate,
     chain: Vec<CertificateDer<'static>>,
-    anchor: Leaf,
+    anchor: Certificate,
     server_name: Option<String>,
     address: SocketAddr,
     last_held: LastHeld,
@@ -105,7 +105,7 @@ impl PeerCertificates {
     }
 
     /// The leaf.
-    pub fn leaf(&self) -> &Leaf {
+    pub fn leaf(&self) -> &Certificate {
         &self.0.leaf
     }
 
@@ -115,7 +115,7 @@ impl PeerCertificates {
     }
 
     /// The trust anchor in which the chain ended at the handshake.
-    pub fn anchor(&self) -> &Leaf {
+    pub fn anchor(&self) -> &Certificate {
         &self.0.anchor
     }
 

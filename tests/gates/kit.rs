@@ -34,7 +34,7 @@ use countersign::{
         Network, Observer, PeerCertificates, Resumption, ReusePort, ServerConfig, ServerIdentity,
         Trust, TrustParts, listen, serve, server_config,
     },
-    x509::Leaf,
+    x509::Certificate,
 };
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -210,7 +210,7 @@ pub(crate) fn trust() -> (Arc<dyn CurrentTrust>, ClientConfig, ClientConfig) {
     let identity = ServerIdentity::load(certificate.pem().as_bytes(), &key).unwrap();
     let trust = Arc::new(
         Trust::build(TrustParts {
-            anchors: vec![Leaf::decode(ca.der()).unwrap()],
+            anchors: vec![Certificate::decode(ca.der()).unwrap()],
             ..TrustParts::default()
         })
         .unwrap(),
