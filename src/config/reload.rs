@@ -48,7 +48,7 @@ impl Reloader {
             file,
             environment,
             fixed: Fixed::of(config),
-            files: InUse::new(config.files.clone()),
+            files: InUse::new(config.files.clone(), config.snapshot.cut_offs().path()),
             standing: Mutex::new(Arc::clone(&config.snapshot)),
             status: Mutex::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
@@ -76,7 +76,8 @@ impl Reloader {
             let loaded = self.load(now).await;
             match loaded.config {
                 Ok(config) => {
-                    self.files.replace(loaded.files);
+                    let whole = config.snapshot.cut_offs().path();
+                    self.files.replace(loaded.files, whole);
                     break Ok(config);
                 }
                 Err(_) if loaded.pair_mismatch && attempt < PAIR_ATTEMPTS => {
@@ -119,8 +120,7 @@ impl Reloader {
 
     /// A watch over every file that the last reload read, whatever those come to be.
     pub fn watch(&self) -> Watch {
-        let whole = self.standing().cut_offs().path().to_owned();
-        Watch::new(self.files.clone(), whole)
+        Watch::new(self.files.clone())
     }
 
     fn standing(&self) -> MutexGuard<'_, Arc<Snapshot>> {
@@ -184,8 +184,10 @@ impl Fixed {
         admin: &AdminSettings,
         store: &StoreSettings,
     ) -> impl Iterator<Item = [&'static str; 2]> {
-        let tokens = |tokens: &[Secret]| -> Vec<Vec<u8>> {
-            tokens.iter().map(|token| token.expose().to_vec()).collect()
+        // Compared where they are: nobody would wipe a copy.
+        let are_the_same = |ours: &[Secret], theirs: &[Secret]| {
+            let theirs = theirs.iter().map(Secret::expose);
+            ours.iter().map(Secret::expose).eq(theirs)
         };
         [
             (["server", "listen"], self.server.listen != server.listen),
@@ -196,7 +198,7 @@ impl Fixed {
             (["admin", "listen"], self.admin.listen != admin.listen),
             (
                 ["admin", "token"],
-                tokens(&self.admin.tokens) != tokens(&admin.tokens),
+                !are_the_same(&self.admin.tokens, &admin.tokens),
             ),
             (["store", "url"], self.store.url != store.url),
             (

@@ -11,7 +11,7 @@ use crate::tls::{
     TrustFault, TrustParts, TrustPolicy, V1Leaf,
 };
 use crate::x509::{
-    DistinguishedName, Leaf, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
+    Certificate, DistinguishedName, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
     decode_revocation_lists,
 };
 
@@ -140,7 +140,7 @@ pub(super) fn tls(
 
 /// `countersign certs revoke` writes the list beside the CA; it revokes nothing for who does not read it.
 fn warn_of_a_list_that_is_not_named(
-    anchors: &[Found<Leaf>],
+    anchors: &[Found<Certificate>],
     named: &[String],
     key: &KeyPath,
     context: &mut Context<'_>,
@@ -240,7 +240,7 @@ fn identity(
 }
 
 fn warn_of_our_leaf(
-    leaf: &Leaf,
+    leaf: &Certificate,
     path: &str,
     key: &KeyPath,
     now: Timestamp,
@@ -274,7 +274,7 @@ fn warn_of_our_leaf(
 }
 
 fn warn_of_the_end(
-    certificate: &Leaf,
+    certificate: &Certificate,
     whose: &str,
     mend: &str,
     key: &KeyPath,
@@ -338,9 +338,9 @@ fn warn_of_old_lists(
 }
 
 fn trust(
-    anchors: &[Found<Leaf>],
-    shadow_anchors: &[Found<Leaf>],
-    intermediates: &[Found<Leaf>],
+    anchors: &[Found<Certificate>],
+    shadow_anchors: &[Found<Certificate>],
+    intermediates: &[Found<Certificate>],
     crls: &[Found<RevocationList>],
     policy: TrustPolicy,
     context: &mut Context<'_>,
@@ -395,7 +395,7 @@ fn trust(
 
 fn tell(
     fault: &TrustFault,
-    anchors: &[Found<Leaf>],
+    anchors: &[Found<Certificate>],
     crls: &[Found<RevocationList>],
     findings: &mut Findings,
 ) {
@@ -453,13 +453,13 @@ fn not_a_ca<T>(found: &Found<T>, subject: &DistinguishedName, findings: &mut Fin
     findings.fault(&found.key, what, mend);
 }
 
-fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Found<Leaf>> {
+fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Found<Certificate>> {
     let file = context.resolve(path);
     let Some(read) = context.read(key, &file, FILE_BYTES_MAX) else {
         return Vec::new();
     };
     let ders = decode_certificates(&read.bytes);
-    let ders = ders.and_then(|ders| ders.iter().map(|der| Leaf::decode(der)).collect());
+    let ders = ders.and_then(|ders| ders.iter().map(|der| Certificate::decode(der)).collect());
     decoded(ders, "certificate", file, key, &mut context.findings)
 }
 
@@ -513,7 +513,7 @@ fn decoded<T>(
 }
 
 /// The same certificate in two files is one.
-fn once_each(found: &mut Vec<Found<Leaf>>) {
+fn once_each(found: &mut Vec<Found<Certificate>>) {
     let mut seen = std::collections::HashSet::new();
     found.retain(|found| seen.insert(found.what.sha256()));
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::KeptHeaders;
 use crate::identity::TenantId;
 use crate::signature::{Fetch, PaymentFacts};
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// What makes an event the same event. The producer is part of it: two producers of one tenant cannot take each
 /// other's ids.
@@ -75,7 +75,7 @@ pub struct Event {
     /// The reference of the secret that verified it.
     pub secret: Option<Arc<str>>,
     /// The certificate that the delivery came with.
-    pub leaf: Leaf,
+    pub leaf: Certificate,
     /// The headers that are kept; those that speak of identity or bear credentials are not among them.
     pub headers: KeptHeaders,
     /// What it says of a payment, as it stands in the body.

@@ -28,8 +28,6 @@ pub(super) struct Desk {
     recorder: Arc<Recorder>,
     draining: AtomicBool,
     store_state: Mutex<Result<Takes, String>>,
-    /// The look at all connections that the last reload began.
-    review: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Desk {
@@ -49,7 +47,6 @@ impl Desk {
             recorder,
             draining: AtomicBool::new(false),
             store_state: Mutex::new(Err("not asked yet".to_owned())),
-            review: Mutex::default(),
         }
     }
 
@@ -65,15 +62,9 @@ impl Desk {
 
     /// Reads everything again and swaps it in whole, or leaves what serves as it was.
     pub(super) async fn reload_at(&self, now: Timestamp) -> Result<(), Vec<Fault>> {
-        let outcome = self
-            .reloader
-            .reload(now, |config: Config| self.take_up(&config, now))
-            .await;
-        // Whoever asked for the reload may rely on it: connections that lost their trust have been told.
-        let review = self.review().take();
-        if let Some(review) = review {
-            let _told = review.await;
-        }
+        let mut reviews = Vec::new();
+        let take_up = |config: Config| reviews.push(self.take_up(&config, now));
+        let outcome = self.reloader.reload(now, take_up).await;
         let failing_since = self.reloader.status().failing_since;
         self.meters
             .reloaded(failing_since.map(Timestamp::as_second));
@@ -82,10 +73,15 @@ impl Desk {
                 tracing::error!("reload refused, the configuration before it serves on: {fault}");
             }
         }
+        // Whoever asked for the reload may rely on it: connections that lost their trust have been told.
+        for review in reviews {
+            let _told = review.await;
+        }
         outcome
     }
 
-    fn take_up(&self, config: &Config, now: Timestamp) {
+    /// Lets a configuration serve, and begins the look at all connections that it asks for.
+    fn take_up(&self, config: &Config, now: Timestamp) -> JoinHandle<()> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -97,15 +93,14 @@ impl Desk {
         let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
         self.live.swap(Arc::clone(&current));
         let connections = self.acceptor.connections().clone();
-        let review = tokio::spawn(async move {
+        tokio::spawn(async move {
             let trust = Arc::clone(current.snapshot.trust());
             let may_stay = move |peer: &PeerCertificates| {
                 current.snapshot.directory().may_deliver(peer.leaf())
             };
             let closed = connections.review(trust, now, may_stay).await;
             tracing::info!(connections_closed = closed, "reloaded");
-        });
-        *self.review() = Some(review);
+        })
     }
 
     /// Keeps an eye on the store and on what ends, until it is dropped.
@@ -187,10 +182,6 @@ impl Desk {
                 "what their handshakes proved has ended"
             );
         }
-    }
-
-    fn review(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
-        self.review.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn store_state(&self) -> MutexGuard<'_, Result<Takes, String>> {

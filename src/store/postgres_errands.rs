@@ -12,7 +12,7 @@ use super::postgres_text::hold;
 use super::row::Row;
 use super::seen::{LeafSighting, SecretSighting};
 use crate::refusals::{Book, Change};
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// Writes a row, durably.
 pub(super) async fn probe(client: &Client) -> Result<(), Error> {
@@ -213,8 +213,8 @@ async fn keep_leaves(client: &Client, sightings: &[LeafSighting]) -> Result<(), 
 struct LeafRow<'a> {
     tenant: &'a str,
     producer: &'a str,
-    leaf: &'a Leaf,
-    anchor: Option<&'a Leaf>,
+    leaf: &'a Certificate,
+    anchor: Option<&'a Certificate>,
     first: i64,
     last: i64,
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::identity::TenantId;
 use crate::inbox::{Event, KeptHeaders, Standing};
 use crate::payments::Claim;
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// What a store holds in the place of a verdict where an event is forgotten.
 pub(super) const FORGOTTEN: i64 = 3;
@@ -77,7 +77,7 @@ pub(super) struct Row {
     pub(super) body: Bytes,
     pub(super) body_sha256: [u8; 32],
     pub(super) secret: Option<Arc<str>>,
-    pub(super) leaf: Leaf,
+    pub(super) leaf: Certificate,
     /// A JSON array of `[name, value]`.
     pub(super) headers: KeptHeaders,
     pub(super) claim: Option<PaymentClaim>,

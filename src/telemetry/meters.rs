@@ -54,7 +54,7 @@ pub(super) fn describe() {
     describe_counter!(
         REFUSALS,
         Unit::Count,
-        "What was turned away, by gate (handshake, identity, signature), reason and producer claimed (\"\" if none)"
+        "What was turned away, by gate (handshake, identity, signature), reason, and tenant and producer claimed (\"\" if none)"
     );
     describe_counter!(
         RESPONSES,

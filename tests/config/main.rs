@@ -22,6 +22,7 @@ mod authority;
 mod profiles;
 mod reload;
 mod retention;
+mod waits;
 
 use authority::{Authority, Leaf, SUBJECT};
 

@@ -1,6 +1,8 @@
 //! Trust that changes while it runs.
 
 use std::{
+    io::Write,
+    net::TcpStream,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -105,6 +107,20 @@ fn a_broken_file_leaves_the_old_trust_serving() {
         let answer = receiver.reload_now();
         assert_eq!(answer.status, 200, "{name}: {answer:?}");
     }
+}
+
+#[test]
+fn a_reload_is_brought_to_its_end_when_whoever_asked_has_gone() {
+    let receiver = Receiver::start();
+    let mut tcp = TcpStream::connect(receiver.admin).unwrap();
+    let request = "POST /api/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    tcp.write_all(request.as_bytes()).unwrap();
+    drop(tcp);
+    let counted = "countersign_reloads_total{outcome=\"done\"} 1";
+    eventually(SECONDS_10, || {
+        let metrics = receiver.admin("/metrics").body;
+        metrics.contains(counted).then_some(())
+    });
 }
 
 #[test]
