@@ -196,7 +196,9 @@ impl Postgres {
             let tried = timeout(left, attempt(&session, &mut self.names, batch, &folded)).await;
             let error = match tried {
                 Ok(Ok(answers)) => {
+                    let replicated = session.replicated();
                     self.session = Some(session);
+                    replicated.map_err(|failure| Failure::Unknown(Arc::new(failure)))?;
                     let rows = folded.len();
                     return answers
                         .and_then(|answers| folded.receipts(&answers))
@@ -224,6 +226,11 @@ impl Postgres {
                     sleep(jittered(pause)).await;
                     pause = (pause * 2).min(Duration::from_millis(200));
                 }
+                Meaning::Cancelled if began.elapsed() < self.target.access.patience => {
+                    self.session = Some(session);
+                    sleep(jittered(pause)).await;
+                    pause = (pause * 2).min(Duration::from_millis(200));
+                }
                 // One whole round for the rest: `session` itself waits for a server that is away.
                 Meaning::Server
                     if began.elapsed() < self.target.access.patience
@@ -232,7 +239,7 @@ impl Postgres {
                     drop(session);
                     sleep(jittered(PAUSES.0)).await;
                 }
-                Meaning::Collision => {
+                Meaning::Collision | Meaning::Cancelled => {
                     self.session = Some(session);
                     return Err(Failure::Unavailable(Arc::new(error)));
                 }

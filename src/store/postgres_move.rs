@@ -95,6 +95,9 @@ pub(super) async fn move_batch<'a>(
         set_mark(client, tenant, run, last.position).await?;
     }
     transaction.commit().await?;
+    session
+        .replicated()
+        .map_err(|failure| MoveFailure::Answer(Arc::new(failure)))?;
     Ok(moved)
 }
 

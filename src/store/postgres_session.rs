@@ -1,9 +1,10 @@
 //! A session with PostgreSQL: opened on the first host that writes, with our schema up to date, and closed with its value.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use tokio_postgres::{CancelToken, Client, Config};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
 use super::StoreFault;
 use super::postgres_address::Target;
@@ -35,7 +36,40 @@ pub(super) enum Purpose {
 pub(super) struct Session {
     pub(super) client: Client,
     tls: DatabaseTls,
+    /// A commit did not wait for its standbys.
+    alone: Arc<AtomicBool>,
     connection: tokio::task::JoinHandle<()>,
+}
+
+/// The server stopped waiting for its standbys, because somebody told it to.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the database was told to wait no longer for its standbys: what it committed may be gone with it"
+)]
+pub(super) struct NotReplicated;
+
+/// Carries a session's messages until it ends.
+async fn attend<S, T>(mut connection: Connection<S, T>, alone: Arc<AtomicBool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+        match message {
+            // The words are in the server's language; where they come from is not. They come before the commit's own answer.
+            Ok(AsyncMessage::Notice(notice)) if notice.routine() == Some("SyncRepWaitForLSN") => {
+                alone.store(true, Ordering::Release);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a session with the database ended"
+                );
+                return;
+            }
+        }
+    }
 }
 
 /// Why there is no session.
@@ -101,17 +135,12 @@ impl Session {
         let limit = target.access.connect_timeout;
         let greeted = timeout(limit, async {
             let (client, connection) = host.connect(Tls(tls.clone())).await?;
-            let connection = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(
-                        error = &error as &dyn std::error::Error,
-                        "a session with the database ended"
-                    );
-                }
-            });
+            let alone = Arc::new(AtomicBool::new(false));
+            let connection = tokio::spawn(attend(connection, Arc::clone(&alone)));
             let session = Self {
                 client,
                 tls: tls.clone(),
+                alone,
                 connection,
             };
             let found = postgres_schema::greet(&session.client, &target.place).await?;
@@ -169,6 +198,14 @@ impl Session {
                 Err(Arc::new(TookTooLong(limit)))
             }
         }
+    }
+
+    /// To be asked after each commit: whether it is where its durability was to be, at the standbys as well.
+    pub(super) fn replicated(&self) -> Result<(), NotReplicated> {
+        if self.alone.swap(false, Ordering::AcqRel) {
+            return Err(NotReplicated);
+        }
+        Ok(())
     }
 
     /// Whether its connection is known to be gone.
@@ -235,6 +272,8 @@ pub(super) enum Meaning {
     Collision,
     /// The values are at fault: the same again fails again. Nothing of it is durable.
     Row,
+    /// The server's bound for a statement, or its operator, ended it. Nothing of it is durable; the session is as good as before.
+    Cancelled,
     /// The server is, or its state. Nothing of it is durable; another session may do better.
     Server,
     /// No answer: it may be durable or not.
@@ -256,6 +295,9 @@ pub(super) fn meaning(error: &tokio_postgres::Error) -> Meaning {
     .contains(code)
     {
         return Meaning::Collision;
+    }
+    if *code == SqlState::QUERY_CANCELED {
+        return Meaning::Cancelled;
     }
     match code.code().get(..2) {
         // Data exception, integrity constraint violation, program limit exceeded.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::postgres::{Name, PAUSES, jittered};
 use super::postgres_address::Target;
@@ -33,6 +33,8 @@ const BATCH_BYTES: usize = 8 << 20;
 const ATTEMPTS_MAX: u32 = 20;
 /// How often the file is looked at though nothing came: another process of ours may have left something.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A database that was back for less is asked with a pause, however often it comes back.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// The mover.
 #[derive(Debug)]
@@ -52,6 +54,9 @@ pub(super) struct Mover {
     stubborn: (i64, u32),
     moved: u64,
     failing: bool,
+    /// When the database was last found to be back, and the pause before it is asked again if that was just now.
+    returned: Option<Instant>,
+    pause: Duration,
 }
 
 /// Events of one tenant and one run.
@@ -82,6 +87,8 @@ impl Mover {
             stubborn: (0, 0),
             moved: 0,
             failing: false,
+            returned: None,
+            pause: PAUSES.0,
         }
     }
 
@@ -150,10 +157,18 @@ impl Mover {
 
     /// Finds the database, if there is no session or an outage has begun, and tells everybody that it is back.
     async fn reconnect(&mut self) -> Result<(), Cause> {
+        if self.reach.is_away() && self.returned.is_some_and(|at| at.elapsed() < STEADY) {
+            sleep(jittered(self.pause)).await;
+            self.pause = (self.pause * 2).min(PAUSES.1);
+        }
         if self.session.is_none() || self.reach.is_away() {
             self.session = Some(self.find().await?);
         }
         if let Some(away) = self.reach.back() {
+            if self.returned.is_none_or(|at| at.elapsed() >= STEADY) {
+                self.pause = PAUSES.0;
+            }
+            self.returned = Some(Instant::now());
             tracing::info!(
                 store = %self.target.place,
                 away = ?away.began.elapsed(),
@@ -289,6 +304,11 @@ impl Mover {
                 let events = moved.len() as u64;
                 metrics::counter!(MOVED_METRIC).increment(events);
                 Ok(events)
+            }
+            Ok(Err(MoveFailure::Database(error))) if meaning(&error) == Meaning::Cancelled => {
+                self.session = Some(session);
+                self.rows = (self.rows / 2).max(1);
+                Err(NotMoved::Yet(Arc::new(error)))
             }
             Ok(Err(MoveFailure::Database(error))) => {
                 let of_the_row = meaning(&error) == Meaning::Row || self.is_stubborn(&error, part);
