@@ -80,7 +80,7 @@ fn fails_over(test: &str, replication: Replication) {
             let acknowledged = load.acknowledged();
             if replication == Replication::IsGivenUp {
                 let enough = load.answers("503") + 40;
-                while load.answers("503") < enough {
+                while load.answers("503") < enough && load.acknowledged() == acknowledged {
                     primary.psql("postgres", GIVE_UP);
                 }
             }
