@@ -17,7 +17,7 @@ use super::profile::Faults;
 use super::refunds::Refunds;
 use super::scheme::{self as signature, Scheme};
 use super::select::{Selection, Values};
-use super::template::{Template, TemplateFault};
+use super::template::TemplateFault;
 
 /// Where the event and its payment stand.
 #[derive(Clone, Debug)]
@@ -152,11 +152,7 @@ impl Mapping {
         each: Option<ListPointer>,
         faults: &mut Faults,
     ) -> Self {
-        let values: Vec<_> = scheme
-            .iter()
-            .flat_map(|scheme| &scheme.contents)
-            .flat_map(Template::values)
-            .collect();
+        let values = scheme.map(Scheme::covered_values).unwrap_or_default();
         let id = match scheme.and_then(|scheme| scheme.id.as_ref()) {
             Some(signature::Place::Header(names)) => names.to_vec(),
             Some(

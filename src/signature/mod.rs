@@ -35,6 +35,8 @@ mod extend;
 mod facts;
 #[cfg(test)]
 mod facts_tests;
+#[cfg(test)]
+mod faults_tests;
 mod filter;
 mod floats;
 mod form;

@@ -40,7 +40,7 @@ impl Covered {
         document.filter(signed)
     }
 
-    /// From the values of the profile's content; `id` is where `{id}` stands.
+    /// From the values that the profile's signature covers whole; `id` is where `{id}` stands.
     pub(super) fn new(coverage: Coverage, values: &[&Value], id: Vec<HeaderName>) -> Self {
         let mut covered = Self {
             coverage,

@@ -22,7 +22,7 @@ pub(super) struct Scheme {
     pub(super) grammar: Grammar,
     pub(super) contents: Vec<Template>,
     pub(super) id: Option<Place>,
-    /// Whether every content covers `{id}`.
+    /// Whether every content holds `{id}`.
     pub(super) signs_the_id: bool,
     /// Whether the body must be JSON for the signature to be found or checked.
     pub(super) reads_json: bool,
@@ -136,9 +136,7 @@ impl Scheme {
     }
 
     pub(super) fn signs_the_timestamp(&self) -> bool {
-        self.contents
-            .iter()
-            .all(|content| content.values().contains(&&Value::Timestamp))
+        self.signs_if_present(&Value::Timestamp)
     }
 
     /// The variant for which this secret is, and its place among all: the one whose prefix it bears, or the main one.
@@ -154,6 +152,20 @@ impl Scheme {
     /// Whether every content covers this value.
     pub(super) fn signs(&self, value: &Value) -> bool {
         self.contents.iter().all(|content| content.covers(value))
+    }
+
+    /// Whether every content covers this value wherever it is there.
+    pub(super) fn signs_if_present(&self, value: &Value) -> bool {
+        let mut contents = self.contents.iter();
+        contents.all(|content| content.covers_if_present(value))
+    }
+
+    /// The values that it covers whole. Of which it covers a part alone, that could be anything but for this part.
+    pub(super) fn covered_values(&self) -> Vec<&Value> {
+        let values = self.values();
+        values
+            .filter(|value| self.signs_if_present(value))
+            .collect()
     }
 
     pub(super) fn needs_url(&self) -> bool {
@@ -217,6 +229,11 @@ impl Scheme {
                 | Value::Config(_) => {}
             }
         }
+        if self.values().any(|value| *value == Value::Id) && !self.signs_if_present(&Value::Id) {
+            let mend = "put {id} into every form of signature.content, without a filter that takes a part of it";
+            let what = "takes a value that the signature does not cover";
+            faults.add("signature.id", what, mend);
+        }
         let document = profile
             .event
             .as_ref()
@@ -227,13 +244,9 @@ impl Scheme {
                 self.signs(&Value::Body) || document.is_some_and(|field| self.signs(&field))
             }
             Coverage::Fields => self
-                .contents
-                .iter()
-                .all(|content| content.values().iter().any(|value| is_field(value))),
-            Coverage::Reference => self
-                .contents
-                .iter()
-                .all(|content| !content.values().is_empty()),
+                .values()
+                .any(|value| is_field(value) && self.signs_if_present(value)),
+            Coverage::Reference => self.values().any(|value| self.signs_if_present(value)),
             Coverage::Connection => true,
         };
         if !covered && !self.contents.is_empty() {

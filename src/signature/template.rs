@@ -115,12 +115,28 @@ impl Template {
     /// sender can make vanish, and not as a checksum, which is easily kept while the bytes change.
     pub(super) fn covers(&self, value: &Value) -> bool {
         let covers = |part: &Part| match part {
-            Part::Value(filtered) => {
-                filtered.value == *value && filtered.filters.iter().all(Filter::tells_apart)
-            }
+            Part::Value(filtered) => filtered.covers(value),
             Part::Literal(_) | Part::Group(_) => false,
         };
         self.parts.iter().any(covers)
+    }
+
+    /// Whether a signature over it covers this value wherever it is there: also in a group that vanishes with this value
+    /// alone.
+    pub(super) fn covers_if_present(&self, value: &Value) -> bool {
+        let alone = |parts: &[Part]| {
+            let mut filtered = parts.iter().filter_map(|part| match part {
+                Part::Value(filtered) => Some(filtered),
+                Part::Literal(_) | Part::Group(_) => None,
+            });
+            let one = filtered.next().is_some_and(|own| own.covers(value));
+            one && filtered.all(|own| own.value == *value)
+        };
+        let covers = |part: &Part| match part {
+            Part::Group(inner) => alone(inner),
+            Part::Literal(_) | Part::Value(_) => false,
+        };
+        self.covers(value) || self.parts.iter().any(covers)
     }
 
     /// Whether it asks for a MAC with the producer's key (challenges).
@@ -221,6 +237,11 @@ fn all_present(parts: &[Part], values: &dyn Values) -> Result<bool, Unwritable> 
 }
 
 impl Filtered {
+    /// Whether it is this value, and no other would look the same.
+    fn covers(&self, value: &Value) -> bool {
+        self.value == *value && self.filters.iter().all(Filter::tells_apart)
+    }
+
     /// What must have a shape must be there.
     fn may_be_absent(&self) -> bool {
         let shaped = |filter: &Filter| matches!(filter, Filter::Is(_));
