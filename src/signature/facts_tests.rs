@@ -364,3 +364,62 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_currency_without_any_amount_claims_nothing() {
+    let mapping = mapping(ACME);
+    for (amounts, expected) in [
+        ("", None),
+        (r#","amount":null,"refunded":"""#, None),
+        (r#","amount":1999"#, Some("JPY")),
+        (r#","refunded":5"#, Some("JPY")),
+    ] {
+        let body =
+            format!(r#"{{"id":"e","type":"paid","data":{{"id":"p","currency":"JPY"{amounts}}}}}"#);
+        let payment = facts(&mapping, &body).payment.unwrap();
+        assert_eq!(payment.currency.as_deref(), expected, "{amounts}");
+    }
+}
+
+#[test]
+fn a_dispute_in_another_currency_leaves_the_payments_amount_what_it_is() {
+    let told = |profile: &str, body: &str| {
+        let profile = super::builtin().get(profile).unwrap();
+        let request = super::Request {
+            method: &http::Method::POST,
+            path_and_query: "/",
+            headers: &HeaderMap::new(),
+        };
+        profile
+            .facts(body.as_bytes(), &request)
+            .unwrap()
+            .payment
+            .unwrap()
+    };
+    for (profile, body) in [
+        (
+            "stripe",
+            r#"{"id":"e","type":"charge.dispute.created","data":{"object":{"payment_intent":"p","amount":215000,"currency":"jpy"}}}"#,
+        ),
+        (
+            "dodo",
+            r#"{"type":"dispute.opened","data":{"payment_id":"p","amount":"215000","currency":"JPY"}}"#,
+        ),
+        (
+            "paystack",
+            r#"{"event":"refund.processed","data":{"transaction_reference":"p","amount":"215000","currency":"JPY"}}"#,
+        ),
+        (
+            "square",
+            r#"{"event_id":"e","type":"dispute.created","data":{"object":{"dispute":{"amount_money":{"amount":215000,"currency":"JPY"},"disputed_payment":{"payment_id":"p"},"state":"LOST"}}}}"#,
+        ),
+    ] {
+        let payment = told(profile, body);
+        assert!(payment.status.is_some(), "{profile}");
+        assert_eq!(
+            (payment.amount, payment.currency),
+            (None, None),
+            "{profile}"
+        );
+    }
+}
