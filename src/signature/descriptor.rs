@@ -395,7 +395,8 @@ pub struct EventDescriptor {
     /// The refunds that the body lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refunds: Option<RefundsDescriptor>,
-    /// Other places for some types: the first that fits replaces what it names.
+    /// Other places for some types: the first that fits replaces what it names. Those of a profile that is extended come behind
+    /// one's own; an empty list takes them away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<Vec<WhenDescriptor>>,
 }
@@ -452,6 +453,15 @@ pub struct WhenDescriptor {
     /// This canonical status, whatever the table says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+}
+
+impl WhenDescriptor {
+    /// Whether no event is left for the rules behind it.
+    pub(super) fn is_for_every_event(&self) -> bool {
+        let mut kinds = self.kind.iter().flat_map(OneOrMany::iter);
+        let narrows = self.equals.is_some() || self.present.is_some() || self.same.is_some();
+        !narrows && kinds.any(|kind| kind == "*")
+    }
 }
 
 /// How a body is to be read.

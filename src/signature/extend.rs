@@ -1,7 +1,9 @@
-//! `extends`: what a profile leaves out comes from another; tables are joined key by key, lists replaced whole.
+//! `extends`: what a profile leaves out comes from another; tables are joined key by key, lists replaced whole, and its own rules
+//! of `event.when` stand before those of the other.
 
 use super::descriptor::{
     AnswerDescriptor, EventDescriptor, ProfileDescriptor, SignatureDescriptor, TimestampDescriptor,
+    WhenDescriptor,
 };
 use super::sent::SentDescriptor;
 
@@ -88,7 +90,18 @@ impl EventDescriptor {
         self.status = over(self.status.take(), &base.status, |own, base| {
             joined(own, base)
         });
+        self.when = over(self.when.take(), &base.when, rules_over);
         or_else!(self, base; format, field, each, id, kind, occurred_at, occurred_at_unit, account, payment_id, amount,
-            amount_unit, amount_refunded, currency, status_by, unlisted, fetch_needed, minor_digits, refunds, when)
+            amount_unit, amount_refunded, currency, status_by, unlisted, fetch_needed, minor_digits, refunds)
     }
+}
+
+/// One's own rules come first, for the first that fits is used. An empty list takes all away; behind a rule for every event
+/// no other would ever be looked at.
+fn rules_over(own: Vec<WhenDescriptor>, base: &Vec<WhenDescriptor>) -> Vec<WhenDescriptor> {
+    let mut rules = own;
+    if !rules.is_empty() && !rules.iter().any(WhenDescriptor::is_for_every_event) {
+        rules.extend(base.iter().cloned());
+    }
+    rules
 }
