@@ -49,10 +49,13 @@ mod other_contents;
 mod other_keys;
 mod other_urls;
 mod place;
+#[cfg(test)]
+mod places_tests;
 mod private_key;
 mod profile;
 #[cfg(test)]
 mod published_tests;
+mod put;
 mod refunds;
 mod rewritten;
 mod rewritten_form;

@@ -104,8 +104,12 @@ impl Scheme {
         let place = place?;
         let per_item = descriptor.each.is_some();
         let mut values = contents.iter().flat_map(Template::values);
+        let time = profile.timestamp.as_ref();
+        let time = time.and_then(|rule| rule.from.as_ref());
         let reads_json = per_item
             || matches!(place, Place::Json(_))
+            || matches!(id, Some(Place::Json(_)))
+            || time.is_some_and(|from| from.json.is_some())
             || values.any(|value| matches!(value, Value::Json(_)));
         let scheme = Self {
             signs_the_id: contents
