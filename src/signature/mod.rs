@@ -13,6 +13,7 @@
 //!
 //! Sources: RFC 2104, RFC 6901, RFC 8032, the Standard Webhooks specification 1.0.0; each profile names its own.
 
+mod again;
 mod around;
 mod asked;
 mod bodies;
@@ -76,6 +77,7 @@ mod when;
 mod written;
 mod xml;
 
+pub use again::{Again, SignedAgain};
 pub use catalogue::{Profiles, builtin};
 pub use challenge::ChallengeAnswer;
 pub use compressed::Compression;

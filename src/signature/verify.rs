@@ -481,7 +481,7 @@ pub(super) struct Listed {
 }
 
 /// The time as it is written, and what it states. It goes into the content as received.
-fn stated<'a>(
+pub(super) fn stated<'a>(
     rule: &TimestampRule,
     request: &Request<'a>,
     body: &'a [u8],
@@ -509,7 +509,7 @@ fn stated<'a>(
     Ok((text, sent))
 }
 
-fn delivery_id<'a>(
+pub(super) fn delivery_id<'a>(
     place: &Place,
     request: &Request<'a>,
     body: &'a [u8],
