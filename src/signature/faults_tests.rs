@@ -153,3 +153,335 @@ fn a_value_that_is_signed_whole_counts_however_it_is_written() {
         check_sound(SOUND, &[("{timestamp}.{body}", content)]);
     }
 }
+
+/// In which a sound profile is changed, and what is told of it.
+type Cases<'a> = &'a [(&'a str, &'a str, &'a str)];
+
+#[track_caller]
+fn check_all(base: &str, cases: Cases<'_>) {
+    for (old, new, expected) in cases {
+        check(base, &[(old, new)], expected);
+    }
+}
+
+#[test]
+fn a_signature_that_could_never_be_right_is_a_fault() {
+    let from = "{ header = [\"acme-signature\"] }";
+    let inside = "signature.from: stands inside what is signed";
+    let content = "\"{timestamp}.{body}\"";
+    check_all(
+        SOUND,
+        &[
+            (content, "[]", "signature.content: is an empty list"),
+            (
+                content,
+                "\"{quoted:timestamp}.{body}\"",
+                "signature.content: \"quoted:\" is for challenges",
+            ),
+            (
+                content,
+                "\"{json:/a/*}.{timestamp}.{body}\"",
+                "signature.content: has a \"*\"",
+            ),
+            (
+                content,
+                "\"{item:}.{timestamp}.{body}\"",
+                "signature.content: there is no value",
+            ),
+            (
+                content,
+                "\"{item:+99}.{timestamp}.{body}\"",
+                "signature.content: there is no item at position +99",
+            ),
+            (from, "{ json = \"/sig\" }", inside),
+            (from, "{ form = \"sig\" }", inside),
+            (from, "{ json = \"/*/sig\" }", "signature.from: has a \"*\""),
+            (
+                content,
+                "\"{header:acme-signature}{timestamp}.{body}\"",
+                inside,
+            ),
+            (
+                "pick = [\"v1\"]",
+                "pick = [\"v,1\"]",
+                "signature.pick: \"v,1\" is no item's key",
+            ),
+            (
+                "pick = [\"v1\"]",
+                "pick = [\" v1 \"]",
+                "signature.pick: \" v1 \" is no item's key",
+            ),
+            (
+                "algorithm = \"sha256\"",
+                "algorithm = { item = \"\", allow = [\"sha256\"] }",
+                "signature.algorithm: names no item",
+            ),
+            (
+                content,
+                "\"{timestamp}.{body}\"\nstrip_prefix = \"old_\"\nalso = [{ pick = [\"v0\"], algorithm = \"sha512\", strip_prefix = \"old_\" }]",
+                "signature.also[0].strip_prefix: is another scheme's as well",
+            ),
+        ],
+    );
+    let query = (from, "{ query = \"sig\" }");
+    for value in ["{path_and_query}", "{url}", "{query:sig}"] {
+        let content = format!("\"{value}{{timestamp}}.{{body}}\"");
+        check(
+            SOUND,
+            &[query, ("\"{timestamp}.{body}\"", &content)],
+            inside,
+        );
+    }
+    let whole = [(from, "{ json = \"\" }"), ("{json:/id}:", "{json:/id}")];
+    let told = told(&replaced(FIELDS, &whole));
+    assert!(
+        told.iter()
+            .any(|fault| fault.contains("names the whole body")),
+        "{told:#?}"
+    );
+    check(
+        FIELDS,
+        &[(
+            "[signature]",
+            "[signature]\nalgorithm = { item = \"alg\", allow = [\"sha256\"] }",
+        )],
+        "signature.algorithm: names an item of a signature that has none",
+    );
+}
+
+#[test]
+fn a_time_that_stands_nowhere_is_a_fault() {
+    check_all(
+        SOUND,
+        &[
+            (
+                "{ item = \"t\" }",
+                "{ item = \"\" }",
+                "timestamp.from: names no item",
+            ),
+            (
+                "{ item = \"t\" }",
+                "{ item = \"+x\" }",
+                "timestamp.from: \"+x\" is no position",
+            ),
+            (
+                "{ item = \"t\" }",
+                "{ item = \"+99999999999999999999\" }",
+                "timestamp.from: \"+99999999999999999999\" is no position",
+            ),
+            (
+                "{ item = \"t\" }",
+                "{ item = \"+32\" }",
+                "timestamp.from: there is no item at position +32",
+            ),
+            (
+                "unit = \"s\"",
+                "unit = \"http-date\"",
+                "timestamp.unit: an HTTP date holds commas and spaces",
+            ),
+        ],
+    );
+    check_sound(SOUND, &[("{ item = \"t\" }", "{ item = \"+0\" }")]);
+    check_sound(
+        SOUND,
+        &[
+            ("unit = \"s\"", "unit = \"http-date\""),
+            ("split = \",\"", "split = \";\""),
+        ],
+    );
+}
+
+#[test]
+fn a_mapping_that_no_event_could_meet_is_a_fault() {
+    let type_ = "type = \"/type\"\n";
+    let currency = "currency = \"/data/currency\"\n";
+    let amount = "amount = \"/data/amount\"\n";
+    let status = "[event.status]";
+    check_all(
+        SOUND,
+        &[
+            ("\"/id\"", "\"=x\"", "event.id: is the same for every event"),
+            (
+                "\"/id\"",
+                "[\"/id\", \"=x\"]",
+                "event.id: is the same for every event",
+            ),
+            (
+                type_,
+                "",
+                "event.type: is missing, and event.status is looked up by it",
+            ),
+            (type_, "type = []\n", "event.type: is missing"),
+            (
+                "payment_id = \"/data/id\"\n",
+                "",
+                "event.amount: speaks of a payment",
+            ),
+            (
+                amount,
+                "amount = \"=abc\"\n",
+                "event.amount: \"=abc\" is no amount",
+            ),
+            (
+                amount,
+                "amount = \"=19.99\"\n",
+                "event.amount: \"=19.99\" is no amount",
+            ),
+            (
+                currency,
+                "amount_unit = \"major\"\n",
+                "event.currency: is missing",
+            ),
+            (
+                currency,
+                "minor_digits = { ISK = 2 }\n",
+                "event.minor_digits: counts the decimals of currencies",
+            ),
+            (
+                currency,
+                "currency = \"/c\"\nminor_digits = { ISK = 2, isk = 0 }\n",
+                "event.minor_digits.isk: stands twice",
+            ),
+            (
+                status,
+                "amount_unit = \"major\"\n[[event.when]]\ntype = \"a\"\ncurrency = []\n[event.status]",
+                "event.when[0].currency: is missing",
+            ),
+            (
+                status,
+                "[[event.when]]\ntype = \"\"\n[event.status]",
+                "event.when[0].type: \"\" fits no type",
+            ),
+            (
+                status,
+                "[[event.when]]\ntype = \"a*b\"\n[event.status]",
+                "event.when[0].type: \"a*b\" fits no type",
+            ),
+            (
+                status,
+                "[[event.when]]\ntype = []\n[event.status]",
+                "event.when[0].type: names no type",
+            ),
+            (
+                status,
+                "[[event.when]]\ntype = \"*\"\n[[event.when]]\ntype = \"a\"\n[event.status]",
+                "event.when[1].type: is never looked at",
+            ),
+            (
+                status,
+                "refunds = { each = \"/r/*\", amount = \"/a/*/b\" }\n[event.status]",
+                "event.refunds.amount: has a \"*\"",
+            ),
+        ],
+    );
+    for sound in [
+        "payment_id = []\n",
+        "payment_id = \"/data/id\"\namount_unit = \"major\"\n",
+        "payment_id = \"/data/id\"\nwhen = []\n",
+    ] {
+        check_sound(SOUND, &[("payment_id = \"/data/id\"\n", sound)]);
+    }
+    check_sound(SOUND, &[(amount, "amount = \"=1999\"\n")]);
+    check_sound(SOUND, &[(type_, "status_by = \"/data/status\"\n")]);
+}
+
+#[test]
+fn an_answer_that_nobody_can_hear_is_a_fault() {
+    let accepted = "accepted = 204";
+    check_all(
+        SOUND,
+        &[
+            (
+                accepted,
+                "accepted = 205\nbody = \"x\"",
+                "answer.body: an answer 205 has no body",
+            ),
+            (
+                accepted,
+                "accepted = 200\nbody = \"x\"\ncontent_type = \"nonsense\"",
+                "answer.content_type: is no media type",
+            ),
+            (
+                accepted,
+                "accepted = 200\nbody = \"x\"\ncontent_type = \"a b/c\"",
+                "answer.content_type: is no media type",
+            ),
+            (
+                accepted,
+                "accepted = 204\n[[challenge]]\nwhen = { json = \"/c\" }\nstatus = 204\nbody = \"{json:/c}\"",
+                "challenge[0].status: an answer 204 has no body",
+            ),
+            (
+                accepted,
+                "accepted = 204\n[[challenge]]\nwhen = { json = \"/c\" }\ncontent_type = \"x\"\nbody = \"{json:/c}\"",
+                "challenge[0].content_type: is no media type",
+            ),
+        ],
+    );
+    check_sound(
+        SOUND,
+        &[(
+            accepted,
+            "accepted = 200\nbody = \"{}\"\ncontent_type = \"application/json; charset=utf-8\"",
+        )],
+    );
+}
+
+#[test]
+fn what_send_could_not_write_is_a_fault() {
+    let answer = "[answer]";
+    check_all(
+        SOUND,
+        &[
+            (
+                answer,
+                "[sent]\nsignature = \"t=$TIME,x=$SIGNATURE\"\n[answer]",
+                "sent.signature: is written as signature.split, pair and pick do not read it",
+            ),
+            (
+                answer,
+                "[sent]\nsignature = \"v1=$SIGNATURE\"\n[answer]",
+                "sent.signature: lacks the item",
+            ),
+            (
+                answer,
+                "[sent]\nheaders = { host = \"x\" }\n[answer]",
+                "sent.headers.host: is a header of the connection's own",
+            ),
+            (
+                answer,
+                "[sent]\nheaders = { Content-Length = \"3\" }\n[answer]",
+                "sent.headers.Content-Length: is a header of the connection's own",
+            ),
+            (
+                answer,
+                "[sent]\nheaders = { a = \"x\\ny\" }\n[answer]",
+                "sent.headers.a: has a control character",
+            ),
+            (
+                answer,
+                "[samples]\nx = \"{\"\n[answer]",
+                "samples.\"x\": is not of the form",
+            ),
+            (
+                answer,
+                "[samples]\nx = \"id=$ID\"\n[answer]",
+                "samples.\"x\": is not of the form",
+            ),
+        ],
+    );
+    check(
+        SOUND,
+        &[(
+            "[event]",
+            "[samples]\nx = \"{}\"\n[event]\nformat = \"form\"",
+        )],
+        "samples.\"x\": is not of the form",
+    );
+    for sound in [
+        "[sent]\nsignature = \"t=$TIME, v1=$SIGNATURE\"\n[answer]",
+        "[samples]\nx = '{\"id\":\"$ID\",\"amount\":$AMOUNT_MINOR}'\n[answer]",
+    ] {
+        check_sound(SOUND, &[(answer, sound)]);
+    }
+}

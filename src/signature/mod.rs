@@ -42,6 +42,8 @@ mod filter;
 mod floats;
 mod form;
 mod grammar;
+mod impossible;
+mod impossible_event;
 mod json;
 mod key;
 mod mapping;

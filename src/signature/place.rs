@@ -338,7 +338,7 @@ impl PlaceReader<'_> {
                 mend,
             ));
         }
-        if pointer.tokens().iter().any(|token| **token == *"*") {
+        if pointer.has_a_star() {
             return Err(fault(
                 format!("\"{text}\" has a \"*\", which is a list's elements in each alone"),
                 "name one element, as /data/0/amount; or set event.each, and write what stands in an element",

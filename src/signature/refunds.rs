@@ -60,17 +60,17 @@ impl Refunds {
             fault(format!("event.refunds.{key}"), TemplateFault { what, mend });
         };
         let each = ListPointer::parse(&descriptor.each).map_err(|what| wrong("each", what));
-        let amount = Pointer::parse(&descriptor.amount).map_err(|what| wrong("amount", what));
+        let amount = of_one(&descriptor.amount).map_err(|what| wrong("amount", what));
         let mut equals = Vec::new();
         for (place, texts) in descriptor.equals.iter().flatten() {
-            match Pointer::parse(place) {
+            match of_one(place) {
                 Ok(place) => equals.push((place, texts.iter().map(str::to_owned).collect())),
                 Err(what) => wrong("equals", what),
             }
         }
         let mut occurred_at = Vec::new();
         for place in descriptor.occurred_at.iter().flat_map(OneOrMany::iter) {
-            match Pointer::parse(place) {
+            match of_one(place) {
                 Ok(place) => occurred_at.push(place),
                 Err(what) => wrong("occurred_at", what),
             }
@@ -156,6 +156,15 @@ impl Refunds {
         }
         Ok(true)
     }
+}
+
+/// A pointer into one element.
+fn of_one(text: &str) -> Result<Pointer, &'static str> {
+    let pointer = Pointer::parse(text)?;
+    if pointer.has_a_star() {
+        return Err("has a \"*\", which names nothing in an element");
+    }
+    Ok(pointer)
 }
 
 /// A decimal number that is not negative, in billionths.

@@ -210,13 +210,6 @@ impl Scheme {
                         "write signature.id = { header = [\"webhook-id\"] }",
                     );
                 }
-                Value::Item(_) if self.grammar.pair.is_none() && self.grammar.split.is_none() => {
-                    faults.add(
-                        content,
-                        "signs an item of a signature that has none",
-                        "set signature.split and signature.pair",
-                    );
-                }
                 Value::Timestamp
                 | Value::Id
                 | Value::Item(_)
@@ -295,17 +288,6 @@ impl Scheme {
                 "signed",
                 "a signature per item covers fields, never the body",
                 mend,
-            );
-        }
-        if let Some(rule) = &profile.timestamp
-            && rule.from.as_ref().is_some_and(|from| from.item.is_some())
-            && self.grammar.pair.is_none()
-            && self.grammar.split.is_none()
-        {
-            faults.add(
-                "timestamp.from",
-                "is an item of a signature that has none",
-                "set signature.split and signature.pair",
             );
         }
     }

@@ -141,11 +141,20 @@ impl Template {
 
     /// Whether it asks for a MAC with the producer's key (challenges).
     pub(super) fn asks_for_a_mac(&self) -> bool {
-        let mut asks = false;
+        self.has(&Filter::Mac)
+    }
+
+    /// Whether it makes a JSON string of something (challenges).
+    pub(super) fn quotes(&self) -> bool {
+        self.has(&Filter::Quoted)
+    }
+
+    fn has(&self, filter: &Filter) -> bool {
+        let mut has = false;
         collect(&self.parts, &mut |filtered| {
-            asks |= filtered.filters.contains(&Filter::Mac)
+            has |= filtered.filters.contains(filter);
         });
-        asks
+        has
     }
 }
 

@@ -90,3 +90,40 @@ fn a_public_key_may_be_read_by_everybody() {
         assert_eq!(told, expected, "{profile} {held}");
     }
 }
+
+#[test]
+fn what_no_delivery_could_ever_meet_is_told_with_its_line() {
+    check(
+        "[profiles.mine]
+extends = \"timestamped\"
+[profiles.mine.signature]
+content = []
+[profiles.mine.event]
+id = \"=same\"
+[[profiles.mine.event.when]]
+type = \"dispute.*\"
+currency = \"=EURO\"
+[profiles.mine.answer]
+accepted = 205
+body = \"x\"
+",
+        &[
+            "countersign.toml:4: profiles.mine.signature.content: is an empty list; write what is signed, as content = \"{timestamp}.{body}\"",
+            "countersign.toml:6: profiles.mine.event.id: is the same for every event: all but the first would be conflicts; name what differs from event to event; without an id the body's SHA-256 counts",
+            "countersign.toml:9: profiles.mine.event.when[0].currency: \"EURO\" is no currency of ISO 4217; write its code of three letters, as \"=EUR\"",
+            "countersign.toml:12: profiles.mine.answer.body: an answer 205 has no body; set answer.accepted = 200",
+        ],
+    );
+}
+
+#[test]
+fn an_account_is_bound_by_a_place_that_can_hold_it() {
+    check(
+        &format!(
+            "{TENANT}profile = \"timestamped\"\naccount = {{ pointer = \"/links/*/account\", equals = \"a\" }}\n"
+        ),
+        &[
+            "countersign.toml:8: tenants[0].producers[0].account.pointer: has a \"*\", which names nothing here; name one element, as /data/0/id; or set `each`, and write what stands in an element",
+        ],
+    );
+}
