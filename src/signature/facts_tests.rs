@@ -423,3 +423,38 @@ fn a_dispute_in_another_currency_leaves_the_payments_amount_what_it_is() {
         );
     }
 }
+
+#[test]
+fn a_sum_that_cannot_be_read_claims_nothing() {
+    let text = "id = '/id'\ntype = '/type'\npayment_id = '/id'\namount = '/amount'\namount_unit = 'major'\ncurrency = '/currency'\n\
+                refunds = { each = '/refunds/*', amount = '/value' }\n[status]\n\"paid\" = \"succeeded\"\n";
+    let mapping = mapping(text);
+    for (amount, refunds, expected) in [
+        (
+            "\"100\"",
+            &["\"1e1\""][..],
+            (Some("partially_refunded"), Some("10")),
+        ),
+        ("1e2", &["50.00", "5e1"], (Some("refunded"), Some("100"))),
+        ("100", &["-5"], (None, None)),
+        ("100", &["10", "null"], (None, None)),
+        ("\"?\"", &["10"], (None, Some("10"))),
+        ("null", &["10"], (None, Some("10"))),
+        ("100", &[], (Some("succeeded"), None)),
+    ] {
+        let elements: Vec<_> = refunds
+            .iter()
+            .map(|value| format!("{{\"value\":{value}}}"))
+            .collect();
+        let body = format!(
+            r#"{{"id":"e","type":"paid","amount":{amount},"currency":"EUR","refunds":[{}]}}"#,
+            elements.join(",")
+        );
+        let payment = facts(&mapping, &body).payment.unwrap();
+        let told = (
+            payment.status.as_deref(),
+            payment.amount_refunded.as_deref(),
+        );
+        assert_eq!(told, expected, "{body}");
+    }
+}
