@@ -140,3 +140,58 @@ fn each_item_of_a_batch_may_bear_its_own_time() {
         r#"{"items":[{"id":"a","amount":1999}]}"#,
     );
 }
+
+#[test]
+fn two_signatures_of_mollies_may_stand_in_one_line_or_in_two() {
+    let profile = builtin().get("mollie").unwrap();
+    let body = Bytes::from_static(br#"{"id":"event_1","type":"payment-link.paid"}"#);
+    let now = Timestamp::from_second(1_790_000_000).unwrap();
+    let headers = HeaderMap::new();
+    let request = Request {
+        method: &Method::POST,
+        path_and_query: "/",
+        headers: &headers,
+    };
+    let to_sign = SignRequest {
+        request,
+        id: "x",
+        now,
+    };
+    let secret = Secret::new(SECRET.into());
+    let signed = sign(
+        profile,
+        &secret,
+        &Settings::default(),
+        &to_sign,
+        body.clone(),
+    )
+    .unwrap();
+    let own = signed.headers[0].1.to_str().unwrap();
+    let bare = own.strip_prefix("sha256=").unwrap();
+    let other = format!("sha256={}", "0".repeat(64));
+    let secret = ProducerSecret {
+        label: "file:secret".into(),
+        secret,
+        standing: Standing::Live,
+    };
+    let verifier = Verifier::new(Arc::clone(profile), vec![secret], Settings::default()).unwrap();
+    for (lines, right) in [
+        (vec![own.to_owned()], true),
+        (vec![bare.to_owned()], true),
+        (vec![format!("{own}, {other}")], true),
+        (vec![format!("{other}, {own}")], true),
+        (vec![format!("{other},{bare}")], true),
+        (vec![other.clone(), own.to_owned()], true),
+        (vec![format!("{other}, {other}")], false),
+    ] {
+        let name = http::HeaderName::from_static("x-mollie-signature");
+        let line = |line: &String| (name.clone(), line.parse().unwrap());
+        let headers: HeaderMap = lines.iter().map(line).collect();
+        let request = Request {
+            headers: &headers,
+            ..request
+        };
+        let told = verifier.would_open(&request, body.clone(), now);
+        assert_eq!(told.is_ok(), right, "{lines:?} {told:?}");
+    }
+}
