@@ -485,3 +485,12 @@ fn what_send_could_not_write_is_a_fault() {
         check_sound(SOUND, &[(answer, sound)]);
     }
 }
+
+#[test]
+fn sha_1_is_weak_whichever_scheme_has_it() {
+    let pick = "pick = [\"v1\"]";
+    let also = "pick = [\"v1\"]\nalso = [{ pick = [\"v0\"], algorithm = \"sha1\", strip_prefix = \"old_\" }]";
+    check(SOUND, &[(pick, also)], "weak: SHA-1 is weak");
+    let weak = "signed = \"body\"\nweak = \"for as long as old secrets are in use\"";
+    check_sound(SOUND, &[("signed = \"body\"", weak), (pick, also)]);
+}

@@ -182,10 +182,12 @@ impl Scheme {
 
     /// Why the scheme is weak, if it is.
     pub(super) fn weakness(&self) -> Option<&'static str> {
-        let algorithms = self.main.algorithm.possible();
+        let mut algorithms = self
+            .variants()
+            .flat_map(|variant| variant.algorithm.possible());
         if self.main.mac == MacKind::Hash {
             Some("a digest over the secret is weaker than an HMAC")
-        } else if algorithms.contains(&Algorithm::Sha1) {
+        } else if algorithms.any(|algorithm| *algorithm == Algorithm::Sha1) {
             Some("SHA-1 is weak")
         } else {
             None
