@@ -235,4 +235,17 @@ mod tests {
         let (mine, stripe) = (rules(text, "mine"), rules("", "stripe"));
         assert_eq!((mine.len(), &mine[1..]), (stripe.len() + 1, &stripe[..]));
     }
+
+    #[test]
+    fn the_reason_for_a_weakness_goes_with_the_algorithm() {
+        let weak = |own: &str| {
+            let text = format!("[own]\nextends = \"intercom\"\n{own}");
+            let profiles = Profiles::compile(&toml::from_str(&text).unwrap(), builtin()).unwrap();
+            profiles.get("own").unwrap().weakness().map(str::to_owned)
+        };
+        assert!(weak("").is_some_and(|why| why.contains("HMAC-SHA1")));
+        assert_eq!(weak("[own.signature]\nalgorithm = \"sha256\"\n"), None);
+        let own = "weak = \"it must be\"\n[own.signature]\nalgorithm = \"sha1\"\n";
+        assert_eq!(weak(own).as_deref(), Some("it must be"));
+    }
 }

@@ -28,6 +28,7 @@ fn over<T: Clone>(own: Option<T>, base: &Option<T>, join: impl Fn(T, &T) -> T) -
 impl ProfileDescriptor {
     /// This profile, with what it leaves out taken from `base`, which names what is to be filled in next.
     pub(super) fn over(mut self, base: &Self) -> Self {
+        let weak = self.weak.take().or_else(|| self.inherits_weakness(base));
         self.signature = over(
             self.signature.take(),
             &base.signature,
@@ -44,7 +45,17 @@ impl ProfileDescriptor {
         self.samples = over(self.samples.take(), &base.samples, |own, base| {
             joined(own, base)
         });
-        or_else!(self, base; extends, title, source, note, weak, signed, challenge)
+        let whole = or_else!(self, base; extends, title, source, note, signed, challenge);
+        Self { weak, ..whole }
+    }
+}
+
+impl ProfileDescriptor {
+    /// Why the other scheme is weak, if that is still the reason: of another algorithm it would be untrue.
+    fn inherits_weakness(&self, base: &Self) -> Option<String> {
+        let own = self.signature.as_ref();
+        let is_another = own.is_some_and(|own| own.algorithm.is_some() || own.mac.is_some());
+        base.weak.clone().filter(|_| !is_another)
     }
 }
 
