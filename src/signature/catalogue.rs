@@ -248,4 +248,20 @@ mod tests {
         let own = "weak = \"it must be\"\n[own.signature]\nalgorithm = \"sha1\"\n";
         assert_eq!(weak(own).as_deref(), Some("it must be"));
     }
+
+    #[test]
+    fn samples_of_another_form_are_not_inherited() {
+        let samples = |own: &str| {
+            let text = format!("[own]\nextends = \"timestamped\"\n[own.event]\n{own}");
+            let profiles = Profiles::compile(&toml::from_str(&text).unwrap(), builtin()).unwrap();
+            let samples = profiles.get("own").unwrap().descriptor().samples.clone();
+            samples.unwrap_or_default().len()
+        };
+        assert!(samples("format = \"json\"\n") > 0);
+        assert_eq!(samples("format = \"form\"\n"), 0);
+        assert_eq!(
+            samples("format = \"form\"\n[own.samples]\nx = \"id=$ID\"\n"),
+            1
+        );
+    }
 }

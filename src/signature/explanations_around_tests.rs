@@ -87,10 +87,15 @@ fn a_digest_that_is_not_the_one_that_is_named_is_told_with_both() {
     use Algorithm::{Md5, Sha256, Sha512};
     let body = r#"{"order":{"orderId":"O1"}}"#;
     let content = format!("{body}{SECRET}");
-    let digest = |algorithm| match algorithm {
-        Md5 => hex::encode(md5::Md5::digest(&content)),
-        Sha512 => hex::encode(sha2::Sha512::digest(&content)),
-        _ => hex::encode(sha2::Sha256::digest(&content)),
+    let digest = |algorithm| {
+        let digests = [
+            (Md5, hex::encode(md5::Md5::digest(&content))),
+            (Sha256, hex::encode(sha2::Sha256::digest(&content))),
+            (Sha512, hex::encode(sha2::Sha512::digest(&content))),
+        ];
+        let mut digests = digests.into_iter();
+        let found = digests.find(|(own, _)| *own == algorithm);
+        found.map(|(_, digest)| digest).unwrap()
     };
     for (used, named) in [
         (Sha256, Md5),

@@ -62,7 +62,8 @@ fn check_the_payment(event: &EventDescriptor, faults: &mut Faults) {
 fn check_the_currency(event: &EventDescriptor, faults: &mut Faults) {
     let mend = "write where it stands, as currency = \"/currency\", or the one that it always is, as \"=EUR\"";
     let amounts = names(&event.amount) || names(&event.amount_refunded);
-    if event.minor_digits.is_some() && !any_currency(event) {
+    let counts = event.minor_digits.iter().flatten().next().is_some();
+    if counts && !any_currency(event) {
         let what = "counts the decimals of currencies, and event.currency is missing";
         faults.add("event.minor_digits", what, mend);
     }
