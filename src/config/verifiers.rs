@@ -101,6 +101,8 @@ pub(super) fn verifiers(
                 let profile = Arc::clone(profile);
                 verifiers.extend(verifier(plan, profile, findings).map(Arc::new));
             }
+            // It has been told of, if only for a value of no shape.
+            None if descriptors.contains_key(&plan.profile) => {}
             None => {
                 let names = profiles.iter().map(|profile| profile.name());
                 let mend = match nearest(&plan.profile, names) {

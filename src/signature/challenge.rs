@@ -33,7 +33,7 @@ pub struct ChallengeDescriptor {
     pub accept: Option<ChallengeText>,
     /// The status of the answer; default 200.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
+    pub status: Option<i64>,
     /// The media type of the answer; default `text/plain; charset=utf-8`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,

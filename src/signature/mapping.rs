@@ -427,15 +427,14 @@ impl Compiler<'_, '_> {
         const DIGITS_MAX: u8 = 8;
         let mut all = Vec::new();
         for (code, digits) in event.minor_digits.iter().flatten() {
-            if code.len() == 3 && *digits <= DIGITS_MAX {
-                all.push((code.as_str().into(), *digits));
-            } else {
-                let key = format!("event.minor_digits.{code}");
-                self.fault(
-                    &key,
+            let counted = u8::try_from(*digits).ok();
+            match counted.filter(|digits| code.len() == 3 && *digits <= DIGITS_MAX) {
+                Some(digits) => all.push((code.as_str().into(), digits)),
+                None => self.fault(
+                    &format!("event.minor_digits.{code}"),
                     "is no currency and a count of decimals",
-                    "write as ISK = 2",
-                );
+                    format!("write a count from 0 to {DIGITS_MAX}, as ISK = 2"),
+                ),
             }
         }
         all.into()

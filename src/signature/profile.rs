@@ -321,7 +321,7 @@ impl Answer {
         let descriptor = descriptor.unwrap_or(&plain);
         let accepted = descriptor
             .accepted
-            .unwrap_or(StatusCode::NO_CONTENT.as_u16());
+            .unwrap_or(i64::from(StatusCode::NO_CONTENT.as_u16()));
         let accepted = status(accepted, 200..=299, "answer.accepted", faults)
             .unwrap_or(StatusCode::NO_CONTENT);
         let bad_signature = descriptor
@@ -353,8 +353,8 @@ impl Answer {
 }
 
 pub(super) fn status(
-    code: u16,
-    range: std::ops::RangeInclusive<u16>,
+    code: i64,
+    range: std::ops::RangeInclusive<i64>,
     key: &str,
     faults: &mut Faults,
 ) -> Option<StatusCode> {
@@ -363,9 +363,8 @@ pub(super) fn status(
         range.start(),
         range.end()
     );
-    let status = StatusCode::from_u16(code)
-        .ok()
-        .filter(|_| range.contains(&code));
+    let status = u16::try_from(code).ok().filter(|_| range.contains(&code));
+    let status = status.and_then(|code| StatusCode::from_u16(code).ok());
     faults.keep(
         key,
         status.ok_or_else(|| format!("{code} is no possible status here")),

@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use super::filter::{Filter, Shape};
 use super::json::Pointer;
+use super::shown::shortened;
 
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq)]
@@ -398,13 +399,16 @@ fn value(name: &str) -> Result<Value, TemplateFault> {
             let mend = "write a JSON pointer, as {json:/data/id}";
             Value::Json(
                 Pointer::parse(pointer)
-                    .map_err(|what| fault(&format!("{what}: \"{pointer}\""), mend))?,
+                    .map_err(|what| fault(&format!("{what}: \"{}\"", shortened(pointer)), mend))?,
             )
         }
         (_, Some(_) | None) => {
             let mend = "possible are body, timestamp, id, url, method, path_and_query, secret, key_id, header:NAME, \
                         query:NAME, form:NAME, json:/POINTER, item:KEY, config:NAME";
-            return Err(fault(&format!("there is no value \"{name}\""), mend));
+            return Err(fault(
+                &format!("there is no value \"{}\"", shortened(name)),
+                mend,
+            ));
         }
     })
 }

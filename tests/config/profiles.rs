@@ -127,3 +127,38 @@ fn an_account_is_bound_by_a_place_that_can_hold_it() {
         ],
     );
 }
+
+#[test]
+fn a_number_or_a_text_that_is_none_is_told_once_and_in_words() {
+    check(
+        &format!(
+            "{TENANT}profile = \"mine\"\n[profiles.mine]\nextends = \"timestamped\"\n[profiles.mine.signature]\ncontent = 5\n"
+        ),
+        &[
+            "countersign.toml:11: profiles.mine.signature.content: 5 does not belong here; write a text, or a list of texts",
+        ],
+    );
+    check(
+        "[profiles.mine]
+extends = \"timestamped\"
+[profiles.mine.event]
+minor_digits = { EUR = -1 }
+[profiles.mine.answer]
+accepted = 99999
+",
+        &[
+            "countersign.toml:4: profiles.mine.event.minor_digits.EUR: is no currency and a count of decimals; write a count from 0 to 8, as ISK = 2",
+            "countersign.toml:6: profiles.mine.answer.accepted: 99999 is no possible status here; write a status between 200 and 299",
+        ],
+    );
+    let long = "/a".repeat(500);
+    check(
+        &format!(
+            "[profiles.mine]\nextends = \"timestamped\"\n[profiles.mine.event]\namount = \"{long}\"\n"
+        ),
+        &[&format!(
+            "countersign.toml:4: profiles.mine.event.amount: \"{}...\" has more than 32 parts; write a JSON pointer, as /data/id",
+            "/a".repeat(40)
+        )],
+    );
+}
