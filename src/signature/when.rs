@@ -10,7 +10,7 @@ use super::descriptor::TimeUnit;
 /// Reads a time. Without a unit: a number of 14 digits is a date and time, any other Unix seconds up to 11 digits and milliseconds from
 /// 12 on, anything else is RFC 3339. A date and time without an offset is UTC, as the providers that write so say.
 pub(super) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<Timestamp> {
-    match unit {
+    let at = match unit {
         Some(TimeUnit::S) => unix(text, 1_000_000_000),
         Some(TimeUnit::Ms) => unix(text, 1_000_000),
         Some(TimeUnit::Rfc3339) => rfc3339(text),
@@ -19,7 +19,13 @@ pub(super) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<Timestamp> {
         None => digits_of_a_date(text)
             .or_else(|| unix_by_size(text))
             .or_else(|| rfc3339(text)),
-    }
+    };
+    at.map(|at| at.min(last()))
+}
+
+/// The last time that there is, in whole seconds: what lies behind it can not be kept in microseconds.
+fn last() -> Timestamp {
+    Timestamp::from_second(Timestamp::MAX.as_second()).unwrap_or(Timestamp::MAX)
 }
 
 /// `20260921141320`, in UTC: as milliseconds it would lie centuries ahead.
@@ -221,7 +227,10 @@ mod tests {
 
     #[test]
     fn a_time_that_never_comes_sorts_last() {
-        let last = Timestamp::MAX.to_string();
+        let last = last();
+        let kept = Timestamp::from_microsecond(last.as_microsecond());
+        assert_eq!(kept.unwrap(), last);
+        let last = last.to_string();
         for text in [
             "9999-12-31T23:59:59Z",
             "9999-12-31T23:59:59.999999Z",
@@ -230,6 +239,7 @@ mod tests {
             "9999-12-31 23:59:59",
             "99991231235959",
             "253402300799999",
+            "9999-12-30T22:00:00.5Z",
         ] {
             check(text, None, Some(&last));
         }
