@@ -135,7 +135,7 @@ fn a_number_or_a_text_that_is_none_is_told_once_and_in_words() {
             "{TENANT}profile = \"mine\"\n[profiles.mine]\nextends = \"timestamped\"\n[profiles.mine.signature]\ncontent = 5\n"
         ),
         &[
-            "countersign.toml:11: profiles.mine.signature.content: 5 does not belong here; write a text, or a list of texts",
+            "countersign.toml:11: profiles.mine.signature.content: this value does not belong here; write a text, or a list of texts",
         ],
     );
     check(
