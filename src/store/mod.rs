@@ -38,6 +38,7 @@ mod postgres_import;
 mod postgres_import_write;
 mod postgres_move;
 #[cfg(test)]
+mod postgres_parts;
 mod postgres_plain_tests;
 mod postgres_read;
 mod postgres_replay;
