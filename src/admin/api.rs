@@ -191,7 +191,9 @@ pub(super) async fn certificates(
 
 pub(super) async fn reload(State(pages): State<Pages>) -> Response {
     match pages.operator.reload().await {
-        Ok(()) => Json(json!({ "reloaded": true })).into_response(),
+        Ok(needs_restart) => {
+            Json(json!({ "reloaded": true, "needs_restart": needs_restart })).into_response()
+        }
         Err(faults) => {
             let faults: Vec<_> = faults
                 .iter()

@@ -46,6 +46,13 @@ pub struct AdminSettings {
     pub tokens: Vec<Secret>,
 }
 
+impl AdminSettings {
+    /// Whether it may do without a token: nobody but this machine can ask.
+    pub fn may_be_open(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback()
+    }
+}
+
 /// The store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {

@@ -98,6 +98,8 @@ pub struct Config {
     pub snapshot: Arc<Snapshot>,
     /// What works, but should be known.
     pub warnings: Vec<Warning>,
+    /// The keys that are other than what a running receiver was started with, and count only after a restart.
+    pub needs_restart: Vec<String>,
     /// Every file that was read, and how it was then.
     files: Marks,
 }
@@ -257,7 +259,18 @@ fn load_all(
         }
     };
     context.files.insert(file.path().to_owned(), mark);
-    let parts = parts(&shape, fixed, &mut context, now);
+    let parts = parts(&shape, &mut context, now);
+    let mut needs_restart = Vec::new();
+    if let (Some(fixed), Some((parts, admin, store))) = (fixed, &parts) {
+        for key in fixed.differing(&parts.server, admin, store) {
+            let what = "is other than what this receiver was started with";
+            let key = KeyPath::of(&key);
+            context
+                .findings
+                .warn(&key, what, "restart it for this to count");
+            needs_restart.push(key.to_string());
+        }
+    }
     let Context {
         mut findings,
         files,
@@ -292,6 +305,7 @@ fn load_all(
             snapshot,
             warnings: findings.take_warnings(),
             files: files.clone(),
+            needs_restart,
         }),
         None => Err(findings.into_faults()),
     };
@@ -305,7 +319,6 @@ fn load_all(
 /// What each section means; everything that is wrong with any of them goes to the context's findings.
 fn parts(
     shape: &File,
-    fixed: Option<&Fixed>,
     context: &mut Context<'_>,
     now: Timestamp,
 ) -> Option<(Parts, AdminSettings, StoreSettings)> {
@@ -321,12 +334,6 @@ fn parts(
     let verifiers = verifiers::verifiers(plans, &shape.profiles, &profiles, findings);
     let (server, admin, store, tls, cut_offs) = (server?, admin?, store?, tls?, cut_offs?);
     let retention = retention?;
-    if let Some(fixed) = fixed {
-        for key in fixed.differing(&server, &admin, &store) {
-            let what = "is other than what this receiver was started with";
-            findings.warn(&KeyPath::of(&key), what, "restart it for this to count");
-        }
-    }
     let parts = Parts {
         server,
         tls,

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use super::certificates;
 use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
-use crate::admin::{OK, Operator, Readiness, SPOOLING};
-use crate::config::{Config, Fault, Reloader, Watch};
+use crate::admin::{Guard, OK, Operator, Readiness, Reloaded, SPOOLING};
+use crate::config::{Config, Reloader, Watch};
 use crate::store::{ReadFailure, Store, Takes};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
@@ -26,6 +26,7 @@ pub(super) struct Desk {
     store: Arc<Store>,
     meters: Meters,
     recorder: Arc<Recorder>,
+    guard: Arc<Guard>,
     draining: AtomicBool,
     store_state: Mutex<Result<Takes, String>>,
     /// The look at all connections that the last reload began.
@@ -39,6 +40,7 @@ impl Desk {
         acceptor: Acceptor,
         store: Arc<Store>,
         recorder: Arc<Recorder>,
+        guard: Arc<Guard>,
     ) -> Self {
         Self {
             reloader,
@@ -47,6 +49,7 @@ impl Desk {
             store,
             meters: Meters::default(),
             recorder,
+            guard,
             draining: AtomicBool::new(false),
             store_state: Mutex::new(Err("not asked yet".to_owned())),
             review: Mutex::default(),
@@ -63,8 +66,8 @@ impl Desk {
         self.reloader.watch()
     }
 
-    /// Reads everything again and swaps it in whole, or leaves what serves as it was.
-    pub(super) async fn reload_at(&self, now: Timestamp) -> Result<(), Vec<Fault>> {
+    /// Reads everything again and swaps it in whole, or leaves what serves as it was. Gives the keys that count only after a restart.
+    pub(super) async fn reload_at(&self, now: Timestamp) -> Reloaded {
         let outcome = self
             .reloader
             .reload(now, |config: Config| self.take_up(&config, now))
@@ -94,6 +97,7 @@ impl Desk {
             config.server.trusted_proxies.clone(),
         );
         self.store.renew_password(&config.store.url);
+        self.guard.renew(&config.admin);
         let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
         self.live.swap(Arc::clone(&current));
         let connections = self.acceptor.connections().clone();
@@ -215,7 +219,7 @@ impl Operator for Desk {
         }
     }
 
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), Vec<Fault>>> + Send + '_>> {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>> {
         Box::pin(self.reload_at(Timestamp::now()))
     }
 

@@ -137,6 +137,53 @@ fn deliver_by_http2(receiver: &Receiver, generation: usize, id: &str) {
             "--key",
             &format!("certs/{name}.key"),
             "--header",
+#[test]
+fn a_new_token_of_the_operator_counts_at_once_and_what_needs_a_restart_is_named() {
+    let token = std::env::temp_dir();
+    let token = tempfile::Builder::new().tempfile_in(token).unwrap();
+    std::fs::write(token.path(), "the-first-token").unwrap();
+    let receiver = Receiver::with(&Changes {
+        environment: vec![(
+            "COUNTERSIGN_ADMIN__TOKEN",
+            format!("file:{}", token.path().display()).into(),
+        )],
+        ..Changes::default()
+    });
+    let reload = |token: &str| {
+        let output = peers::curl(
+            receiver.directory(),
+            &[
+                "--request",
+                "POST",
+                "--header",
+                &format!("Authorization: Bearer {token}"),
+                &format!("http://{}/api/reload", receiver.admin),
+            ],
+        );
+        output.stdout
+    };
+    std::fs::write(token.path(), "the-second-token").unwrap();
+    // The watch over the files may have been quicker.
+    let _either = reload("the-first-token");
+    let taken_up = eventually(SECONDS_10, || {
+        let answer = reload("the-second-token");
+        answer.ends_with("\n200").then_some(answer)
+    });
+    assert!(taken_up.contains("\"needs_restart\":[]"), "{taken_up}");
+    assert!(reload("the-first-token").ends_with("\n401"));
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    receiver.write(
+        "countersign.toml",
+        &text.replace("sqlite:data/countersign.db", "sqlite:data/other.db"),
+    );
+    let answer = reload("the-second-token");
+    assert!(
+        answer.contains("\"needs_restart\":[\"store.url\"]"),
+        "{answer}"
+    );
+}
+
             &format!("X-Webhook-Timestamp: {now}"),
             "--header",
             &format!("X-Webhook-Signature: {signature}"),
