@@ -139,7 +139,8 @@ impl Desk {
             self.meters.connections(self.acceptor.connections().count());
             exporter.fold();
             let current = self.live.load();
-            self.close_what_ended(&current, Timestamp::now()).await;
+            self.close_what_was_withdrawn(&current, Timestamp::now())
+                .await;
             warnings
                 .look(
                     &current.snapshot,
@@ -168,18 +169,18 @@ impl Desk {
         }
     }
 
-    /// Closes connections whose chain has ended meanwhile, and those whose handshake ended while trust was withdrawn.
-    async fn close_what_ended(&self, current: &Current, now: Timestamp) {
+    /// Closes connections whose handshake ended while trust was withdrawn.
+    async fn close_what_was_withdrawn(&self, current: &Current, now: Timestamp) {
         let trust = current.snapshot.trust();
         let connections = self.acceptor.connections();
-        if !connections.any_unknown(trust, now) {
+        if !connections.any_unknown(trust) {
             return;
         }
         let closed = connections.review(Arc::clone(trust), now, |_| true).await;
         if closed > 0 {
             tracing::info!(
                 connections_closed = closed,
-                "what their handshakes proved has ended"
+                "what their handshakes proved was withdrawn meanwhile"
             );
         }
     }

@@ -77,6 +77,36 @@ fn every_idle_connection_that_lost_its_trust_is_closed_within_a_second_and_no_ot
 }
 
 #[test]
+fn a_leaf_that_ends_on_an_open_connection_is_told_at_its_next_request_and_recorded() {
+    let receiver = Receiver::start();
+    let last = unix_now() + 3;
+    let identity = receiver.authority.issue_until(&Leaf::of(SUBJECT), last);
+    let producer = receiver.producer_as(Some(&identity));
+    let mut kept = producer.connect().unwrap();
+    let answer = kept.exchange(&producer.signed(&event("before"))).unwrap();
+    assert_eq!(answer.status, 204, "{answer:?}");
+    // Its head was let in, and its body comes when the leaf has ended.
+    let mut busy = producer.connect().unwrap();
+    let request = producer.signed(&event("over the end"));
+    let (head, tail) = request.split_at(request.len() - 10);
+    busy.send(head).unwrap();
+    // The watch over what ended looks each second.
+    eventually(SECONDS_10, || (unix_now() > last + 2).then_some(()));
+    busy.send(tail).unwrap();
+    for answer in [
+        busy.answer().unwrap(),
+        kept.exchange(&producer.signed(&event("after"))).unwrap(),
+    ] {
+        assert_eq!(answer.status, 403, "{answer:?}");
+        let problem = answer.problem();
+        assert_eq!(problem.as_deref(), Some("certificate-no-longer-valid"));
+        assert!(answer.closes());
+    }
+    let refusal = receiver.refusal("certificate-no-longer-valid");
+    assert_eq!(refusal["count"], 2, "{refusal}");
+}
+
+#[test]
 fn a_broken_file_leaves_the_old_trust_serving() {
     let receiver = Receiver::start();
     let mut producer = receiver.producer();
@@ -107,36 +137,6 @@ fn a_broken_file_leaves_the_old_trust_serving() {
     }
 }
 
-#[test]
-fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
-    everything_is_rotated(&Receiver::start());
-}
-
-#[test]
-fn everything_is_rotated_as_smoothly_where_sessions_are_resumed() {
-    everything_is_rotated(&Receiver::with(&Changes {
-        tls: "resumption = true\nmin_version = \"1.2\"",
-        ..Changes::default()
-    }));
-}
-
-/// One delivery by curl, over HTTP/2 on a connection of its own, with the identity and secret of this generation.
-#[track_caller]
-fn deliver_by_http2(receiver: &Receiver, generation: usize, id: &str) {
-    let (name, secret) = [("producer", OLD_SECRET), ("next", NEXT_SECRET)][generation];
-    let (body, now) = (event(id), unix_now());
-    let signature = sign(secret.as_bytes(), now, &body);
-    let output = peers::curl(
-        receiver.directory(),
-        &[
-            "--http2",
-            "--cacert",
-            "certs/issuer.crt",
-            "--cert",
-            &format!("certs/{name}.crt"),
-            "--key",
-            &format!("certs/{name}.key"),
-            "--header",
 #[test]
 fn a_new_token_of_the_operator_counts_at_once_and_what_needs_a_restart_is_named() {
     let token = std::env::temp_dir();
@@ -184,6 +184,36 @@ fn a_new_token_of_the_operator_counts_at_once_and_what_needs_a_restart_is_named(
     );
 }
 
+#[test]
+fn everything_is_rotated_under_traffic_without_a_failed_delivery() {
+    everything_is_rotated(&Receiver::start());
+}
+
+#[test]
+fn everything_is_rotated_as_smoothly_where_sessions_are_resumed() {
+    everything_is_rotated(&Receiver::with(&Changes {
+        tls: "resumption = true\nmin_version = \"1.2\"",
+        ..Changes::default()
+    }));
+}
+
+/// One delivery by curl, over HTTP/2 on a connection of its own, with the identity and secret of this generation.
+#[track_caller]
+fn deliver_by_http2(receiver: &Receiver, generation: usize, id: &str) {
+    let (name, secret) = [("producer", OLD_SECRET), ("next", NEXT_SECRET)][generation];
+    let (body, now) = (event(id), unix_now());
+    let signature = sign(secret.as_bytes(), now, &body);
+    let output = peers::curl(
+        receiver.directory(),
+        &[
+            "--http2",
+            "--cacert",
+            "certs/issuer.crt",
+            "--cert",
+            &format!("certs/{name}.crt"),
+            "--key",
+            &format!("certs/{name}.key"),
+            "--header",
             &format!("X-Webhook-Timestamp: {now}"),
             "--header",
             &format!("X-Webhook-Signature: {signature}"),
