@@ -193,6 +193,8 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::Unreachable { .. }
         | StoreFault::NoWriter { .. } => failed,
         StoreFault::NoDirectory { .. }
+        | StoreFault::IsDirectory { .. }
+        | StoreFault::Rights { .. }
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }
         | StoreFault::Foreign { .. }

@@ -180,14 +180,15 @@ impl Config {
         }
     }
 
-    /// A fault of what `store.url` names, wherever that was written: a line of the file, or a variable.
-    pub fn fault_of_store(
+    /// A fault of what a key names, wherever that was written: a line of the file, or a variable.
+    pub fn fault_of(
         file: &ConfigFile,
         environment: &Environment,
+        key: &[&str],
         what: String,
         mend: String,
     ) -> Fault {
-        let key = KeyPath::of(&["store", "url"]);
+        let key = KeyPath::of(key);
         match open(file, environment) {
             Ok((context, _)) => context.findings.fault_at(&key, what, mend),
             Err(_unreadable) => Fault {

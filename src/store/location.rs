@@ -136,6 +136,24 @@ pub enum StoreFault {
         /// The store's file.
         path: PathBuf,
     },
+    /// A directory, where a file is needed.
+    #[error("{}: this is a directory; name a file in it, as sqlite:{}/countersign.db", path.display(), path.display())]
+    IsDirectory {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// The schema can not be made, or brought up to date, by the role that is used.
+    #[error(
+        "{place}: the role \"{role}\" may not make the schema; let its owner say: GRANT CREATE ON {within} TO \"{role}\""
+    )]
+    Rights {
+        /// The store.
+        place: String,
+        /// Who.
+        role: String,
+        /// What it may make nothing in, as SQL has it.
+        within: String,
+    },
     /// The file cannot be opened for reading and writing.
     #[error("{}: the store cannot be opened; the receiver's user must be able to read and write the file and its directory", path.display())]
     Unopenable {
@@ -278,6 +296,8 @@ fn mend_of_spool(fault: &StoreFault) -> String {
         StoreFault::Foreign { .. }
         | StoreFault::Displaced { .. }
         | StoreFault::NoStore { .. }
+        | StoreFault::IsDirectory { .. }
+        | StoreFault::Rights { .. }
         | StoreFault::Older { .. }
         | StoreFault::Address { .. }
         | StoreFault::Tls { .. }

@@ -25,6 +25,7 @@ mod export;
 mod fixtures;
 mod import;
 mod location;
+mod look;
 mod migrations;
 mod names;
 mod part_file;
@@ -37,8 +38,8 @@ mod postgres_export;
 mod postgres_import;
 mod postgres_import_write;
 mod postgres_move;
-#[cfg(test)]
 mod postgres_parts;
+#[cfg(test)]
 mod postgres_plain_tests;
 mod postgres_read;
 mod postgres_replay;
@@ -128,6 +129,7 @@ pub use import::{
     Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,
 };
 pub use location::{NotAUrl, StoreFault, Url};
+pub use look::look;
 pub use part_file::PartFile;
 pub use postgres_address::{Access, Address, AddressFault};
 pub use pruned::{DiskUse, PruneFailure, Pruned, Tally};

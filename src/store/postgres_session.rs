@@ -12,6 +12,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres::{Client, Config};
 
 use super::StoreFault;
+use super::look::look_at_rights;
 use super::postgres_address::Target;
 use super::postgres_schema;
 use crate::tls::{DatabaseStream, DatabaseTls};
@@ -23,6 +24,8 @@ pub(super) enum Purpose {
     Write,
     /// To read what is there: nothing is made and nothing is migrated.
     Read,
+    /// To find out whether it could be written to.
+    Look,
 }
 
 /// An open session. Dropping it cuts the connection.
@@ -119,7 +122,11 @@ impl Session {
             Purpose::Read => {
                 postgres_schema::expect(&found, &target.place).map_err(SessionFailure::Fault)?
             }
-            Purpose::Write if found.read_only => return Err(SessionFailure::ReadOnly),
+            Purpose::Write | Purpose::Look if found.read_only => {
+                return Err(SessionFailure::ReadOnly);
+            }
+            Purpose::Look if postgres_schema::is_up_to_date(&found) => {}
+            Purpose::Look => look_at_rights(&session.client, &target.place).await?,
             Purpose::Write => {
                 postgres_schema::bring_up_to_date(&mut session.client, &found, &target.place)
                     .await?

@@ -241,7 +241,7 @@ impl Writing {
 }
 
 /// The file's directory must be there: it is the operator's to make.
-pub(super) fn directory_of(path: &Path) -> Result<(), StoreFault> {
+pub(super) fn directory_of(path: &Path) -> Result<&Path, StoreFault> {
     let directory = match path.parent() {
         Some(directory) if directory != Path::new("") => directory,
         Some(_) | None => Path::new("."),
@@ -252,12 +252,15 @@ pub(super) fn directory_of(path: &Path) -> Result<(), StoreFault> {
             directory: directory.into(),
         });
     }
-    Ok(())
+    Ok(directory)
 }
 
 /// Makes an empty file that only its owner can read. SQLite gives its companions (`-wal`, `-shm`) the same mode.
 fn make(path: &Path) -> Result<(), StoreFault> {
     directory_of(path)?;
+    if path.is_dir() {
+        return Err(StoreFault::IsDirectory { path: path.into() });
+    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
