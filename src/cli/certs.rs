@@ -380,12 +380,12 @@ fn explain_mapping(config: &Config, leaf: &Leaf, now: Timestamp) -> Vec<String> 
     }
     let mut lines = Vec::new();
     for producer in producers {
-        let path = producer
-            .path
-            .as_deref()
-            .unwrap_or("every path of server.paths");
+        let paths = match snapshot.paths_of(producer).as_slice() {
+            [] => "no path".to_owned(),
+            paths => paths.join(", "),
+        };
         let mut line = format!(
-            "tenant {}, producer {}, on {path}",
+            "tenant {}, producer {}, on {paths}",
             producer.tenant, producer.name
         );
         if !producer.pins.is_empty() && !producer.pins.contains(&leaf.spki()) {

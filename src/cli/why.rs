@@ -221,10 +221,7 @@ impl Seen {
             tenant_id: tenant.as_str(),
             producer: name,
             subject: producer.subject.to_string(),
-            paths: match &producer.path {
-                Some(path) => vec![path],
-                None => snapshot.limits().paths.iter().map(|path| &**path).collect(),
-            },
+            paths: snapshot.paths_of(producer),
             pins: producer.pins.len(),
             shadow: producer.standing == Standing::Shadow,
             cut_offs: cut_offs.map(cut).collect(),

@@ -305,8 +305,8 @@ fn load_all(
             store,
             snapshot,
             warnings: findings.take_warnings(),
-            files: files.clone(),
             needs_restart,
+            files: files.clone(),
         }),
         None => Err(findings.into_faults()),
     };
@@ -327,7 +327,11 @@ fn parts(
     let admin = meaning::admin(&shape.admin, server.as_ref(), context);
     let store = meaning::store(&shape.store, server.as_ref(), context);
     let tls = trust::tls(&shape.tls, context, now);
-    let Tenants { directory, plans } = tenants::tenants(&shape.tenants, context);
+    let tenants = tenants::tenants(&shape.tenants, context);
+    if let Some(server) = &server {
+        tenants::tell_of_taken_paths(&tenants, &server.paths, &mut context.findings);
+    }
+    let Tenants { directory, plans } = tenants;
     let cut_offs = cut_offs(&shape.server.cutoffs, &directory, context);
     let findings = &mut context.findings;
     let retention = retention::retention(shape, findings);
