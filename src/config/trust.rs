@@ -123,6 +123,13 @@ pub(super) fn tls(
         context,
     );
     warn_of_old_lists(&crls, policy, trust.as_ref(), now, &mut context.findings);
+    if let Some(trust) = trust
+        .as_ref()
+        .filter(|_| policy.crl_missing == CrlMissing::Refuse)
+    {
+        let issuers = anchors.iter().chain(&intermediates);
+        warn_of_missing_lists(issuers, trust, &mut context.findings);
+    }
     Some(TlsSettings {
         identity: identity?,
         trust: Arc::new(trust?),
@@ -334,6 +341,23 @@ fn warn_of_old_lists(
                 mend,
             ),
         }
+    }
+}
+
+/// As with a list that ended, clients of other CAs go on.
+fn warn_of_missing_lists<'a>(
+    issuers: impl Iterator<Item = &'a Found<Leaf>>,
+    trust: &Trust,
+    findings: &mut Findings,
+) {
+    for found in issuers.filter(|found| !trust.has_list_of(&found.what)) {
+        let what = format!(
+            "no CRL of the CA {} in {} is configured: every client under it is refused (tls.crl_missing)",
+            found.what.subject(),
+            found.file.display()
+        );
+        let mend = "name its CRL in tls.crls, or write crl_missing = \"allow\"";
+        findings.warn_of_refusals(&found.key, what, mend);
     }
 }
 
