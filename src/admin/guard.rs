@@ -120,7 +120,7 @@ pub(super) async fn refuse_other_origins(
     };
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
     let same_site = matches!(site, None | Some(b"none" | b"same-origin"));
-    if same_origin && same_site && guard.knows_host(headers) {
+    if same_origin && same_site && names_one_host(&request) && guard.knows_host(headers) {
         return next.run(request).await;
     }
     refused(
@@ -129,6 +129,19 @@ pub(super) async fn refuse_other_origins(
         "Not for other origins",
         "call the operator's side by its own address",
     )
+}
+
+/// Whether all that names a host, each `Host` and an absolute target, names the same: of several, the one that is looked at may not be the
+/// one that was meant.
+fn names_one_host(request: &Request) -> bool {
+    let hosts = request.headers().get_all(HOST).iter();
+    let of_target = request.uri().authority();
+    let of_target = of_target.map(|authority| authority.as_str().as_bytes());
+    let mut all = hosts.map(HeaderValue::as_bytes).chain(of_target);
+    let Some(first) = all.next() else {
+        return true;
+    };
+    all.all(|other| other.eq_ignore_ascii_case(first))
 }
 
 /// Demands the token, where there is one.
@@ -202,6 +215,29 @@ mod tests {
             assert!(!guard.knows_host(&headers(&[(HOST, bad)])), "{bad}");
         }
         assert!(!guard.knows_host(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn several_names_of_a_host_must_agree() {
+        let request = |target: &str, hosts: &[&str]| {
+            let mut request = Request::new(axum::body::Body::empty());
+            *request.uri_mut() = target.parse().unwrap();
+            for host in hosts {
+                let host = HeaderValue::from_str(host).unwrap();
+                request.headers_mut().append(HOST, host);
+            }
+            request
+        };
+        for (target, hosts, agree) in [
+            ("/metrics", &["localhost:9443"][..], true),
+            ("/metrics", &["localhost", "LOCALHOST"], true),
+            ("/metrics", &["localhost", "attacker.example"], false),
+            ("http://localhost:9443/metrics", &["localhost:9443"], true),
+            ("http://attacker.example/metrics", &["localhost"], false),
+        ] {
+            let request = request(target, hosts);
+            assert_eq!(names_one_host(&request), agree, "{target} {hosts:?}");
+        }
     }
 
     #[test]

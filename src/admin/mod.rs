@@ -95,7 +95,9 @@ pub fn router(
         .route("/api/refusals", get(api::refusals))
         .route("/api/certificates", get(api::certificates))
         .route("/api/reload", post(api::reload))
-        .route_layer(middleware::from_fn_with_state(
+        .fallback(api::unknown)
+        // Not for its routes alone: which paths there are is not told to who bears no token.
+        .layer(middleware::from_fn_with_state(
             Arc::clone(&guard),
             guard::demand_token,
         ));

@@ -108,6 +108,10 @@ fn what_is_wrong_is_told_to_who_bears_the_token_and_that_it_is_to_everybody() {
     });
     assert_eq!(told.status, 200, "what was loaded before serves on");
     assert!(!told.body.contains("ca.crt"), "{told:?}");
+    // Which paths there are is told to nobody else either.
+    for path in ["/api/events", "/no/such/page"] {
+        assert_eq!(receiver.admin(path).status, 401, "{path}");
+    }
     let url = format!("http://{}/readyz", receiver.admin);
     let token = "Authorization: Bearer the-operators-token-of-32-bytes-!";
     let told = receiver.curl(&["--header", token, &url]);
