@@ -113,6 +113,7 @@ impl Dev {
             path,
         };
         serve::serve(prelude, config, &place, environment, |announced| {
+            variables: exports(environment),
             hint.print(announced)
         })
     }
@@ -201,11 +202,33 @@ struct Hint {
     home: PathBuf,
     file: PathBuf,
     path: String,
+/// What another terminal needs of this one's environment, for the same configuration to count there.
+fn exports(environment: &Environment) -> String {
+    let mut lines = String::new();
+    for (name, value) in environment.overriding() {
+        lines.push_str(&match value {
+            Some(value) => {
+                let quoted = value.replace('\'', "'\\''");
+                format!("  export {name}='{}'\n", output::printable(&quoted))
+            }
+            None => format!(
+                "  export {name}=…                 # as it is set here; it may hold a secret\n"
+            ),
+        });
+    }
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("\n  # what overrides the configuration here\n{lines}")
+}
+
 }
 
 impl Hint {
     fn print(&self, announced: Announced) {
         let program = std::env::current_exe().ok();
+    /// Lines to be pasted before all others.
+    variables: String,
         let here = std::env::current_dir().ok();
         let shown = |path: &Path| {
             let relative = here
@@ -226,6 +249,7 @@ impl Hint {
             .strip_prefix(".")
             .unwrap_or(&certs)
             .display()
+        let variables = &self.variables;
             .to_string();
         let port = announced.server.port();
         let url = format!("https://{}:{port}{}", host(announced.server), self.path);
@@ -241,7 +265,7 @@ Try it from another terminal, in this folder:
 
   # a signed payment event over mutual TLS
   {program} send{config}{to}
-
+{variables}
   # the same with openssl and curl
   time=$(date +%s)
   body='{{\"id\":\"evt_'$(openssl rand -hex 8)'\",\"type\":\"payment.succeeded\",\"created\":'$time',\"data\":{{\"payment_id\":\"pay_by_hand\",\"amount\":1999,\"currency\":\"EUR\",\"status\":\"succeeded\"}}}}'
@@ -271,5 +295,31 @@ fn host(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(address) => address.ip().to_string(),
         SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_overrides_is_told_to_be_set_again_and_no_secret_is_printed() {
+        let environment = Environment::from([
+            ("COUNTERSIGN_SERVER__LISTEN", "127.0.0.1:9999"),
+            ("COUNTERSIGN_STORE__URL", "postgres://app:hidden@db/inbox"),
+            ("COUNTERSIGN_ADMIN__TOKEN", "hidden"),
+            ("COUNTERSIGN_TENANTS__0__PRODUCERS__0__SECRETS__0", "hidden"),
+            ("COUNTERSIGN_LOG", "debug"),
+            ("PATH", "/bin"),
+        ]);
+        let told = exports(&environment);
+        let listen = "export COUNTERSIGN_SERVER__LISTEN='127.0.0.1:9999'\n";
+        assert!(told.contains(listen), "{told}");
+        assert_eq!(told.matches("export ").count(), 4, "{told}");
+        assert!(!told.contains("hidden"), "{told}");
+        let file = [("COUNTERSIGN_STORE__URL", "sqlite:it's.db")];
+        let told = exports(&Environment::from(file));
+        assert!(told.contains("='sqlite:it'\\''s.db'"), "{told}");
+        assert_eq!(exports(&Environment::empty()), "");
     }
 }
