@@ -179,6 +179,13 @@ impl Trouble {
     fn of(fault: &StoreFault) -> Self {
         let (what, mend) = output::what_and_mend(fault);
         let key = key_of(fault);
+        // The driver has no better name for it.
+        let mend = if what.ends_with("password missing") {
+            let words = "write store.password = \"file:PATH\" or \"env:NAME\"";
+            Some(words.to_owned())
+        } else {
+            mend
+        };
         Self { key, what, mend }
     }
 

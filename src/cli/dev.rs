@@ -32,6 +32,8 @@ enum DevFailure {
     Ca(CaFault),
     #[error("{} is missing beside {}; put it back, or move the other away to have both made anew", missing.display(), there.display())]
     Half { missing: PathBuf, there: PathBuf },
+    #[error("{} is no directory, and the store is to lie in one of that name; move it away", path.display())]
+    NoDirectory { path: PathBuf },
     #[error("a built-in name can not be read")]
     Name(#[from] NameFault),
     #[error("{} can not be written", path.display())]
@@ -111,9 +113,9 @@ impl Dev {
             home,
             file: place.path().to_owned(),
             path,
+            variables: exports(environment),
         };
         serve::serve(prelude, config, &place, environment, |announced| {
-            variables: exports(environment),
             hint.print(announced)
         })
     }
@@ -190,6 +192,9 @@ fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevF
         made.push(config.to_owned());
     }
     let data = home.join("data");
+    if data.exists() && !data.is_dir() {
+        return Err(DevFailure::NoDirectory { path: data });
+    }
     if !data.exists() {
         std::fs::create_dir_all(&data).map_err(write_failed(&data))?;
         made.push(data);
@@ -197,11 +202,6 @@ fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevF
     Ok(made)
 }
 
-/// What can be done now, from another terminal.
-struct Hint {
-    home: PathBuf,
-    file: PathBuf,
-    path: String,
 /// What another terminal needs of this one's environment, for the same configuration to count there.
 fn exports(environment: &Environment) -> String {
     let mut lines = String::new();
@@ -222,13 +222,18 @@ fn exports(environment: &Environment) -> String {
     format!("\n  # what overrides the configuration here\n{lines}")
 }
 
+/// What can be done now, from another terminal.
+struct Hint {
+    home: PathBuf,
+    file: PathBuf,
+    path: String,
+    /// Lines to be pasted before all others.
+    variables: String,
 }
 
 impl Hint {
     fn print(&self, announced: Announced) {
         let program = std::env::current_exe().ok();
-    /// Lines to be pasted before all others.
-    variables: String,
         let here = std::env::current_dir().ok();
         let shown = |path: &Path| {
             let relative = here
@@ -244,12 +249,12 @@ impl Hint {
         } else {
             format!(" --config {}", self.file.display())
         };
+        let variables = &self.variables;
         let certs = self.home.join("certs");
         let certs = certs
             .strip_prefix(".")
             .unwrap_or(&certs)
             .display()
-        let variables = &self.variables;
             .to_string();
         let port = announced.server.port();
         let url = format!("https://{}:{port}{}", host(announced.server), self.path);
@@ -262,10 +267,10 @@ impl Hint {
         say(&format!(
             "
 Try it from another terminal, in this folder:
-
+{variables}
   # a signed payment event over mutual TLS
   {program} send{config}{to}
-{variables}
+
   # the same with openssl and curl
   time=$(date +%s)
   body='{{\"id\":\"evt_'$(openssl rand -hex 8)'\",\"type\":\"payment.succeeded\",\"created\":'$time',\"data\":{{\"payment_id\":\"pay_by_hand\",\"amount\":1999,\"currency\":\"EUR\",\"status\":\"succeeded\"}}}}'

@@ -63,6 +63,14 @@ pub(super) fn serve(
             let key = key_of(&source);
             unusable(&[Config::fault_of(place, environment, key, what, mend)])
         }
+        Err(failure @ ServeFailure::Listen { key, .. }) => {
+            let (what, mend) = output::what_and_mend(&failure);
+            let what = what.strip_prefix(&format!("{key} = ")).unwrap_or(&what);
+            let (key, mend) = (key.split('.').collect::<Vec<_>>(), mend.unwrap_or_default());
+            let fault = Config::fault_of(place, environment, &key, what.to_owned(), mend);
+            output::complain(&format!("countersign: {fault}"));
+            Outcome::Failed
+        }
         Err(failure) => failed(&failure),
     }
 }

@@ -478,6 +478,15 @@ fn not_a_ca<T>(found: &Found<T>, subject: &DistinguishedName, findings: &mut Fin
 }
 
 fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Found<Leaf>> {
+    if path.is_empty() {
+        // A table without a file was told of where its shape was read.
+        if context.findings.any_told_within(key) {
+            return Vec::new();
+        }
+        let mend = "write the path of a certificate, as \"certs/ca.crt\"";
+        context.findings.missing(key, "names no file", mend);
+        return Vec::new();
+    }
     let file = context.resolve(path);
     let Some(read) = context.read(key, &file, FILE_BYTES_MAX) else {
         return Vec::new();

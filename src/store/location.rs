@@ -29,6 +29,11 @@ pub enum NotAUrl {
     /// A store that would forget everything when the process ends.
     #[error("sqlite::memory: keeps nothing; write sqlite:data/countersign.db")]
     Memory,
+    /// Parameters, as other programs take them: the file would be called so.
+    #[error(
+        "sqlite: takes no parameters; take out what begins with ?, and rename a file that is called so"
+    )]
+    Parameters,
 }
 
 impl FromStr for Url {
@@ -43,6 +48,7 @@ impl FromStr for Url {
         match path {
             "" => Err(NotAUrl::NoPath),
             ":memory:" => Err(NotAUrl::Memory),
+            path if path.contains('?') => Err(NotAUrl::Parameters),
             path => Ok(Self::Sqlite(path.into())),
         }
     }
@@ -344,5 +350,7 @@ mod tests {
         );
         assert_eq!("mysql://x".parse::<Url>(), Err(NotAUrl::Scheme));
         assert_eq!("sqlite::memory:".parse::<Url>(), Err(NotAUrl::Memory));
+        let with_mode = "sqlite:data/k.db?mode=ro".parse::<Url>();
+        assert_eq!(with_mode, Err(NotAUrl::Parameters));
     }
 }

@@ -63,6 +63,9 @@ impl FileKind {
         if !path.exists() {
             return Err(StoreFault::NoStore { path: path.into() });
         }
+        if path.is_dir() {
+            return Err(StoreFault::IsDirectory { path: path.into() });
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(path, flags).map_err(|error| fault(path, error))?;
