@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign::identity::Standing;
+use countersign::identity::Force;
 use countersign::secret::Secret;
 use countersign::signature::{
     ProducerSecret, Request, Settings, SignRequest, Verifier, builtin, sign,
@@ -71,7 +71,7 @@ fn signed(
     let deciding = ProducerSecret {
         label: "file:secret".into(),
         secret: secret.clone(),
-        standing: Standing::Live,
+        force: Force::Live,
     };
     let verifier = Verifier::new(Arc::clone(profile), vec![deciding], Settings::default())
         .expect("the secret is a key");

@@ -26,15 +26,18 @@
 //! tree and holds that, and much of what follows).
 //!
 //! - [`secret`] never prints what it holds, and reads no file.
-//! - [`x509`] says what a certificate says. It trusts nothing and verifies nothing.
+//! - [`x509`] says what a certificate says. It trusts nothing: the signatures that it checks are a request's own, and that
+//!   of an issuer whom others name.
 //! - [`tls`] alone names rustls. It never logs, and knows no tenant.
 //! - [`identity`] never reads a header.
-//! - [`signature`] parses a body only after its signature held. No provider has code of its own: a profile is data.
+//! - [`signature`] takes nothing from a body before its signature held, but for the fields in which a signature, its time or what it covers
+//!   stands. No provider has code of its own: a profile is data.
 //! - [`inbox`] holds no SQL. It never reports success before the store did.
 //! - [`payments`] is pure: no clock, no store, no float.
 //! - [`refusals`] is bounded, whatever a flood brings.
 //! - [`store`] is where SQL lives. It runs the ledger inside the inbox's transaction.
-//! - [`config`] alone reads the environment, and the files that the configuration names. What it gives is complete and checked
+//! - [`config`] reads the environment, and the files that the configuration names. To others it leaves the sockets that a service manager
+//!   hands over ([`tls`]) and the certificates that a database's address names ([`store`]). What it gives is complete and checked
 //!   before a port is bound; a reload swaps it whole, or leaves it.
 //! - [`telemetry`] knows every metric's name.
 //! - [`ca`] is a small private CA. The receiver itself never needs its key.
@@ -54,7 +57,8 @@
         clippy::unwrap_used,
         clippy::expect_used,
         clippy::indexing_slicing,
-        clippy::panic
+        clippy::panic,
+        reason = "a test that cannot go on fails"
     )
 )]
 

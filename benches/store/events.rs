@@ -5,12 +5,12 @@ use std::sync::Arc;
 use countersign::identity::TenantId;
 use countersign::inbox::{Event, IdempotencyKey, KeptHeaders, Standing};
 use countersign::signature::{AmountUnit, Fetch, PaymentFacts};
-use countersign::x509::Leaf;
+use countersign::x509::Certificate;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 /// An event whose id only its seed tells.
-pub(crate) fn event(seed: u64, body_bytes: usize, leaf: &Leaf) -> Event {
+pub(crate) fn event(seed: u64, body_bytes: usize, leaf: &Certificate) -> Event {
     let id = hex::encode(Sha256::digest(seed.to_be_bytes()));
     let id = id.get(..24).expect("24 digits");
     let mut body = format!(
@@ -57,10 +57,10 @@ pub(crate) fn event(seed: u64, body_bytes: usize, leaf: &Leaf) -> Event {
 }
 
 /// A certificate that they may have come with.
-pub(crate) fn leaf() -> Leaf {
+pub(crate) fn leaf() -> Certificate {
     let key = rcgen::KeyPair::generate().expect("a key");
     let certificate = rcgen::CertificateParams::default()
         .self_signed(&key)
         .expect("a certificate");
-    Leaf::decode(certificate.der()).expect("a leaf")
+    Certificate::decode(certificate.der()).expect("a leaf")
 }

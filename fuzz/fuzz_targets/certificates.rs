@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign::tls::{Trust, TrustParts};
 use countersign::x509::{
-    CertificateReport, Leaf, RevocationList, SigningRequest, decode_certificates,
+    Certificate, CertificateReport, RevocationList, SigningRequest, decode_certificates,
     decode_revocation_lists, decode_signing_request,
 };
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ const NOW: i64 = 1_800_000_000;
 static ANCHOR: &[u8] = include_bytes!("../seeds/certificates/anchor.der");
 
 static TRUST: LazyLock<Trust> = LazyLock::new(|| {
-    let anchor = Leaf::decode(ANCHOR).expect("it is a certificate");
+    let anchor = Certificate::decode(ANCHOR).expect("it is a certificate");
     let parts = TrustParts {
         anchors: vec![anchor],
         ..TrustParts::default()
@@ -58,7 +58,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn certificate(der: &[u8]) {
-    let Ok(leaf) = Leaf::decode(der) else {
+    let Ok(leaf) = Certificate::decode(der) else {
         return;
     };
     assert_eq!(leaf.der(), der);

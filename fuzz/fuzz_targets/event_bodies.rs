@@ -9,7 +9,6 @@ use bytes::Bytes;
 use countersign::payments::{Claim, Payment};
 use countersign::signature::{Profile, Request, builtin};
 use http::{HeaderMap, Method};
-use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
 /// Bodies of one input, at most.
@@ -43,10 +42,9 @@ fuzz_target!(|input: &[u8]| {
             };
             let Ok(payment) = facts.payment else { continue };
             let id = facts.event_id.unwrap_or_else(|| format!("{item:?}"));
-            let at = facts.occurred_at.unwrap_or(Timestamp::UNIX_EPOCH);
             // The inbox knows an id that comes again, and the ledger never sees it.
             if ids.insert(id.clone())
-                && let Ok(claim) = Claim::read(&payment, at, &id, &producer)
+                && let Ok(claim) = Claim::read(&payment, facts.occurred_at, &id, &producer)
             {
                 claims.push(claim);
             }

@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use countersign::identity::Standing;
+use countersign::identity::Force;
 use countersign::secret::Secret;
 use countersign::signature::{
     ProducerSecret, Request, Settings, SignRequest, Verifier, builtin, sign,
@@ -39,7 +39,7 @@ static PROVIDERS: LazyLock<Vec<Provider>> = LazyLock::new(|| {
                 let producer = ProducerSecret {
                     label: "file:secret".into(),
                     secret: secret.clone(),
-                    standing: Standing::Live,
+                    force: Force::Live,
                 };
                 let verifier =
                     Verifier::new(Arc::clone(profile), vec![producer], settings()).ok()?;

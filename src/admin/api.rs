@@ -215,7 +215,21 @@ pub(super) async fn certificates(
 }
 
 pub(super) async fn reload(State(pages): State<Pages>) -> Response {
-    match pages.operator.reload().await {
+    // Whoever asks may go away meanwhile: what has begun is brought to its end, counted and logged.
+    let reloading = tokio::spawn(async move { pages.operator.reload().await });
+    let outcome = match reloading.await {
+        Ok(outcome) => outcome,
+        // A panic has told of itself.
+        Err(_broken_off) => {
+            return answer(&Problem {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                name: "defect",
+                title: "The reload came to no end",
+                detail: "see the log, and ask for it once more".to_owned(),
+            });
+        }
+    };
+    match outcome {
         Ok(needs_restart) => {
             Json(json!({ "reloaded": true, "needs_restart": needs_restart })).into_response()
         }

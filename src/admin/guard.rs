@@ -49,7 +49,9 @@ impl Guard {
     /// Whether `Host` is a name by which this address may be called. On loopback only loopback's own names are, so
     /// that a name which a page made to point here (DNS rebinding) gets nothing; elsewhere the token decides.
     fn knows_host(&self, headers: &HeaderMap) -> bool {
-        if !self.listen.ip().is_loopback() {
+        // As the configuration judges it: an IPv4 address may be written as an IPv6 one.
+        let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
+        if !is_loopback(self.listen.ip()) {
             return true;
         }
         let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
@@ -60,8 +62,7 @@ impl Guard {
             .strip_prefix('[')
             .and_then(|name| name.strip_suffix(']'))
             .unwrap_or(name);
-        name.eq_ignore_ascii_case("localhost")
-            || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
     }
 
     /// Whether the request bears a token, where one is demanded.
@@ -194,7 +195,14 @@ mod tests {
 
     #[test]
     fn on_loopback_only_its_own_names_are_answered() {
-        let guard = Guard::new("127.0.0.1:9443".parse().unwrap(), Vec::new());
+        only_its_own_names_are_answered("127.0.0.1:9443");
+        only_its_own_names_are_answered("[::1]:9443");
+        only_its_own_names_are_answered("[::ffff:127.0.0.1]:9443");
+    }
+
+    #[track_caller]
+    fn only_its_own_names_are_answered(listen: &str) {
+        let guard = Guard::new(listen.parse().unwrap(), Vec::new());
         for good in [
             "localhost",
             "LOCALHOST:9443",
@@ -202,6 +210,7 @@ mod tests {
             "127.0.0.1",
             "[::1]:9443",
             "[::1]",
+            "[::ffff:127.0.0.1]:9443",
         ] {
             assert!(guard.knows_host(&headers(&[(HOST, good)])), "{good}");
         }
@@ -211,6 +220,7 @@ mod tests {
             "127.0.0.1.attacker.example:9443",
             "",
             "10.0.0.1",
+            "[::ffff:10.0.0.1]:9443",
         ] {
             assert!(!guard.knows_host(&headers(&[(HOST, bad)])), "{bad}");
         }

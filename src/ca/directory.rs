@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::secret::Secret;
 use crate::x509::{
-    DistinguishedName, Leaf, RevocationList, decode_certificates, decode_revocation_lists,
+    Certificate, DistinguishedName, RevocationList, decode_certificates, decode_revocation_lists,
     encode_pem,
 };
 
@@ -72,7 +72,7 @@ impl PrivateCa {
     /// stays. A certificate that another CA issued is refused, and nothing is written.
     pub fn revoke(
         directory: &Path,
-        certificates: &[Leaf],
+        certificates: &[Certificate],
         now: Timestamp,
     ) -> Result<Revocation, CaFault> {
         let ca = Self::open(directory)?;
@@ -156,7 +156,7 @@ fn read_key(path: &Path) -> Result<KeyPair, CaFault> {
     }
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<Leaf>, CaFault> {
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, CaFault> {
     let fault = |source| CaFault::Decode {
         path: path.into(),
         what: "a certificate",
@@ -165,7 +165,7 @@ fn read_certificates(path: &Path) -> Result<Vec<Leaf>, CaFault> {
     let certificates = decode_certificates(&files::read(path)?).map_err(fault)?;
     certificates
         .iter()
-        .map(|der| Leaf::decode(der).map_err(fault))
+        .map(|der| Certificate::decode(der).map_err(fault))
         .collect()
 }
 

@@ -18,7 +18,7 @@ use rcgen::{KeyPair, PublicKeyData, SigningKey};
 
 use crate::secret::Secret;
 use crate::x509::der;
-use crate::x509::{DistinguishedName, Leaf, SigningRequest, Validity, encode_pem};
+use crate::x509::{Certificate, DistinguishedName, SigningRequest, Validity, encode_pem};
 
 pub use directory::write_new_secret;
 pub use fault::CaFault;
@@ -35,7 +35,7 @@ const CLOCK_ALLOWANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// A CA's certificate and its key.
 pub struct PrivateCa {
-    certificate: Leaf,
+    certificate: Certificate,
     key: KeyPair,
 }
 
@@ -104,7 +104,7 @@ impl PrivateCa {
     }
 
     /// The CA's own certificate.
-    pub fn certificate(&self) -> &Leaf {
+    pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
@@ -139,7 +139,7 @@ impl PrivateCa {
     }
 
     /// What must be sent along with a leaf: an intermediate is not known to those who trust its root.
-    fn chain(&self) -> Option<Leaf> {
+    fn chain(&self) -> Option<Certificate> {
         (!self.certificate.is_self_issued()).then(|| self.certificate.clone())
     }
 }
@@ -166,14 +166,14 @@ pub struct Order {
 /// A certificate, and its key unless somebody else keeps it.
 #[derive(Debug)]
 pub struct Issued {
-    certificate: Leaf,
-    chain: Option<Leaf>,
+    certificate: Certificate,
+    chain: Option<Certificate>,
     key: Option<Secret>,
 }
 
 impl Issued {
     /// The leaf.
-    pub fn certificate(&self) -> &Leaf {
+    pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
@@ -243,10 +243,10 @@ fn certify(
     issuer: &Issuer<'_>,
     key: &KeyPair,
     raw_spki: &[u8],
-) -> Result<Leaf, CaFault> {
+) -> Result<Certificate, CaFault> {
     let tbs = template.encode(issuer, &random_serial()?, raw_spki);
     let signed = seal(&tbs, issuer.algorithm, key)?;
-    Leaf::decode(&signed).map_err(|source| CaFault::Unsound { source })
+    Certificate::decode(&signed).map_err(|source| CaFault::Unsound { source })
 }
 
 /// What is signed, how, and the signature.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::x509::der::{self, tag};
-use crate::x509::{Leaf, RevocationList};
+use crate::x509::{Certificate, RevocationList};
 
 use super::template::{CRL_NUMBER, authority_key_id, extension, time};
 use super::{CaFault, PrivateCa, seal};
@@ -30,7 +30,7 @@ impl PrivateCa {
     pub(super) fn next_revocation_list(
         &self,
         previous: Option<&RevocationList>,
-        certificates: &[Leaf],
+        certificates: &[Certificate],
         now: Timestamp,
     ) -> Result<(Vec<u8>, Revocation), CaFault> {
         let this_update = time(now);

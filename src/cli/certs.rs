@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigFile, Environment};
 use crate::server::certificates;
 use crate::store::{LeafSeen, Views};
 use crate::x509::{
-    CertificateReport, CertificateRole, DistinguishedName, Leaf, SigningRequest,
+    Certificate, CertificateReport, CertificateRole, DistinguishedName, SigningRequest,
     decode_certificates, decode_signing_request,
 };
 
@@ -267,7 +267,7 @@ fn revoke(
 ) -> Result<(), Failed> {
     let leaves = file.map(read).transpose()?.unwrap_or_default();
     // Of a chain only the leaf is meant.
-    let leaves: Vec<Leaf> = leaves.into_iter().take(1).collect();
+    let leaves: Vec<Certificate> = leaves.into_iter().take(1).collect();
     let revocation = PrivateCa::revoke(ca, &leaves, now)?;
     let path = revocation.path.display().to_string();
     if json {
@@ -370,7 +370,12 @@ fn seen(place: &ConfigFile, environment: &Environment) -> Vec<LeafSeen> {
 }
 
 /// Which producers the leaf stands for, or what is in its way.
-fn explain_mapping(config: &Config, leaf: &Leaf, sent: &[Leaf], now: Timestamp) -> Vec<String> {
+fn explain_mapping(
+    config: &Config,
+    leaf: &Certificate,
+    sent: &[Certificate],
+    now: Timestamp,
+) -> Vec<String> {
     let snapshot = &config.snapshot;
     let producers: Vec<_> = snapshot.directory().claimed(leaf.subject()).collect();
     if producers.is_empty() {
@@ -405,7 +410,7 @@ fn explain_mapping(config: &Config, leaf: &Leaf, sent: &[Leaf], now: Timestamp) 
 }
 
 /// Why the handshake would refuse who sends this, leaf first.
-fn refusal(config: &Config, sent: &[Leaf], now: Timestamp) -> Option<String> {
+fn refusal(config: &Config, sent: &[Certificate], now: Timestamp) -> Option<String> {
     let chain: Vec<_> = sent.iter().map(|one| one.der().to_vec().into()).collect();
     let refusal = config.snapshot.trust().verify(&chain, now).err()?;
     Some(format!(
@@ -454,7 +459,7 @@ fn print(inspected: &Inspected) {
     line("maps to", &maps_to.join("\n            "));
 }
 
-fn read(path: &Path) -> Result<Vec<Leaf>, Failed> {
+fn read(path: &Path) -> Result<Vec<Certificate>, Failed> {
     let unusable = |what: String| {
         Failed(format!(
             "{}: {what}; give a certificate in PEM or DER",
@@ -467,7 +472,7 @@ fn read(path: &Path) -> Result<Vec<Leaf>, Failed> {
         return Err(unusable("there is no certificate in it".to_owned()));
     }
     ders.iter()
-        .map(|der| Leaf::decode(der).map_err(|fault| unusable(output::chain(&fault))))
+        .map(|der| Certificate::decode(der).map_err(|fault| unusable(output::chain(&fault))))
         .collect()
 }
 

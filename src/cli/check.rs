@@ -151,6 +151,7 @@ pub(super) fn key_of(fault: &StoreFault) -> &'static [&'static str] {
         StoreFault::NeedlessSpool { .. } => &["store", "spool"],
         StoreFault::NoDirectory { .. }
         | StoreFault::Displaced { .. }
+        | StoreFault::LogAlone { .. }
         | StoreFault::NoStore { .. }
         | StoreFault::IsDirectory { .. }
         | StoreFault::Rights { .. }

@@ -15,7 +15,7 @@ use super::output::{Outcome, complain, json_line, printable, say};
 use super::sender::{self, Stopped};
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
-use crate::identity::Standing;
+use crate::identity::Force;
 use crate::signature::{
     Compression, Explanation, ProducerSecret, ProfileFault, Request, Settings, Verifier, explain,
 };
@@ -93,7 +93,7 @@ impl Explain {
         let secrets = secrets.into_iter().map(|(label, secret)| ProducerSecret {
             label,
             secret,
-            standing: Standing::Live,
+            force: Force::Live,
         });
         let settings = Settings {
             url: self.url.clone(),

@@ -208,6 +208,7 @@ fn of_store(fault: &StoreFault) -> Outcome {
         StoreFault::NoDirectory { .. }
         | StoreFault::IsDirectory { .. }
         | StoreFault::Rights { .. }
+        | StoreFault::LogAlone { .. }
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }
         | StoreFault::Foreign { .. }

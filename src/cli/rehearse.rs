@@ -19,7 +19,7 @@ use crate::config::{Config, ConfigFile, Environment};
 use crate::identity::Producer;
 use crate::secret::Secret;
 use crate::signature::{Settings, Verifier};
-use crate::x509::{Leaf, decode_certificates};
+use crate::x509::{Certificate, decode_certificates};
 
 /// What stays in the store, so that nobody takes it for the provider's.
 const LEFT: &str = "What it leaves stays in the store, with the producer: events whose ids begin with rehearsal_, the certificates that were made for it \
@@ -258,7 +258,7 @@ fn is_of(prefix: &Path, producer: &Producer) -> bool {
     let leaf = std::fs::read(format!("{}.crt", prefix.display()))
         .ok()
         .and_then(|file| decode_certificates(&file).ok())
-        .and_then(|ders| Leaf::decode(ders.first()?).ok());
+        .and_then(|ders| Certificate::decode(ders.first()?).ok());
     leaf.is_some_and(|leaf| {
         let named = leaf.subject().matches(&producer.subject);
         named && (producer.pins.is_empty() || producer.pins.contains(&leaf.spki()))

@@ -18,7 +18,7 @@ use crate::ca::{Issued, KeyAlgorithm, KeyUse, PrivateCa, Template};
 use crate::secret::Secret;
 use crate::signature::{Coverage, Profile};
 use crate::tls::client::Connector;
-use crate::x509::{DistinguishedName, Leaf, Validity};
+use crate::x509::{Certificate, DistinguishedName, Validity};
 
 /// Whose certificates nobody expects.
 const STRANGER: &str = "CN=rehearsal-stranger,O=Nobody";
@@ -241,7 +241,7 @@ impl Stage {
         let ders = crate::x509::decode_certificates(&identity.certificate)?;
         let leaves = ders
             .iter()
-            .map(|der| Leaf::decode(der))
+            .map(|der| Certificate::decode(der))
             .collect::<Result<Vec<_>, _>>()?;
         PrivateCa::revoke(&made, &leaves, Timestamp::now())?;
         let connector = identity.connector(&self.ca_pem)?;

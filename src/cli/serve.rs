@@ -1,5 +1,7 @@
 //! `countersign serve` and `countersign migrate`.
 
+use std::time::Duration;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
@@ -10,6 +12,9 @@ use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::server::{self, Announced, Prelude, ServeFailure, Start};
 use crate::store::Store;
+
+/// How long work off the runtime's threads may take once the receiver has ended.
+const ABANDONED_AFTER: Duration = Duration::from_secs(1);
 
 /// Serves by the configuration until it is told to stop.
 pub(super) fn run(place: &ConfigFile, environment: &Environment) -> Outcome {
@@ -53,6 +58,8 @@ pub(super) fn serve(
         say(&format!("countersign: admin on http://{}", announced.admin));
         more(announced);
     }));
+    // Work that came to no end in its time must not keep the process: whoever stopped it waits.
+    runtime.shutdown_timeout(ABANDONED_AFTER);
     match served {
         Ok(()) => Outcome::Done,
         // A store that can't be opened is a matter of the configuration.

@@ -8,14 +8,14 @@ use super::lists::with_views;
 use super::output::{Outcome, complain, json_line, printable};
 use super::unusable;
 use super::why_prose::tell;
-use crate::config::{Config, ConfigFile, CutOffEntry, Environment, Snapshot};
-use crate::identity::{Producer, Standing};
+use crate::config::{Config, ConfigFile, CutOff, CutOffEntry, Environment, Snapshot};
+use crate::identity::{Force, Producer};
 use crate::refusals::Gate;
 use crate::server::{is_revoked, still_marked};
 use crate::store::{
     Filter, LeafSeen, Millis, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views,
 };
-use crate::x509::DistinguishedName;
+use crate::x509::{DistinguishedName, Serial, SpkiPin};
 
 /// What is known of one sender, and why it is refused
 #[derive(Debug, Args)]
@@ -223,7 +223,7 @@ impl Seen {
             subject: producer.subject.to_string(),
             paths: snapshot.paths_of(producer),
             pins: producer.pins.len(),
-            shadow: producer.standing == Standing::Shadow,
+            shadow: producer.force == Force::Shadow,
             cut_offs: cut_offs.map(cut).collect(),
             certificates,
             secrets: secrets
@@ -261,14 +261,15 @@ fn cut(entry: &CutOffEntry) -> Cut {
 
 /// By its serial number, or by its key.
 fn cut_offs_of(leaf: &LeafSeen, snapshot: &Snapshot) -> Vec<Cut> {
-    let (serial, key) = (
-        format!("the serial number {}", leaf.serial),
-        format!("the key sha256:{}", leaf.spki_sha256),
-    );
-    let cut_offs = snapshot.cut_offs().entries().iter().map(cut);
-    cut_offs
-        .filter(|cut| cut.who == serial || cut.who == key)
-        .collect()
+    let serial: Option<Serial> = leaf.serial.parse().ok();
+    let key: Option<SpkiPin> = format!("sha256:{}", leaf.spki_sha256).parse().ok();
+    let names_it = |entry: &&CutOffEntry| match &entry.who {
+        CutOff::Serial(of) => serial.as_ref() == Some(of),
+        CutOff::Key(of) => key.as_ref() == Some(of),
+        CutOff::Tenant(_) | CutOff::Producer { .. } => false,
+    };
+    let cut_offs = snapshot.cut_offs().entries().iter();
+    cut_offs.filter(names_it).map(cut).collect()
 }
 
 /// What the operator, or the sender, does about it.

@@ -223,6 +223,16 @@ pub(super) fn store(
         let mend = format!("write {} or more", server.body_bytes);
         findings.fault(&at.key("queue_bytes"), what, mend);
     }
+    if let (Some(wait), Some(server), None) = (wait, server, &shape.spool)
+        && server.request_timeout < wait
+    {
+        let what = "a delivery may wait longer for the store than its whole request may take";
+        let mend = format!(
+            "write \"{}\" or less, or give server.limits.request_timeout more",
+            Span(server.request_timeout)
+        );
+        findings.warn(&at.key("wait"), what, mend);
+    }
     let named = match &shape.spool {
         Some(named) => {
             let key = KeyPath::of(&["store", "spool"]);

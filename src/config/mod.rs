@@ -6,7 +6,8 @@
 //! a [`Warning`]. A configuration is complete and checked before a port is bound.
 //!
 //! Promises: all faults at once; all or nothing; no secret in a fault, a warning or a log line. Never: a connection, a
-//! store that is opened, a clock of its own. No other room reads the environment.
+//! store that is opened, a clock of its own. No other room reads the environment, but for the sockets that a service
+//! manager hands over.
 
 mod context;
 mod cut_offs;

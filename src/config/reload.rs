@@ -27,19 +27,19 @@ pub struct Reloader {
     environment: Environment,
     fixed: Fixed,
     files: InUse,
-    standing: Mutex<Standing>,
+    serving: Mutex<Serving>,
     status: Mutex<ReloadStatus>,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 /// What was taken up last.
 #[derive(Clone, Debug)]
-struct Standing {
+struct Serving {
     snapshot: Arc<Snapshot>,
     tokens: Vec<Secret>,
 }
 
-impl Standing {
+impl Serving {
     fn of(config: &Config) -> Self {
         Self {
             snapshot: Arc::clone(&config.snapshot),
@@ -64,8 +64,8 @@ impl Reloader {
             file,
             environment,
             fixed: Fixed::of(config),
-            files: InUse::new(config.files.clone()),
-            standing: Mutex::new(Standing::of(config)),
+            files: InUse::new(config.files.clone(), config.snapshot.cut_offs().path()),
+            serving: Mutex::new(Serving::of(config)),
             status: Mutex::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
         }
@@ -84,7 +84,7 @@ impl Reloader {
     ) -> Result<Vec<String>, Vec<Fault>> {
         let _alone = self.one_at_a_time.lock().await;
         if let Some(config) = self.cut_off_anew().await {
-            *self.standing() = Standing::of(&config);
+            *self.serving() = Serving::of(&config);
             take_up(config);
         }
         let mut attempt = 1;
@@ -92,7 +92,8 @@ impl Reloader {
             let loaded = self.load(now).await;
             match loaded.config {
                 Ok(config) => {
-                    self.files.replace(loaded.files);
+                    let whole = config.snapshot.cut_offs().path();
+                    self.files.replace(loaded.files, whole);
                     break Ok(config);
                 }
                 Err(_) if loaded.pair_mismatch && attempt < PAIR_ATTEMPTS => {
@@ -108,7 +109,7 @@ impl Reloader {
         };
         // Taking up looks at every connection: nobody who asks for the status waits for that.
         let result = result.map(|config| {
-            *self.standing() = Standing::of(&config);
+            *self.serving() = Serving::of(&config);
             let needs_restart = config.needs_restart.clone();
             take_up(config);
             needs_restart
@@ -137,26 +138,25 @@ impl Reloader {
 
     /// A watch over every file that the last reload read, whatever those come to be.
     pub fn watch(&self) -> Watch {
-        let whole = self.standing().snapshot.cut_offs().path().to_owned();
-        Watch::new(self.files.clone(), whole)
+        Watch::new(self.files.clone())
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn serving(&self) -> MutexGuard<'_, Serving> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What serves, with the cut-offs as they are written now, if they are others than those that count.
     async fn cut_off_anew(&self) -> Option<Config> {
-        let Standing {
-            snapshot: standing,
+        let Serving {
+            snapshot: serving,
             tokens,
-        } = self.standing().clone();
+        } = self.serving().clone();
         let anew = move || {
             // A list that can't be read is a fault of the whole reload, which comes next.
-            let cut_offs = CutOffs::read(standing.cut_offs().path()).ok()?;
-            let changed = cut_offs != *standing.cut_offs();
+            let cut_offs = CutOffs::read(serving.cut_offs().path()).ok()?;
+            let changed = cut_offs != *serving.cut_offs();
             changed
-                .then(|| standing.with_cut_offs(cut_offs).ok())
+                .then(|| serving.with_cut_offs(cut_offs).ok())
                 .flatten()
         };
         let snapshot = tokio::task::spawn_blocking(anew).await.ok().flatten()?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::identity::{Directory, Producer, ProducerId, Standing, TenantId};
+use crate::identity::{Directory, Force, Producer, ProducerId, TenantId};
 use crate::x509::{DistinguishedName, SpkiPin};
 
 use super::context::Context;
@@ -41,7 +41,7 @@ pub(super) struct SignaturePlan {
 #[derive(Debug)]
 pub(super) struct PlannedSecret {
     pub(super) secret: Labelled,
-    pub(super) standing: Standing,
+    pub(super) force: Force,
     /// The place of its reference in `secrets`.
     pub(super) index: usize,
 }
@@ -160,7 +160,7 @@ fn producer(
         open_files.extend(loaded.open_file.map(|path| (index, path)));
         secrets.extend(loaded.secrets.into_iter().map(|secret| PlannedSecret {
             secret,
-            standing: standing(reference.shadow),
+            force: force(reference.shadow),
             index,
         }));
     }
@@ -188,7 +188,7 @@ fn producer(
         pins,
         shadow_pins,
         path,
-        standing: standing(shape.shadow),
+        force: force(shape.shadow),
     });
     (producer, plan)
 }
@@ -206,7 +206,7 @@ pub(super) fn tell_of_taken_paths(tenants: &Tenants, common: &[Arc<str>], findin
         let whose: Vec<_> = rivals
             .filter(|rival| {
                 let takes = |path: &Arc<str>| rival.path.as_ref() == Some(path);
-                rival.standing == producer.standing && common.iter().any(takes)
+                rival.force == producer.force && common.iter().any(takes)
             })
             .filter_map(|rival| tenants.plans.get(rival.id.0))
             .map(|plan| plan.at.to_string())
@@ -231,12 +231,8 @@ pub(super) fn tell_of_taken_paths(tenants: &Tenants, common: &[Arc<str>], findin
     }
 }
 
-fn standing(shadow: bool) -> Standing {
-    if shadow {
-        Standing::Shadow
-    } else {
-        Standing::Live
-    }
+fn force(shadow: bool) -> Force {
+    if shadow { Force::Shadow } else { Force::Live }
 }
 
 fn directory(

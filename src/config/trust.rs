@@ -11,7 +11,7 @@ use crate::tls::{
     TrustFault, TrustParts, TrustPolicy, V1Leaf,
 };
 use crate::x509::{
-    DistinguishedName, Leaf, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
+    Certificate, DistinguishedName, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
     decode_revocation_lists,
 };
 
@@ -147,7 +147,7 @@ pub(super) fn tls(
 
 /// `countersign certs revoke` writes the list beside the CA; it revokes nothing for who does not read it.
 fn warn_of_a_list_that_is_not_named(
-    anchors: &[Found<Leaf>],
+    anchors: &[Found<Certificate>],
     named: &[String],
     key: &KeyPath,
     context: &mut Context<'_>,
@@ -247,7 +247,7 @@ fn identity(
 }
 
 fn warn_of_our_leaf(
-    leaf: &Leaf,
+    leaf: &Certificate,
     path: &str,
     key: &KeyPath,
     now: Timestamp,
@@ -281,7 +281,7 @@ fn warn_of_our_leaf(
 }
 
 fn warn_of_the_end(
-    certificate: &Leaf,
+    certificate: &Certificate,
     whose: &str,
     mend: &str,
     key: &KeyPath,
@@ -346,7 +346,7 @@ fn warn_of_old_lists(
 
 /// As with a list that ended, clients of other CAs go on.
 fn warn_of_missing_lists<'a>(
-    issuers: impl Iterator<Item = &'a Found<Leaf>>,
+    issuers: impl Iterator<Item = &'a Found<Certificate>>,
     trust: &Trust,
     findings: &mut Findings,
 ) {
@@ -362,9 +362,9 @@ fn warn_of_missing_lists<'a>(
 }
 
 fn trust(
-    anchors: &[Found<Leaf>],
-    shadow_anchors: &[Found<Leaf>],
-    intermediates: &[Found<Leaf>],
+    anchors: &[Found<Certificate>],
+    shadow_anchors: &[Found<Certificate>],
+    intermediates: &[Found<Certificate>],
     crls: &[Found<RevocationList>],
     policy: TrustPolicy,
     context: &mut Context<'_>,
@@ -419,7 +419,7 @@ fn trust(
 
 fn tell(
     fault: &TrustFault,
-    anchors: &[Found<Leaf>],
+    anchors: &[Found<Certificate>],
     crls: &[Found<RevocationList>],
     findings: &mut Findings,
 ) {
@@ -477,7 +477,7 @@ fn not_a_ca<T>(found: &Found<T>, subject: &DistinguishedName, findings: &mut Fin
     findings.fault(&found.key, what, mend);
 }
 
-fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Found<Leaf>> {
+fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Found<Certificate>> {
     if path.is_empty() {
         // A table without a file was told of where its shape was read.
         if context.findings.any_told_within(key) {
@@ -492,7 +492,7 @@ fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Fou
         return Vec::new();
     };
     let ders = decode_certificates(&read.bytes);
-    let ders = ders.and_then(|ders| ders.iter().map(|der| Leaf::decode(der)).collect());
+    let ders = ders.and_then(|ders| ders.iter().map(|der| Certificate::decode(der)).collect());
     decoded(ders, "certificate", file, key, &mut context.findings)
 }
 
@@ -546,7 +546,7 @@ fn decoded<T>(
 }
 
 /// The same certificate in two files is one.
-fn once_each(found: &mut Vec<Found<Leaf>>) {
+fn once_each(found: &mut Vec<Found<Certificate>>) {
     let mut seen = std::collections::HashSet::new();
     found.retain(|found| seen.insert(found.what.sha256()));
 }

@@ -133,7 +133,7 @@ fn verifier(
     let loaded = plan.secrets.iter().map(|planned| ProducerSecret {
         label: Arc::clone(&planned.secret.label),
         secret: planned.secret.secret.clone(),
-        standing: planned.standing,
+        force: planned.force,
     });
     let settings = Settings {
         tolerance: plan

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -55,32 +55,40 @@ impl From<&Metadata> for Mark {
 pub(super) type Marks = BTreeMap<PathBuf, Option<Mark>>;
 
 /// The files that are in use, shared between who reads and who watches.
-#[derive(Clone, Debug, Default)]
-pub(super) struct InUse(Arc<Mutex<Marks>>);
+#[derive(Clone, Debug)]
+pub(super) struct InUse(Arc<Mutex<Files>>);
+
+#[derive(Debug)]
+struct Files {
+    marks: Marks,
+    /// The cut-offs: always replaced as a whole, and to count at once.
+    whole: PathBuf,
+}
 
 impl InUse {
-    pub(super) fn new(marks: Marks) -> Self {
-        Self(Arc::new(Mutex::new(marks)))
+    pub(super) fn new(marks: Marks, whole: &Path) -> Self {
+        let whole = whole.to_owned();
+        Self(Arc::new(Mutex::new(Files { marks, whole })))
     }
 
-    pub(super) fn marks(&self) -> Marks {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn now(&self) -> (Marks, PathBuf) {
+        let files = self.lock();
+        (files.marks.clone(), files.whole.clone())
     }
 
     /// These files were read, and no others are in use.
-    pub(super) fn replace(&self, marks: Marks) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = marks;
+    pub(super) fn replace(&self, marks: Marks, whole: &Path) {
+        let whole = whole.to_owned();
+        *self.lock() = Files { marks, whole };
     }
 
     /// These files were read or looked at; others stay in use.
     pub(super) fn update(&self, marks: Marks) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(marks);
+        self.lock().marks.extend(marks);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,25 +96,21 @@ impl InUse {
 #[derive(Debug)]
 pub struct Watch {
     files: InUse,
-    /// A file that is always replaced as a whole: a change of it need not settle.
-    whole: PathBuf,
 }
 
 impl Watch {
-    pub(super) fn new(files: InUse, whole: PathBuf) -> Self {
-        Self { files, whole }
+    pub(super) fn new(files: InUse) -> Self {
+        Self { files }
     }
 
-    /// Waits until a file has changed since it was last read, and has settled. May be dropped at any time.
+    /// Waits until a file has changed since it was last read, and has settled; a cut-off waits for nothing. May be dropped at any time.
     pub async fn changed(&self) {
         loop {
-            let before = self.files.marks();
+            let (before, whole) = self.files.now();
             let now = look(before.keys().cloned()).await;
             if now != before {
-                let mut changed = now
-                    .iter()
-                    .filter(|(file, mark)| before.get(*file) != Some(mark));
-                let settled = if changed.all(|(file, _)| *file == self.whole) {
+                // Another file that changes as well keeps nobody in: if it goes on changing, that is noticed again.
+                let settled = if now.get(&whole) != before.get(&whole) {
                     now
                 } else {
                     self.settled(now).await

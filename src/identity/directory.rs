@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Identified, IdentityRefusal, Producer, ProducerId, Standing};
+use super::{Force, Identified, IdentityRefusal, Producer, ProducerId};
 use crate::tls::PeerCertificates;
-use crate::x509::{DistinguishedName, Leaf, NameKey, SpkiPin};
+use crate::x509::{Certificate, DistinguishedName, NameKey, SpkiPin};
 
 /// All producers, by the key of their subject. Immutable: a reload builds another.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,7 @@ impl Directory {
         let mut faults = Vec::new();
         for producer in producers {
             directory.watches |=
-                producer.standing == Standing::Shadow || !producer.shadow_pins.is_empty();
+                producer.force == Force::Shadow || !producer.shadow_pins.is_empty();
             let producer = Arc::new(producer);
             let same_subject = directory
                 .by_subject
@@ -43,7 +43,7 @@ impl Directory {
                 .or_default();
             let rival = same_subject
                 .iter()
-                .find(|other| other.path == producer.path && other.standing == producer.standing);
+                .find(|other| other.path == producer.path && other.force == producer.force);
             if let Some(rival) = rival {
                 faults.push(DirectoryFault {
                     first: rival.id,
@@ -51,7 +51,7 @@ impl Directory {
                 });
             }
             same_subject.push(Arc::clone(&producer));
-            same_subject.sort_by_key(|one| one.standing == Standing::Shadow);
+            same_subject.sort_by_key(|one| one.force == Force::Shadow);
             directory.producers.push(producer);
         }
         if faults.is_empty() {
@@ -73,9 +73,9 @@ impl Directory {
     }
 
     /// Whether any request with this leaf could pass gate 2: a live producer has its subject and its key, and is not cut off.
-    pub fn may_deliver(&self, leaf: &Leaf) -> bool {
+    pub fn may_deliver(&self, leaf: &Certificate) -> bool {
         self.claimed(leaf.subject()).any(|producer| {
-            producer.standing == Standing::Live
+            producer.force == Force::Live
                 && !self.cut_off.contains(&producer.id)
                 && producer.admits(leaf)
         })
@@ -96,7 +96,7 @@ impl Directory {
     ) -> Result<Identified, IdentityRefusal> {
         let leaf = peer.leaf();
         let producer = self
-            .find(leaf.subject(), path, Standing::Live)
+            .find(leaf.subject(), path, Force::Live)
             .ok_or_else(|| IdentityRefusal::UnknownProducer {
                 subject: leaf.subject().clone(),
             })?;
@@ -124,7 +124,7 @@ impl Directory {
             return vec![own];
         }
         let finds = |path: &&str| {
-            self.find(&producer.subject, path, producer.standing)
+            self.find(&producer.subject, path, producer.force)
                 .is_some_and(|found| found.id == producer.id)
         };
         common.iter().map(|path| &**path).filter(finds).collect()
@@ -143,7 +143,7 @@ impl Directory {
     /// A producer that only watches says so in full only once the body was read: see [`Directory::watching`].
     pub fn shadow_verdicts<'a>(
         &'a self,
-        leaf: &Leaf,
+        leaf: &Certificate,
         path: &str,
         opened: bool,
     ) -> Vec<ShadowVerdict<'a>> {
@@ -160,7 +160,7 @@ impl Directory {
                 would,
             });
         };
-        if opened && let Some(producer) = self.find(leaf.subject(), path, Standing::Shadow) {
+        if opened && let Some(producer) = self.find(leaf.subject(), path, Force::Shadow) {
             let would = if producer.admits(leaf) {
                 Would::Agree
             } else {
@@ -168,7 +168,7 @@ impl Directory {
             };
             say(producer, ShadowMark::Producer, None, would);
         }
-        let live = self.find(leaf.subject(), path, Standing::Live);
+        let live = self.find(leaf.subject(), path, Force::Live);
         if let Some(producer) = live.filter(|producer| !self.cut_off.contains(&producer.id)) {
             let presented = leaf.spki();
             if producer.shadow_pins.contains(&presented) {
@@ -183,22 +183,22 @@ impl Directory {
     }
 
     /// The producer that only watches and would have taken this request, whose leaf no live one takes.
-    pub fn watching(&self, leaf: &Leaf, path: &str) -> Option<&Arc<Producer>> {
+    pub fn watching(&self, leaf: &Certificate, path: &str) -> Option<&Arc<Producer>> {
         if !self.watches {
             return None;
         }
-        self.find(leaf.subject(), path, Standing::Shadow)
+        self.find(leaf.subject(), path, Force::Shadow)
     }
 
     fn find(
         &self,
         subject: &DistinguishedName,
         path: &str,
-        standing: Standing,
+        force: Force,
     ) -> Option<&Arc<Producer>> {
         let mut anywhere = None;
         for producer in self.by_subject.get(subject.key())? {
-            if producer.standing != standing {
+            if producer.force != force {
                 continue;
             }
             match &producer.path {

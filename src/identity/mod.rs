@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::tls::{NoLongerValid, PeerCertificates};
-use crate::x509::{DistinguishedName, Leaf, SpkiPin};
+use crate::x509::{Certificate, DistinguishedName, SpkiPin};
 
 pub use directory::{Directory, DirectoryFault, NotAMark, ShadowMark, ShadowVerdict, Would};
 
@@ -45,7 +45,7 @@ pub struct ProducerId(pub usize);
 
 /// Whether a mark decides, or is only watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum Force {
     /// It decides.
     Live,
     /// It decides nothing; what it would have decided is counted (`shadow = true`).
@@ -70,12 +70,12 @@ pub struct Producer {
     /// The one path that it delivers to; `None` means each of `server.paths`.
     pub path: Option<Arc<str>>,
     /// Whether it decides.
-    pub standing: Standing,
+    pub force: Force,
 }
 
 impl Producer {
     /// Whether the leaf's key is one that it may have.
-    pub fn admits(&self, leaf: &Leaf) -> bool {
+    pub fn admits(&self, leaf: &Certificate) -> bool {
         self.pins.is_empty() || self.pins.contains(&leaf.spki())
     }
 }

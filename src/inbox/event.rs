@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::KeptHeaders;
 use crate::identity::TenantId;
 use crate::signature::{Fetch, PaymentFacts};
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// What makes an event the same event. The producer is part of it: two producers of one tenant cannot take each
 /// other's ids.
@@ -35,8 +35,9 @@ impl IdempotencyKey {
     }
 }
 
-/// The first half of a SHA-256 over parts that cannot run into each other.
-fn digest16(parts: &[&[u8]]) -> [u8; 16] {
+/// 128 bits of SHA-256 over parts that cannot run into each other, for each has its length before it. Stores find things by it, so it never
+/// changes.
+pub fn digest16(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
@@ -74,7 +75,7 @@ pub struct Event {
     /// The reference of the secret that verified it.
     pub secret: Option<Arc<str>>,
     /// The certificate that the delivery came with.
-    pub leaf: Leaf,
+    pub leaf: Certificate,
     /// The headers that are kept; those that speak of identity or bear credentials are not among them.
     pub headers: KeptHeaders,
     /// What it says of a payment, as it stands in the body.
@@ -83,4 +84,16 @@ pub struct Event {
     pub fetch: Fetch,
     /// Whether it could be read.
     pub standing: Standing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_store_finds_things_by_is_what_it_was() {
+        let found_by = digest16(&[b"a", b"", b"bc"]);
+        assert_eq!(hex::encode(found_by), "fb9abcb07180be92066c09ce253c0a06");
+        assert_ne!(digest16(&[b"ab", b"c"]), digest16(&[b"a", b"bc"]));
+    }
 }

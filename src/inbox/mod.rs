@@ -22,7 +22,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use event::{Event, IdempotencyKey, Standing};
+pub use event::{Event, IdempotencyKey, Standing, digest16};
 pub use group_commit::{
     BatchFailure, Engine, GroupCommit, Health, Isolation, Limits, Outcome, Writer,
 };

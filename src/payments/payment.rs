@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::claim::RecencyParts;
-use super::{Amount, Claim, Currency, Recency, Status};
+use super::{Claim, Currency, Recency, Status};
 
 /// What the accepted events of one payment come to.
 ///
@@ -158,15 +158,6 @@ impl Payment {
         self.currency.value()
     }
 
-    /// Its amount, once both number and currency are known.
-    #[must_use]
-    pub fn amount(&self) -> Option<Amount> {
-        Some(Amount {
-            minor_units: self.amount_minor()?,
-            currency: self.currency()?,
-        })
-    }
-
     /// When the greatest event occurred, if it has a time.
     #[must_use]
     pub fn occurred_at(&self) -> Option<Timestamp> {
@@ -177,12 +168,6 @@ impl Payment {
     #[must_use]
     pub fn last_event_id(&self) -> &str {
         self.last.event_id()
-    }
-
-    /// The greatest event.
-    #[must_use]
-    pub fn last(&self) -> &Recency {
-        &self.last
     }
 
     /// How many events it was made of.

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::{ClaimedProducer, Gate, Refusal, printable};
+use crate::inbox::digest16;
 
 /// All refusals of one gate, reason, subject and address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -286,21 +286,15 @@ impl Pages {
 }
 
 fn key(gate: Gate, reason: &str, subject: Option<&str>, address: IpAddr) -> [u8; 16] {
-    let mut hash = Sha256::new();
     let address = address.to_canonical().to_string();
-    for part in [
+    let parts = [
         gate.as_str(),
         reason,
         if subject.is_some() { "s" } else { "" },
         subject.unwrap_or(""),
         &address,
-    ] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    let mut half = [0; 16];
-    half.copy_from_slice(hash.finalize().first_chunk::<16>().unwrap_or(&[0; 16]));
-    half
+    ];
+    digest16(&parts.map(str::as_bytes))
 }
 
 #[cfg(test)]

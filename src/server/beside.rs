@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,10 @@ use jiff::Timestamp;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admin_listener;
-use super::life_cycle::{GRACE, tell};
+use super::life_cycle::tell;
 use super::load;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
@@ -26,6 +28,9 @@ use crate::telemetry::Exporter;
 
 /// How often the store is asked whether it is ready, and histograms are folded.
 const PULSE: Duration = Duration::from_secs(1);
+/// How long the last writing and then the store's closing may take once the grace is over: whoever stopped us kills us soon.
+const WRITING_LEFT: Duration = Duration::from_secs(2);
+const CLOSING_LEFT: Duration = Duration::from_secs(2);
 /// The task that answers the operator: to the very end.
 const DESK: &str = "the operator's side";
 
@@ -53,6 +58,14 @@ impl Beside {
         let stop = dropped(&self.answering);
         self.tasks
             .spawn(DESK, admin_listener::serve(listener, router, stop, PULSE));
+    }
+
+    /// Ends with the first of those who make deliveries durable.
+    pub(super) fn mind(&mut self, store: &Arc<Store>) {
+        let store = Arc::clone(store);
+        let minded = async move { Err(io::Error::other(store.ended().await)) };
+        let handle = self.tasks.spawn("what makes deliveries durable", minded);
+        self.cut.push(handle);
     }
 
     /// Writes down what was gathered in memory.
@@ -101,8 +114,9 @@ impl Beside {
         self.cut.push(handle);
     }
 
-    /// Ends it all, once nothing is delivered any more, and closes the store.
-    pub(super) async fn wind_down(self, store: &Store, book: &Book) {
+    /// Ends it all, once nothing is delivered any more, and closes the store. `grace_ends` is the same for all of the stop, so what the
+    /// last deliveries took of it is gone.
+    pub(super) async fn wind_down(self, store: &Store, book: &Book, grace_ends: Instant) {
         let Self {
             mut tasks,
             cut,
@@ -123,16 +137,19 @@ impl Beside {
             }
             Ok::<(), Box<dyn Error + Send + Sync>>(())
         };
-        let written = tokio::time::timeout(GRACE, written).await;
+        let written = timeout_at(grace_ends + WRITING_LEFT, written).await;
         if let Err(cause) = written.unwrap_or_else(|elapsed| Err(elapsed.into())) {
             tracing::warn!(
                 error = &*cause as &dyn Error,
                 "the last refusals could not be written down"
             );
         }
-        store.close().await;
+        let closed = timeout_at(grace_ends + WRITING_LEFT + CLOSING_LEFT, store.close()).await;
+        if closed.is_err() {
+            tracing::warn!("the store did not close in time; what was answered for is durable");
+        }
         drop(answering);
-        let _left = tokio::time::timeout(PULSE, tasks.ended_but("")).await;
+        let _left = timeout(PULSE, tasks.ended_but("")).await;
     }
 }
 

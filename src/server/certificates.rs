@@ -1,6 +1,9 @@
 //! Every certificate that matters here, and how long each still holds.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -8,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::marks::marks;
 use crate::config::Snapshot;
-use crate::store::{LeafSeen, ReadFailure, SecretSeen, Store, Views};
+use crate::store::{LeafSeen, ReadFailure, SecretSeen, ShadowSeen, Store, Views};
 use crate::telemetry::{CertificateEnd, CrlEnd, Meters};
 use crate::tls::TrustWarning;
-use crate::x509::{DistinguishedName, Leaf};
+use crate::x509::{Certificate, DistinguishedName, SpkiPin};
 
 /// Days before an end at which it is said once more.
 const DAYS: [i64; 6] = [28, 14, 7, 3, 1, 0];
@@ -25,30 +28,49 @@ const IDLE_DAYS: i64 = 7;
 /// The server's leaf, the anchors and intermediates, the CRLs, every client leaf that was seen, every secret that verified a
 /// delivery, and every mark with `shadow = true`; each with what is to be known of it.
 pub async fn certificates(
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
     views: &Views,
     now: Timestamp,
 ) -> Result<Vec<Value>, ReadFailure> {
     let seen = views.leaves_seen().await?;
     let secrets = views.secrets_seen().await?;
     let shadows = views.shadows_seen().await?;
+    let snapshot = Arc::clone(snapshot);
+    // There may be thousands of leaves, which deliveries need not wait for.
+    tokio::task::spawn_blocking(move || listed(&snapshot, &seen, &secrets, &shadows, now))
+        .await
+        .map_err(|_broken_off| ReadFailure::BrokenOff)
+}
+
+fn listed(
+    snapshot: &Snapshot,
+    seen: &[LeafSeen],
+    secrets: &[SecretSeen],
+    shadows: &[ShadowSeen],
+    now: Timestamp,
+) -> Vec<Value> {
     let mut all = vec![ours("server", snapshot.tls().identity.leaf(), None, None)];
-    let used = |anchor: &Leaf| {
-        let sha256 = anchor.sha256().to_string();
-        let under = seen
-            .iter()
-            .filter(move |leaf| leaf.anchor_sha256.as_deref() == Some(&sha256));
-        under.map(|leaf| leaf.last_seen.0).max()
-    };
-    for anchor in snapshot.trust().anchors() {
-        let others = snapshot
-            .trust()
-            .anchors()
-            .iter()
-            .filter(|other| other.sha256() != anchor.sha256());
-        let successor = others.filter_map(used).max();
-        let note = retirement(used(anchor), successor, now);
-        all.push(ours("trust_anchor", anchor, used(anchor), note));
+    let mut under: HashMap<&str, Timestamp> = HashMap::new();
+    for leaf in seen {
+        if let Some(anchor) = &leaf.anchor_sha256 {
+            let last = under.entry(anchor).or_insert(leaf.last_seen.0);
+            *last = leaf.last_seen.0.max(*last);
+        }
+    }
+    let anchors = snapshot.trust().anchors().iter();
+    let anchors: Vec<_> = anchors
+        .map(|anchor| (anchor, anchor.sha256().to_string()))
+        .collect();
+    let mut latest = Latest::default();
+    for (_, sha256) in &anchors {
+        if let Some(last) = under.get(&**sha256) {
+            latest.note((), sha256, *last);
+        }
+    }
+    for (anchor, sha256) in &anchors {
+        let last = under.get(&**sha256).copied();
+        let note = retirement(last, latest.but((), sha256), now);
+        all.push(ours("trust_anchor", anchor, last, note));
     }
     for intermediate in snapshot.trust().intermediates() {
         all.push(ours("intermediate", intermediate, None, None));
@@ -73,33 +95,77 @@ pub async fn certificates(
         let is_known = configured.contains(&(tenant_id, producer));
         (!is_known).then(|| "its producer is configured no longer".to_owned())
     };
-    for leaf in &seen {
-        let newer = seen.iter().filter(|other| {
-            (&other.tenant_id, &other.producer) == (&leaf.tenant_id, &leaf.producer)
-                && other.sha256 != leaf.sha256
-        });
-        let successor = newer.map(|other| other.last_seen.0).max();
-        let revoked = is_revoked(snapshot, leaf, now);
+    let mut latest = Latest::default();
+    for leaf in seen {
+        latest.note(whose(leaf), &leaf.sha256, leaf.last_seen.0);
+    }
+    let mut issuers = Issuers::default();
+    for leaf in seen {
+        let revoked = issuers.have_revoked(snapshot, leaf, now);
         let note = if revoked {
             Some(format!("revoked: a CRL of {} names it", leaf.issuer))
         } else {
-            forgotten(&leaf.tenant_id, &leaf.producer)
-                .or_else(|| retirement(Some(leaf.last_seen.0), successor, now))
+            forgotten(&leaf.tenant_id, &leaf.producer).or_else(|| {
+                let successor = latest.but(whose(leaf), &leaf.sha256);
+                retirement(Some(leaf.last_seen.0), successor, now)
+            })
         };
         all.push(client(leaf, revoked, note));
     }
-    for secret in &secrets {
-        let others = secrets.iter().filter(|other| {
-            (&other.tenant_id, &other.producer) == (&secret.tenant_id, &secret.producer)
-                && other.secret != secret.secret
-        });
-        let successor = others.map(|other| other.last_used.0).max();
+    let mut latest = Latest::default();
+    for secret in secrets {
+        let owner = (&*secret.tenant_id, &*secret.producer);
+        latest.note(owner, &secret.secret, secret.last_used.0);
+    }
+    for secret in secrets {
+        let owner = (&*secret.tenant_id, &*secret.producer);
+        let successor = latest.but(owner, &secret.secret);
         let note = forgotten(&secret.tenant_id, &secret.producer)
             .or_else(|| retirement(Some(secret.last_used.0), successor, now));
         all.push(of_secret(secret, note));
     }
-    all.extend(marks(snapshot, &shadows));
-    Ok(all)
+    all.extend(marks(snapshot, shadows));
+    all
+}
+
+fn whose(leaf: &LeafSeen) -> (&str, &str) {
+    (&leaf.tenant_id, &leaf.producer)
+}
+
+/// When the things of each owner were last used: of the one that was used last, and of all others of that owner.
+struct Latest<'a, O>(HashMap<O, (&'a str, Timestamp, Option<Timestamp>)>);
+
+impl<O> Default for Latest<'_, O> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<'a, O: Eq + Hash> Latest<'a, O> {
+    fn note(&mut self, owner: O, which: &'a str, used: Timestamp) {
+        match self.0.entry(owner) {
+            Entry::Vacant(owner) => {
+                owner.insert((which, used, None));
+            }
+            Entry::Occupied(mut owner) => {
+                let (first, last, others) = owner.get_mut();
+                if *first == which {
+                    *last = used.max(*last);
+                } else if used > *last {
+                    *others = Some(*last);
+                    (*first, *last) = (which, used);
+                } else {
+                    *others = (*others).max(Some(used));
+                }
+            }
+        }
+    }
+
+    /// When another one of the owner's than this was last used.
+    fn but(&self, owner: O, which: &str) -> Option<Timestamp> {
+        let (first, last, others) = *self.0.get(&owner)?;
+        if first == which { others } else { Some(last) }
+    }
 }
 
 /// The producers, by tenant and name.
@@ -112,19 +178,42 @@ fn configured(snapshot: &Snapshot) -> HashSet<(&str, &str)> {
 
 /// Whether a revocation list that counts today names the leaf.
 pub fn is_revoked(snapshot: &Snapshot, leaf: &LeafSeen, now: Timestamp) -> bool {
-    let (Ok(serial), Ok(issuer)) = (leaf.serial.parse(), DistinguishedName::parse(&leaf.issuer))
-    else {
-        return false;
-    };
-    // Where the anchor itself issued it, its key tells it from another CA of that name.
-    let anchors = snapshot.trust().anchors().iter();
-    let issuer_key = anchors
-        .filter(|anchor| anchor.subject().matches(&issuer))
-        .find(|anchor| leaf.anchor_sha256.as_deref() == Some(&anchor.sha256().to_string()))
-        .map(Leaf::spki);
-    snapshot
-        .trust()
-        .is_revoked(&serial, &issuer, issuer_key, now)
+    Issuers::default().have_revoked(snapshot, leaf, now)
+}
+
+/// The issuers of leaves, each read once: by its name, and by the anchor that the leaf chained to.
+#[derive(Default)]
+struct Issuers<'a>(HashMap<(&'a str, Option<&'a str>), Option<Issuer>>);
+
+struct Issuer {
+    name: DistinguishedName,
+    /// Where the anchor itself issued the leaf, its key tells it from another CA of that name.
+    key: Option<SpkiPin>,
+}
+
+impl<'a> Issuers<'a> {
+    fn have_revoked(&mut self, snapshot: &Snapshot, leaf: &'a LeafSeen, now: Timestamp) -> bool {
+        let which = (&*leaf.issuer, leaf.anchor_sha256.as_deref());
+        let issuer = self.0.entry(which);
+        let issuer = issuer.or_insert_with(|| Issuer::of(leaf, snapshot));
+        let (Some(issuer), Ok(serial)) = (issuer, leaf.serial.parse()) else {
+            return false;
+        };
+        let trust = snapshot.trust();
+        trust.is_revoked(&serial, &issuer.name, issuer.key, now)
+    }
+}
+
+impl Issuer {
+    fn of(leaf: &LeafSeen, snapshot: &Snapshot) -> Option<Self> {
+        let name = DistinguishedName::parse(&leaf.issuer).ok()?;
+        let anchors = snapshot.trust().anchors().iter();
+        let key = anchors
+            .filter(|anchor| anchor.subject().matches(&name))
+            .find(|anchor| leaf.anchor_sha256.as_deref() == Some(&anchor.sha256().to_string()))
+            .map(Certificate::spki);
+        Some(Self { name, key })
+    }
 }
 
 /// The leaves that producers use: those with which one came within a day of its last delivery, however long ago that was. It may have
@@ -185,7 +274,12 @@ fn of_secret(secret: &SecretSeen, note: Option<String>) -> Value {
     })
 }
 
-fn ours(role: &str, leaf: &Leaf, last_seen: Option<Timestamp>, note: Option<String>) -> Value {
+fn ours(
+    role: &str,
+    leaf: &Certificate,
+    last_seen: Option<Timestamp>,
+    note: Option<String>,
+) -> Value {
     json!({
         "role": role,
         "subject": leaf.subject().to_string(),
@@ -302,7 +396,7 @@ impl Warnings {
         is_due
     }
 
-    fn all(&mut self, meters: &Meters, role: &'static str, leaves: &[Leaf], now: Timestamp) {
+    fn all(&mut self, meters: &Meters, role: &'static str, leaves: &[Certificate], now: Timestamp) {
         let mut ends = Vec::new();
         for leaf in leaves {
             let end = leaf.validity().not_after;
@@ -370,6 +464,32 @@ mod tests {
         assert!(warnings.is_due(1, at(59)));
         assert!(!warnings.is_due(1, at(118)));
         assert!(warnings.is_due(1, at(119)));
+    }
+
+    #[test]
+    fn the_successor_is_what_was_used_last_of_what_else_the_owner_has() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut latest = Latest::default();
+        for (owner, which, second) in [
+            (1, "a", 20),
+            (1, "b", 10),
+            (1, "c", 30),
+            (1, "d", 25),
+            (1, "c", 29),
+            (2, "e", 40),
+        ] {
+            latest.note(owner, which, at(second));
+        }
+        for (owner, which, expected) in [
+            (1, "a", Some(30)),
+            (1, "b", Some(30)),
+            (1, "c", Some(25)),
+            (1, "d", Some(30)),
+            (2, "e", None),
+            (3, "f", None),
+        ] {
+            assert_eq!(latest.but(owner, which), expected.map(at), "{which}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use super::beside::Beside;
 use super::notify::{Notifier, State};
@@ -25,7 +26,7 @@ use crate::telemetry::{Exporter, ExporterFailure};
 use crate::tls::{self, Acceptor};
 
 /// How long what is in flight may take once the stop has begun.
-pub(super) const GRACE: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(30);
 
 /// What a receiver is started with.
 pub struct Start {
@@ -156,6 +157,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     ));
     let mut beside = Beside::default();
     beside.serve_desk(&desk, desk_listener, exporter.clone(), guard, &store);
+    beside.mind(&store);
     beside.keep(&store, &book);
     beside.watch(&desk, exporter);
     beside.shed(&gates.receiver);
@@ -167,6 +169,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     announce(announced);
     tell(&notifier, State::Ready);
     let mut ended = None;
+    let mut grace_ends = None;
     let on_stop = async {
         tokio::select! {
             () = stop => {}
@@ -181,16 +184,17 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         );
         desk.drain();
         tell(&notifier, State::Stopping);
+        *grace_ends.insert(Instant::now() + GRACE)
     };
     tls::serve(
         providers,
         gates.acceptor,
         routes::providers(gates.receiver),
         on_stop,
-        GRACE,
     )
     .await?;
-    beside.wind_down(&store, &book).await;
+    let grace_ends = grace_ends.unwrap_or_else(Instant::now);
+    beside.wind_down(&store, &book, grace_ends).await;
     tracing::info!("stopped");
     ended.map_or(Ok(()), |task| Err(task.into()))
 }
@@ -217,7 +221,6 @@ pub async fn serve_into<I: Inbox + 'static>(
         gates.acceptor,
         routes::providers(gates.receiver),
         std::future::pending(),
-        GRACE,
     )
     .await?;
     Ok(())

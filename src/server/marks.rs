@@ -3,18 +3,18 @@
 use serde_json::{Value, json};
 
 use crate::config::Snapshot;
-use crate::identity::Standing;
+use crate::identity::{Force, ShadowMark};
 use crate::store::ShadowSeen;
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// One configured mark.
 struct Mark<'a> {
-    mark: &'static str,
+    mark: ShadowMark,
     /// As the tallies name it.
     what: String,
     tenant: Option<&'a str>,
     producer: Option<&'a str>,
-    anchor: Option<&'a Leaf>,
+    anchor: Option<&'a Certificate>,
     secret: Option<&'a str>,
 }
 
@@ -40,8 +40,8 @@ pub fn still_marked(snapshot: &Snapshot, mut seen: Vec<ShadowSeen>) -> Vec<Shado
 
 fn configured(snapshot: &Snapshot) -> Vec<Mark<'_>> {
     let of_ca = |anchor| Mark {
-        mark: "client_ca",
-        what: Leaf::sha256(anchor).to_string(),
+        mark: ShadowMark::ClientCa,
+        what: Certificate::sha256(anchor).to_string(),
         tenant: None,
         producer: None,
         anchor: Some(anchor),
@@ -62,16 +62,18 @@ fn configured(snapshot: &Snapshot) -> Vec<Mark<'_>> {
             anchor: None,
             secret,
         };
-        if producer.standing == Standing::Shadow {
-            marks.push(of("producer", producer.name.to_string(), None));
+        if producer.force == Force::Shadow {
+            let name = producer.name.to_string();
+            marks.push(of(ShadowMark::Producer, name, None));
         }
         let pins = producer.shadow_pins.iter();
-        marks.extend(pins.map(|pin| of("pin", pin.to_string(), None)));
+        marks.extend(pins.map(|pin| of(ShadowMark::Pin, pin.to_string(), None)));
         let verifier = snapshot.verifier(producer.id);
         let secrets = verifier
             .into_iter()
             .flat_map(|verifier| verifier.shadow_secrets());
-        marks.extend(secrets.map(|secret| of("secret", secret.to_string(), Some(secret))));
+        marks
+            .extend(secrets.map(|secret| of(ShadowMark::Secret, secret.to_string(), Some(secret))));
     }
     marks
 }
@@ -82,7 +84,7 @@ impl Mark<'_> {
         let is_of_its_producer = self.anchor.is_some()
             || (tally.tenant_id.as_deref(), tally.producer.as_deref())
                 == (self.tenant, self.producer);
-        tally.mark == self.mark && tally.what == self.what && is_of_its_producer
+        is_of(self.mark, tally) && tally.what == self.what && is_of_its_producer
     }
 
     fn line(&self, tally: Option<&ShadowSeen>) -> Value {
@@ -93,7 +95,7 @@ impl Mark<'_> {
         };
         json!({
             "role": "shadow",
-            "mark": self.mark,
+            "mark": self.mark.as_str(),
             "subject": subject,
             "issuer": self.anchor.map(|anchor| anchor.issuer().to_string()),
             "serial": self.anchor.map(|anchor| anchor.serial().to_string()),
@@ -103,7 +105,7 @@ impl Mark<'_> {
             "not_after": self.anchor.map(|anchor| time(anchor.validity().not_after)),
             "producer": producer(self.producer, tally.and_then(|tally| tally.producer.as_ref())),
             "tenant_id": producer(self.tenant, tally.and_then(|tally| tally.tenant_id.as_ref())),
-            "pin": (self.mark == "pin").then_some(&self.what),
+            "pin": (self.mark == ShadowMark::Pin).then_some(&self.what),
             "secret": self.secret,
             "met_by": tally.map(|tally| &tally.subject),
             "address": tally.map(|tally| &tally.address),
@@ -117,9 +119,13 @@ impl Mark<'_> {
     }
 }
 
+fn is_of(mark: ShadowMark, tally: &ShadowSeen) -> bool {
+    tally.mark.parse() == Ok(mark)
+}
+
 /// What a tally says, in words.
 pub fn in_words(tally: &ShadowSeen) -> String {
-    let things = if tally.mark == "client_ca" {
+    let things = if is_of(ShadowMark::ClientCa, tally) {
         "handshakes"
     } else {
         "deliveries"

@@ -29,8 +29,6 @@ pub(super) struct Desk {
     guard: Arc<Guard>,
     draining: AtomicBool,
     store_state: Mutex<Result<Takes, String>>,
-    /// The look at all connections that the last reload began.
-    review: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Desk {
@@ -52,7 +50,6 @@ impl Desk {
             guard,
             draining: AtomicBool::new(false),
             store_state: Mutex::new(Err("not asked yet".to_owned())),
-            review: Mutex::default(),
         }
     }
 
@@ -68,15 +65,9 @@ impl Desk {
 
     /// Reads everything again and swaps it in whole, or leaves what serves as it was. Gives the keys that count only after a restart.
     pub(super) async fn reload_at(&self, now: Timestamp) -> Reloaded {
-        let outcome = self
-            .reloader
-            .reload(now, |config: Config| self.take_up(&config, now))
-            .await;
-        // Whoever asked for the reload may rely on it: connections that lost their trust have been told.
-        let review = self.review().take();
-        if let Some(review) = review {
-            let _told = review.await;
-        }
+        let mut reviews = Vec::new();
+        let take_up = |config: Config| reviews.push(self.take_up(&config, now));
+        let outcome = self.reloader.reload(now, take_up).await;
         let failing_since = self.reloader.status().failing_since;
         self.meters
             .reloaded(failing_since.map(Timestamp::as_second));
@@ -85,10 +76,15 @@ impl Desk {
                 tracing::error!("reload refused, the configuration before it serves on: {fault}");
             }
         }
+        // Whoever asked for the reload may rely on it: connections that lost their trust have been told.
+        for review in reviews {
+            let _told = review.await;
+        }
         outcome
     }
 
-    fn take_up(&self, config: &Config, now: Timestamp) {
+    /// Lets a configuration serve, and begins the look at all connections that it asks for.
+    fn take_up(&self, config: &Config, now: Timestamp) -> JoinHandle<()> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -101,15 +97,14 @@ impl Desk {
         let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
         self.live.swap(Arc::clone(&current));
         let connections = self.acceptor.connections().clone();
-        let review = tokio::spawn(async move {
+        tokio::spawn(async move {
             let trust = Arc::clone(current.snapshot.trust());
             let may_stay = move |peer: &PeerCertificates| {
                 current.snapshot.directory().may_deliver(peer.leaf())
             };
             let closed = connections.review(trust, now, may_stay).await;
             tracing::info!(connections_closed = closed, "reloaded");
-        });
-        *self.review() = Some(review);
+        })
     }
 
     /// Keeps an eye on the store and on what ends, until it is dropped.
@@ -117,10 +112,19 @@ impl Desk {
         let mut beat = tokio::time::interval(every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut warnings = certificates::Warnings::default();
+        let mut asking = None;
         loop {
             beat.tick().await;
-            let found = self.store.ready().await;
-            let found = found.map_err(|failure| telemetry::chain(&failure));
+            let store = Arc::clone(&self.store);
+            let asked = asking.get_or_insert_with(|| Box::pin(async move { store.ready().await }));
+            // A store that is slow to answer must not hold up what else is looked after, nor what is known of deliveries meanwhile.
+            let found = match tokio::time::timeout(every, asked).await {
+                Ok(found) => {
+                    asking = None;
+                    found.map_err(|failure| telemetry::chain(&failure))
+                }
+                Err(_elapsed) => self.store_state().clone(),
+            };
             let found = found.and_then(|takes| {
                 if self.recorder.has_just_failed(Instant::now()) {
                     return Err("deliveries could not be kept a moment ago; see the log".to_owned());
@@ -183,10 +187,6 @@ impl Desk {
                 "what their handshakes proved was withdrawn meanwhile"
             );
         }
-    }
-
-    fn review(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
-        self.review.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn store_state(&self) -> MutexGuard<'_, Result<Takes, String>> {

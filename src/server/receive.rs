@@ -20,7 +20,7 @@ use super::identify::{Admitted, as_of_now, read_away};
 use super::receiver::{Current, ROOM_UNIT, Receiver};
 use crate::identity::Producer;
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
-use crate::signature::{self, ItemVerdict, SignatureRefusal, VerifiedDelivery};
+use crate::signature::{self, Item, ItemVerdict, SignatureRefusal, VerifiedDelivery};
 use crate::telemetry::{ProducerMeters, Wait};
 use crate::tls::PeerCertificates;
 
@@ -141,7 +141,10 @@ async fn read(
         match (Arc::clone(room).try_acquire_many_owned(units), &mut held) {
             (Ok(more), Some(held)) => held.merge(more),
             (Ok(more), None) => held = Some(more),
-            (Err(_full), _) => return Err(Unread::NoRoom),
+            (Err(_full), _) => {
+                read_away(body, head.version, deadline);
+                return Err(Unread::NoRoom);
+            }
         }
         // Most bodies come in one piece, which is then never copied.
         match (&mut first, &mut rest) {
@@ -182,14 +185,20 @@ fn verify<'a, I>(
     receiver
         .watching
         .signature(identified, &verified, admitted.at);
-    verified.map_err(|refusal| {
-        let answer = receiver.refuse_signature(identified, &refusal, admitted.at);
-        match (&refusal, verifier.profile().answer().bad_signature) {
-            // The body names another account: that is no matter of the signature.
-            (SignatureRefusal::AccountMismatch, _) | (_, None) => answer,
-            (_, Some(status)) => answer.with_status(status),
-        }
-    })
+    verified.map_err(|refusal| refused(receiver, admitted, &refusal))
+}
+
+/// The answer to a signature that does not hold, be it the delivery's or that of an item: with the status that its provider expects.
+fn refused<I>(receiver: &Receiver<I>, admitted: &Admitted, refusal: &SignatureRefusal) -> Answer {
+    let identified = &admitted.identified;
+    let answer = receiver.refuse_signature(identified, refusal, admitted.at);
+    let verifier = admitted.current.snapshot.verifier(identified.producer().id);
+    let expected = verifier.and_then(|verifier| verifier.profile().answer().bad_signature);
+    match (refusal, expected) {
+        // The body names another account: that is no matter of the signature.
+        (SignatureRefusal::AccountMismatch, _) | (_, None) => answer,
+        (_, Some(status)) => answer.with_status(status),
+    }
 }
 
 /// Gates 4 and 5: every event of the delivery durable, and the ledger with it.
@@ -206,7 +215,11 @@ async fn accept<I: Inbox>(
     let unmapped = unmapped(&events);
     let kept = match timeout_at(deadline.into(), receiver.inbox.accept(events)).await {
         Ok(kept) => kept,
-        Err(_elapsed) => return Err(receiver.fail("request_timeout", Answer::request_too_slow())),
+        Err(_elapsed) => {
+            let waited = begun.elapsed();
+            receiver.log_failure(&InboxFailure::TimedOut { waited });
+            return Err(receiver.fail("request_timeout", Answer::request_too_slow()));
+        }
     };
     receiver
         .meters
@@ -256,16 +269,9 @@ fn acknowledge<I>(
     if let Some(meters) = current.meters(identified.producer().id) {
         count(meters, receipts);
     }
-    let refused = delivery
-        .items()
-        .iter()
-        .find_map(|item| match &item.verdict {
-            ItemVerdict::Verified(_) => None,
-            ItemVerdict::Refused(refusal) => Some(refusal),
-        });
-    if let Some(refusal) = refused {
+    if let Some(refusal) = delivery.items().iter().find_map(Item::refusal) {
         // The good items are kept; the sender comes again with all of them, of which those are then duplicates.
-        return Err(receiver.refuse_signature(identified, refusal, admitted.at));
+        return Err(refused(receiver, admitted, refusal));
     }
     if receipts.contains(&Receipt::Quarantined) {
         let faults = delivery.items().iter();

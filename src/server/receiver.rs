@@ -8,14 +8,13 @@ use std::time::Instant;
 
 use http::HeaderValue;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 use super::answer::Answer;
 use super::load::Shedding;
 use super::record::{Recorder, Told};
 use super::watching::Watching;
 use crate::config::{Live, Snapshot};
-use tokio::sync::Semaphore;
-
 use crate::identity::{Identified, IdentityRefusal, ProducerId};
 use crate::inbox::InboxFailure;
 use crate::refusals::Gate;

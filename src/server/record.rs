@@ -13,7 +13,7 @@ use crate::identity::Producer;
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal, printable};
 use crate::telemetry::Meters;
 use crate::tls::{HandshakeRefusal, LimitReached, Observer, PeerCertificates};
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// Lines that may be logged at once, and each second after.
 const LINES_AT_ONCE: u32 = 200;
@@ -241,7 +241,7 @@ impl Observer for Recorder {
         );
     }
 
-    fn watched(&self, peer: &PeerCertificates, shadow: Option<&Leaf>) {
+    fn watched(&self, peer: &PeerCertificates, shadow: Option<&Certificate>) {
         let current = self.live.load();
         self.watching
             .opened_handshake(&current.snapshot, peer, shadow, Timestamp::now());

@@ -11,7 +11,7 @@ use crate::signature::{SignatureRefusal, VerifiedDelivery};
 use crate::store::{Shadows, Watched};
 use crate::telemetry::Meters;
 use crate::tls::{HandshakeRefusal, PeerCertificates};
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// Keeps watch for the marks that decide nothing.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl Watching {
         &self,
         snapshot: &Snapshot,
         peer: &PeerCertificates,
-        shadow: Option<&Leaf>,
+        shadow: Option<&Certificate>,
         now: Timestamp,
     ) {
         let subject = peer.leaf().subject();
@@ -67,7 +67,7 @@ impl Watching {
 
     fn of_ca(
         &self,
-        anchor: &Leaf,
+        anchor: &Certificate,
         claimed: Option<&Producer>,
         subject: &str,
         address: IpAddr,

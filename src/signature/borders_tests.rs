@@ -12,7 +12,7 @@ use super::{
     AccountBinding, Facts, ItemVerdict, ProducerSecret, Request, Settings, SignatureRefusal,
     Verifier, builtin,
 };
-use crate::identity::Standing;
+use crate::identity::Force;
 use crate::secret::Secret;
 
 const SECRET: &str = "00112233445566778899aabbccddeeff";
@@ -39,7 +39,7 @@ impl Delivery {
         let deciding = ProducerSecret {
             label: "file:secret".into(),
             secret: secret.clone(),
-            standing: Standing::Live,
+            force: Force::Live,
         };
         let verifier = Verifier::new(Arc::clone(profile), vec![deciding], settings()).unwrap();
         let headers = HeaderMap::new();

@@ -252,7 +252,7 @@ mod tests {
 
     use super::super::{ProducerSecret, Profile, Request, Settings, SignRequest, Verifier, sign};
     use super::*;
-    use crate::identity::Standing;
+    use crate::identity::Force;
     use crate::secret::Secret;
 
     const SECRET: &[u8] = b"a secret of at least 24 bytes!!!";
@@ -274,7 +274,7 @@ mod tests {
         let secret = ProducerSecret {
             label: "file:s".into(),
             secret: Secret::new(SECRET.to_vec()),
-            standing: Standing::Live,
+            force: Force::Live,
         };
         let verifier = Verifier::new(Arc::clone(&profile), vec![secret], settings.clone()).unwrap();
         Set {

@@ -39,7 +39,6 @@ pub struct VerifiedDelivery<'a> {
 /// What verifying found, whoever sent it.
 #[derive(Clone, Debug)]
 pub(super) struct Proof {
-    pub(super) body: Bytes,
     pub(super) items: Vec<Item>,
     pub(super) signed_at: Option<Timestamp>,
     pub(super) id: Option<Box<str>>,
@@ -170,11 +169,6 @@ impl<'a> VerifiedDelivery<'a> {
     /// The parameters of the query string from which its events were read too, as a path and query.
     pub fn path_and_query(&self) -> Option<&str> {
         self.path_and_query.as_deref()
-    }
-
-    /// The raw body.
-    pub fn body(&self) -> &Bytes {
-        &self.proof.body
     }
 
     /// Its events: at least one, and none of a challenge.

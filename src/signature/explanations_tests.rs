@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use super::rewritten::rewritten;
 use super::*;
-use crate::identity::Standing;
+use crate::identity::Force;
 use crate::secret::Secret;
 
 const NOW: i64 = 1_790_000_000;
@@ -32,7 +32,7 @@ pub(super) fn report(
     let secrets = secrets.iter().map(|text| ProducerSecret {
         label: format!("env:S{}", text.len()).into(),
         secret: Secret::new(text.as_bytes().to_vec()),
-        standing: Standing::Live,
+        force: Force::Live,
     });
     let profile = Arc::clone(builtin().get(profile).unwrap());
     let verifier = Verifier::new(profile, secrets.collect(), Settings::default()).unwrap();
@@ -339,7 +339,7 @@ fn another_url_is_known() {
         let secret = ProducerSecret {
             label: "env:S".into(),
             secret: Secret::new(SECRET.as_bytes().to_vec()),
-            standing: Standing::Live,
+            force: Force::Live,
         };
         let settings = Settings {
             url: Some("https://example.com/in".to_owned()),
@@ -378,7 +378,7 @@ fn a_search_that_is_cut_off_says_so() {
     let secret = ProducerSecret {
         label: "env:S".into(),
         secret: Secret::new(SECRET.as_bytes().to_vec()),
-        standing: Standing::Live,
+        force: Force::Live,
     };
     let profile = Arc::clone(builtin().get("github").unwrap());
     let verifier = Verifier::new(profile, vec![secret], Settings::default()).unwrap();
@@ -550,7 +550,7 @@ fn the_usual_mistakes_are_known_whatever_the_profile() {
                 usable.then(|| ProducerSecret {
                     label: format!("file:s#{at}").into(),
                     secret: Secret::new((*text).into()),
-                    standing: Standing::Live,
+                    force: Force::Live,
                 })
             });
             let verifier =

@@ -67,6 +67,8 @@ mod template;
 #[cfg(test)]
 mod vectors_tests;
 mod verify;
+#[cfg(test)]
+mod verify_tests;
 mod when;
 mod written;
 mod xml;

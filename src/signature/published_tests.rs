@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 
 use super::*;
-use crate::identity::Standing;
+use crate::identity::Force;
 use crate::secret::Secret;
 
 /// One delivery that its provider, or its provider's library, says is well signed.
@@ -375,7 +375,7 @@ fn verifier(published: &Published) -> Verifier {
     let secret = |text: &&str| ProducerSecret {
         label: "file:secret".into(),
         secret: Secret::new((*text).into()),
-        standing: Standing::Live,
+        force: Force::Live,
     };
     let settings = Settings {
         url: published.url.map(str::to_owned),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::identity::Standing;
+use crate::identity::Force;
 use crate::secret::Secret;
 
 const NOW: i64 = 1_790_000_000;
@@ -98,7 +98,7 @@ fn verifier(profile: &Arc<Profile>, shown: &str) -> Verifier {
     let secret = ProducerSecret {
         label: "file:secret".into(),
         secret,
-        standing: Standing::Live,
+        force: Force::Live,
     };
     Verifier::new(Arc::clone(profile), vec![secret], settings())
         .unwrap_or_else(|faults| panic!("{}: {faults:#?}", profile.name()))
@@ -403,7 +403,7 @@ fn a_public_key_of_another_kind_is_no_key_and_signs_nothing() {
     let secret = ProducerSecret {
         label: "file:k".into(),
         secret: Secret::new(shown.into()),
-        standing: Standing::Live,
+        force: Force::Live,
     };
     for algorithm in ["rsa-pkcs1-sha256", "ecdsa-p256-sha256"] {
         let faults = Verifier::new(

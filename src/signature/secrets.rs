@@ -14,7 +14,7 @@ use super::other_keys::surrounded;
 use super::profile::{Faults, Profile, ProfileFault, pointer};
 use super::template::Value;
 use super::verify::Verifier;
-use crate::identity::Standing;
+use crate::identity::Force;
 use crate::secret::Secret;
 
 /// How many secrets a producer may have active at once.
@@ -28,7 +28,7 @@ pub struct ProducerSecret {
     /// As the provider displays it.
     pub secret: Secret,
     /// Whether it decides.
-    pub standing: Standing,
+    pub force: Force,
 }
 
 /// What a producer's configuration adds to its profile.
@@ -56,7 +56,7 @@ pub struct AccountBinding {
 /// A secret with its keys, one for each algorithm that the sender may choose.
 pub(super) struct Prepared {
     pub(super) label: Arc<str>,
-    pub(super) standing: Standing,
+    pub(super) force: Force,
     pub(super) shown: Secret,
     /// 0 is the main scheme, the others are those of `also`.
     pub(super) variant: usize,
@@ -127,7 +127,7 @@ impl Verifier {
         };
         self.secrets
             .iter()
-            .filter(|secret| secret.standing == Standing::Live)
+            .filter(|secret| secret.force == Force::Live)
             .find(symmetric)
             .map(|secret| &secret.shown)
     }
@@ -196,10 +196,7 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
         }
         return Vec::new();
     };
-    if !secrets
-        .iter()
-        .any(|secret| secret.standing == Standing::Live)
-    {
+    if !secrets.iter().any(|secret| secret.force == Force::Live) {
         faults.add(
             "secrets",
             "there is none that decides",
@@ -219,7 +216,7 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
         ProducerSecret {
             label,
             secret,
-            standing,
+            force,
         },
     ) in secrets.into_iter().enumerate()
     {
@@ -235,7 +232,7 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
             Ok(keys) => {
                 prepared.push(Prepared {
                     label,
-                    standing,
+                    force,
                     shown: secret,
                     variant,
                     keys,

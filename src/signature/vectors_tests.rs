@@ -9,14 +9,14 @@ use proptest::prelude::*;
 
 use super::delivery::Proof;
 use super::*;
-use crate::identity::Standing;
+use crate::identity::Force;
 use crate::secret::Secret;
 
 fn secret(text: &str) -> ProducerSecret {
     ProducerSecret {
         label: format!("env:{text}").into(),
         secret: Secret::new(text.into()),
-        standing: Standing::Live,
+        force: Force::Live,
     }
 }
 
@@ -303,7 +303,7 @@ mod timestamped {
     #[test]
     fn a_secret_that_only_watches_decides_nothing_and_is_told() {
         let shadow = ProducerSecret {
-            standing: Standing::Shadow,
+            force: Force::Shadow,
             ..secret("a secret of the sender")
         };
         let profile = Arc::clone(builtin().get("timestamped").unwrap());

@@ -27,7 +27,7 @@ use super::profile::{Profile, ProfileFault, TimestampRule};
 use super::scheme::{AlgorithmRule, Scheme};
 use super::secrets::{Account, Prepared};
 use super::written::Signature;
-use crate::identity::{Identified, Standing};
+use crate::identity::{Force, Identified};
 
 pub use super::secrets::{AccountBinding, ProducerSecret, Settings};
 
@@ -44,10 +44,12 @@ pub struct Verifier {
     pub(super) values: BTreeMap<String, String>,
 }
 
-/// The secret that verified, and what the watching ones would have said.
-pub(super) struct Matched<'v> {
+/// The secret that verified, what the watching ones would have said, and what else the signature covers.
+pub(super) struct Matched<'v, 'a> {
     secret: &'v Prepared,
     shadows: Vec<ShadowSecret>,
+    signed_at: Option<Timestamp>,
+    id: Option<Cow<'a, str>>,
 }
 
 impl Verifier {
@@ -94,7 +96,7 @@ impl Verifier {
             return Ok(labels.find(|label| Some(*label) == matched.as_ref()));
         }
         let document = self.document(scheme, body)?;
-        let (matched, _, _) = self.matched(scheme, request, body, document, now)?;
+        let matched = self.matched(scheme, request, body, document, now)?;
         Ok(Some(&matched.secret.label))
     }
 
@@ -113,7 +115,7 @@ impl Verifier {
         let shadow = self
             .secrets
             .iter()
-            .filter(|secret| secret.standing == Standing::Shadow);
+            .filter(|secret| secret.force == Force::Shadow);
         shadow.map(|secret| &secret.label)
     }
 
@@ -133,7 +135,6 @@ impl Verifier {
             let challenge = self.challenge(request, &body, None, None);
             let items = self.items_unless(challenge.as_ref(), request, &body)?;
             return Ok(Proof {
-                body,
                 items,
                 signed_at: None,
                 id: None,
@@ -146,17 +147,16 @@ impl Verifier {
         if scheme.per_item {
             return self.prove_each(scheme, request, &body, document, now);
         }
-        let (matched, signed_at, id) = self.matched(scheme, request, &body, document, now)?;
+        let matched = self.matched(scheme, request, &body, document, now)?;
         let challenge = self.challenge(request, &body, document, Some(matched.secret));
         let items = self.items_unless(challenge.as_ref(), request, &body)?;
         Ok(Proof {
             items,
-            signed_at,
-            id: id.map(Into::into),
+            signed_at: matched.signed_at,
+            id: matched.id.map(Into::into),
             secret: Some(Arc::clone(&matched.secret.label)),
             shadows: matched.shadows,
             challenge,
-            body: body.clone(),
         })
     }
 
@@ -180,16 +180,23 @@ impl Verifier {
         let mut items = Vec::with_capacity(elements.len());
         let mut first_refusal = None;
         let mut secret = None;
-        let mut shadows = Vec::new();
+        let mut shadows: Vec<ShadowSecret> = Vec::new();
         for element in elements {
             let slice = body.slice_ref(element.get().as_bytes());
             let told = self
                 .matched(scheme, request, &slice, Some(element), now)
-                .and_then(|(matched, _, _)| Ok((matched, self.told_by(request, &slice)?)));
+                .and_then(|matched| Ok((matched, self.told_by(request, &slice)?)));
             let verdict = match told {
                 Ok((matched, told)) => {
-                    secret = secret.or(Some(matched.secret));
-                    shadows = matched.shadows;
+                    if secret.is_none() {
+                        secret = Some(matched.secret);
+                        shadows = matched.shadows;
+                    } else {
+                        // By itself it would have verified the delivery only if it verifies whatever was believed of it.
+                        for (all, one) in shadows.iter_mut().zip(matched.shadows) {
+                            all.matches &= one.matches;
+                        }
+                    }
                     ItemVerdict::Verified(told)
                 }
                 Err(refusal) => {
@@ -209,7 +216,6 @@ impl Verifier {
             return Err(first_refusal.unwrap_or(nothing));
         };
         Ok(Proof {
-            body: body.clone(),
             items,
             signed_at: None,
             id: None,
@@ -220,10 +226,6 @@ impl Verifier {
     }
 
     /// Finds the secret for which one of the listed signatures is right.
-    #[expect(
-        clippy::type_complexity,
-        reason = "three results that are only taken apart"
-    )]
     pub(super) fn matched<'a>(
         &self,
         scheme: &Scheme,
@@ -231,7 +233,7 @@ impl Verifier {
         body: &'a [u8],
         document: Option<&'a RawValue>,
         now: Timestamp,
-    ) -> Result<(Matched<'_>, Option<Timestamp>, Option<Cow<'a, str>>), SignatureRefusal> {
+    ) -> Result<Matched<'_, 'a>, SignatureRefusal> {
         let texts = asked::texts(&scheme.place, scheme.all, request, body, document)?;
         let items = Items::read(scheme.grammar, texts.iter().map(|text| &**text))
             .map_err(|_too_many| malformed("the signature is longer than anyone's is"))?;
@@ -264,8 +266,13 @@ impl Verifier {
             secret: b"",
             key: None,
         };
-        let matched = self.compare(scheme, &listed, asked)?;
-        Ok((matched, time.map(|(_, sent)| sent), id))
+        let (secret, shadows) = self.compare(scheme, &listed, asked)?;
+        Ok(Matched {
+            secret,
+            shadows,
+            signed_at: time.map(|(_, sent)| sent),
+            id,
+        })
     }
 
     /// The signatures that may be right: decoded, of a variant that the scheme knows, and as long as its algorithm's are.
@@ -318,7 +325,7 @@ impl Verifier {
         scheme: &Scheme,
         listed: &[Listed],
         asked: Asked<'_, '_>,
-    ) -> Result<Matched<'_>, SignatureRefusal> {
+    ) -> Result<(&Prepared, Vec<ShadowSecret>), SignatureRefusal> {
         let mut asked = asked;
         let mut verified = None;
         let mut shadows = Vec::new();
@@ -334,17 +341,17 @@ impl Verifier {
                     }
                 }
             }
-            match secret.standing {
-                Standing::Live if right => verified = verified.or(Some(secret)),
-                Standing::Live => {}
-                Standing::Shadow => shadows.push(ShadowSecret {
+            match secret.force {
+                Force::Live if right => verified = verified.or(Some(secret)),
+                Force::Live => {}
+                Force::Shadow => shadows.push(ShadowSecret {
                     label: Arc::clone(&secret.label),
                     matches: right,
                 }),
             }
         }
         match verified {
-            Some(secret) => Ok(Matched { secret, shadows }),
+            Some(secret) => Ok((secret, shadows)),
             None => {
                 let mut matching = shadows.into_iter().filter(|shadow| shadow.matches);
                 let shadow = matching.next().map(|shadow| shadow.label);
@@ -438,7 +445,7 @@ impl Verifier {
         let live = || {
             self.secrets
                 .iter()
-                .find(|secret| secret.standing == Standing::Live)
+                .find(|secret| secret.force == Force::Live)
         };
         let key = secret.or_else(live).and_then(Prepared::main_key);
         let asked = Asked {

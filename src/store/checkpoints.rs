@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, OpenFlags};
 
 use super::location::StoreFault;
-use super::sqlite_file::{fault, set_up};
+use super::sqlite_file::{fault, leave_the_log, set_up};
 
 /// Pages in the log that are not in the file yet, from which on the thread moves them.
 const STEP_PAGES: i64 = 2_000;
@@ -35,7 +35,9 @@ impl Checkpoints {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(path, flags).map_err(|error| fault(path, error))?;
-        set_up(&connection).map_err(|error| fault(path, error))?;
+        set_up(&connection)
+            .and_then(|()| leave_the_log(&connection))
+            .map_err(|error| fault(path, error))?;
         // One signal is enough: the thread moves all that there is.
         let (wake, woken) = sync_channel(1);
         let thread = std::thread::Builder::new()

@@ -1,7 +1,10 @@
 //! The engine that a store has: which one, and how its writers run.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
 
 use super::errands::Errands;
 use super::location::{StoreFault, Url};
@@ -10,7 +13,9 @@ use super::postgres::Postgres;
 use super::postgres_address::Target;
 use super::postgres_session::{Purpose, Session, SessionFailure};
 use super::reach::Reach;
+use super::spool_mover::settling;
 use super::sqlite::{self, Sqlite};
+use super::supervision::Supervision;
 use crate::inbox::{
     Cause, Engine, Event, GroupCommit, Health, InboxFailure, Limits, Receipt, Writer,
 };
@@ -24,12 +29,12 @@ pub(super) enum Engines {
     /// One writer, on a thread of its own.
     Sqlite {
         inbox: GroupCommit<Sqlite>,
-        writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+        writer: Mutex<Option<thread::JoinHandle<()>>>,
     },
     /// A task for each session.
     Postgres {
         inbox: GroupCommit<Postgres>,
-        writers: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+        writers: Mutex<Vec<JoinHandle<()>>>,
         /// When it was last asked whether it can write, and could.
         wrote: Mutex<Option<Instant>>,
         target: Arc<Target>,
@@ -42,6 +47,7 @@ impl Engines {
         url: &Url,
         limits: Limits,
         errands: &Arc<Errands>,
+        supervision: &Supervision,
     ) -> Result<Self, StoreFault> {
         match url {
             Url::Sqlite(path) => {
@@ -52,12 +58,7 @@ impl Engines {
                 .await?;
                 let engine = Sqlite::new(path, connection, Arc::clone(errands))?;
                 let (inbox, writers) = GroupCommit::new(vec![engine], limits);
-                let writer = std::thread::Builder::new()
-                    .name("store-writer".to_owned())
-                    .spawn(move || run_writers(writers, Sqlite::close))
-                    .map_err(|error| StoreFault::NoWriter {
-                        source: error.into(),
-                    })?;
+                let writer = begin_thread(supervision, "store-writer", writers, Sqlite::close)?;
                 Ok(Self::Sqlite {
                     inbox,
                     writer: Mutex::new(Some(writer)),
@@ -87,7 +88,10 @@ impl Engines {
                 let (inbox, writers) = GroupCommit::new(engines, limits);
                 let writers = writers
                     .into_iter()
-                    .map(|writer| tokio::spawn(async move { drop(writer.run().await) }))
+                    .map(|writer| {
+                        let run = async { drop(writer.run().await) };
+                        run_task(supervision, "a writer of the database", run)
+                    })
                     .collect();
                 Ok(Self::Postgres {
                     inbox,
@@ -178,7 +182,8 @@ impl Engines {
         }
     }
 
-    /// Takes no more, and waits until what is queued was answered. A writer that panicked has said so already.
+    /// Takes no more, and waits until what is queued was answered; for a database's writers as long as one may be at a batch. A writer that
+    /// panicked has said so already.
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite { inbox, writer } => {
@@ -188,14 +193,32 @@ impl Engines {
                     let _joined = tokio::task::spawn_blocking(move || writer.join().is_ok()).await;
                 }
             }
-            Self::Postgres { inbox, writers, .. } => {
+            Self::Postgres {
+                inbox,
+                writers,
+                target,
+                ..
+            } => {
                 inbox.close();
                 let writers =
                     std::mem::take(&mut *writers.lock().unwrap_or_else(PoisonError::into_inner));
-                for writer in writers {
-                    let _joined = writer.await;
-                }
+                end_within(settling(target), writers).await;
             }
+        }
+    }
+}
+
+/// Waits for tasks, and cuts those that go on after that: a database that answers nothing must not keep a process from its end.
+async fn end_within(limit: Duration, tasks: Vec<JoinHandle<()>>) {
+    let deadline = tokio::time::Instant::now() + limit;
+    for mut task in tasks {
+        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+            tracing::warn!(
+                ?limit,
+                "the database kept a writer longer than that; it is cut off"
+            );
+            task.abort();
+            let _cut = task.await;
         }
     }
 }
@@ -212,8 +235,40 @@ fn first_with(engines: Vec<Postgres>, session: Session) -> Vec<Postgres> {
         .collect()
 }
 
-/// A writer's thread: SQLite blocks, so it shares no thread with anything else.
-pub(super) fn run_writers<E: Engine>(writers: Vec<Writer<E>>, close: fn(E)) {
+/// Runs it on the runtime, supervised.
+pub(super) fn run_task(
+    supervision: &Supervision,
+    who: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let running = supervision.begin(who);
+    tokio::spawn(async move {
+        let _running = running;
+        task.await;
+    })
+}
+
+/// Begins the thread of writers, supervised: SQLite blocks, so it shares no thread with anything else.
+pub(super) fn begin_thread<E: Engine>(
+    supervision: &Supervision,
+    name: &'static str,
+    writers: Vec<Writer<E>>,
+    close: fn(E),
+) -> Result<thread::JoinHandle<()>, StoreFault> {
+    let running = supervision.begin(name);
+    let run = move || {
+        let _running = running;
+        run_writers(writers, close);
+    };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|error| StoreFault::NoWriter {
+            source: error.into(),
+        })
+}
+
+fn run_writers<E: Engine>(writers: Vec<Writer<E>>, close: fn(E)) {
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -226,5 +281,23 @@ pub(super) fn run_writers<E: Engine>(writers: Vec<Writer<E>>, close: fn(E)) {
     };
     for writer in writers {
         close(runtime.block_on(writer.run()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_never_ends_holds_up_a_close_no_longer_than_one_may() {
+        let begun = tokio::time::Instant::now();
+        let limit = Duration::from_secs(9);
+        let stuck = || tokio::spawn(std::future::pending());
+        let ends = tokio::spawn(tokio::time::sleep(Duration::from_secs(8)));
+        end_within(limit, vec![stuck(), ends, stuck()]).await;
+        assert_eq!(begun.elapsed(), limit);
+        let ends = tokio::spawn(tokio::time::sleep(Duration::from_secs(8)));
+        end_within(limit, vec![ends]).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(17));
     }
 }

@@ -160,9 +160,7 @@ impl Position {
             key: row.key.0,
         }
     }
-}
 
-impl Position {
     fn forgotten(row: &ForgottenRecord) -> Self {
         Self::Forgotten {
             tenant_id: row.tenant_id.clone(),

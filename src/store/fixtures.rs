@@ -9,7 +9,7 @@ use super::{Store, Url};
 use crate::identity::TenantId;
 use crate::inbox::{Event, IdempotencyKey, Inbox, KeptHeaders, Limits, Receipt, Standing};
 use crate::signature::{AmountUnit, Fetch, PaymentFacts};
-use crate::x509::{Leaf, decode_pem_certificates};
+use crate::x509::{Certificate, decode_pem_certificates};
 
 /// Where a suite's store is, for as long as a test needs it.
 pub(super) struct Place {
@@ -62,11 +62,11 @@ SZdlujGl5cwFNENEkgd3aA==\n\
 -----END CERTIFICATE-----\n
 ";
 
-pub(super) fn leaf() -> Leaf {
-    static DECODED: OnceLock<Leaf> = OnceLock::new();
+pub(super) fn leaf() -> Certificate {
+    static DECODED: OnceLock<Certificate> = OnceLock::new();
     DECODED
         .get_or_init(|| {
-            Leaf::decode(&decode_pem_certificates(LEAF.as_bytes()).unwrap()[0]).unwrap()
+            Certificate::decode(&decode_pem_certificates(LEAF.as_bytes()).unwrap()[0]).unwrap()
         })
         .clone()
 }

@@ -131,10 +131,18 @@ pub enum StoreFault {
         directory: PathBuf,
     },
     /// The file was removed or replaced while it was open.
-    #[error("{}: the store's file was removed or replaced while it was in use; put it back, and what is there is opened again", path.display())]
+    #[error("{}: the store's file was removed or replaced while it was in use, and nothing is written meanwhile; put that very file back, or stop the receiver and start it with another", path.display())]
     Displaced {
         /// The store's file.
         path: PathBuf,
+    },
+    /// Only the file's log is there.
+    #[error("{}: the store's file is gone, and acknowledged events may be in what is left of it, {}; put the file back beside it, or move that away as well to begin anew", path.display(), log.display())]
+    LogAlone {
+        /// The store's file.
+        path: PathBuf,
+        /// Its log.
+        log: PathBuf,
     },
     /// There is no store to read.
     #[error("{}: there is no store yet; start the receiver, or run: countersign migrate", path.display())]
@@ -161,7 +169,7 @@ pub enum StoreFault {
         within: String,
     },
     /// The file cannot be opened for reading and writing.
-    #[error("{}: the store cannot be opened; the receiver's user must be able to read and write the file and its directory", path.display())]
+    #[error("{}: the store cannot be opened; the receiver's user must be able to read and write the file and its directory, and its disk must have room", path.display())]
     Unopenable {
         /// The store's file.
         path: PathBuf,
@@ -288,12 +296,15 @@ fn mend_of_spool(fault: &StoreFault) -> String {
             format!("make it: mkdir -p {}", directory.display())
         }
         StoreFault::Unopenable { .. } => {
-            "the receiver's user must be able to read and write the file and its directory"
+            "the receiver's user must be able to read and write the file and its directory, and its disk must have room"
                 .to_owned()
         }
         StoreFault::Damaged { .. } => {
             "keep a copy of it, for acknowledged events may be in it, and name another file in store.spool.path"
                 .to_owned()
+        }
+        StoreFault::LogAlone { .. } => {
+            "put the file back beside its log, for acknowledged events may be in it".to_owned()
         }
         StoreFault::Newer { .. } => "use the newer version that wrote it".to_owned(),
         StoreFault::NoWriter { .. } | StoreFault::Migration { .. } => {

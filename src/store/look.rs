@@ -38,6 +38,7 @@ pub(super) fn look_at_file(path: &Path) -> Result<(), StoreFault> {
     if path.is_dir() {
         return Err(StoreFault::IsDirectory { path: path.into() });
     }
+    sqlite_file::refuse_a_log_alone(path)?;
     if path.exists() {
         // Nothing is written, so not even the file's time changes.
         let opened = OpenOptions::new().read(true).write(true).open(path);
@@ -119,6 +120,10 @@ mod tests {
         let path = directory.path().join("data.db");
         look(&Url::Sqlite(path.clone())).await.unwrap();
         assert!(!path.exists());
+        let log = directory.path().join("data.db-wal");
+        std::fs::write(&log, "what is left").unwrap();
+        let fault = look(&Url::Sqlite(path.clone())).await.unwrap_err();
+        assert!(matches!(fault, StoreFault::LogAlone { .. }), "{fault}");
         let below = Url::Sqlite(path.join("data.db"));
         let fault = look(&below).await.unwrap_err();
         assert!(matches!(fault, StoreFault::NoDirectory { .. }), "{fault}");

@@ -91,6 +91,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0007_commit_plain.sql"),
         serves_from: 2,
     },
+    Migration {
+        number: 8,
+        name: "0008_partitions.sql",
+        sql: include_str!("../../migrations/postgres/0008_partitions.sql"),
+        serves_from: 2,
+    },
 ];
 
 /// The newest schema that this program knows.

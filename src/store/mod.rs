@@ -40,6 +40,8 @@ mod postgres_import_write;
 mod postgres_move;
 mod postgres_parts;
 #[cfg(test)]
+mod postgres_mute_tests;
+#[cfg(test)]
 mod postgres_plain_tests;
 mod postgres_read;
 mod postgres_replay;
@@ -62,6 +64,7 @@ mod postgres_tls;
 mod pruned;
 mod pruning;
 mod reach;
+mod reading;
 mod record;
 mod replay;
 mod replay_fold;
@@ -79,14 +82,15 @@ mod spool_fault_tests;
 mod spool_form;
 mod spool_mover;
 mod spool_queue;
+mod spool_reserve;
 #[cfg(test)]
 mod spool_tests;
 mod spooling;
 mod sqlite;
 mod sqlite_errands;
+mod sqlite_export;
 #[cfg(test)]
 mod sqlite_fault_tests;
-mod sqlite_export;
 mod sqlite_file;
 mod sqlite_gaps;
 mod sqlite_import;
@@ -103,13 +107,13 @@ mod suite;
 mod suite_beside;
 #[cfg(test)]
 mod suite_retention;
+mod supervision;
 #[cfg(test)]
 mod transfer_fault_tests;
 mod transfer_lines;
 #[cfg(test)]
 mod transfer_tests;
 mod views;
-mod reading;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -121,6 +125,7 @@ use crate::refusals::Book;
 use engines::Engines;
 use errands::{Errands, Slot, Work};
 use spooling::Spooling;
+use supervision::Supervision;
 
 pub use backup::{BackedUp, BackupFailure, back_up};
 pub use beside::{BesideView, EventWhole};
@@ -146,6 +151,7 @@ pub use shadows::{Shadows, Watched};
 pub use spool::{SpoolSettings, events_in_spool};
 pub use spool_backlog::Backlog;
 pub use spool_mover::{MOVED_METRIC, SET_ASIDE_METRIC};
+pub use supervision::WriterEnded;
 pub use transfer_lines::TransferFault;
 pub use views::{
     BodyGone, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis,
@@ -156,7 +162,7 @@ pub use views::{
 const REFUSALS_AT_ONCE: usize = 500;
 /// How often what was gathered in memory is written down, at most.
 const KEEP_EVERY: Duration = Duration::from_millis(200);
-/// How long the writing down waits for the writer.
+/// How long the writing down waits for the writer to begin.
 const KEEP_WAIT: Duration = Duration::from_secs(30);
 
 /// A store that is open for writing. Dropping it stops the writer once it has answered what is queued.
@@ -169,6 +175,7 @@ pub struct Store {
     errands: Arc<Errands>,
     seen: Arc<Seen>,
     shadows: Arc<Shadows>,
+    supervision: Supervision,
 }
 
 /// Where a delivery would be made durable now.
@@ -197,11 +204,12 @@ impl Store {
             wait: spool.map_or(limits.wait, |spool| spool.database_wait),
             ..limits
         };
-        let engines = Engines::open(url, of_the_database, &errands).await?;
+        let supervision = Supervision::default();
+        let engines = Engines::open(url, of_the_database, &errands, &supervision).await?;
         let spooling = match (spool, engines.database()) {
             (None, _) => None,
             (Some(settings), Some((target, reach))) => {
-                Some(Spooling::open(settings, limits, target, reach).await?)
+                Some(Spooling::open(settings, limits, target, reach, &supervision).await?)
             }
             (Some(_), None) => {
                 let place = url.to_string();
@@ -216,6 +224,7 @@ impl Store {
             errands,
             seen: Arc::default(),
             shadows: Arc::default(),
+            supervision,
         })
     }
 
@@ -326,16 +335,25 @@ impl Store {
     async fn run_errand<W, T>(&self, slot: &Slot<W, T>, work: W) -> Result<T, Cause> {
         let done = slot.send(work);
         // An empty delivery wakes the writer; if the queue is full, it is awake.
-        let _nudge = self.engines.accept(Vec::new()).await;
-        match tokio::time::timeout(KEEP_WAIT, done).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_dropped)) => Err(Arc::new(WriterGone)),
-            Err(elapsed) => Err(Arc::new(elapsed)),
+        match self.engines.accept(Vec::new()).await {
+            // There is none to wait for.
+            Err(InboxFailure::Unavailable { source }) if source.is::<WriterGone>() => {
+                return Err(source);
+            }
+            Ok(_) | Err(_) => {}
         }
+        slot.finished(done, KEEP_WAIT).await
+    }
+
+    /// Resolves once one of those who make deliveries durable has ended before [`close`](Self::close). The store goes on with what is left
+    /// of it, which may be nothing, so whoever holds it had better stop. May be dropped at any time.
+    pub async fn ended(&self) -> WriterEnded {
+        self.supervision.ended().await
     }
 
     /// Takes no more, answers what is queued, and closes the file.
     pub async fn close(&self) {
+        self.supervision.closing();
         self.engines.close().await;
         if let Some(spooling) = &self.spooling {
             spooling.close().await;
@@ -352,8 +370,11 @@ impl Inbox for Store {
     }
 
     fn has_room(&self) -> bool {
-        // What the database has no room for may find some in the spool.
-        self.spooling.is_some() || self.engines.has_room()
+        match &self.spooling {
+            // What the database has no room for is not spooled: too much to do is no outage.
+            Some(spooling) if spooling.reach.is_away() => spooling.queue_has_room(),
+            Some(_) | None => self.engines.has_room(),
+        }
     }
 }
 

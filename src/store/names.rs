@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::identity::TenantId;
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// Certificates and secrets that are remembered, at most; beyond that the file is asked again.
 const ENTRIES_MAX: usize = 20_000;
@@ -102,7 +102,7 @@ impl Names {
         &mut self,
         connection: &Connection,
         producer: Producer,
-        leaf: &Leaf,
+        leaf: &Certificate,
         now: i64,
     ) -> rusqlite::Result<i64> {
         let sha256 = leaf.sha256().0;

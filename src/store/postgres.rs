@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
-use super::errands::Errands;
+use super::errands::{Errands, Work};
 use super::postgres_address::Target;
 use super::postgres_batch::{Answer, Folded, Prepared};
-use super::postgres_session::{Meaning, Purpose, Session, SessionFailure, meaning};
+use super::postgres_session::{Meaning, Purpose, Session, SessionFailure, TookTooLong, meaning};
 use super::reach::Reach;
 use super::row::Row;
 use super::{postgres_errands, postgres_schema};
@@ -71,11 +71,6 @@ enum Failure {
     Unavailable(Cause),
     Unknown(Cause),
 }
-
-/// A statement took longer than it may.
-#[derive(Debug, thiserror::Error)]
-#[error("the database took longer than {0:?} over a batch")]
-pub(super) struct TookTooLong(pub(super) Duration);
 
 /// The database's answer does not fit the batch, which only a defect of ours brings about.
 #[derive(Debug, thiserror::Error)]
@@ -201,7 +196,9 @@ impl Postgres {
             let tried = timeout(left, attempt(&session, &mut self.names, batch, &folded)).await;
             let error = match tried {
                 Ok(Ok(answers)) => {
+                    let replicated = session.replicated();
                     self.session = Some(session);
+                    replicated.map_err(|failure| Failure::Unknown(Arc::new(failure)))?;
                     let rows = folded.len();
                     return answers
                         .and_then(|answers| folded.receipts(&answers))
@@ -229,6 +226,11 @@ impl Postgres {
                     sleep(jittered(pause)).await;
                     pause = (pause * 2).min(Duration::from_millis(200));
                 }
+                Meaning::Cancelled if began.elapsed() < self.target.access.patience => {
+                    self.session = Some(session);
+                    sleep(jittered(pause)).await;
+                    pause = (pause * 2).min(Duration::from_millis(200));
+                }
                 // One whole round for the rest: `session` itself waits for a server that is away.
                 Meaning::Server
                     if began.elapsed() < self.target.access.patience
@@ -237,7 +239,7 @@ impl Postgres {
                     drop(session);
                     sleep(jittered(PAUSES.0)).await;
                 }
-                Meaning::Collision => {
+                Meaning::Collision | Meaning::Cancelled => {
                     self.session = Some(session);
                     return Err(Failure::Unavailable(Arc::new(error)));
                 }
@@ -278,17 +280,43 @@ impl Postgres {
     async fn probe(&mut self) -> Result<(), BatchFailure> {
         let session = self.session().await.map_err(BatchFailure::Unavailable)?;
         let limit = self.target.access.statement_timeout;
-        match timeout(limit, postgres_errands::probe(&session.client)).await {
-            Ok(Ok(())) => {
-                self.session = Some(session);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(BatchFailure::Unavailable(Arc::new(error))),
-            Err(_elapsed) => {
+        let asked = session.ask(limit, postgres_errands::probe).await;
+        let (session, ()) = asked.map_err(BatchFailure::Unavailable)?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// A session that lives long makes the partitions that another would make when it is opened.
+    async fn look_ahead(&mut self) {
+        if self.partitions_made.elapsed() < PARTITIONS_EVERY {
+            return;
+        }
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        self.partitions_made = Instant::now();
+        let limit = self.target.access.statement_timeout;
+        match postgres_schema::look_ahead(&session.client, limit, &self.target.place).await {
+            Ok(()) => self.session = Some(session),
+            Err(failure) => {
+                tracing::debug!(
+                    error = &failure as &dyn std::error::Error,
+                    "a session with the database was of no more use"
+                );
                 session.abandon().await;
-                Err(BatchFailure::Unavailable(Arc::new(TookTooLong(limit))))
             }
         }
+    }
+
+    async fn run(&mut self, work: &Work) -> Result<(), Cause> {
+        let limit = self.target.access.statement_timeout;
+        let session = self.session().await?;
+        let asked = session.ask(limit, async |client| {
+            postgres_errands::run(client, work).await
+        });
+        let (session, ()) = asked.await?;
+        self.session = Some(session);
+        Ok(())
     }
 }
 
@@ -417,38 +445,34 @@ impl Engine for Postgres {
     }
 
     async fn tidy(&mut self) {
-        if self.partitions_made.elapsed() >= PARTITIONS_EVERY
-            && let Some(session) = &self.session
-        {
-            self.partitions_made = Instant::now();
-            if let Err(error) = postgres_schema::make_partitions(&session.client).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "no partitions could be made for the days to come"
-                );
-            }
-        }
+        self.look_ahead().await;
         if let Some(errand) = self.errands.keeping.next() {
-            let limit = self.target.access.statement_timeout;
-            let done = match self.session().await {
-                Err(cause) => Err(cause),
-                Ok(session) => {
-                    match timeout(limit, postgres_errands::run(&session.client, errand.work()))
-                        .await
-                    {
-                        Ok(Ok(())) => {
-                            self.session = Some(session);
-                            Ok(())
-                        }
-                        Ok(Err(error)) => Err(Arc::new(error) as Cause),
-                        Err(_elapsed) => {
-                            session.abandon().await;
-                            Err(Arc::new(TookTooLong(limit)) as Cause)
-                        }
-                    }
-                }
-            };
+            let done = self.run(errand.work()).await;
             errand.finish(done);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::postgres_mute_tests::{MUTE, address, target};
+    use crate::store::postgres_tests::server;
+
+    #[tokio::test]
+    async fn a_session_that_gets_no_answer_between_two_batches_is_given_up() {
+        let Some(server) = server::Postgres::start(&[]) else {
+            return;
+        };
+        let url = address(&server, "inbox");
+        let target = Arc::new(target(&url));
+        let session = Session::open(&target, Purpose::Write).await.unwrap();
+        server.psql("inbox", MUTE);
+        let mut engine =
+            Postgres::new(target, Arc::default(), Arc::default()).with_session(session);
+        engine.partitions_made = Instant::now().checked_sub(PARTITIONS_EVERY).unwrap();
+        engine.tidy().await;
+        assert!(engine.session.is_none());
+        assert!(engine.partitions_made.elapsed() < PARTITIONS_EVERY);
     }
 }

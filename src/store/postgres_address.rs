@@ -230,7 +230,10 @@ impl Target {
         if config.get_application_name().is_none() {
             config.application_name("countersign");
         }
-        config.keepalives_idle(Duration::from_secs(15));
+        // The driver does not tell its own value from one that was given.
+        if !names(&text, "keepalives_idle") {
+            config.keepalives_idle(Duration::from_secs(15));
+        }
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(address.access.statement_timeout);
         }
@@ -268,6 +271,14 @@ impl Target {
     pub(super) fn hosts_count(&self) -> usize {
         self.hosts.len()
     }
+}
+
+/// Whether the address has this parameter.
+fn names(address: &str, parameter: &str) -> bool {
+    let query = address.split_once('?').map_or("", |(_, query)| query);
+    query
+        .split('&')
+        .any(|pair| pair.split('=').next() == Some(parameter))
 }
 
 pub(super) fn fault_of(place: &str, source: AddressFault) -> StoreFault {
@@ -377,6 +388,18 @@ mod tests {
         assert_eq!(hosts[1].get_password(), Some(b"pw".as_slice()));
         assert_eq!(hosts[1].get_ssl_mode(), SslMode::Disable);
         assert_eq!(format!("{target:?}"), "Target(postgres://a:1,b:2/db)");
+    }
+
+    #[test]
+    fn what_the_address_says_of_an_idle_connection_counts() {
+        let idle = |text: &str| {
+            let target = Target::load(&Address::new(text)).unwrap();
+            target.hosts()[0].get_keepalives_idle().as_secs()
+        };
+        assert_eq!(idle("postgres://u@h/d"), 15);
+        assert_eq!(idle("postgres://u@h/d?keepalives=1"), 15);
+        assert_eq!(idle("postgres://u@h/d?keepalives=1&keepalives_idle=60"), 60);
+        assert_eq!(idle("postgres://u@h/d?keepalives_idle=7200"), 7200);
     }
 
     #[test]

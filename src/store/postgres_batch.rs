@@ -6,30 +6,42 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::postgres_text::{hold, recency};
-use super::row::{Row, Verdict};
+use super::row::{Row, Verdict, half};
 use crate::inbox::{Event, Receipt, Standing};
 
-/// Writes a batch in which each event stands once and no two speak of one payment. What is acknowledged must be on disk,
-/// whatever the server's or the role's default is, and a stronger one stays.
-const COMMIT_PLAIN: &str =
-    "SELECT answered, known, conflicting, set_config('synchronous_commit',
-        CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
-    FROM countersign.commit_plain_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-        $20, $21)";
+/// What is acknowledged must be on disk, whatever the server's or the role's default is, and a stronger one stays: so in SQL, for the
+/// transaction in which it stands.
+macro_rules! durably {
+    () => {
+        "set_config('synchronous_commit',
+            CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    };
+}
+pub(super) use durably;
+
+/// Writes a batch in which each event stands once and no two speak of one payment.
+const COMMIT_PLAIN: &str = concat!(
+    "SELECT answered, known, conflicting, ",
+    durably!(),
+    " FROM countersign.commit_plain_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        $20, $21)"
+);
 
 /// Writes any batch.
-const COMMIT: &str =
-    "SELECT answered, known, conflicting, set_config('synchronous_commit',
-        CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
-    FROM countersign.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-        $21, $22, $23, $24)";
+const COMMIT: &str = concat!(
+    "SELECT answered, known, conflicting, ",
+    durably!(),
+    " FROM countersign.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21, $22, $23, $24)"
+);
 
 /// The same, and marks the events of which more is to be fetched.
-const COMMIT_MARKED: &str =
-    "SELECT answered, known, conflicting, set_config('synchronous_commit',
-        CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
-    FROM countersign.commit_marked_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-        $20, $21, $22, $23, $24, $25)";
+const COMMIT_MARKED: &str = concat!(
+    "SELECT answered, known, conflicting, ",
+    durably!(),
+    " FROM countersign.commit_marked_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        $20, $21, $22, $23, $24, $25)"
+);
 
 /// An event made ready for PostgreSQL.
 #[derive(Debug)]
@@ -75,14 +87,12 @@ impl Prepared {
 /// What a payment is found by. Unlike in the embedded store it begins with the tenant: where a batch is joined with what
 /// it wrote, the key alone is compared.
 pub(super) fn payment_key(tenant: &str, payment_id: &str) -> [u8; 16] {
-    let hash = Sha256::new()
-        .chain_update((tenant.len() as u64).to_be_bytes())
-        .chain_update(tenant)
-        .chain_update(payment_id)
-        .finalize();
-    let mut half = [0; 16];
-    half.copy_from_slice(hash.first_chunk::<16>().unwrap_or(&[0; 16]));
-    half
+    half(
+        Sha256::new()
+            .chain_update((tenant.len() as u64).to_be_bytes())
+            .chain_update(tenant)
+            .chain_update(payment_id),
+    )
 }
 
 /// The distinct events of a batch, in the order in which they are written, and where each delivery's events are among them.

@@ -6,22 +6,24 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::errands::Work;
+use super::postgres_batch::durably;
 use super::postgres_shadows;
 use super::postgres_text::hold;
 use super::row::Row;
 use super::seen::{LeafSighting, SecretSighting};
 use crate::refusals::{Book, Change};
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// Writes a row, durably.
 pub(super) async fn probe(client: &Client) -> Result<(), Error> {
     client
         .execute_typed(
-            "INSERT INTO countersign.probes AS p (tenant_id, at)
-             SELECT '', extract(epoch FROM now()) * 1000000
-             FROM set_config('synchronous_commit', CASE current_setting('synchronous_commit')
-                 WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
-             ON CONFLICT (tenant_id) DO UPDATE SET at = excluded.at",
+            concat!(
+                "INSERT INTO countersign.probes AS p (tenant_id, at)
+                 SELECT '', extract(epoch FROM now()) * 1000000 FROM ",
+                durably!(),
+                " ON CONFLICT (tenant_id) DO UPDATE SET at = excluded.at"
+            ),
             &[],
         )
         .await
@@ -211,8 +213,8 @@ async fn keep_leaves(client: &Client, sightings: &[LeafSighting]) -> Result<(), 
 struct LeafRow<'a> {
     tenant: &'a str,
     producer: &'a str,
-    leaf: &'a Leaf,
-    anchor: Option<&'a Leaf>,
+    leaf: &'a Certificate,
+    anchor: Option<&'a Certificate>,
     first: i64,
     last: i64,
 }

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Row};
 
 use super::import::{ImportFailure, ImportMode};
 use super::postgres_address::{Address, Target};
-use super::postgres_batch::payment_key;
+use super::postgres_batch::{durably, payment_key};
 use super::postgres_import_write as written;
 use super::postgres_import_write::Refused;
 use super::postgres_rows::{
@@ -275,10 +275,7 @@ async fn find_refusals(
 
 /// Writes the rows in one transaction, durably.
 async fn write(client: &Client, lines: &[Line]) -> Result<(), ImportFailure> {
-    let begin = format!(
-        "BEGIN; {BY_INDEX}; SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
-             WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
-    );
+    let begin = format!("BEGIN; {BY_INDEX}; SELECT {}", durably!());
     client
         .batch_execute(&begin)
         .await

@@ -262,16 +262,27 @@ async fn write_payments(client: &Client, rows: &[&PaymentRecord]) -> Result<(), 
 }
 
 async fn write_events(client: &Client, rows: &[&EventRecord]) -> Result<(), Refused> {
+    must_name_what_they_need(client, rows).await?;
+    write_rows(client, rows).await?;
+    write_what_came(client, rows).await?;
+    write_late(client, rows).await?;
+    write_histories(client, rows).await
+}
+
+/// The keys of the payments that events were applied to.
+fn payments_of(rows: &[&EventRecord]) -> Vec<Option<Vec<u8>>> {
+    bytes(rows, |row| {
+        let payment_id = row.payment_id.as_deref()?;
+        Some(payment_key(&row.tenant_id, payment_id).to_vec())
+    })
+}
+
+async fn must_name_what_they_need(client: &Client, rows: &[&EventRecord]) -> Result<(), Refused> {
     let tenants = texts(rows, |row| Some(&row.tenant_id));
     let producers = texts(rows, |row| Some(&row.producer));
     let secrets = texts(rows, |row| row.secret.as_deref());
     let leaves = bytes(rows, |row| Some(row.leaf_sha256.0.to_vec()));
-    let keys = bytes(rows, |row| Some(row.key.0.to_vec()));
-    let times = numbers(rows, |row| Some(row.received_at.0));
-    let payments = bytes(rows, |row| {
-        let payment_id = row.payment_id.as_deref()?;
-        Some(payment_key(&row.tenant_id, payment_id).to_vec())
-    });
+    let payments = payments_of(rows);
     let named: [(&(dyn ToSql + Sync), Type); 3] = [
         (&tenants, Type::TEXT_ARRAY),
         (&producers, Type::TEXT_ARRAY),
@@ -312,7 +323,10 @@ async fn write_events(client: &Client, rows: &[&EventRecord]) -> Result<(), Refu
          WHERE m.key IS NOT NULL AND p.key IS NULL",
         &applied,
     )
-    .await?;
+    .await
+}
+
+async fn write_rows(client: &Client, rows: &[&EventRecord]) -> Result<(), Refused> {
     let verdicts: Vec<i16> = rows
         .iter()
         .map(|row| i16::try_from(row.verdict.number()).unwrap_or_default())
@@ -331,19 +345,19 @@ async fn write_events(client: &Client, rows: &[&EventRecord]) -> Result<(), Refu
                  $16::int8[], $17::text[], $18::text[], $19::bytea[], $20::bool[]) AS row (tenant_id, key)
              ORDER BY tenant_id COLLATE \"C\", key",
             &[
-                (&tenants, Type::TEXT_ARRAY),
-                (&keys, Type::BYTEA_ARRAY),
-                (&times, Type::INT8_ARRAY),
+                (&texts(rows, |row| Some(&row.tenant_id)), Type::TEXT_ARRAY),
+                (&bytes(rows, |row| Some(row.key.0.to_vec())), Type::BYTEA_ARRAY),
+                (&numbers(rows, |row| Some(row.received_at.0)), Type::INT8_ARRAY),
                 (&numbers(rows, |row| row.occurred_at.map(|time| time.0)), Type::INT8_ARRAY),
                 (&numbers(rows, |row| Some(row.duplicates)), Type::INT8_ARRAY),
                 (&verdicts, Type::INT2_ARRAY),
-                (&producers, Type::TEXT_ARRAY),
+                (&texts(rows, |row| Some(&row.producer)), Type::TEXT_ARRAY),
                 (&texts(rows, |row| Some(&row.event_id)), Type::TEXT_ARRAY),
                 (&texts(rows, |row| row.kind.as_deref()), Type::TEXT_ARRAY),
                 (&bytes(rows, |row| Some(row.body_sha256.0.to_vec())), Type::BYTEA_ARRAY),
-                (&secrets, Type::TEXT_ARRAY),
-                (&leaves, Type::BYTEA_ARRAY),
-                (&payments, Type::BYTEA_ARRAY),
+                (&texts(rows, |row| row.secret.as_deref()), Type::TEXT_ARRAY),
+                (&bytes(rows, |row| Some(row.leaf_sha256.0.to_vec())), Type::BYTEA_ARRAY),
+                (&payments_of(rows), Type::BYTEA_ARRAY),
                 (&texts(rows, |row| row.status.as_deref()), Type::TEXT_ARRAY),
                 (&numbers(rows, |row| row.amount_minor), Type::INT8_ARRAY),
                 (&numbers(rows, |row| row.amount_refunded_minor), Type::INT8_ARRAY),
@@ -354,7 +368,11 @@ async fn write_events(client: &Client, rows: &[&EventRecord]) -> Result<(), Refu
             ],
         )
         .await?;
-    write_what_came(client, rows).await?;
+    Ok(())
+}
+
+/// Those that were older than what was known already.
+async fn write_late(client: &Client, rows: &[&EventRecord]) -> Result<(), Refused> {
     let late: Vec<bool> = rows
         .iter()
         .map(|row| row.effect == Some(Effect::Superseded))
@@ -365,12 +383,17 @@ async fn write_events(client: &Client, rows: &[&EventRecord]) -> Result<(), Refu
              SELECT tenant_id, key FROM unnest($1::text[], $2::bytea[], $3::bool[]) AS row (tenant_id, key, late)
              WHERE late ORDER BY tenant_id COLLATE \"C\", key",
             &[
-                (&tenants, Type::TEXT_ARRAY),
-                (&keys, Type::BYTEA_ARRAY),
+                (&texts(rows, |row| Some(&row.tenant_id)), Type::TEXT_ARRAY),
+                (&bytes(rows, |row| Some(row.key.0.to_vec())), Type::BYTEA_ARRAY),
                 (&late, Type::BOOL_ARRAY),
             ],
         )
         .await?;
+    Ok(())
+}
+
+/// Puts them before what their payments' histories have.
+async fn write_histories(client: &Client, rows: &[&EventRecord]) -> Result<(), Refused> {
     client
         .execute_typed(
             "WITH came AS (
@@ -386,9 +409,9 @@ async fn write_events(client: &Client, rows: &[&EventRecord]) -> Result<(), Refu
              FROM locked l JOIN came c ON c.tenant_id = l.tenant_id AND c.payment = l.key
              WHERE p.tenant_id = l.tenant_id AND p.key = l.key",
             &[
-                (&tenants, Type::TEXT_ARRAY),
-                (&payments, Type::BYTEA_ARRAY),
-                (&keys, Type::BYTEA_ARRAY),
+                (&texts(rows, |row| Some(&row.tenant_id)), Type::TEXT_ARRAY),
+                (&payments_of(rows), Type::BYTEA_ARRAY),
+                (&bytes(rows, |row| Some(row.key.0.to_vec())), Type::BYTEA_ARRAY),
             ],
         )
         .await?;

@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::postgres::{Name, Unanswered, commit, write_unknown_names};
-use super::postgres_batch::{Folded, Prepared};
+use super::postgres_batch::{Folded, Prepared, durably};
 use super::postgres_session::Session;
 use super::row::Verdict;
 use crate::inbox::{Cause, Receipt};
@@ -95,6 +95,9 @@ pub(super) async fn move_batch<'a>(
         set_mark(client, tenant, run, last.position).await?;
     }
     transaction.commit().await?;
+    session
+        .replicated()
+        .map_err(|failure| MoveFailure::Answer(Arc::new(failure)))?;
     Ok(moved)
 }
 
@@ -106,11 +109,12 @@ async fn lock_mark(
 ) -> Result<i64, tokio_postgres::Error> {
     let rows = client
         .query_typed(
-            "INSERT INTO countersign.spools AS s (tenant_id, spool_id, moved, moved_at)
-             SELECT $1, $2, 0, extract(epoch FROM now()) * 1000000
-             FROM set_config('synchronous_commit', CASE current_setting('synchronous_commit')
-                 WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
-             ON CONFLICT (tenant_id, spool_id) DO UPDATE SET moved_at = excluded.moved_at RETURNING s.moved",
+            concat!(
+                "INSERT INTO countersign.spools AS s (tenant_id, spool_id, moved, moved_at)
+                 SELECT $1, $2, 0, extract(epoch FROM now()) * 1000000 FROM ",
+                durably!(),
+                " ON CONFLICT (tenant_id, spool_id) DO UPDATE SET moved_at = excluded.moved_at RETURNING s.moved"
+            ),
             &[(&tenant, Type::TEXT), (&run, Type::BYTEA)],
         )
         .await?;

@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::postgres_address::{Address, Target};
-use super::postgres_batch::payment_key;
+use super::postgres_batch::{durably, payment_key};
 use super::postgres_replay_write::{look_for_unsound_payments, write};
 use super::postgres_rows::BY_INDEX;
 use super::postgres_session::{Purpose, Session};
@@ -32,11 +32,13 @@ const STATEMENT_MAX: Duration = Duration::from_secs(660);
 
 /// The level is named, for a database may have another default: rows must be read as they are once they are locked. What
 /// is acknowledged must be on disk.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+const BEGIN: &str = concat!(
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '10min';
     SET LOCAL idle_in_transaction_session_timeout = '10min';
-    SELECT set_config('synchronous_commit',
-        CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)";
+    SELECT ",
+    durably!()
+);
 
 /// What was read; what today's mapping reads otherwise; the payments of all that was read, and those to be made anew; and the
 /// events of such, as a payment is made of them.

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-use super::postgres_address::{Address, Target};
+use super::postgres_address::Target;
 use super::postgres_session::{Meaning, Purpose, Session, meaning};
 use super::postgres_steps::{
     Going, Partition, STEP_ROWS, Whole, count_bodies, count_events, count_whole, delete_bodies,
@@ -53,11 +53,11 @@ struct Pass<'a> {
 }
 
 pub(super) async fn pass(
-    address: &Address,
+    target: &Target,
     asked: &Asked<'_>,
     pruner: &mut Pruner,
 ) -> Result<Pruned, PruneFailure> {
-    let mut pass = open(address, Purpose::Write, asked).await?;
+    let mut pass = open(target, Purpose::Prune, asked).await?;
     match pass.run(pruner).await {
         Ok(()) => {
             pass.pruned.left_for_later = pass.left || pass.occupied;
@@ -72,8 +72,8 @@ pub(super) async fn pass(
 }
 
 /// Tells what a pass would let go.
-pub(super) async fn rehearse(address: &Address, asked: &Asked<'_>) -> Result<Pruned, PruneFailure> {
-    let mut pass = open(address, Purpose::Read, asked).await?;
+pub(super) async fn rehearse(target: &Target, asked: &Asked<'_>) -> Result<Pruned, PruneFailure> {
+    let mut pass = open(target, Purpose::Read, asked).await?;
     match pass.count().await {
         Ok(()) => Ok(pass.pruned),
         Err(failure) => {
@@ -84,12 +84,11 @@ pub(super) async fn rehearse(address: &Address, asked: &Asked<'_>) -> Result<Pru
 }
 
 async fn open<'a>(
-    address: &Address,
+    target: &Target,
     purpose: Purpose,
     asked: &'a Asked<'a>,
 ) -> Result<Pass<'a>, PruneFailure> {
-    let target = Target::load(address)?;
-    let session = Session::open(&target, purpose)
+    let session = Session::open(target, purpose)
         .await
         .map_err(|failure| failure.into_fault(&target.place))?;
     Ok(Pass {

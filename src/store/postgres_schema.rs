@@ -102,7 +102,7 @@ pub(super) fn is_up_to_date(found: &Found) -> bool {
     found.schema >= known(POSTGRES)
 }
 
-/// Takes the missing steps, and makes the partitions of the days to come.
+/// Takes the missing steps.
 pub(super) async fn bring_up_to_date(
     client: &mut Client,
     found: &Found,
@@ -113,18 +113,29 @@ pub(super) async fn bring_up_to_date(
             .await
             .unwrap_or(Err(SessionFailure::TimedOut(MIGRATION_MAX)))?;
     }
-    if let Err(error) = make_partitions(client).await {
-        if error.as_db_error().is_none() {
-            return Err(error.into());
-        }
-        // The default partition takes what has no other; only the dropping of old days is then slower.
-        tracing::warn!(
-            store = place,
-            error = &error as &dyn std::error::Error,
-            "no partitions could be made for the days to come"
-        );
-    }
     Ok(())
+}
+
+/// Makes the partitions of the days to come, as far as that goes.
+pub(super) async fn look_ahead(
+    client: &Client,
+    limit: Duration,
+    place: &str,
+) -> Result<(), SessionFailure> {
+    match timeout(limit, make_partitions(client, limit / 2)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if error.as_db_error().is_some() => {
+            // The default partition takes what has no other; only the dropping of old days is then slower.
+            tracing::warn!(
+                store = place,
+                error = &error as &dyn std::error::Error,
+                "no partitions could be made for the days to come"
+            );
+            Ok(())
+        }
+        Ok(Err(error)) => Err(error.into()),
+        Err(_elapsed) => Err(SessionFailure::TimedOut(limit)),
+    }
 }
 
 /// All steps in one transaction, under a lock that ends with it: a pooler may give each transaction another session.
@@ -196,11 +207,14 @@ fn failed(error: tokio_postgres::Error, place: &str, name: &'static str) -> Sess
     })
 }
 
-/// Makes the partitions of the days to come, unless another receiver is about it.
-pub(super) async fn make_partitions(client: &Client) -> Result<(), tokio_postgres::Error> {
+/// Makes the partitions of the days to come, unless another receiver is about it. The server itself gives it up after `limit`: a
+/// large default partition is looked through under a lock for which deliveries wait.
+async fn make_partitions(client: &Client, limit: Duration) -> Result<(), tokio_postgres::Error> {
+    let limit = limit.as_millis();
     client
         .batch_execute(&format!(
-            "SELECT countersign.make_partitions_1({DAYS_AHEAD})"
+            "SELECT set_config('statement_timeout', '{limit}', true);
+             SELECT countersign.make_partitions_2({DAYS_AHEAD})"
         ))
         .await
 }

@@ -1,27 +1,33 @@
 //! A session with PostgreSQL: opened on the first host that writes, with our schema up to date, and closed with its value.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
 use super::StoreFault;
 use super::look::look_at_rights;
 use super::postgres_address::Target;
-use super::postgres_schema;
+use super::postgres_schema::{self, Found};
+use crate::inbox::Cause;
 use crate::tls::{DatabaseStream, DatabaseTls};
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To write: the schema is brought up to date first.
+    /// To write: the schema is brought up to date first, and the days to come have partitions.
     Write,
+    /// To let go what has had its time: the schema is brought up to date first, and no more.
+    Prune,
     /// To read what is there: nothing is made and nothing is migrated.
     Read,
     /// To find out whether it could be written to.
@@ -33,7 +39,40 @@ pub(super) enum Purpose {
 pub(super) struct Session {
     pub(super) client: Client,
     tls: DatabaseTls,
+    /// A commit did not wait for its standbys.
+    alone: Arc<AtomicBool>,
     connection: tokio::task::JoinHandle<()>,
+}
+
+/// The server stopped waiting for its standbys, because somebody told it to.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the database was told to wait no longer for its standbys: what it committed may be gone with it"
+)]
+pub(super) struct NotReplicated;
+
+/// Carries a session's messages until it ends.
+async fn attend<S, T>(mut connection: Connection<S, T>, alone: Arc<AtomicBool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+        match message {
+            // The words are in the server's language; where they come from is not. They come before the commit's own answer.
+            Ok(AsyncMessage::Notice(notice)) if notice.routine() == Some("SyncRepWaitForLSN") => {
+                alone.store(true, Ordering::Release);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a session with the database ended"
+                );
+                return;
+            }
+        }
+    }
 }
 
 /// Why there is no session.
@@ -99,17 +138,12 @@ impl Session {
         let limit = target.access.connect_timeout;
         let greeted = timeout(limit, async {
             let (client, connection) = host.connect(Tls(tls.clone())).await?;
-            let connection = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(
-                        error = &error as &dyn std::error::Error,
-                        "a session with the database ended"
-                    );
-                }
-            });
+            let alone = Arc::new(AtomicBool::new(false));
+            let connection = tokio::spawn(attend(connection, Arc::clone(&alone)));
             let session = Self {
                 client,
                 tls: tls.clone(),
+                alone,
                 connection,
             };
             let found = postgres_schema::greet(&session.client, &target.place).await?;
@@ -122,17 +156,61 @@ impl Session {
             Purpose::Read => {
                 postgres_schema::expect(&found, &target.place).map_err(SessionFailure::Fault)?
             }
-            Purpose::Write | Purpose::Look if found.read_only => {
+            Purpose::Write | Purpose::Prune | Purpose::Look if found.read_only => {
                 return Err(SessionFailure::ReadOnly);
             }
             Purpose::Look if postgres_schema::is_up_to_date(&found) => {}
             Purpose::Look => look_at_rights(&session.client, &target.place).await?,
-            Purpose::Write => {
-                postgres_schema::bring_up_to_date(&mut session.client, &found, &target.place)
-                    .await?
+            Purpose::Write | Purpose::Prune => {
+                if let Err(failure) = session.prepare(target, &found, purpose).await {
+                    if let SessionFailure::TimedOut(_) = failure {
+                        session.abandon().await;
+                    }
+                    return Err(failure);
+                }
             }
         }
         Ok(session)
+    }
+
+    async fn prepare(
+        &mut self,
+        target: &Target,
+        found: &Found,
+        purpose: Purpose,
+    ) -> Result<(), SessionFailure> {
+        postgres_schema::bring_up_to_date(&mut self.client, found, &target.place).await?;
+        if purpose == Purpose::Write {
+            // As long as for the greeting: what a session may take in all is what an uncertain delivery waits for.
+            let limit = target.access.connect_timeout;
+            postgres_schema::look_ahead(&self.client, limit, &target.place).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks within `limit`; the session comes back with the answer. After an error it is closed, and where no answer comes the server is
+    /// told to stop.
+    pub(super) async fn ask<T>(
+        self,
+        limit: Duration,
+        question: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<(Self, T), Cause> {
+        match timeout(limit, question(&self.client)).await {
+            Ok(Ok(answer)) => Ok((self, answer)),
+            Ok(Err(error)) => Err(Arc::new(error)),
+            Err(_elapsed) => {
+                self.abandon().await;
+                Err(Arc::new(TookTooLong(limit)))
+            }
+        }
+    }
+
+    /// To be asked after each commit: whether it is where its durability was to be, at the standbys as well.
+    pub(super) fn replicated(&self) -> Result<(), NotReplicated> {
+        if self.alone.swap(false, Ordering::AcqRel) {
+            return Err(NotReplicated);
+        }
+        Ok(())
     }
 
     /// Whether its connection is known to be gone.
@@ -140,21 +218,43 @@ impl Session {
         self.client.is_closed()
     }
 
+    /// To be held until the server has answered.
+    pub(super) fn asking(&self) -> Asking {
+        Asking {
+            unanswered: Some((self.client.cancel_token(), self.tls.clone())),
+        }
+    }
+
     /// Asks the server to stop what it does for this session, and leaves it. Its locks must not outlive our interest.
     pub(super) async fn abandon(self) {
-        let limit = Duration::from_secs(1);
-        let cancelled = timeout(
-            limit,
-            self.client
-                .cancel_token()
-                .cancel_query(Tls(self.tls.clone())),
-        )
-        .await;
-        if !matches!(cancelled, Ok(Ok(()))) {
-            tracing::debug!(
-                "the database could not be told to stop a statement that took too long"
-            );
+        cancel(self.client.cancel_token(), self.tls.clone()).await;
+    }
+}
+
+/// A question. Dropping it before the answer tells the server to stop.
+pub(super) struct Asking {
+    unanswered: Option<(CancelToken, DatabaseTls)>,
+}
+
+impl Asking {
+    pub(super) fn answered(mut self) {
+        self.unanswered = None;
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let (Some((token, tls)), Ok(runtime)) = (self.unanswered.take(), Handle::try_current()) {
+            runtime.spawn(cancel(token, tls));
         }
+    }
+}
+
+async fn cancel(token: CancelToken, tls: DatabaseTls) {
+    let limit = Duration::from_secs(1);
+    let cancelled = timeout(limit, token.cancel_query(Tls(tls))).await;
+    if !matches!(cancelled, Ok(Ok(()))) {
+        tracing::debug!("the database could not be told to stop a statement that took too long");
     }
 }
 
@@ -165,6 +265,11 @@ impl Drop for Session {
     }
 }
 
+/// A statement took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the database took longer than {0:?} over a batch")]
+pub(super) struct TookTooLong(pub(super) Duration);
+
 /// What an error of a statement means for what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -172,6 +277,8 @@ pub(super) enum Meaning {
     Collision,
     /// The values are at fault: the same again fails again. Nothing of it is durable.
     Row,
+    /// The server's bound for a statement, or its operator, ended it. Nothing of it is durable; the session is as good as before.
+    Cancelled,
     /// The server is, or its state. Nothing of it is durable; another session may do better.
     Server,
     /// No answer: it may be durable or not.
@@ -193,6 +300,9 @@ pub(super) fn meaning(error: &tokio_postgres::Error) -> Meaning {
     .contains(code)
     {
         return Meaning::Collision;
+    }
+    if *code == SqlState::QUERY_CANCELED {
+        return Meaning::Cancelled;
     }
     match code.code().get(..2) {
         // Data exception, integrity constraint violation, program limit exceeded.

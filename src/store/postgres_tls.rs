@@ -1,5 +1,7 @@
 //! TLS to a PostgreSQL, as the address asks for it in libpq's words.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +12,9 @@ use super::postgres_parts::Parts;
 use super::{StoreFault, off_the_runtime};
 use crate::secret::Secret;
 use crate::tls::{DatabaseTls, ServerCheck};
+
+/// Bytes of one file that an address names, at most: bundles of authorities are the largest.
+const FILE_BYTES_MAX: u64 = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -145,7 +150,7 @@ impl TlsParameters {
     fn load(&self, base: &Path) -> Result<DatabaseTls, TlsFault> {
         let read = |path: &Path| {
             let path = base.join(path);
-            std::fs::read(&path).map_err(|error| {
+            read_file(&path).map_err(|error| {
                 TlsFault::Address(AddressFault::File {
                     path,
                     detail: error.to_string(),
@@ -172,6 +177,19 @@ impl TlsParameters {
             .map(|(certificate, key)| (certificate.as_slice(), key));
         DatabaseTls::new(&check, identity).map_err(TlsFault::Tls)
     }
+}
+
+/// Reads a file of at most [`FILE_BYTES_MAX`] bytes.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let announced = file.metadata()?.len().min(FILE_BYTES_MAX);
+    // It may be a key: a buffer that grew would leave parts of it where nothing wipes them.
+    let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or(0).saturating_add(64));
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
 }
 
 fn mode(text: &str) -> Result<Mode, AddressFault> {
@@ -208,4 +226,20 @@ fn decode(value: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_an_end_is_read_up_to_its_bound() {
+        let error = read_file(Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.crt");
+        let largest = vec![b'x'; 4 << 20];
+        std::fs::write(&path, &largest).unwrap();
+        assert_eq!(read_file(&path).unwrap(), largest);
+    }
 }

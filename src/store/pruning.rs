@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::postgres_address::Target;
 use super::pruned::{PruneFailure, Pruned, Tally};
 use super::reading::{Readers, Views};
 use super::retention::{Clock, Cutoffs, Retention, believable, moment, settled};
@@ -115,12 +116,11 @@ impl Store {
             tenant: None,
             tries: 0,
         };
-        match &self.url {
-            Url::Postgres(address) => postgres_retention::pass(address, &asked, pruner).await,
-            Url::Sqlite(_) => match self.views.file() {
-                Some(readers) => pass(readers, &mut Hand::Writer(self), &asked, pruner).await,
-                None => Ok(Pruned::default()),
-            },
+        // The writers' target: to make another each time would read the files that the address names on a thread of the runtime.
+        match (self.engines.database(), self.views.file()) {
+            (Some((target, _)), _) => postgres_retention::pass(&target, &asked, pruner).await,
+            (None, Some(readers)) => pass(readers, &mut Hand::Writer(self), &asked, pruner).await,
+            (None, None) => Ok(Pruned::default()),
         }
     }
 
@@ -141,7 +141,9 @@ impl Prune {
         let asked = self.asked(retention, now);
         let pruner = &mut Pruner::default();
         match url {
-            Url::Postgres(address) => postgres_retention::pass(address, &asked, pruner).await,
+            Url::Postgres(address) => {
+                postgres_retention::pass(&Target::load(address)?, &asked, pruner).await
+            }
             Url::Sqlite(path) => {
                 let views = Views::open(url)?;
                 let readers = views.file().ok_or_else(|| no_store(url))?;
@@ -165,7 +167,9 @@ impl Prune {
     ) -> Result<Pruned, PruneFailure> {
         let asked = self.asked(retention, now);
         match url {
-            Url::Postgres(address) => postgres_retention::rehearse(address, &asked).await,
+            Url::Postgres(address) => {
+                postgres_retention::rehearse(&Target::load(address)?, &asked).await
+            }
             Url::Sqlite(_) => {
                 let views = Views::open(url)?;
                 let readers = views.file().ok_or_else(|| no_store(url))?;

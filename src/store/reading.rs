@@ -1,6 +1,5 @@
 //! The reading side: a few connections that are opened when they are first needed.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::location::{StoreFault, Url};
 use super::postgres_address::Target;
 use super::postgres_session::{Purpose, Session};
 use super::pruned::DiskUse;
+use super::sqlite_file::Lasting;
 use super::views::{
     EventDetail, EventView, Filter, LeafSeen, Page, PaymentDetail, PaymentView, RefusalView,
     SecretSeen, ShadowSeen,
@@ -64,7 +64,7 @@ enum Source {
 /// Connections to a file.
 #[derive(Debug)]
 pub(super) struct Readers {
-    path: PathBuf,
+    file: Lasting,
     idle: Mutex<Vec<Connection>>,
     turns: Arc<Semaphore>,
 }
@@ -74,7 +74,7 @@ impl Views {
     pub fn open(url: &Url) -> Result<Self, StoreFault> {
         let source = match url {
             Url::Sqlite(path) => Source::Sqlite(Arc::new(Readers {
-                path: path.clone(),
+                file: Lasting::at(path),
                 idle: Mutex::default(),
                 turns: Arc::new(Semaphore::new(READERS_MAX)),
             })),
@@ -206,7 +206,7 @@ impl Views {
     pub async fn disk_use(&self) -> Result<DiskUse, ReadFailure> {
         match &self.source {
             Source::Sqlite(readers) => {
-                let path = readers.path.clone();
+                let path = readers.file.path().to_owned();
                 readers
                     .read(move |connection| sqlite_retention::disk_use(connection, &path))
                     .await
@@ -282,7 +282,10 @@ impl Readers {
             .pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => sqlite::open_to_read(&self.path)?,
+            None => {
+                self.file.expect_if_found()?;
+                sqlite::open_to_read(self.file.path())?
+            }
         };
         // One transaction, so that a page and its objects are of one moment.
         let read = connection.unchecked_transaction().and_then(|transaction| {
@@ -342,12 +345,16 @@ impl PostgresReaders {
                 .map_err(|failure| failure.into_fault(&self.target.place))?,
         };
         let waited = self.target.access.statement_timeout;
+        // Whoever asked may be gone before the answer comes.
+        let asking = session.asking();
         let read = match tokio::time::timeout(waited, read(&session.client)).await {
-            Ok(read) => read.map_err(|error| ReadFailure::Statement {
-                source: error.into(),
-            })?,
+            Ok(read) => read,
             Err(_elapsed) => return Err(ReadFailure::TookTooLong { waited }),
         };
+        asking.answered();
+        let read = read.map_err(|error| ReadFailure::Statement {
+            source: error.into(),
+        })?;
         self.idle().push(session);
         Ok(read)
     }

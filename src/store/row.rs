@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::identity::TenantId;
 use crate::inbox::{Event, KeptHeaders, Standing};
 use crate::payments::Claim;
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// What a store holds in the place of a verdict where an event is forgotten.
 pub(super) const FORGOTTEN: i64 = 3;
@@ -77,7 +77,7 @@ pub(super) struct Row {
     pub(super) body: Bytes,
     pub(super) body_sha256: [u8; 32],
     pub(super) secret: Option<Arc<str>>,
-    pub(super) leaf: Leaf,
+    pub(super) leaf: Certificate,
     /// A JSON array of `[name, value]`.
     pub(super) headers: KeptHeaders,
     pub(super) claim: Option<PaymentClaim>,
@@ -173,7 +173,8 @@ pub(super) fn payment_key(payment_id: &str) -> [u8; 16] {
     half(Sha256::new().chain_update(payment_id))
 }
 
-fn half(hash: Sha256) -> [u8; 16] {
+/// The first half of a hash.
+pub(super) fn half(hash: Sha256) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(hash.finalize().first_chunk::<16>().unwrap_or(&[0; 16]));
     half

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use crate::identity::TenantId;
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// The certificates and secrets of deliveries since they were last written down.
 ///
@@ -28,8 +28,8 @@ struct Noted {
 pub(super) struct LeafSighting {
     pub(super) tenant: TenantId,
     pub(super) producer: Arc<str>,
-    pub(super) leaf: Leaf,
-    pub(super) anchor: Leaf,
+    pub(super) leaf: Certificate,
+    pub(super) anchor: Certificate,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
 }
@@ -53,8 +53,8 @@ impl Seen {
         &self,
         tenant: &TenantId,
         producer: &Arc<str>,
-        leaf: &Leaf,
-        anchor: &Leaf,
+        leaf: &Certificate,
+        anchor: &Certificate,
         now: Timestamp,
     ) {
         self.take_in_leaf(LeafSighting {

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use crate::identity::{ShadowMark, Would};
+use crate::inbox::digest16;
 use crate::refusals::printable;
 
 /// What a mark said of one handshake or delivery. The texts may be a peer's.
@@ -138,14 +138,7 @@ impl Shadows {
 
 /// What a tally is found by: its mark, what is marked, tenant, producer and subject.
 pub(super) fn key(parts: [&str; 5]) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    let mut half = [0; 16];
-    half.copy_from_slice(hash.finalize().first_chunk::<16>().unwrap_or(&[0; 16]));
-    half
+    digest16(&parts.map(str::as_bytes))
 }
 
 #[cfg(test)]

@@ -28,8 +28,6 @@ pub(super) static FILE: FileKind = FileKind {
 
 /// Bytes of a page, SQLite's default.
 const PAGE_BYTES: u64 = 4096;
-/// Pages that the log may have before they are moved into the file, by whoever commits then.
-const LOG_PAGES: i64 = 1000;
 
 /// Where a spool is, and its bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +57,8 @@ impl SpoolSettings {
 pub(super) struct Spool {
     writing: Writing,
     pages_max: u64,
+    /// Pages that the log may have before they are moved into the file, by whoever commits then.
+    log_pages: i64,
     counts: Arc<Counts>,
 }
 
@@ -94,11 +94,16 @@ impl SpoolRow {
 }
 
 impl Spool {
-    pub(super) fn open(settings: &SpoolSettings, counts: Arc<Counts>) -> Result<Self, StoreFault> {
+    pub(super) fn open(
+        settings: &SpoolSettings,
+        log_pages: i64,
+        counts: Arc<Counts>,
+    ) -> Result<Self, StoreFault> {
         let connection = FILE.open(&settings.path)?;
         Ok(Self {
             writing: Writing::new(&FILE, &settings.path, connection),
             pages_max: (settings.bytes / PAGE_BYTES).max(1),
+            log_pages,
             counts,
         })
     }
@@ -109,7 +114,7 @@ impl Spool {
 
     fn write(&mut self, batch: &[Vec<SpoolRow>]) -> Result<Vec<Outcome>, BatchFailure> {
         let now = Timestamp::now().as_microsecond();
-        let pages_max = self.pages_max;
+        let (pages_max, log_pages) = (self.pages_max, self.log_pages);
         let (outcomes, events) = self.writing.transact(|connection| {
             if batch.iter().all(Vec::is_empty) {
                 // It changes nothing, and must reach the disk to succeed.
@@ -117,7 +122,7 @@ impl Spool {
                     .pragma_update(None, "user_version", known(SPOOL))
                     .map_err(unavailable)?;
             }
-            insert(connection, batch, pages_max, now).map_err(unavailable)
+            insert(connection, batch, pages_max, log_pages, now).map_err(unavailable)
         })?;
         if let Some(connection) = self.writing.connection()
             && events > 0
@@ -134,11 +139,12 @@ fn insert(
     connection: &Connection,
     batch: &[Vec<SpoolRow>],
     pages_max: u64,
+    log_pages: i64,
     now: i64,
 ) -> rusqlite::Result<(Vec<Outcome>, u64)> {
     let pages_max = i64::try_from(pages_max).unwrap_or(i64::MAX);
     connection.pragma_update_and_check(None, "max_page_count", pages_max, |_| Ok(()))?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", log_pages, |_| Ok(()))?;
     // It lasts as long as the connection: another file, or the same one opened again, has another run.
     connection
         .execute_batch("CREATE TEMP TABLE IF NOT EXISTS run AS SELECT randomblob(16) AS run")?;

@@ -2,10 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::Connection;
+use tokio::task::JoinSet;
 
 use super::fixtures::*;
+use super::postgres_address::Target;
+use super::postgres_session::{Purpose, Session};
 use super::postgres_tests::server::{Ending, Postgres, fresh_database};
 use super::spool_tests::{Site, emptied, events, impatient};
 use super::{Store, StoreFault, Url};
@@ -129,6 +133,67 @@ async fn a_full_spool_is_a_failure_and_is_not_ready_until_it_was_moved() {
     assert_eq!(accept(&store, again).await, Receipt::Spooled);
 }
 
+/// Sends until there is no room, which is before anything was answered; gives back what becomes of all that was sent.
+async fn crowd(store: &Arc<Store>) -> JoinSet<Receipt> {
+    let mut senders = JoinSet::new();
+    while store.has_room() {
+        let store = Arc::clone(store);
+        let event = received(event(&format!("evt_{}", senders.len())), 100);
+        senders.spawn(async move { accept(&store, event).await });
+        tokio::task::yield_now().await;
+    }
+    let failure = store.accept(vec![event("evt_more")]).await.unwrap_err();
+    assert!(matches!(failure, InboxFailure::QueueFull), "{failure:?}");
+    senders
+}
+
+async fn narrow(site: &Site, url: &Url) -> Arc<Store> {
+    let limits = Limits {
+        queue_deliveries: 2,
+        batch_deliveries: 1,
+        ..Limits::default()
+    };
+    let opened = Store::open_with_spool(url, limits, Some(&site.settings));
+    Arc::new(opened.await.unwrap())
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_there_is_as_much_room_as_before_the_spool() {
+    let site = Site::new(64 << 20);
+    let nowhere = impatient("postgres://nobody@127.0.0.1:1/none");
+    let store = narrow(&site, &nowhere).await;
+    let holder = Connection::open(&site.settings.path).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let senders = crowd(&store).await;
+    holder.execute_batch("COMMIT").unwrap();
+    let receipts = senders.join_all().await;
+    assert!(receipts.iter().all(|receipt| *receipt == Receipt::Spooled));
+    assert!(store.has_room());
+}
+
+#[tokio::test]
+async fn while_the_database_is_there_no_room_before_it_is_none_though_the_spool_has_some() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url: Url = server.create_database("inbox").parse().unwrap();
+    let site = Site::new(64 << 20);
+    let store = narrow(&site, &url).await;
+    let Url::Postgres(address) = &url else {
+        panic!("no PostgreSQL");
+    };
+    let target = Target::load(address).unwrap();
+    let holder = Session::open(&target, Purpose::Read).await.unwrap();
+    let hold = "BEGIN; LOCK TABLE countersign.events IN EXCLUSIVE MODE";
+    holder.client.batch_execute(hold).await.unwrap();
+    let senders = crowd(&store).await;
+    holder.client.batch_execute("COMMIT").await.unwrap();
+    let receipts = senders.join_all().await;
+    assert!(receipts.iter().all(|receipt| *receipt == Receipt::Accepted));
+    assert!(store.has_room());
+    assert_eq!(store.backlog().unwrap().state, "empty");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_database_refuses_is_set_aside_and_holds_nobody_up() {
     let Some(mut server) = Postgres::start(&[]) else {
@@ -200,8 +265,9 @@ async fn an_event_at_which_the_database_fails_again_and_again_holds_nobody_up_fo
     assert_eq!(self::events(&store).await.len(), 19);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_taken_away_is_noticed_and_what_waited_in_it_is_moved() {
+/// Thirty events wait, of which the log alone has most, when `taken` of the three files go. What waited is moved, nothing more is
+/// acknowledged, and after a start all is as it should be.
+async fn loses_nothing_without(taken: &[&str]) {
     let Some(mut server) = Postgres::start(&[]) else {
         return;
     };
@@ -213,16 +279,42 @@ async fn a_file_that_is_taken_away_is_noticed_and_what_waited_in_it_is_moved() {
         let event = received(event(&format!("evt_{number}")), 100 + number);
         assert_eq!(accept(&store, event).await, Receipt::Spooled);
     }
-    for path in site.files() {
+    for companion in taken {
+        let path = format!("{}{companion}", site.settings.path.display());
         std::fs::remove_file(path).unwrap();
     }
-    let lost = received(event("evt_lost"), 500);
-    assert!(store.accept(vec![lost]).await.is_err());
-    let next = received(event("evt_next"), 501);
-    assert_eq!(accept(&store, next).await, Receipt::Spooled);
+    for number in 0..20 {
+        let refused = received(event(&format!("evt_{number}_refused")), 500);
+        let failure = store.accept(vec![refused]).await.unwrap_err();
+        let why = chain(&failure);
+        assert!(why.contains("removed or replaced"), "{why}");
+    }
+    assert!(store.ready().await.is_err());
+    assert!(!site.settings.path.exists(), "no other is made");
     server.start_again();
     emptied(&store).await;
-    assert_eq!(events(&store).await.len(), 31);
+    assert_eq!(events(&store).await.len(), 30);
+    store.ready().await.unwrap();
+    let next = received(event("evt_next"), 501);
+    assert_eq!(accept(&store, next).await, Receipt::Accepted);
+    store.close().await;
+    let store = site.open(&url).await;
+    server.stop(Ending::Fast);
+    let again = received(event("evt_again"), 502);
+    assert_eq!(accept(&store, again).await, Receipt::Spooled);
+    server.start_again();
+    emptied(&store).await;
+    assert_eq!(events(&store).await.len(), 32);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_taken_away_is_noticed_and_what_waited_in_it_is_moved() {
+    loses_nothing_without(&["", "-wal", "-shm"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_is_one_whose_log_is_left() {
+    loses_nothing_without(&[""]).await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::identity::TenantId;
 use crate::inbox::{Event, IdempotencyKey, KeptHeaders, Standing};
 use crate::signature::{AmountUnit, Fetch, PaymentFacts};
-use crate::x509::{Leaf, X509Fault};
+use crate::x509::{Certificate, X509Fault};
 
 /// The form that is written now.
 pub(super) const FORM: i64 = 1;
@@ -187,7 +187,7 @@ pub(super) fn read(form: i64, text: &str, body: Vec<u8>) -> Result<Event, NoEven
         body: Bytes::from(body),
         body_sha256,
         secret: first.secret.map(Arc::from),
-        leaf: Leaf::decode(&leaf)?,
+        leaf: Certificate::decode(&leaf)?,
         headers,
         fetch: match first.fetch {
             FirstFetch::Unneeded => Fetch::Unneeded,

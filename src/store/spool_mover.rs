@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::postgres::{Name, PAUSES, TookTooLong, jittered};
+use super::postgres::{Name, PAUSES, jittered};
 use super::postgres_address::Target;
 use super::postgres_batch::Prepared;
 use super::postgres_move::{MoveFailure, Moving, forget_old_marks, move_batch};
-use super::postgres_session::{Meaning, Purpose, Session, meaning};
+use super::postgres_session::{Meaning, Purpose, Session, TookTooLong, meaning};
 use super::reach::Reach;
 use super::spool_backlog::Counts;
 use super::spool_form;
@@ -33,6 +33,8 @@ const BATCH_BYTES: usize = 8 << 20;
 const ATTEMPTS_MAX: u32 = 20;
 /// How often the file is looked at though nothing came: another process of ours may have left something.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A database that was back for less is asked with a pause, however often it comes back.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// The mover.
 #[derive(Debug)]
@@ -52,6 +54,9 @@ pub(super) struct Mover {
     stubborn: (i64, u32),
     moved: u64,
     failing: bool,
+    /// When the database was last found to be back, and the pause before it is asked again if that was just now.
+    returned: Option<Instant>,
+    pause: Duration,
 }
 
 /// Events of one tenant and one run.
@@ -82,6 +87,8 @@ impl Mover {
             stubborn: (0, 0),
             moved: 0,
             failing: false,
+            returned: None,
+            pause: PAUSES.0,
         }
     }
 
@@ -150,10 +157,18 @@ impl Mover {
 
     /// Finds the database, if there is no session or an outage has begun, and tells everybody that it is back.
     async fn reconnect(&mut self) -> Result<(), Cause> {
+        if self.reach.is_away() && self.returned.is_some_and(|at| at.elapsed() < STEADY) {
+            sleep(jittered(self.pause)).await;
+            self.pause = (self.pause * 2).min(PAUSES.1);
+        }
         if self.session.is_none() || self.reach.is_away() {
             self.session = Some(self.find().await?);
         }
         if let Some(away) = self.reach.back() {
+            if self.returned.is_none_or(|at| at.elapsed() >= STEADY) {
+                self.pause = PAUSES.0;
+            }
+            self.returned = Some(Instant::now());
             tracing::info!(
                 store = %self.target.place,
                 away = ?away.began.elapsed(),
@@ -170,14 +185,8 @@ impl Mover {
             .await
             .map_err(|failure| Arc::new(failure) as Cause)?;
         let limit = self.target.access.statement_timeout;
-        match timeout(limit, postgres_errands::probe(&session.client)).await {
-            Ok(Ok(())) => Ok(session),
-            Ok(Err(error)) => Err(Arc::new(error)),
-            Err(_elapsed) => {
-                session.abandon().await;
-                Err(Arc::new(TookTooLong(limit)))
-            }
-        }
+        let (session, ()) = session.ask(limit, postgres_errands::probe).await?;
+        Ok(session)
     }
 
     /// What may be moved of these, in their order. A statement whose answer was lost may still be at work: its events are
@@ -296,6 +305,11 @@ impl Mover {
                 metrics::counter!(MOVED_METRIC).increment(events);
                 Ok(events)
             }
+            Ok(Err(MoveFailure::Database(error))) if meaning(&error) == Meaning::Cancelled => {
+                self.session = Some(session);
+                self.rows = (self.rows / 2).max(1);
+                Err(NotMoved::Yet(Arc::new(error)))
+            }
             Ok(Err(MoveFailure::Database(error))) => {
                 let of_the_row = meaning(&error) == Meaning::Row || self.is_stubborn(&error, part);
                 let cause: Cause = Arc::new(error);
@@ -372,18 +386,19 @@ impl Mover {
     /// All that waited is there.
     async fn end(&mut self) -> Result<(), Cause> {
         let used = self.reach.emptied() || self.moved > 0;
-        if let Err(cause) = self.at_file(move |queue| queue.tidy(used)).await {
+        if used && let Err(cause) = self.at_file(Queue::tidy).await {
             tracing::debug!(
                 error = &*cause as &dyn std::error::Error,
                 "the spool's file stays as large as it is"
             );
         }
         self.recount().await?;
+        let limit = self.target.access.statement_timeout;
         if let Some(session) = self.session.take()
-            && let Err(error) = forget_old_marks(&session.client).await
+            && let Err(cause) = session.ask(limit, forget_old_marks).await
         {
             tracing::debug!(
-                error = &error as &dyn std::error::Error,
+                error = &*cause as &dyn std::error::Error,
                 "old marks of spools could not be taken away"
             );
         }
@@ -421,16 +436,22 @@ fn is_unexplained(error: &tokio_postgres::Error) -> bool {
     class.is_some_and(|class| !["08", "25", "40", "42", "53", "55", "57", "58"].contains(&class))
 }
 
-/// How long a writer may still be at a delivery that it was given: it finds a session, and then has its own bound, after which the
-/// server is told to stop and the system throws away what it has not sent. A second more for the telling.
+/// How long a writer may still be at a delivery that it was given: it finds a session, each host of which may be slow to greet, to
+/// make partitions and to be left; and then has its own bound, after which the server is told to stop and the system throws away what
+/// it has not sent. A second more for the telling.
 pub(super) fn settling(target: &Target) -> Duration {
     let access = &target.access;
+    let telling = Duration::from_secs(1);
     let hosts = u32::try_from(target.hosts_count()).unwrap_or(u32::MAX);
+    let host = access
+        .connect_timeout
+        .saturating_mul(2)
+        .saturating_add(telling);
     access
         .statement_timeout
         .saturating_add(access.patience)
-        .saturating_add(access.connect_timeout.saturating_mul(hosts))
-        .saturating_add(Duration::from_secs(1))
+        .saturating_add(host.saturating_mul(hosts))
+        .saturating_add(telling)
 }
 
 /// What it came to is known only now. What can not be read was counted when it was answered.

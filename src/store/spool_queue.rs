@@ -1,17 +1,15 @@
 //! The spool's file, as the mover sees it: what waits, in order, and what becomes of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
 use super::StoreFault;
 use super::spool::{FILE, bytes_in_use};
 use super::spool_backlog::Counted;
-use super::sqlite_file::{self, identity};
-
-/// Pages that the log may have before they are moved into the file.
-const LOG_PAGES: i64 = 1000;
+use super::spool_reserve::Reserve;
+use super::sqlite_file::{self, Lasting};
 
 /// An event that waits.
 #[derive(Debug)]
@@ -29,29 +27,42 @@ pub(super) struct Waiting {
 /// The mover's own connection.
 #[derive(Debug)]
 pub(super) struct Queue {
-    path: PathBuf,
+    file: Lasting,
+    reserve: Reserve,
     connection: Option<Connection>,
-    opened: Option<(u64, u64)>,
 }
 
 impl Queue {
-    pub(super) fn new(path: &Path) -> Self {
+    /// Of the file that is at this path.
+    pub(super) fn new(path: &Path, reserve: Reserve) -> Self {
         Self {
-            path: path.into(),
+            file: Lasting::at(path),
+            reserve,
             connection: None,
-            opened: None,
         }
+    }
+
+    /// Sees to it that there is room to take something out.
+    pub(super) fn keep_in_reserve(&self) {
+        self.reserve.take();
     }
 
     fn connection(&mut self) -> Result<&mut Connection, StoreFault> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let connection = FILE.open(&self.path)?;
-                self.opened = identity(&self.path);
-                connection
-                    .pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))
-                    .map_err(|error| sqlite_file::fault(&self.path, error))?;
+                self.file.expect()?;
+                let connection = FILE.open(self.file.path())?;
+                sqlite_file::leave_the_log(&connection)
+                    .and_then(|()| {
+                        connection.pragma_update_and_check(
+                            None,
+                            "wal_autocheckpoint",
+                            self.reserve.log_pages(),
+                            |_| Ok(()),
+                        )
+                    })
+                    .map_err(|error| sqlite_file::fault(self.file.path(), error))?;
                 connection
             }
         };
@@ -60,23 +71,33 @@ impl Queue {
 
     fn with<T>(
         &mut self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
-        let done = work(self.connection()?);
-        if done.is_err() && self.is_in_place() {
-            // Another connection may do better, and finds the same.
+        let mut done = work(self.connection()?);
+        if done.as_ref().is_err_and(lacks_room) && self.reserve.give() {
+            tracing::warn!(
+                spool = %self.file.path().display(),
+                "the spool's disk is full: what it keeps in reserve is used to empty it"
+            );
+            let connection = self.connection()?;
+            // With what it holds in the file, the log begins anew and need not grow.
+            let _best_effort = truncate_the_log(connection);
+            done = work(connection);
+        }
+        if done.is_err() && self.file.is_in_place() {
+            // Another connection may do better, and finds the same. Of a file that was taken away, only this one has what waits.
             self.connection = None;
         }
-        done.map_err(|error| sqlite_file::fault(&self.path, error))
-    }
-
-    fn is_in_place(&self) -> bool {
-        identity(&self.path).is_some_and(|found| Some(found) == self.opened)
+        done.map_err(|error| sqlite_file::fault(self.file.path(), error))
     }
 
     /// Puts what was set aside back at the end: another version, or a mended database, may take it.
     pub(super) fn take_back(&mut self) -> Result<u64, StoreFault> {
         self.with(|connection| {
+            // Where there is nothing, nothing is written: the disk may be full.
+            if !connection.query_row("SELECT EXISTS (SELECT 1 FROM aside)", [], |row| row.get(0))? {
+                return Ok(0);
+            }
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let run: Vec<u8> =
@@ -182,21 +203,27 @@ impl Queue {
         })
     }
 
-    /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies. A file that is no
-    /// longer the one at the path is let go: only now, for until now it held what nobody else had.
-    pub(super) fn tidy(&mut self, used: bool) -> Result<(), StoreFault> {
-        if self.connection.is_some() && !self.is_in_place() {
-            self.connection = None;
-            return Ok(());
-        }
-        if !used {
-            return Ok(());
-        }
+    /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies.
+    pub(super) fn tidy(&mut self) -> Result<(), StoreFault> {
         self.with(|connection| {
             connection.execute_batch("VACUUM")?;
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        })
+            truncate_the_log(connection)
+        })?;
+        self.keep_in_reserve();
+        Ok(())
     }
+}
+
+/// Whether there was no room on the disk; where not even the log's index can be made, SQLite says only that it could not write.
+fn lacks_room(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+    )
+}
+
+fn truncate_the_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 fn oldest(connection: &Connection) -> rusqlite::Result<Option<i64>> {

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 
-use super::engines::{Engines, run_writers};
+use super::engines::{Engines, begin_thread, run_task};
 use super::off_the_runtime;
 use super::postgres_address::Target;
 use super::reach::Reach;
@@ -17,6 +17,8 @@ use super::spool::{Spool, SpoolRow, SpoolSettings};
 use super::spool_backlog::{Backlog, Counts};
 use super::spool_mover::{Mover, settling};
 use super::spool_queue::Queue;
+use super::spool_reserve::Reserve;
+use super::supervision::Supervision;
 use super::views::Millis;
 use super::{StoreFault, Takes};
 use crate::inbox::{Cause, Event, GroupCommit, Health, InboxFailure, Limits, Receipt};
@@ -55,14 +57,20 @@ impl Spooling {
         limits: Limits,
         target: Arc<Target>,
         reach: Arc<Reach>,
+        supervision: &Supervision,
     ) -> Result<Self, StoreFault> {
         let counts = Arc::new(Counts::default());
         let opened = off_the_runtime({
             let (settings, counts) = (settings.clone(), Arc::clone(&counts));
             move || {
-                let spool = Spool::open(&settings, Arc::clone(&counts))?;
-                let mut queue = Queue::new(&settings.path);
+                let reserve = Reserve::of(&settings.path, settings.bytes);
+                let open = || Spool::open(&settings, reserve.log_pages(), Arc::clone(&counts));
+                // SQLite needs room even to open a file: that of the reserve, on a disk that is full.
+                let spool =
+                    open().or_else(|fault| if reserve.give() { open() } else { Err(fault) })?;
+                let mut queue = Queue::new(&settings.path, reserve);
                 let tried_again = queue.take_back()?;
+                queue.keep_in_reserve();
                 counts.recounted(counts.get(), queue.count()?);
                 Ok((spool, queue, tried_again))
             }
@@ -84,12 +92,7 @@ impl Spooling {
                 ..limits
             },
         );
-        let writer = std::thread::Builder::new()
-            .name("spool-writer".to_owned())
-            .spawn(move || run_writers(writers, Spool::close))
-            .map_err(|error| StoreFault::NoWriter {
-                source: error.into(),
-            })?;
+        let writer = begin_thread(supervision, "spool-writer", writers, Spool::close)?;
         let mover = Mover::new(
             Arc::clone(&target),
             Arc::clone(&reach),
@@ -97,6 +100,7 @@ impl Spooling {
             queue,
             limits.batch_deliveries,
         );
+        let mover = run_task(supervision, "the spool's mover", mover.run());
         Ok(Self {
             settings: settings.clone(),
             inbox,
@@ -104,7 +108,7 @@ impl Spooling {
             reach,
             counts,
             writer: Mutex::new(Some(writer)),
-            mover: Mutex::new(Some(tokio::spawn(mover.run()))),
+            mover: Mutex::new(Some(mover)),
         })
     }
 
@@ -186,6 +190,11 @@ impl Spooling {
         }
         self.has_room().await?;
         Ok(Takes::Spool)
+    }
+
+    /// Whether another delivery may wait for the spool's writer.
+    pub(super) fn queue_has_room(&self) -> bool {
+        self.inbox.has_room()
     }
 
     async fn has_room(&self) -> Result<(), InboxFailure> {

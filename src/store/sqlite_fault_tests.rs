@@ -310,3 +310,115 @@ async fn a_store_can_be_read_while_a_batch_is_being_written() {
     );
     holder.execute_batch("ROLLBACK").unwrap();
 }
+
+fn companions(file: &Path) -> [std::path::PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|companion| format!("{}{companion}", file.display()).into())
+}
+
+/// Events are acknowledged, `taken` of the three files go elsewhere, something else may be put there, and all comes back.
+async fn loses_nothing_while_away(taken: usize, put: Option<&[u8]>) {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    for number in 0..20 {
+        accept(&store, event(&format!("evt_{number}"))).await;
+    }
+    let elsewhere = place.file().with_file_name("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let moved = |path: &Path| elsewhere.join(path.file_name().unwrap());
+    let files = companions(&place.file());
+    for path in files.iter().take(taken) {
+        std::fs::rename(path, moved(path)).unwrap();
+    }
+    if let Some(bytes) = put {
+        std::fs::write(place.file(), bytes).unwrap();
+    }
+    for number in 0..5 {
+        let refused = store
+            .accept(vec![event(&format!("evt_{number}_refused"))])
+            .await;
+        let Err(InboxFailure::Unavailable { source }) = refused else {
+            panic!("{refused:?}");
+        };
+        let displaced = source.downcast_ref::<StoreFault>();
+        assert!(
+            matches!(displaced, Some(StoreFault::Displaced { .. })),
+            "{source}"
+        );
+    }
+    assert!(store.ready().await.is_err());
+    assert_eq!(place.file().exists(), put.is_some(), "no other is made");
+    for path in files.iter().take(taken) {
+        std::fs::rename(moved(path), path).unwrap();
+    }
+    store.ready().await.unwrap();
+    accept(&store, event("evt_later")).await;
+    store.close().await;
+    let store = place.open().await;
+    let views = Views::open(&place.url).unwrap();
+    let found = views
+        .events(Filter {
+            limit: 100,
+            ..Filter::default()
+        })
+        .await
+        .unwrap();
+    assert_eq!(found.items.len(), 21);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_store_whose_file_is_moved_away_writes_nothing_until_it_is_back() {
+    loses_nothing_while_away(1, None).await;
+    loses_nothing_while_away(3, None).await;
+}
+
+#[tokio::test]
+async fn nor_does_it_write_to_another_file_at_its_place() {
+    loses_nothing_while_away(1, Some(b"")).await;
+    loses_nothing_while_away(3, Some(b"no database")).await;
+}
+
+#[tokio::test]
+async fn at_the_stop_all_that_was_acknowledged_is_in_the_file_wherever_that_is() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    for number in 0..20 {
+        accept(&store, event(&format!("evt_{number}"))).await;
+    }
+    let moved = place.file().with_file_name("moved.db");
+    std::fs::rename(place.file(), &moved).unwrap();
+    store.close().await;
+    let moved = super::Url::Sqlite(moved);
+    let views = Views::open(&moved).unwrap();
+    let found = views
+        .events(Filter {
+            limit: 100,
+            ..Filter::default()
+        })
+        .await
+        .unwrap();
+    assert_eq!(found.items.len(), 20);
+}
+
+#[tokio::test]
+async fn a_log_without_its_file_is_not_thrown_away_by_a_start() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    accept(&store, event("evt_1")).await;
+    // As a process that was killed leaves it.
+    let [file, log, _] = companions(&place.file());
+    let (file_then, log_then) = (std::fs::read(&file).unwrap(), std::fs::read(&log).unwrap());
+    store.close().await;
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&log, &log_then).unwrap();
+    let fault = fault_of(&place).await;
+    assert!(matches!(fault, StoreFault::LogAlone { .. }), "{fault}");
+    std::fs::write(&file, file_then).unwrap();
+    let store = place.open().await;
+    let views = Views::open(&place.url).unwrap();
+    assert_eq!(
+        views.events(Filter::default()).await.unwrap().items.len(),
+        1
+    );
+    store.close().await;
+}

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
 use super::StoreFault;
@@ -38,6 +39,11 @@ impl FileKind {
     /// Opens the file for writing, makes it if there is none, and brings its schema up to date.
     pub(super) fn open(&self, path: &Path) -> Result<Connection, StoreFault> {
         make(path)?;
+        self.open_again(path)
+    }
+
+    /// The same, of a file that is there.
+    fn open_again(&self, path: &Path) -> Result<Connection, StoreFault> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
             Connection::open_with_flags(path, flags).map_err(|error| fault(path, error))?;
@@ -147,24 +153,68 @@ impl FileKind {
     }
 }
 
-/// The one connection that writes to a file, opened anew when it cannot be trusted, or another file is at the path.
+/// A file that is to stay the one that it was: beside its path lies its log, which SQLite would apply to another file there, or
+/// throw away.
+#[derive(Debug)]
+pub(super) struct Lasting {
+    path: PathBuf,
+    /// Device and number.
+    file: Option<(u64, u64)>,
+}
+
+impl Lasting {
+    /// The file that is at this path now.
+    pub(super) fn at(path: &Path) -> Self {
+        Self {
+            path: path.into(),
+            file: identity(path),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn is_in_place(&self) -> bool {
+        self.file.is_some() && identity(&self.path) == self.file
+    }
+
+    /// Refuses another file where there was one.
+    pub(super) fn expect_if_found(&self) -> Result<(), StoreFault> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        self.expect()
+    }
+
+    /// Refuses another file at the path, and none.
+    pub(super) fn expect(&self) -> Result<(), StoreFault> {
+        if self.is_in_place() {
+            return Ok(());
+        }
+        Err(StoreFault::Displaced {
+            path: self.path.clone(),
+        })
+    }
+}
+
+/// The one connection that writes to a file, opened anew when it cannot be trusted.
 #[derive(Debug)]
 pub(super) struct Writing {
     kind: &'static FileKind,
-    path: PathBuf,
+    file: Lasting,
     /// `None` after a failure from which a connection cannot be trusted to recover: the next transaction opens another.
     connection: Option<Connection>,
-    /// Device and number of the file that it is open on.
-    opened: Option<(u64, u64)>,
+    displaced: bool,
 }
 
 impl Writing {
     pub(super) fn new(kind: &'static FileKind, path: &Path, connection: Connection) -> Self {
         Self {
             kind,
-            path: path.into(),
+            file: Lasting::at(path),
             connection: Some(connection),
-            opened: identity(path),
+            displaced: false,
         }
     }
 
@@ -179,21 +229,24 @@ impl Writing {
     }
 
     /// Refuses to write to a file that is no longer the one at our path: what is written there would be gone with the process.
-    /// The next transaction opens what is at the path then.
-    fn must_be_in_place(&mut self) -> Result<(), BatchFailure> {
-        let found = identity(&self.path);
-        if self.connection.is_none() {
-            return Ok(());
+    /// The connection stays, for what was acknowledged may be in the log that it holds open, and nowhere else.
+    fn expect_in_place(&mut self) -> Result<(), BatchFailure> {
+        let found = self.file.expect();
+        if found.is_err() != self.displaced {
+            self.displaced = found.is_err();
+            let store = self.file.path().display();
+            match &found {
+                Ok(()) => tracing::info!(%store, "the store's file is in its place again"),
+                Err(fault) => tracing::error!("{fault}"),
+            }
         }
-        if found.is_some() && found == self.opened {
-            return Ok(());
-        }
-        self.connection = None;
-        tracing::error!(store = %self.path.display(), "the store's file was removed or replaced while it was in use");
-        let path = self.path.clone();
-        Err(BatchFailure::Unavailable(Arc::new(StoreFault::Displaced {
-            path,
-        })))
+        found.map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))
+    }
+
+    fn open_again(&self) -> Result<Connection, StoreFault> {
+        let connection = self.kind.open_again(self.file.path())?;
+        self.file.expect()?;
+        Ok(connection)
     }
 
     /// Runs `work` in a transaction. Whatever fails leaves no transaction open.
@@ -201,16 +254,12 @@ impl Writing {
         &mut self,
         work: impl FnOnce(&Connection) -> Result<T, BatchFailure>,
     ) -> Result<T, BatchFailure> {
-        self.must_be_in_place()?;
+        self.expect_in_place()?;
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => {
-                let opened = self.kind.open(&self.path);
-                let connection =
-                    opened.map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))?;
-                self.opened = identity(&self.path);
-                connection
-            }
+            None => self
+                .open_again()
+                .map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))?,
         };
         let result = connection
             .execute_batch("BEGIN IMMEDIATE")
@@ -239,6 +288,9 @@ impl Writing {
         if let Some(connection) = self.connection {
             // The log is complete without this; the next start would do it.
             let _best_effort = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            if !self.file.is_in_place() {
+                let _best_effort = leave_the_log(&connection);
+            }
         }
     }
 }
@@ -258,12 +310,32 @@ pub(super) fn directory_of(path: &Path) -> Result<&Path, StoreFault> {
     Ok(directory)
 }
 
+/// Where SQLite writes first.
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
+/// Beside an empty file SQLite would throw it away.
+pub(super) fn refuse_a_log_alone(path: &Path) -> Result<(), StoreFault> {
+    let log = log_of(path);
+    if !path.exists() && std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        return Err(StoreFault::LogAlone {
+            path: path.into(),
+            log,
+        });
+    }
+    Ok(())
+}
+
 /// Makes an empty file that only its owner can read. SQLite gives its companions (`-wal`, `-shm`) the same mode.
 fn make(path: &Path) -> Result<(), StoreFault> {
     directory_of(path)?;
     if path.is_dir() {
         return Err(StoreFault::IsDirectory { path: path.into() });
     }
+    refuse_a_log_alone(path)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -288,6 +360,13 @@ pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// At its end, the last connection to a file takes away the log, by its name: with this, one that is not to do so does not.
+pub(super) fn leave_the_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map(drop)
 }
 
 /// WAL, and every commit synced. Two processes that open a new file at once may meet here.
@@ -358,7 +437,7 @@ fn distrust(failure: &BatchFailure) -> bool {
 }
 
 /// What tells a file from another that bears its name later.
-pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }

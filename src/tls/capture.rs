@@ -17,7 +17,7 @@ use rustls::{
 use super::peer::PeerCertificates;
 use super::refusal::{Claimed, HandshakeReason, HandshakeRefusal};
 use super::trust::{ChainRefusal, Trust, VerifiedChain};
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 tokio::task_local! {
     static CURRENT: Capture;
@@ -33,9 +33,9 @@ struct Shown {
     hello: bool,
     server_name: Option<String>,
     verified: Option<(u64, VerifiedChain)>,
-    leaf: Option<Leaf>,
+    leaf: Option<Certificate>,
     refusal: Option<ChainRefusal>,
-    shadow: Option<Leaf>,
+    shadow: Option<Certificate>,
     /// The last second in which what was proven holds.
     proven_until: Option<i64>,
 }
@@ -126,13 +126,13 @@ pub(super) fn note_server_name(name: Option<&str>) {
 }
 
 /// The leaf of the handshake that runs now, which its verifier has decoded; decoded here if there is none.
-pub(super) fn leaf_of(certificate: &CertificateDer<'_>) -> Option<Leaf> {
+pub(super) fn leaf_of(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     let captured = CURRENT.try_with(|capture| capture.shown().leaf.clone());
     captured
         .ok()
         .flatten()
         .filter(|leaf| leaf.der() == certificate.as_ref())
-        .or_else(|| Leaf::decode(certificate).ok())
+        .or_else(|| Certificate::decode(certificate).ok())
 }
 
 pub(super) fn note_verified(generation: u64, verified: &VerifiedChain) {
@@ -154,7 +154,7 @@ pub(super) fn note_proven_until(second: i64) {
     Capture::note(|shown| shown.proven_until = Some(second));
 }
 
-pub(super) fn note_refused(refusal: &ChainRefusal, shadow: Option<Leaf>) {
+pub(super) fn note_refused(refusal: &ChainRefusal, shadow: Option<Certificate>) {
     Capture::note(|shown| {
         shown.leaf.clone_from(&refusal.leaf);
         shown.refusal = Some(refusal.clone());

@@ -179,9 +179,9 @@ impl Connections {
         live.values().any(|one| !one.live.peer.is_judged(trust))
     }
 
-    /// Cuts the connections whose peer fails, whatever is in flight on them. Returns how many were cut.
-    pub fn abort_where(&self, fails: impl FnMut(&PeerCertificates) -> bool) -> usize {
-        self.signal_where(Signal::Abort, fails)
+    /// Cuts all connections, whatever is in flight on them. Returns how many were cut.
+    pub fn abort_all(&self) -> usize {
+        self.signal_where(Signal::Abort, |_| true)
     }
 
     /// Lets all connections come to their end without losing a request. HTTP/2 has a word for it. An HTTP/1.1
@@ -329,11 +329,6 @@ impl Connection {
         self.tell(Signal::Close);
     }
 
-    /// Cuts the connection.
-    pub fn close(&self) {
-        self.tell(Signal::Abort);
-    }
-
     pub(super) fn http(&self) -> Http {
         self.live.http
     }
@@ -361,10 +356,14 @@ impl Connection {
 
     fn tell(&self, signal: Signal) {
         let live = &self.live;
+        if self.signal() >= signal {
+            return;
+        }
+        // Before the signal: a sweep that sees the one must not find the other's time at its beginning.
+        let now = live.registry.sweeps.load(Ordering::Relaxed);
+        live.signalled_at.store(now, Ordering::Relaxed);
         let before = live.signal.fetch_max(signal as u8, Ordering::AcqRel);
         if before < signal as u8 {
-            let now = live.registry.sweeps.load(Ordering::Relaxed);
-            live.signalled_at.store(now, Ordering::Relaxed);
             live.waker.wake();
         }
     }

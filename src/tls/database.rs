@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
 use crate::secret::Secret;
-use crate::x509::{Leaf, decode_certificates};
+use crate::x509::{Certificate, decode_certificates};
 
 /// What is checked of a database's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +180,7 @@ fn signed_with_sha256(certificate: &[u8]) -> bool {
         ],
         &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
     ];
-    Leaf::decode(certificate).is_ok_and(|leaf| {
+    Certificate::decode(certificate).is_ok_and(|leaf| {
         let algorithm = leaf.signed_data().algorithm_contents();
         OBJECT_IDENTIFIERS
             .iter()
@@ -252,8 +252,8 @@ impl Verifier {
             return None;
         }
         let checked = || {
-            let leaf =
-                Leaf::decode(end_entity).map_err(|_malformed| CertificateError::BadEncoding)?;
+            let leaf = Certificate::decode(end_entity)
+                .map_err(|_malformed| CertificateError::BadEncoding)?;
             let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
             let now = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
             if now > leaf.validity().not_after {

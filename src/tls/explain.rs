@@ -11,7 +11,7 @@ use super::HandshakeReason;
 use super::path::{Objection, Path, judge};
 use super::signatures::{self, Signature};
 use super::trust::Trust;
-use crate::x509::Leaf;
+use crate::x509::Certificate;
 
 /// Signatures that a walk verifies at most: a stranger must not make us work.
 const SIGNATURES_MAX: u32 = 16;
@@ -21,8 +21,8 @@ const INTERMEDIATES_MAX: usize = 6;
 /// Tells why `leaf` was refused; `error` is what webpki said, if it was asked.
 pub(super) fn explain(
     trust: &Trust,
-    leaf: &Leaf,
-    candidates: &[Leaf],
+    leaf: &Certificate,
+    candidates: &[Certificate],
     now: Timestamp,
     error: Option<&webpki::Error>,
 ) -> Objection {
@@ -52,8 +52,8 @@ pub(super) fn explain(
 
 struct Walk<'a> {
     trust: &'a Trust,
-    leaf: &'a Leaf,
-    candidates: &'a [Leaf],
+    leaf: &'a Certificate,
+    candidates: &'a [Certificate],
     now: Timestamp,
     signatures_left: u32,
     /// What stands against the best of the paths that reached an anchor.
@@ -64,7 +64,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn from(&mut self, head: &'a Leaf, intermediates: &mut Vec<&'a Leaf>) {
+    fn from(&mut self, head: &'a Certificate, intermediates: &mut Vec<&'a Certificate>) {
         let mut named = false;
         for anchor in self.trust.anchors() {
             if anchor.subject_der() != head.issuer_der() {
@@ -109,7 +109,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn is_signed_by(&mut self, subject: &Leaf, issuer: &Leaf) -> bool {
+    fn is_signed_by(&mut self, subject: &Certificate, issuer: &Certificate) -> bool {
         let Some(left) = self.signatures_left.checked_sub(1) else {
             return false;
         };
@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
 }
 
 /// The name is known, the key is not. Where the certificate itself says that it means another key, its issuer is another CA.
-fn under_another_key(subject: &Leaf, issuer: &Leaf) -> Objection {
+fn under_another_key(subject: &Certificate, issuer: &Certificate) -> Objection {
     let means_another = match (subject.authority_key_id(), issuer.subject_key_id()) {
         (Some(meant), Some(has)) => meant != has,
         (Some(_), None) | (None, _) => false,

@@ -15,7 +15,7 @@ use super::explain::explain;
 use super::revocation::Revocation;
 use super::signatures::{self, Signature};
 use super::trust::{CrlExpired, CrlMissing, Trust, V1Leaf, VerifiedChain};
-use crate::x509::{Leaf, Validity};
+use crate::x509::{Certificate, Validity};
 
 /// Of the certificates after the leaf that a client sends, so many are looked at; no honest chain is longer.
 const SENT_MAX: usize = 8;
@@ -41,20 +41,20 @@ impl Objection {
 /// From a leaf to an anchor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Path<'a> {
-    pub(super) leaf: &'a Leaf,
+    pub(super) leaf: &'a Certificate,
     /// From the leaf's issuer upwards.
-    pub(super) intermediates: &'a [&'a Leaf],
-    pub(super) anchor: &'a Leaf,
+    pub(super) intermediates: &'a [&'a Certificate],
+    pub(super) anchor: &'a Certificate,
 }
 
 impl<'a> Path<'a> {
-    fn issuers(&self) -> impl Iterator<Item = &'a Leaf> {
+    fn issuers(&self) -> impl Iterator<Item = &'a Certificate> {
         let anchor = std::iter::once(self.anchor);
         self.intermediates.iter().copied().chain(anchor)
     }
 
     /// Each certificate below the anchor, with its issuer.
-    fn links(&self) -> impl Iterator<Item = (&'a Leaf, &'a Leaf)> {
+    fn links(&self) -> impl Iterator<Item = (&'a Certificate, &'a Certificate)> {
         let subjects = std::iter::once(self.leaf).chain(self.intermediates.iter().copied());
         subjects.zip(self.issuers())
     }
@@ -70,7 +70,7 @@ pub(super) struct Judgement {
 /// Finds a path that holds, or tells why there is none.
 pub(super) fn find(
     trust: &Trust,
-    leaf: &Leaf,
+    leaf: &Certificate,
     end: &CertificateDer<'_>,
     sent: &[CertificateDer<'_>],
     now: Timestamp,
@@ -85,11 +85,11 @@ pub(super) fn find(
 }
 
 /// The intermediates through which a path may go: what the client sent, then what is configured.
-fn candidates(trust: &Trust, sent: &[CertificateDer<'_>]) -> Vec<Leaf> {
-    let mut candidates: Vec<Leaf> = Vec::new();
+fn candidates(trust: &Trust, sent: &[CertificateDer<'_>]) -> Vec<Certificate> {
+    let mut candidates: Vec<Certificate> = Vec::new();
     for der in sent.iter().take(SENT_MAX) {
         // One that can't be read leads nowhere, and is no reason to refuse a leaf that needs it not.
-        let Ok(certificate) = Leaf::decode(der) else {
+        let Ok(certificate) = Certificate::decode(der) else {
             continue;
         };
         let namesakes = candidates
@@ -110,9 +110,9 @@ fn candidates(trust: &Trust, sent: &[CertificateDer<'_>]) -> Vec<Leaf> {
 
 fn find_version_3(
     trust: &Trust,
-    leaf: &Leaf,
+    leaf: &Certificate,
     end: &CertificateDer<'_>,
-    candidates: &[Leaf],
+    candidates: &[Certificate],
     now: Timestamp,
 ) -> Result<VerifiedChain, webpki::Error> {
     let certificate = EndEntityCert::try_from(end)?;
@@ -142,8 +142,8 @@ fn find_version_3(
 /// [`explain`] judges again.
 fn examine(
     trust: &Trust,
-    leaf: &Leaf,
-    candidates: &[Leaf],
+    leaf: &Certificate,
+    candidates: &[Certificate],
     path: &VerifiedPath<'_>,
     now: Timestamp,
 ) -> Result<VerifiedChain, webpki::Error> {
@@ -185,7 +185,7 @@ fn examine(
 }
 
 /// A version 1 leaf has no extensions, so nothing limits what it is for: it holds only where an anchor itself signed it.
-fn find_version_1(trust: &Trust, leaf: &Leaf, now: Timestamp) -> Option<VerifiedChain> {
+fn find_version_1(trust: &Trust, leaf: &Certificate, now: Timestamp) -> Option<VerifiedChain> {
     for anchor in trust.anchors() {
         if anchor.subject_der() != leaf.issuer_der() {
             continue;
@@ -242,7 +242,7 @@ pub(super) fn judge(trust: &Trust, path: &Path<'_>, now: Timestamp) -> Judgement
     Judgement { objections, window }
 }
 
-fn outside_dates(whose: &str, certificate: &Leaf, now: Timestamp) -> Option<Objection> {
+fn outside_dates(whose: &str, certificate: &Certificate, now: Timestamp) -> Option<Objection> {
     let validity = certificate.validity();
     let subject = certificate.subject();
     if validity.is_past_end(now) {
@@ -370,7 +370,7 @@ fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
 }
 
 /// Whether an anchor's own certificate allows what it is configured for.
-pub(super) fn may_issue_leaves(anchor: &Leaf) -> bool {
+pub(super) fn may_issue_leaves(anchor: &Certificate) -> bool {
     let mut objections = Vec::new();
     let path = Path {
         leaf: anchor,
@@ -384,8 +384,8 @@ pub(super) fn may_issue_leaves(anchor: &Leaf) -> bool {
 /// Until when the answer "not revoked" holds; for ever, where nothing demands a fresh list.
 fn not_revoked(
     trust: &Trust,
-    subject: &Leaf,
-    issuer: &Leaf,
+    subject: &Certificate,
+    issuer: &Certificate,
     now: Timestamp,
 ) -> Result<Timestamp, Objection> {
     let policy = trust.policy();

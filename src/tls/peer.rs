@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 
 use super::trust::{ChainRefusal, Trust, VerifiedChain};
-use crate::x509::{Leaf, Validity};
+use crate::x509::{Certificate, Validity};
 
 /// The client's certificates, verified by a handshake. A request extension; clones share one copy.
 #[derive(Clone, Debug)]
@@ -16,12 +16,12 @@ pub struct PeerCertificates(Arc<Proven>);
 
 #[derive(Debug)]
 struct Proven {
-    leaf: Leaf,
+    leaf: Certificate,
     chain: Vec<CertificateDer<'static>>,
-    anchor: Leaf,
+    anchor: Certificate,
     server_name: Option<String>,
     address: SocketAddr,
-    standing: Standing,
+    last_held: LastHeld,
     refused: Mutex<Option<Refused>>,
 }
 
@@ -38,13 +38,13 @@ struct Refused {
 /// Readers take no lock. A writer sets the generation to 0 first and last to its own, so a reader that finds the same generation before
 /// and after has read its window. Generations begin at 1 and grow from trust to trust.
 #[derive(Debug)]
-struct Standing {
+struct LastHeld {
     generation: AtomicU64,
     not_before: AtomicI64,
     not_after: AtomicI64,
 }
 
-impl Standing {
+impl LastHeld {
     fn new(generation: u64, window: Validity) -> Self {
         Self {
             generation: AtomicU64::new(generation),
@@ -99,13 +99,13 @@ impl PeerCertificates {
             anchor: verified.anchor,
             server_name,
             address,
-            standing: Standing::new(trust.generation(), verified.window),
+            last_held: LastHeld::new(trust.generation(), verified.window),
             refused: Mutex::new(None),
         }))
     }
 
     /// The leaf.
-    pub fn leaf(&self) -> &Leaf {
+    pub fn leaf(&self) -> &Certificate {
         &self.0.leaf
     }
 
@@ -115,7 +115,7 @@ impl PeerCertificates {
     }
 
     /// The trust anchor in which the chain ended at the handshake.
-    pub fn anchor(&self) -> &Leaf {
+    pub fn anchor(&self) -> &Certificate {
         &self.0.anchor
     }
 
@@ -125,8 +125,8 @@ impl PeerCertificates {
             Timestamp::from_second(at.load(Ordering::SeqCst)).unwrap_or(beyond)
         };
         Validity {
-            not_before: second(&self.0.standing.not_before, Timestamp::MIN),
-            not_after: second(&self.0.standing.not_after, Timestamp::MAX),
+            not_before: second(&self.0.last_held.not_before, Timestamp::MIN),
+            not_after: second(&self.0.last_held.not_after, Timestamp::MAX),
         }
     }
 
@@ -156,12 +156,12 @@ impl PeerCertificates {
 
     /// Whether the chain is known to hold, without verifying anything.
     pub(super) fn holds(&self, trust: &Trust, now: Timestamp) -> bool {
-        self.0.standing.holds(trust.generation(), now)
+        self.0.last_held.holds(trust.generation(), now)
     }
 
     /// Whether the chain has held under this very trust: what is against it now is time alone.
     pub(super) fn held_under(&self, trust: &Trust) -> bool {
-        self.0.standing.generation.load(Ordering::SeqCst) == trust.generation()
+        self.0.last_held.generation.load(Ordering::SeqCst) == trust.generation()
     }
 
     /// Whether it is known what this trust says of the chain, or said when it was asked last.
@@ -181,7 +181,7 @@ impl PeerCertificates {
         let generation = trust.generation();
         // The streams of one connection wait here for the first of them.
         let mut refused = self.refused();
-        if self.0.standing.holds(generation, now) {
+        if self.0.last_held.holds(generation, now) {
             return Ok(());
         }
         // What lost its trust does not regain it: the connection is closed, and its peer may shake hands anew.
@@ -193,7 +193,7 @@ impl PeerCertificates {
         }
         match verify() {
             Ok(window) => {
-                self.0.standing.set(generation, window);
+                self.0.last_held.set(generation, window);
                 Ok(())
             }
             Err(refusal) => {

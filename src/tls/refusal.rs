@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::x509::{DistinguishedName, Leaf, Serial, Validity};
+use crate::x509::{Certificate, DistinguishedName, Serial, Validity};
 
 use super::{LimitReached, PeerCertificates};
 
@@ -81,8 +81,8 @@ pub struct Claimed {
     pub validity: Validity,
 }
 
-impl From<&Leaf> for Claimed {
-    fn from(leaf: &Leaf) -> Self {
+impl From<&Certificate> for Claimed {
+    fn from(leaf: &Certificate) -> Self {
         Self {
             subject: leaf.subject().clone(),
             issuer: leaf.issuer().clone(),
@@ -93,7 +93,7 @@ impl From<&Leaf> for Claimed {
 }
 
 impl Claimed {
-    pub(super) fn boxed(leaf: &Leaf) -> Box<Self> {
+    pub(super) fn boxed(leaf: &Certificate) -> Box<Self> {
         Box::new(Self::from(leaf))
     }
 }
@@ -112,7 +112,7 @@ pub struct HandshakeRefusal {
     /// What exactly was wrong, for the operator.
     pub detail: String,
     /// The anchor marked `shadow` under which it would have been accepted.
-    pub shadow: Option<Leaf>,
+    pub shadow: Option<Certificate>,
 }
 
 /// Who is told of what gates 0 and 1 turned away. Called on the connection's task: it must not block.
@@ -121,7 +121,7 @@ pub trait Observer: Send + Sync + 'static {
     fn refused(&self, refusal: HandshakeRefusal);
 
     /// A handshake held. Asked only while an anchor is marked `shadow`: this is the one under which it would have held as well, if any.
-    fn watched(&self, peer: &PeerCertificates, shadow: Option<&Leaf>) {
+    fn watched(&self, peer: &PeerCertificates, shadow: Option<&Certificate>) {
         let _unwatched = (peer, shadow);
     }
 

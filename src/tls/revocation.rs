@@ -11,7 +11,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use super::TrustFault;
 use super::signatures::{self, Signature};
 use crate::x509::der::{DerFault, Element, Reader, tag};
-use crate::x509::{DistinguishedName, Leaf, RevocationList, Serial, SpkiPin};
+use crate::x509::{Certificate, DistinguishedName, RevocationList, Serial, SpkiPin};
 
 /// The contents of an OBJECT IDENTIFIER `2.5.29.n`.
 const fn certificate_extension(number: u8) -> [u8; 3] {
@@ -100,7 +100,7 @@ impl RevocationLists {
     /// Binds each list to the CA that signed it; tells which can not be.
     pub(super) fn build(
         lists: Vec<RevocationList>,
-        issuers: &[&Leaf],
+        issuers: &[&Certificate],
         algorithms: &WebPkiSupportedAlgorithms,
         faults: &mut Vec<TrustFault>,
     ) -> Self {
@@ -133,14 +133,19 @@ impl RevocationLists {
     }
 
     /// Whether there is any list of `issuer`, whatever it covers and however old it is.
-    pub(super) fn has_any(&self, issuer: &Leaf) -> bool {
+    pub(super) fn has_any(&self, issuer: &Certificate) -> bool {
         let is_its = |listed: &Listed| listed.list.issuer_der() == issuer.subject_der();
         let lists = self.by_key.get(&issuer.spki());
         lists.is_some_and(|lists| lists.iter().any(is_its))
     }
 
     /// What the lists of `issuer` say of `subject`. A list that has ended still revokes what it names.
-    pub(super) fn look_up(&self, subject: &Leaf, issuer: &Leaf, now: Timestamp) -> Revocation {
+    pub(super) fn look_up(
+        &self,
+        subject: &Certificate,
+        issuer: &Certificate,
+        now: Timestamp,
+    ) -> Revocation {
         let Some(lists) = self.by_key.get(&issuer.spki()) else {
             return Revocation::NoList;
         };
@@ -182,7 +187,7 @@ impl RevocationLists {
     pub(super) fn end_of(
         &self,
         list: &RevocationList,
-        issuers: &[&Leaf],
+        issuers: &[&Certificate],
         now: Timestamp,
     ) -> Option<EndedCrl> {
         let is_it = |listed: &&Listed| listed.list.der() == list.der();
@@ -258,7 +263,7 @@ impl Revocation {
 /// The key that signed `list`, if it is one of an issuer of that name.
 fn signer(
     list: &RevocationList,
-    issuers: &[&Leaf],
+    issuers: &[&Certificate],
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<Option<SpkiPin>, Unusable> {
     let mut problem = None;
@@ -351,7 +356,7 @@ impl Scope {
         }
     }
 
-    fn covers(&self, subject: &Leaf) -> bool {
+    fn covers(&self, subject: &Certificate) -> bool {
         let kind = if subject.is_ca() {
             !self.users_only
         } else {
@@ -361,7 +366,7 @@ impl Scope {
     }
 
     /// Whether the certificate names this point, or none at all.
-    fn is_point_of(&self, subject: &Leaf) -> bool {
+    fn is_point_of(&self, subject: &Certificate) -> bool {
         let Some(points) = distribution_points(subject) else {
             return true;
         };
@@ -387,7 +392,7 @@ fn full_name<'a>(point: &Element<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a
 }
 
 /// The contents of a certificate's `CRLDistributionPoints`.
-fn distribution_points(certificate: &Leaf) -> Option<&[u8]> {
+fn distribution_points(certificate: &Certificate) -> Option<&[u8]> {
     let mut fields = Reader::new(certificate.signed_data().message)
         .element()
         .ok()?

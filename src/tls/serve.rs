@@ -54,15 +54,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long the last connections are waited for after they were cut.
 const CUT_GRACE: Duration = Duration::from_secs(1);
 
-/// Serves all listeners until `stop` resolves; then accepts no more, answers what is in flight and what comes
-/// on connections that are open, closes each after that answer, and returns when no connection is left, or
-/// `grace` later after cutting those that are. Deliveries must be accepted until it returns.
+/// Serves all listeners until `stop` resolves, to the end of the grace; then accepts no more, answers what is in flight and what
+/// comes on connections that are open, closes each after that answer, and returns when no connection is left, or at the end of the
+/// grace after cutting those that are. Deliveries must be accepted until it returns.
 pub async fn serve<S, B>(
     listeners: Vec<std::net::TcpListener>,
     acceptor: Acceptor,
     service: S,
-    stop: impl Future<Output = ()>,
-    grace: Duration,
+    stop: impl Future<Output = time::Instant>,
 ) -> io::Result<()>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -112,12 +111,12 @@ where
         }));
     }
     drop((alive, service));
-    stop.await;
+    let grace_ends = stop.await;
     // The listening tasks hold senders too, so `ended` can't resolve before they have left.
     drop(stopping);
     connections.stop();
-    if time::timeout(grace, ended.recv()).await.is_err() {
-        connections.abort_where(|_| true);
+    if time::timeout_at(grace_ends, ended.recv()).await.is_err() {
+        connections.abort_all();
         let _ = time::timeout(CUT_GRACE, ended.recv()).await;
     }
     Ok(())

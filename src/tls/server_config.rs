@@ -14,7 +14,7 @@ use super::tickets::Tickets;
 use super::trust::Trust;
 use super::verifier::Verifier;
 use crate::secret::Secret;
-use crate::x509::{Leaf, SubjectPublicKey, decode_certificates};
+use crate::x509::{Certificate, SubjectPublicKey, decode_certificates};
 
 /// The lowest version of TLS that is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Resumption {
 #[derive(Clone, Debug)]
 pub struct ServerIdentity {
     key: Arc<CertifiedKey>,
-    leaf: Leaf,
+    leaf: Certificate,
 }
 
 /// Why a certificate and a key make no identity.
@@ -82,7 +82,7 @@ impl ServerIdentity {
         let first = chain.first().ok_or_else(|| IdentityFault::Certificate {
             detail: "the file is empty".into(),
         })?;
-        let leaf = Leaf::decode(first).map_err(|fault| IdentityFault::Certificate {
+        let leaf = Certificate::decode(first).map_err(|fault| IdentityFault::Certificate {
             detail: fault.to_string(),
         })?;
         let key = load_key(key_pem).map_err(|detail| IdentityFault::Key { detail })?;
@@ -93,7 +93,7 @@ impl ServerIdentity {
             let of_another = chain
                 .iter()
                 .skip(1)
-                .filter_map(|der| Leaf::decode(der).ok());
+                .filter_map(|der| Certificate::decode(der).ok());
             let mut of_another = of_another.filter(|other| is_key_of(other, public.as_ref()));
             return Err(match of_another.next() {
                 Some(other) => IdentityFault::Order {
@@ -112,13 +112,13 @@ impl ServerIdentity {
     }
 
     /// Our leaf.
-    pub fn leaf(&self) -> &Leaf {
+    pub fn leaf(&self) -> &Certificate {
         &self.leaf
     }
 }
 
 /// By the key alone: how its algorithm is written may differ, as RSA's parameters do.
-fn is_key_of(certificate: &Leaf, raw_spki: &[u8]) -> bool {
+fn is_key_of(certificate: &Certificate, raw_spki: &[u8]) -> bool {
     SubjectPublicKey::read(raw_spki).is_ok_and(|key| key.bits == certificate.public_key().bits)
 }
 

@@ -5,7 +5,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, SignatureScheme};
 
-use crate::x509::{KeyKind, Leaf, SignedData};
+use crate::x509::{Certificate, KeyKind, SignedData};
 
 /// The shortest RSA key that counts, in bits.
 const RSA_BITS_MIN: usize = 2048;
@@ -24,7 +24,7 @@ pub(super) enum Signature {
 /// Whether the key of `issuer` made this signature.
 pub(super) fn check(
     signed: &SignedData<'_>,
-    issuer: &Leaf,
+    issuer: &Certificate,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Signature {
     let key = issuer.public_key();
@@ -68,14 +68,14 @@ pub(super) fn check(
 }
 
 /// Whether its key is too short for its signatures to prove anything.
-pub(super) fn is_weak(certificate: &Leaf) -> bool {
+pub(super) fn is_weak(certificate: &Certificate) -> bool {
     matches!(certificate.key_kind(), KeyKind::Rsa { bits } if bits < RSA_BITS_MIN)
 }
 
 /// CertificateVerify of TLS 1.3 (RFC 8446 §4.4.3), or of TLS 1.2 (RFC 5246 §7.4.8), by the key of a leaf of any version.
 pub(super) fn verify_handshake(
     message: &[u8],
-    leaf: &Leaf,
+    leaf: &Certificate,
     signature: &DigitallySignedStruct,
     version: Version,
     algorithms: &WebPkiSupportedAlgorithms,

@@ -14,7 +14,7 @@ use super::HandshakeReason;
 use super::path;
 use super::revocation::{EndedCrl, RevocationLists};
 use super::signatures::{self, Signature};
-use crate::x509::{DistinguishedName, Leaf, RevocationList, Serial, SpkiPin, Validity};
+use crate::x509::{Certificate, DistinguishedName, RevocationList, Serial, SpkiPin, Validity};
 
 /// Whether a leaf of X.509 version 1 may be accepted, if an anchor itself signed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub struct CutOffs {
 }
 
 impl CutOffs {
-    pub(super) fn names(&self, leaf: &Leaf) -> bool {
+    pub(super) fn names(&self, leaf: &Certificate) -> bool {
         self.serials.contains(leaf.serial())
             || self.keys.contains(&leaf.spki())
             || self
@@ -90,11 +90,11 @@ impl CutOffs {
 #[derive(Clone, Debug, Default)]
 pub struct TrustParts {
     /// Trust anchors, each with where it comes from.
-    pub anchors: Vec<Leaf>,
+    pub anchors: Vec<Certificate>,
     /// Anchors that decide nothing; it is told what they would have accepted. A fault counts their places after the others'.
-    pub shadow_anchors: Vec<Leaf>,
+    pub shadow_anchors: Vec<Certificate>,
     /// Intermediates for clients that do not send theirs.
-    pub intermediates: Vec<Leaf>,
+    pub intermediates: Vec<Certificate>,
     /// Revocation lists.
     pub crls: Vec<RevocationList>,
     /// Choices.
@@ -207,9 +207,9 @@ fn consequence_of_end(consequence: CrlExpired) -> &'static str {
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
     /// The leaf.
-    pub leaf: Leaf,
+    pub leaf: Certificate,
     /// The anchor that it ends in.
-    pub anchor: Leaf,
+    pub anchor: Certificate,
     /// When all of it holds: leaf, intermediates, anchor, and the lists that must be fresh.
     pub window: Validity,
 }
@@ -222,16 +222,16 @@ pub struct ChainRefusal {
     /// What exactly, for the operator.
     pub detail: String,
     /// The leaf, if it could be decoded.
-    pub leaf: Option<Leaf>,
+    pub leaf: Option<Certificate>,
 }
 
 /// A built trust. Each has a generation of its own, so that "is it still the same?" is one comparison.
 #[derive(Debug)]
 pub struct Trust {
-    anchors: Vec<Leaf>,
+    anchors: Vec<Certificate>,
     paths: Vec<TrustAnchor<'static>>,
     shadow: Option<Box<Trust>>,
-    intermediates: Vec<Leaf>,
+    intermediates: Vec<Certificate>,
     revocation: Arc<RevocationLists>,
     policy: TrustPolicy,
     cut_offs: CutOffs,
@@ -257,7 +257,7 @@ impl Trust {
             }
         }
         // A list counts for the key that signed it, so it does no harm that a shadow anchor may have.
-        let issuers: Vec<&Leaf> = parts
+        let issuers: Vec<&Certificate> = parts
             .anchors
             .iter()
             .chain(&parts.shadow_anchors)
@@ -283,7 +283,7 @@ impl Trust {
     }
 
     /// Adds what decides nothing: a trust like this one under other anchors.
-    fn watched_by(mut self, anchors: Vec<Leaf>, paths: Vec<TrustAnchor<'static>>) -> Self {
+    fn watched_by(mut self, anchors: Vec<Certificate>, paths: Vec<TrustAnchor<'static>>) -> Self {
         if !anchors.is_empty() {
             self.shadow = Some(Box::new(Self {
                 anchors,
@@ -322,12 +322,12 @@ impl Trust {
     }
 
     /// The trust anchors.
-    pub fn anchors(&self) -> &[Leaf] {
+    pub fn anchors(&self) -> &[Certificate] {
         &self.anchors
     }
 
     /// The configured intermediates.
-    pub fn intermediates(&self) -> &[Leaf] {
+    pub fn intermediates(&self) -> &[Certificate] {
         &self.intermediates
     }
 
@@ -350,12 +350,12 @@ impl Trust {
 
     /// Whom it concerns that a revocation list has ended; none while it has not.
     pub fn end_of(&self, list: &RevocationList, now: Timestamp) -> Option<EndedCrl> {
-        let issuers: Vec<&Leaf> = self.anchors.iter().chain(&self.intermediates).collect();
+        let issuers: Vec<&Certificate> = self.anchors.iter().chain(&self.intermediates).collect();
         self.revocation.end_of(list, &issuers, now)
     }
 
     /// Whether a revocation list of this issuer is configured.
-    pub fn has_list_of(&self, issuer: &Leaf) -> bool {
+    pub fn has_list_of(&self, issuer: &Certificate) -> bool {
         self.revocation.has_any(issuer)
     }
 
@@ -392,7 +392,7 @@ impl Trust {
                 leaf: None,
             });
         };
-        let leaf = Leaf::decode(end).map_err(|fault| ChainRefusal {
+        let leaf = Certificate::decode(end).map_err(|fault| ChainRefusal {
             reason: HandshakeReason::UnsupportedCertificate,
             detail: format!("the leaf can not be decoded: {fault}"),
             leaf: None,
@@ -405,13 +405,17 @@ impl Trust {
     }
 
     /// The anchor marked `shadow` under which a chain that was refused would have held.
-    pub fn would_accept(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Option<Leaf> {
+    pub fn would_accept(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Option<Certificate> {
         let verified = self.shadow.as_ref()?.verify(chain, now).ok()?;
         Some(verified.anchor)
     }
 
     /// The anchors that decide nothing.
-    pub fn shadow_anchors(&self) -> &[Leaf] {
+    pub fn shadow_anchors(&self) -> &[Certificate] {
         self.shadow.as_ref().map_or(&[], |shadow| shadow.anchors())
     }
 
@@ -460,7 +464,7 @@ fn next_generation() -> u64 {
 /// The form in which webpki knows an anchor. Anchors may be of version 1, as roots made long ago are: those that signed
 /// themselves, for nothing else says that they are a CA's.
 fn path_anchor(
-    anchor: &Leaf,
+    anchor: &Certificate,
     place: usize,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<TrustAnchor<'static>, TrustFault> {

@@ -20,7 +20,7 @@ pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
 
 /// A decoded certificate (X.509 version 1 to 3), cheap to clone.
 #[derive(Clone)]
-pub struct Leaf(Arc<Decoded>);
+pub struct Certificate(Arc<Decoded>);
 
 struct Decoded {
     der: Box<[u8]>,
@@ -39,7 +39,7 @@ struct Decoded {
     extensions: Extensions,
 }
 
-impl Leaf {
+impl Certificate {
     /// Decodes one certificate: strict DER, nothing after it, at most 64 KiB, version 1, 2 or 3.
     ///
     /// That it decodes says nothing about whether it can be trusted.
@@ -233,19 +233,19 @@ impl Leaf {
 }
 
 /// The same certificate, byte for byte.
-impl PartialEq for Leaf {
+impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
         self.der() == other.der()
     }
 }
 
-impl Eq for Leaf {}
+impl Eq for Certificate {}
 
-impl fmt::Debug for Leaf {
+impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Leaf({}, serial {}, sha256 {})",
+            "Certificate({}, serial {}, sha256 {})",
             self.subject(),
             self.serial(),
             self.sha256()

@@ -20,7 +20,7 @@ mod signed;
 mod validity;
 
 pub use attribute::{AttributeType, AttributeValue};
-pub use certificate::{CERTIFICATE_BYTES_MAX, KeyKind, Leaf, X509Fault};
+pub use certificate::{CERTIFICATE_BYTES_MAX, Certificate, KeyKind, X509Fault};
 pub use der::DerFault;
 pub use extensions::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 pub use fingerprint::{NotAPin, Sha256Fingerprint, SpkiPin};

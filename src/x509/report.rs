@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::Leaf;
+use super::Certificate;
 
 /// What a certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -19,7 +19,7 @@ pub enum CertificateRole {
 
 impl CertificateRole {
     /// What a certificate seems to be for: one that says nothing about it is a client's.
-    pub fn of(certificate: &Leaf) -> Self {
+    pub fn of(certificate: &Certificate) -> Self {
         let is_server = match certificate.extended_key_usage() {
             Some(usage) => usage.server_auth() && !usage.client_auth(),
             None => !certificate.subject_alt_names().is_empty(),
@@ -87,7 +87,7 @@ pub struct CertificateReport {
 
 impl CertificateReport {
     /// What a certificate says by itself. To whom it maps, and when it was seen, is for the caller to add.
-    pub fn of(certificate: &Leaf) -> Self {
+    pub fn of(certificate: &Certificate) -> Self {
         let names = certificate.subject_alt_names().iter();
         let purposes = certificate.extended_key_usage();
         Self {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::certificate::{Leaf, X509Fault, timestamp};
+use super::certificate::{Certificate, X509Fault, timestamp};
 use super::der::{Reader, tag};
 use super::signed::{Envelope, SignedData, range_in, slice};
 use super::{DistinguishedName, Serial};
@@ -129,7 +129,7 @@ impl RevocationList {
     }
 
     /// Whether `issuer` bears the name of its issuer, and the key that signed it.
-    pub fn is_issued_by(&self, issuer: &Leaf) -> bool {
+    pub fn is_issued_by(&self, issuer: &Certificate) -> bool {
         self.issuer_der() == issuer.subject_der()
             && self.signed_data().is_signed_by(issuer.raw_spki())
     }

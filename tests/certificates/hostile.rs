@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use countersign::ca::{KeyAlgorithm, PrivateCa, Template};
 use countersign::x509::{
-    DistinguishedName, Leaf, RevocationList, SigningRequest, Validity, X509Fault,
+    Certificate, DistinguishedName, RevocationList, SigningRequest, Validity, X509Fault,
 };
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ fn template() -> Template {
     )
 }
 
-fn made(template: &Template) -> Result<Leaf, countersign::ca::CaFault> {
+fn made(template: &Template) -> Result<Certificate, countersign::ca::CaFault> {
     PrivateCa::generate(template, KeyAlgorithm::EcP256).map(|ca| ca.certificate().clone())
 }
 
@@ -55,9 +55,9 @@ fn patched(from: &[u8], to: &[u8]) -> Vec<u8> {
 
 #[test]
 fn bytes_after_the_end_are_refused() {
-    assert!(Leaf::decode(&SOUND).is_ok());
+    assert!(Certificate::decode(&SOUND).is_ok());
     assert!(matches!(
-        Leaf::decode(&[&SOUND[..], b"\0"].concat()),
+        Certificate::decode(&[&SOUND[..], b"\0"].concat()),
         Err(X509Fault::Der(_))
     ));
     assert!(matches!(
@@ -73,7 +73,7 @@ fn bytes_after_the_end_are_refused() {
 #[test]
 fn every_truncation_is_refused() {
     for length in 0..SOUND.len() {
-        assert!(Leaf::decode(&SOUND[..length]).is_err(), "{length}");
+        assert!(Certificate::decode(&SOUND[..length]).is_err(), "{length}");
     }
 }
 
@@ -85,7 +85,7 @@ fn the_algorithm_outside_must_be_the_one_inside() {
         b"\x2a\x86\x48\xce\x3d\x04\x03\x03",
     );
     assert!(matches!(
-        Leaf::decode(&forged),
+        Certificate::decode(&forged),
         Err(X509Fault::AlgorithmsDiffer)
     ));
 }
@@ -95,7 +95,7 @@ fn a_version_must_exist_and_allow_what_the_certificate_has() {
     for version in [0, 1, 3, 0x7f] {
         let forged = patched(b"\xa0\x03\x02\x01\x02", &[0xa0, 3, 2, 1, version]);
         assert!(
-            matches!(Leaf::decode(&forged), Err(X509Fault::Version)),
+            matches!(Certificate::decode(&forged), Err(X509Fault::Version)),
             "{version}"
         );
     }
@@ -147,7 +147,7 @@ fn a_critical_extension_that_nobody_heeds_is_told() {
 #[test]
 fn a_large_certificate_is_refused_unread() {
     assert!(matches!(
-        Leaf::decode(&vec![0x30; 64 * 1024 + 1]),
+        Certificate::decode(&vec![0x30; 64 * 1024 + 1]),
         Err(X509Fault::TooLarge)
     ));
 }
@@ -180,7 +180,7 @@ proptest! {
         if let Some(cut) = cut {
             der.remove(cut.index(der.len()));
         }
-        if let Ok(leaf) = Leaf::decode(&der) {
+        if let Ok(leaf) = Certificate::decode(&der) {
             let told = format!("{leaf:?} {:?}", leaf.signed_data());
             prop_assert!(!told.is_empty());
             leaf.is_issued_by(&leaf);
@@ -193,7 +193,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_decoder_panic(der in proptest::collection::vec(any::<u8>(), 0..300)) {
-        prop_assert!(Leaf::decode(&der).is_err());
+        prop_assert!(Certificate::decode(&der).is_err());
         prop_assert!(RevocationList::decode(&der).is_err());
         prop_assert!(SigningRequest::decode(&der).is_err());
     }

@@ -1,7 +1,8 @@
 //! Leaves that OpenSSL made.
 
 use countersign::x509::{
-    CertificateReport, CertificateRole, DistinguishedName, KeyKind, Leaf, decode_pem_certificates,
+    Certificate, CertificateReport, CertificateRole, DistinguishedName, KeyKind,
+    decode_pem_certificates,
 };
 use jiff::Timestamp;
 
@@ -274,7 +275,7 @@ fn far_ends_are_read() {
         .unwrap();
     der[end + 2..end + 17].copy_from_slice(b"99991231235959Z");
     assert_eq!(
-        Leaf::decode(&der).unwrap().validity().not_after,
+        Certificate::decode(&der).unwrap().validity().not_after,
         Timestamp::MAX
     );
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use countersign::x509::{Leaf, decode_certificates};
+use countersign::x509::{Certificate, decode_certificates};
 use tempfile::TempDir;
 
 pub(crate) struct OpenSsl {
@@ -55,9 +55,9 @@ impl OpenSsl {
         }
     }
 
-    pub(crate) fn leaf(&self, name: &str) -> Leaf {
+    pub(crate) fn leaf(&self, name: &str) -> Certificate {
         let certificates = decode_certificates(&self.read(name)).expect("PEM or DER");
-        Leaf::decode(&certificates[0])
+        Certificate::decode(&certificates[0])
             .unwrap_or_else(|fault| panic!("{name}: {fault}: {:?}", fault))
     }
 

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use countersign::ca::{CaFault, Order, PrivateCa};
-use countersign::x509::{DistinguishedName, Leaf, RevocationList, decode_revocation_lists};
+use countersign::x509::{Certificate, DistinguishedName, RevocationList, decode_revocation_lists};
 use jiff::Timestamp;
 
 use crate::openssl::OpenSsl;
 
-fn issue(openssl: &OpenSsl, directory: &str, name: &str) -> Leaf {
+fn issue(openssl: &OpenSsl, directory: &str, name: &str) -> Certificate {
     let ca = PrivateCa::open(&openssl.path(directory)).unwrap();
     let subject = DistinguishedName::parse(&format!("CN={name}")).unwrap();
     let order = Order {
@@ -164,7 +164,7 @@ fn two_that_revoke_at_once_lose_nothing() {
         Timestamp::now(),
     )
     .unwrap();
-    let leaves: Vec<Leaf> = (0..8)
+    let leaves: Vec<Certificate> = (0..8)
         .map(|index| issue(&openssl, "certs", &format!("leaf{index}")))
         .collect();
     std::thread::scope(|scope| {

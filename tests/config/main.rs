@@ -23,6 +23,7 @@ mod profiles;
 mod reload;
 mod retention;
 mod shut_out;
+mod waits;
 
 use authority::{Authority, Leaf, SUBJECT};
 

@@ -286,6 +286,35 @@ fn the_symlink_swap_of_a_mounted_secret_is_noticed() {
 }
 
 #[test]
+fn a_cut_off_waits_for_no_file_to_settle_wherever_the_reload_put_it() {
+    let paused = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    paused.block_on(async {
+        let running = Running::start();
+        let mut watch = running.reloader.watch();
+        let text = format!("[server]\ncutoffs = \"elsewhere.toml\"\n{TENANT}");
+        write(&running.directory, "countersign.toml", text);
+        running.reload().await.unwrap();
+        for (cut_off, secret) in [
+            ("[[cutoff]]\n", None),
+            ("", Some("another-secret-of-thirty-two-byte")),
+        ] {
+            write(&running.directory, "elsewhere.toml", cut_off);
+            if let Some(secret) = secret {
+                write(&running.directory, "certs/producer.secret", secret);
+            }
+            let begun = tokio::time::Instant::now();
+            noticed(&mut watch).await;
+            // The clock stands still but for who sleeps.
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+        }
+    });
+}
+
+#[test]
 fn a_value_is_swapped_whole() {
     let live = Live::new(1);
     assert_eq!(*live.swap(Arc::new(2)), 1);

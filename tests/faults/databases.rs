@@ -39,7 +39,12 @@ enum Replication {
     /// Each commit waits for a standby that gets nothing, until nobody waits for it any more: it is done on the primary, and
     /// gone with it.
     Hangs,
+    /// The same, and somebody tells the primary to wait no longer: it says that it has committed.
+    IsGivenUp,
 }
+
+const GIVE_UP: &str =
+    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 
 fn fails_over(test: &str, replication: Replication) {
     let Some(mut primary) = Postgres::start(&[]) else {
@@ -65,7 +70,7 @@ fn fails_over(test: &str, replication: Replication) {
         Replication::Flows => {
             primary.stop(scene.chance.one_of(&[Ending::Fast, Ending::Immediate]));
         }
-        Replication::Hangs => {
+        Replication::Hangs | Replication::IsGivenUp => {
             let replicates = "SELECT pid FROM pg_stat_wal_receiver";
             let pid = standby.psql("postgres", replicates).trim().parse();
             let pid = Pid::from_raw(pid.unwrap()).unwrap();
@@ -73,6 +78,12 @@ fn fails_over(test: &str, replication: Replication) {
             // What was on its way may still be acknowledged; then nothing is.
             load.answered("503", 4);
             let acknowledged = load.acknowledged();
+            if replication == Replication::IsGivenUp {
+                let enough = load.answers("503") + 40;
+                while load.answers("503") < enough && load.acknowledged() == acknowledged {
+                    primary.psql("postgres", GIVE_UP);
+                }
+            }
             load.answered("503", 8);
             assert_eq!(load.acknowledged(), acknowledged);
             primary.stop(Ending::Immediate);
@@ -96,4 +107,9 @@ fn when_a_synchronous_standby_takes_over_nothing_is_lost() {
 #[test]
 fn a_commit_that_no_standby_has_is_no_success() {
     fails_over("a_commit_that_no_standby_has", Replication::Hangs);
+}
+
+#[test]
+fn nor_is_one_for_which_somebody_told_the_primary_to_wait_no_longer() {
+    fails_over("nor_is_one_for_which_somebody", Replication::IsGivenUp);
 }

@@ -4,7 +4,12 @@ use std::{fs, time::Duration};
 
 use rusqlite::Connection;
 
-use crate::{Changes, Limit, Load, Scene, SmallDisk, eventually, verify};
+use crate::{
+    Changes, Limit, Load, Scene, SmallDisk, eventually,
+    postgres::{Ending, Postgres},
+    scene::on_postgres,
+    verify,
+};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const MIB: u64 = 1 << 20;
@@ -108,5 +113,43 @@ fn a_file_that_can_not_grow_loses_nothing_and_takes_all_once_it_can() {
     Limit::lift(scene.receiver.pid());
     let taken = || fs::metadata(&file).unwrap().len() > ballast + 4 * MIB;
     eventually(PATIENCE, || taken().then_some(()));
+    verify(&scene.receiver, &load.finish());
+}
+
+/// To take something out of a file, SQLite needs room as well.
+#[test]
+fn a_spool_that_has_filled_its_disk_is_emptied_though_nobody_makes_room() {
+    let (Some(mut server), Some(disk)) = (Postgres::start(&[]), SmallDisk::of(24 * MIB)) else {
+        return;
+    };
+    let store = format!(
+        "{}[store.spool]\npath = \"{}/spool.db\"\n",
+        on_postgres(&server.create_database("inbox")),
+        disk.path().display()
+    );
+    let mut scene = Scene::new(
+        "a_spool_that_has_filled_its_disk",
+        Changes {
+            store: &store,
+            run_by: disk.run_by(),
+            ..Changes::default()
+        },
+    );
+    let load = Load::of_bodies(&scene, LONGER_BY);
+    for killed in [false, true] {
+        server.stop(Ending::Fast);
+        load.answered("503 store-unavailable", 12);
+        if killed {
+            scene.receiver.kill();
+            scene.receiver.restart();
+            load.answered("503 store-unavailable", 4);
+        }
+        server.start_again();
+        load.advance(20);
+        eventually(PATIENCE, || {
+            let told = scene.receiver.admin("/readyz").body;
+            told.contains("\"waiting\":0").then_some(())
+        });
+    }
     verify(&scene.receiver, &load.finish());
 }

@@ -133,3 +133,16 @@ fn a_way_to_the_database_that_is_narrow_slows_deliveries_and_loses_none() {
     load.advance(40);
     verify(&scene.receiver, &load.finish());
 }
+
+#[test]
+fn a_receiver_whose_database_answers_nothing_ends_when_it_is_told_to() {
+    let Some((proxy, mut scene)) = behind_a_proxy("told_to_stop_while_stalled", "") else {
+        return;
+    };
+    let mut producer = scene.receiver.producer();
+    assert_eq!(producer.deliver(&event("evt_1")).status, 204);
+    proxy.set(Way::Stalled);
+    assert_eq!(producer.deliver(&event("evt_2")).status, 503);
+    scene.receiver.stop();
+    assert!(scene.receiver.ended().success());
+}

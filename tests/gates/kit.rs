@@ -22,7 +22,7 @@ use tokio::{
     net::TcpStream,
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::service_fn;
@@ -34,7 +34,7 @@ use countersign::{
         Network, Observer, PeerCertificates, Resumption, ReusePort, ServerConfig, ServerIdentity,
         Trust, TrustParts, listen, serve, server_config,
     },
-    x509::Leaf,
+    x509::Certificate,
 };
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -118,15 +118,10 @@ impl Server {
             move |request| answer(request, Arc::clone(&release))
         });
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(serve(
-            vec![listener],
-            acceptor.clone(),
-            service,
-            async {
-                let _ = stopped.await;
-            },
-            Duration::from_secs(2),
-        ));
+        let served = tokio::spawn(serve(vec![listener], acceptor.clone(), service, async {
+            let _ = stopped.await;
+            Instant::now() + Duration::from_secs(2)
+        }));
         Self {
             address,
             acceptor,
@@ -218,7 +213,7 @@ pub(crate) fn trust() -> (Arc<dyn CurrentTrust>, ClientConfig, ClientConfig) {
     let identity = ServerIdentity::load(certificate.pem().as_bytes(), &key).unwrap();
     let trust = Arc::new(
         Trust::build(TrustParts {
-            anchors: vec![Leaf::decode(ca.der()).unwrap()],
+            anchors: vec![Certificate::decode(ca.der()).unwrap()],
             ..TrustParts::default()
         })
         .unwrap(),

@@ -194,6 +194,49 @@ fn each_signature_that_does_not_hold_is_told_what_to_mend() {
     }
 }
 
+const EACH_SIGNED: &str = r#"
+[[tenants.producers]]
+name = "each"
+subject = "CN=each,O=Example,OU=tenant-42"
+profile = "each"
+secrets = ["file:certs/producer.secret"]
+[profiles.each]
+signed = "fields"
+[profiles.each.signature]
+from = { json = "/signature" }
+encoding = "hex"
+content = "0.{json:/id}"
+each = "/items/*"
+[profiles.each.event]
+id = "/id"
+[profiles.each.answer]
+bad_signature = 422
+"#;
+
+#[test]
+fn one_item_that_does_not_hold_is_answered_as_all_are_by_the_status_of_the_profile() {
+    let receiver = Receiver::with(&crate::receiver::Changes {
+        more: EACH_SIGNED,
+        ..Default::default()
+    });
+    let subject = [("CN", "each"), ("O", "Example"), ("OU", "tenant-42")];
+    let identity = receiver.authority.issue(&Leaf::of(&subject));
+    let mut producer = receiver.producer_as(Some(&identity));
+    let secret = producer.secret.clone();
+    let good = |id: &str| {
+        let signature = sign(&secret, 0, id);
+        format!(r#"{{"id":"{id}","signature":"{signature}"}}"#)
+    };
+    let bad = |id: &str| good("another").replace("another", id);
+    let mut deliver =
+        |items: [String; 2]| producer.deliver(&format!(r#"{{"items":[{}]}}"#, items.join(",")));
+    assert_eq!(deliver([good("evt_1"), good("evt_2")]).status, 204);
+    let partly = deliver([good("evt_3"), bad("evt_4")]);
+    check(&partly, 422, Some("signature-mismatch"));
+    let wholly = deliver([bad("evt_5"), bad("evt_6")]);
+    check(&wholly, 422, Some("signature-mismatch"));
+}
+
 #[test]
 fn a_verified_certificate_of_nobody_is_403_and_tells_not_whose_it_should_be() {
     let receiver = receiver();

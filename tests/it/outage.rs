@@ -11,6 +11,7 @@ use std::{
 use crate::{
     Receiver, event, eventually,
     postgres::{Ending, Postgres},
+    receiver::Changes,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,6 +130,26 @@ fn a_delivery_that_is_kept_ends_what_another_ones_failure_said_of_the_receiver()
         failed.elapsed() < Duration::from_secs(4)
     });
     assert!(recovered);
+}
+
+#[test]
+fn a_delivery_that_the_store_holds_up_beyond_its_requests_time_is_told_of() {
+    let receiver = Receiver::with(&Changes {
+        limits: "request_timeout = \"300ms\"",
+        ..Changes::default()
+    });
+    becomes(&receiver, 200, "ok");
+    let file = receiver.directory().join("data/countersign.db");
+    let another = rusqlite::Connection::open(file).unwrap();
+    another.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut producer = receiver.producer();
+    assert_eq!(producer.deliver(&event("evt_1")).status, 503);
+    becomes(&receiver, 503, "deliveries could not be kept");
+    let log = receiver.log();
+    assert!(log.contains("the store did not answer within"), "{log}");
+    let metrics = receiver.admin("/metrics").body;
+    let counted = "countersign_failures_total{cause=\"request_timeout\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 /// A database that wants the password of `app`, which `name` belongs to.

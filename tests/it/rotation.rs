@@ -1,6 +1,8 @@
 //! Trust that changes while it runs.
 
 use std::{
+    io::Write,
+    net::TcpStream,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -182,6 +184,20 @@ fn a_new_token_of_the_operator_counts_at_once_and_what_needs_a_restart_is_named(
         answer.contains("\"needs_restart\":[\"store.url\"]"),
         "{answer}"
     );
+}
+
+#[test]
+fn a_reload_is_brought_to_its_end_when_whoever_asked_has_gone() {
+    let receiver = Receiver::start();
+    let mut tcp = TcpStream::connect(receiver.admin).unwrap();
+    let request = "POST /api/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    tcp.write_all(request.as_bytes()).unwrap();
+    drop(tcp);
+    let counted = "countersign_reloads_total{outcome=\"done\"} 1";
+    eventually(SECONDS_10, || {
+        let metrics = receiver.admin("/metrics").body;
+        metrics.contains(counted).then_some(())
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Chains of every quality.
 
 use countersign::tls::{CutOffs, Trust, TrustFault, TrustParts};
-use countersign::x509::Leaf;
+use countersign::x509::Certificate;
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree,
@@ -473,13 +473,13 @@ fn every_kind_of_key_is_accepted() {
 fn what_is_cut_off_is_refused_by_serial_key_or_subject() {
     let root = Ca::root("Root");
     let leaf = root.leaf();
-    let decoded = Leaf::decode(&leaf).unwrap();
-    let other = Leaf::decode(&root.leaf_with(|p| {
+    let decoded = Certificate::decode(&leaf).unwrap();
+    let other = Certificate::decode(&root.leaf_with(|p| {
         p.serial_number = Some(rcgen::SerialNumber::from_slice(&[8]));
         p.distinguished_name = name("another");
     }))
     .unwrap();
-    let cut_offs = |of: &Leaf| {
+    let cut_offs = |of: &Certificate| {
         [
             CutOffs {
                 serials: vec![of.serial().clone()],

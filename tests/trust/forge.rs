@@ -108,7 +108,7 @@ impl Ca {
     /// A list, properly signed, of which everything after `nextUpdate` is as given.
     pub(crate) fn odd_crl(&self, list: OddCrl<'_>) -> Vec<u8> {
         let ecdsa_with_sha256 = der(0x30, &[&[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]]);
-        let issuer = countersign::x509::Leaf::decode(&self.der).unwrap();
+        let issuer = countersign::x509::Certificate::decode(&self.der).unwrap();
         let mut fields: Vec<&[u8]> = Vec::new();
         if list.version_2 {
             fields.push(&[2, 1, 1]);

@@ -21,7 +21,7 @@ mod revocation;
 mod version_1;
 
 use countersign::tls::{Trust, TrustParts};
-use countersign::x509::Leaf;
+use countersign::x509::Certificate;
 use jiff::Timestamp;
 
 /// When the tests take place.
@@ -40,8 +40,8 @@ pub(crate) fn trust(anchors: &[&[u8]]) -> Trust {
     Trust::build(parts(anchors)).unwrap()
 }
 
-pub(crate) fn leaves(certificates: &[&[u8]]) -> Vec<Leaf> {
-    let decode = |der: &&[u8]| Leaf::decode(der).unwrap();
+pub(crate) fn leaves(certificates: &[&[u8]]) -> Vec<Certificate> {
+    let decode = |der: &&[u8]| Certificate::decode(der).unwrap();
     certificates.iter().map(decode).collect()
 }
 

@@ -3,7 +3,7 @@
 use countersign::tls::{
     CrlExpired, CrlMissing, EndedCrl, Trust, TrustFault, TrustParts, TrustPolicy,
 };
-use countersign::x509::{DistinguishedName, Leaf, RevocationList, decode_revocation_lists};
+use countersign::x509::{Certificate, DistinguishedName, RevocationList, decode_revocation_lists};
 use jiff::Timestamp;
 use rcgen::{
     CertificateParams, CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope,
@@ -206,7 +206,7 @@ fn what_is_known_of_a_leaf_by_its_number_alone_is_looked_up_in_the_lists_that_co
     let old = root.crl(&[7]);
     let new = root.crl_with(&[8], |p| p.this_update = date_time_ymd(2026, 6, 10));
     let trust = build(&[&root.der, &namesake.der], &[&old, &new], REFUSE).unwrap();
-    let decoded = |ca: &Ca| Leaf::decode(&ca.der).unwrap();
+    let decoded = |ca: &Ca| Certificate::decode(&ca.der).unwrap();
     let issuer = decoded(&root).subject().clone();
     let other = DistinguishedName::parse("CN=Another").unwrap();
     let is_revoked =
@@ -436,6 +436,6 @@ fn lists_made_by_openssl_are_followed_in_pem_and_der() {
         assert_eq!(verdict("bad.crt"), "revoked");
         assert_eq!(trust.crls().count(), 1);
     }
-    let bad = Leaf::decode(&read("bad.crt")).unwrap();
+    let bad = Certificate::decode(&read("bad.crt")).unwrap();
     assert_eq!(bad.serial().to_string(), "1001");
 }

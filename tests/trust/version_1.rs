@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use countersign::tls::{CrlMissing, Trust, TrustParts, TrustPolicy, V1Leaf};
-use countersign::x509::{Leaf, RevocationList, decode_certificates, decode_revocation_lists};
+use countersign::x509::{
+    Certificate, RevocationList, decode_certificates, decode_revocation_lists,
+};
 use jiff::{Timestamp, ToSpan};
 
 use crate::forge::openssl;
@@ -41,7 +43,7 @@ fn producer() -> Vec<u8> {
 
 #[test]
 fn the_leaf_of_the_guides_is_of_version_1_and_holds() {
-    let leaf = Leaf::decode(&producer()).unwrap();
+    let leaf = Certificate::decode(&producer()).unwrap();
     assert_eq!(leaf.version(), 1);
     let trusted = trust(&[&ca()]);
     assert_eq!(
@@ -144,7 +146,7 @@ fn under_an_intermediate_it_is_refused() {
     );
     openssl(
         at,
-        "req -new -newkey rsa:2048 -nodes -keyout leaf.key -subj /CN=Leaf -out leaf.csr",
+        "req -new -newkey rsa:2048 -nodes -keyout leaf.key -subj /CN=Certificate -out leaf.csr",
     );
     openssl(
         at,
@@ -207,7 +209,7 @@ fn a_root_of_version_1_may_be_an_anchor() {
         "x509 -req -in root.csr -signkey root.key -days 9 -out root.crt",
     );
     let root = certificate(at, "root.crt");
-    assert_eq!(Leaf::decode(&root).unwrap().version(), 1);
+    assert_eq!(Certificate::decode(&root).unwrap().version(), 1);
     std::fs::write(at.join("plain"), "basicConstraints=CA:FALSE\n").unwrap();
     for (name, extensions) in [("one", ""), ("three", "-extfile plain")] {
         openssl(
