@@ -10,7 +10,7 @@ use crate::store::{
     Mappings, OnProgress, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
 };
 
-/// Skipped payments that are named for a person; `--json` names them all.
+/// Skipped payments, and events that are not rebuilt, that are named for a person; `--json` names them all.
 const SKIPPED_MAX: usize = 100;
 
 /// Read kept events again with today's mapping, and make the payments that they speak of anew
@@ -94,6 +94,7 @@ impl ReplayArguments {
         if self.json {
             replayed.changes.iter().for_each(json_line);
             replayed.skipped.iter().for_each(json_line);
+            replayed.not_rebuilt.iter().for_each(json_line);
             json_line(replayed);
             return;
         }
@@ -125,6 +126,21 @@ impl ReplayArguments {
                 say(&printable(&format!(
                     "  {} {}",
                     skipped.tenant_id, skipped.payment_id
+                )));
+            }
+        }
+        if replayed.events_not_rebuilt > 0 {
+            say(&format!(
+                "{} events are not what a new store would make of them; let their provider send them again where that counts",
+                replayed.events_not_rebuilt
+            ));
+            for event in replayed.not_rebuilt.iter().take(SKIPPED_MAX) {
+                say(&printable(&format!(
+                    "  {} {} {}: {}",
+                    event.tenant_id,
+                    event.producer,
+                    event.event_id,
+                    event.not_rebuilt.in_words()
                 )));
             }
         }

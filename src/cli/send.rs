@@ -98,12 +98,7 @@ impl Send {
             && self.body.is_none()
             && !sample::knows(&author.profile, kind)
         {
-            return Err(Stopped::Failed(format!(
-                "the profile \"{}\" has no sample of \"{}\"; there are {}; or give a --body FILE",
-                author.profile.name(),
-                printable(kind),
-                super::profiles::sample_names(&author.profile).join(", ")
-            )));
+            return Err(sender::no_sample(&author.profile, kind));
         }
         if let (Some(_), Some(kind)) = (&self.body, &self.event)
             && !sample::bears_the_type(&author.profile)

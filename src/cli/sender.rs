@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::output::chain;
+use super::output::{chain, printable};
 use super::profiles;
 use super::sample::{self, Tale};
 use super::wire::Target;
@@ -207,14 +207,9 @@ impl Author {
 
     /// The profile's sample of this event, signed at `now`.
     pub(super) fn tell(&self, tale: &Tale, now: Timestamp) -> Result<Delivery, Stopped> {
-        let body = tale.body(&self.profile).ok_or_else(|| {
-            Stopped::Failed(format!(
-                "the profile \"{}\" has no sample of \"{}\"; there are {}; or give a --body FILE",
-                self.profile.name(),
-                tale.kind,
-                profiles::sample_names(&self.profile).join(", ")
-            ))
-        })?;
+        let body = tale
+            .body(&self.profile)
+            .ok_or_else(|| no_sample(&self.profile, &tale.kind))?;
         let body = match &self.account {
             Some(account) => sample::of_account(&self.profile, body, account),
             None => body,
@@ -299,6 +294,23 @@ impl Author {
             Some(_) | None => hex::encode(Sha256::digest(&item)),
         }
     }
+}
+
+/// That there is nothing to send for this type, and what there is.
+pub(super) fn no_sample(profile: &Profile, kind: &str) -> Stopped {
+    let name = profile.name();
+    let names = profiles::sample_names(profile);
+    Stopped::Failed(if names.is_empty() {
+        format!(
+            "the profile \"{name}\" has no samples; give a --body FILE, or write some under [profiles.{name}.samples]"
+        )
+    } else {
+        format!(
+            "the profile \"{name}\" has no sample of \"{}\"; there are {}; or give a --body FILE",
+            printable(kind),
+            names.join(", ")
+        )
+    })
 }
 
 #[cfg(test)]

@@ -46,14 +46,24 @@ pub(super) fn profiles(
         }
     }
     for (name, descriptor) in descriptors {
-        let stated = descriptor
-            .event
-            .iter()
-            .flat_map(|event| event.currency.iter().flat_map(OneOrMany::iter));
-        for code in stated.filter_map(|place| place.strip_prefix('=')) {
+        let Some(event) = &descriptor.event else {
+            continue;
+        };
+        let of = |key: String, places: &Option<OneOrMany>| {
+            let places = places.iter().flat_map(OneOrMany::iter);
+            let constants = places.filter_map(|place| place.strip_prefix('='));
+            constants
+                .map(|code| (key.clone(), code.to_owned()))
+                .collect::<Vec<_>>()
+        };
+        let rules = event.when.iter().flatten().enumerate();
+        let of_rules = rules
+            .flat_map(|(index, rule)| of(format!("event.when[{index}].currency"), &rule.currency));
+        let own = of("event.currency".to_owned(), &event.currency);
+        for (key, code) in own.into_iter().chain(of_rules) {
             if code.parse::<Currency>().is_err() {
                 findings.fault(
-                    &at.key(name).dotted("event.currency"),
+                    &at.key(name).dotted(&key),
                     format!("{code:?} is no currency of ISO 4217"),
                     "write its code of three letters, as \"=EUR\"",
                 );
@@ -91,6 +101,8 @@ pub(super) fn verifiers(
                 let profile = Arc::clone(profile);
                 verifiers.extend(verifier(plan, profile, findings).map(Arc::new));
             }
+            // It has been told of, if only for a value of no shape.
+            None if descriptors.contains_key(&plan.profile) => {}
             None => {
                 let names = profiles.iter().map(|profile| profile.name());
                 let mend = match nearest(&plan.profile, names) {

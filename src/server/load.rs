@@ -106,6 +106,7 @@ impl Controller {
 mod tests {
     use std::collections::VecDeque;
     use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
 
@@ -225,29 +226,33 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn more_that_is_ready_than_can_be_worked_through_is_found() {
-        let receiver = Arc::new((Shedding::default(), AtomicU32::new(0)));
-        let watched = Arc::clone(&receiver);
-        let watching = tokio::spawn(async move {
-            let (shedding, most) = &*watched;
-            let found = |waiting| {
-                most.fetch_max(waiting, Ordering::Relaxed);
-            };
-            watch(shedding, found).await;
+        let shedding = Arc::new(Shedding::default());
+        let most = Arc::new(AtomicU32::new(0));
+        let watching = tokio::spawn({
+            let (shedding, most) = (Arc::clone(&shedding), Arc::clone(&most));
+            async move {
+                let found = |waiting| {
+                    most.fetch_max(waiting, Ordering::Relaxed);
+                };
+                watch(&shedding, found).await;
+            }
         });
-        let shed = || receiver.0.share.load(Ordering::Relaxed) > 0;
+        let busy = Arc::new(AtomicBool::new(true));
         for _ in 0..WAITING_MAX * 2 {
-            let receiver = Arc::clone(&receiver);
+            let busy = Arc::clone(&busy);
             tokio::spawn(async move {
-                while receiver.0.share.load(Ordering::Relaxed) == 0 {
+                while busy.load(Ordering::Relaxed) {
                     tokio::task::yield_now().await;
                 }
             });
         }
-        while !shed() {
+        let sheds = || shedding.share.load(Ordering::Relaxed) > 0;
+        while !sheds() {
             tokio::time::sleep(INTERVAL).await;
         }
-        assert!(receiver.1.load(Ordering::Relaxed) > WAITING_MAX);
-        while shed() {
+        assert!(most.load(Ordering::Relaxed) > WAITING_MAX);
+        busy.store(false, Ordering::Relaxed);
+        while sheds() {
             tokio::time::sleep(INTERVAL).await;
         }
         watching.abort();

@@ -78,12 +78,13 @@ fn extended(
         what,
         mend: mend.to_owned(),
     };
-    let mut whole = descriptor.clone();
+    // From the profile itself to the last that it extends: joined from that end, each takes away what it means to.
+    let mut chain = vec![descriptor];
     let mut passed = vec![name];
-    while let Some(base) = whole.extends.take() {
+    while let Some(base) = chain.last().and_then(|last| last.extends.as_deref()) {
         // A profile that extends its own name builds on the known one that it hides.
         let own = descriptors
-            .get_key_value(&base)
+            .get_key_value(base)
             .filter(|(own, _)| passed.last() != Some(&own.as_str()));
         if let Some((own, descriptor)) = own {
             if passed.contains(&own.as_str()) {
@@ -96,10 +97,12 @@ fn extended(
                 ));
             }
             passed.push(own);
-            whole = whole.over(descriptor);
-        } else if let Some(known) = known.get(&base) {
-            whole = whole.over(known.descriptor());
-        } else if passed.last() == Some(&base.as_str()) {
+            chain.push(descriptor);
+        } else if let Some(known) = known.get(base) {
+            // A compiled one holds all that it extends.
+            chain.push(known.descriptor());
+            break;
+        } else if passed.last() == Some(&base) {
             return Err(fault(
                 format!("\"{base}\" extends itself, and no built-in profile has that name"),
                 "name another profile, or leave it out",
@@ -108,6 +111,11 @@ fn extended(
             let mend = "`countersign profiles list` prints the built-in ones";
             return Err(fault(format!("there is no profile \"{base}\""), mend));
         }
+    }
+    let mut whole = ProfileDescriptor::default();
+    for descriptor in chain.into_iter().rev() {
+        whole = descriptor.clone().over(&whole);
+        whole.extends = None;
     }
     Ok(whole)
 }
@@ -176,5 +184,84 @@ mod tests {
         );
         let unknown = toml::from_str("[a]\nextends = \"nobody\"\n").unwrap();
         assert!(Profiles::compile(&unknown, builtin()).is_err());
+    }
+
+    /// The statuses of the rules of `name`, in the order in which they are looked at.
+    fn rules(text: &str, name: &str) -> Vec<String> {
+        let profiles = Profiles::compile(&toml::from_str(text).unwrap(), builtin()).unwrap();
+        let event = profiles.get(name).unwrap().descriptor().event.clone();
+        let rules = event.and_then(|event| event.when).unwrap_or_default();
+        rules
+            .into_iter()
+            .map(|rule| rule.status.unwrap_or_default())
+            .collect()
+    }
+
+    #[test]
+    fn own_rules_stand_before_those_of_the_profile_that_is_extended() {
+        let rule = |profile: &str, more: &str| {
+            format!("[[{profile}.event.when]]\nstatus = \"failed\"\n{more}\n")
+        };
+        let text = |rules: &str| {
+            format!(
+                "[base.signature]\nfrom = {{ header = \"s\" }}\ncontent = \"{{body}}\"\n[base.event]\ntype = \"/t\"\npayment_id = \"/p\"\n\
+                 [[base.event.when]]\ntype = \"a\"\nstatus = \"captured\"\n[[base.event.when]]\ntype = \"b\"\nstatus = \"refunded\"\n\
+                 [mid]\nextends = \"base\"\n[own]\nextends = \"mid\"\n{rules}"
+            )
+        };
+        let own = rule("own", "type = \"c\"");
+        for (rules_of_both, expected) in [
+            (String::new(), &["captured", "refunded"][..]),
+            (own.clone(), &["failed", "captured", "refunded"]),
+            (
+                format!("{own}{}", rule("mid", "type = \"d\"")),
+                &["failed", "failed", "captured", "refunded"],
+            ),
+            ("[own.event]\nwhen = []\n".to_owned(), &[]),
+            (format!("{own}[mid.event]\nwhen = []\n"), &["failed"]),
+            (rule("own", "type = \"*\""), &["failed"]),
+        ] {
+            assert_eq!(
+                rules(&text(&rules_of_both), "own"),
+                expected,
+                "{rules_of_both}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_for_one_type_leaves_stripes_own_rules() {
+        let text = "[mine]\nextends = \"stripe\"\n[[mine.event.when]]\ntype = \"invoice.paid\"\nstatus = \"succeeded\"\n";
+        let (mine, stripe) = (rules(text, "mine"), rules("", "stripe"));
+        assert_eq!((mine.len(), &mine[1..]), (stripe.len() + 1, &stripe[..]));
+    }
+
+    #[test]
+    fn the_reason_for_a_weakness_goes_with_the_algorithm() {
+        let weak = |own: &str| {
+            let text = format!("[own]\nextends = \"intercom\"\n{own}");
+            let profiles = Profiles::compile(&toml::from_str(&text).unwrap(), builtin()).unwrap();
+            profiles.get("own").unwrap().weakness().map(str::to_owned)
+        };
+        assert!(weak("").is_some_and(|why| why.contains("HMAC-SHA1")));
+        assert_eq!(weak("[own.signature]\nalgorithm = \"sha256\"\n"), None);
+        let own = "weak = \"it must be\"\n[own.signature]\nalgorithm = \"sha1\"\n";
+        assert_eq!(weak(own).as_deref(), Some("it must be"));
+    }
+
+    #[test]
+    fn samples_of_another_form_are_not_inherited() {
+        let samples = |own: &str| {
+            let text = format!("[own]\nextends = \"timestamped\"\n[own.event]\n{own}");
+            let profiles = Profiles::compile(&toml::from_str(&text).unwrap(), builtin()).unwrap();
+            let samples = profiles.get("own").unwrap().descriptor().samples.clone();
+            samples.unwrap_or_default().len()
+        };
+        assert!(samples("format = \"json\"\n") > 0);
+        assert_eq!(samples("format = \"form\"\n"), 0);
+        assert_eq!(
+            samples("format = \"form\"\n[own.samples]\nx = \"id=$ID\"\n"),
+            1
+        );
     }
 }

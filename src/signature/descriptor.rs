@@ -132,7 +132,7 @@ pub struct PlaceDescriptor {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignatureDescriptor {
-    /// Where the signature stands: `header`, `form` or `json`.
+    /// Where the signature stands: `header`, `form`, `json` or `query`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PlaceDescriptor>,
     /// Try every header of `from`, not only the first that is present (Box); default false.
@@ -169,7 +169,7 @@ pub struct SignatureDescriptor {
     /// What is signed: a template, or several when the provider signs one of several forms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<OneOrMany>,
-    /// Where `{id}` stands: a header that the signature covers.
+    /// Where `{id}` stands: any place that the content covers by `{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<PlaceDescriptor>,
     /// Each element of this list bears a signature of its own (Adyen classic).
@@ -302,7 +302,7 @@ pub enum KeyForm {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimestampDescriptor {
-    /// `header`, `item` or `json`.
+    /// `header`, `item`, `json`, `form` or `query`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PlaceDescriptor>,
     /// How it is written; default `s`.
@@ -391,11 +391,12 @@ pub struct EventDescriptor {
     /// How many decimals this provider's minor unit has, for the currencies where it does not keep to ISO 4217
     /// (Stripe counts `ISK = 2`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub minor_digits: Option<BTreeMap<String, u8>>,
+    pub minor_digits: Option<BTreeMap<String, i64>>,
     /// The refunds that the body lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refunds: Option<RefundsDescriptor>,
-    /// Other places for some types: the first that fits replaces what it names.
+    /// Other places for some types: the first that fits replaces what it names. Those of a profile that is extended come behind
+    /// one's own; an empty list takes them away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<Vec<WhenDescriptor>>,
 }
@@ -454,6 +455,15 @@ pub struct WhenDescriptor {
     pub status: Option<String>,
 }
 
+impl WhenDescriptor {
+    /// Whether no event is left for the rules behind it.
+    pub(super) fn is_for_every_event(&self) -> bool {
+        let mut kinds = self.kind.iter().flat_map(OneOrMany::iter);
+        let narrows = self.equals.is_some() || self.present.is_some() || self.same.is_some();
+        !narrows && kinds.any(|kind| kind == "*")
+    }
+}
+
 /// How a body is to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -486,7 +496,7 @@ pub enum AmountUnit {
 pub struct AnswerDescriptor {
     /// The status of an accepted delivery: 200 to 299; default 204.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<u16>,
+    pub accepted: Option<i64>,
     /// Its body; default empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
@@ -495,7 +505,7 @@ pub struct AnswerDescriptor {
     pub content_type: Option<String>,
     /// The status of a delivery that gate 3 refuses: 400 to 499; default 401.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bad_signature: Option<u16>,
+    pub bad_signature: Option<i64>,
     /// How long the provider waits (`"5s"`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,

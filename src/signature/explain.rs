@@ -214,20 +214,15 @@ impl<'a> Delivery<'a> {
                 .collect::<Vec<_>>()
         };
         let texts = at(&scheme.place, true);
-        let time = verifier
-            .profile
-            .timestamp
-            .as_ref()
-            .and_then(|rule| match &rule.place {
-                Place::Item(key) => items(scheme, &texts)?.named(key).ok()?.map(str::to_owned),
-                place @ (Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_)) => {
-                    at(place, false).into_iter().next()
-                }
-            });
-        let id = scheme
-            .id
-            .as_ref()
-            .and_then(|place| at(place, false).into_iter().next());
+        let first = |place: &Place| match place {
+            Place::Item(key) => items(scheme, &texts)?.named(key).ok()?.map(str::to_owned),
+            place @ (Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_)) => {
+                at(place, false).into_iter().next()
+            }
+        };
+        let time = verifier.profile.timestamp.as_ref();
+        let time = time.and_then(|rule| first(&rule.place));
+        let id = scheme.id.as_ref().and_then(first);
         Self {
             verifier,
             scheme,

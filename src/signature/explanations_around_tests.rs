@@ -81,3 +81,56 @@ fn a_body_that_was_compressed_is_told_without_proof() {
     assert_eq!(report.mistakes, []);
     assert_eq!(report.compression, Some(Compression::Undone("gzip")));
 }
+
+#[test]
+fn a_digest_that_is_not_the_one_that_is_named_is_told_with_both() {
+    use Algorithm::{Md5, Sha256, Sha512};
+    let body = r#"{"order":{"orderId":"O1"}}"#;
+    let content = format!("{body}{SECRET}");
+    let digest = |algorithm| {
+        let digests = [
+            (Md5, hex::encode(md5::Md5::digest(&content))),
+            (Sha256, hex::encode(sha2::Sha256::digest(&content))),
+            (Sha512, hex::encode(sha2::Sha512::digest(&content))),
+        ];
+        let mut digests = digests.into_iter();
+        let found = digests.find(|(own, _)| *own == algorithm);
+        found.map(|(_, digest)| digest).unwrap()
+    };
+    for (used, named) in [
+        (Sha256, Md5),
+        (Md5, Sha256),
+        (Sha512, Sha256),
+        (Sha256, Sha512),
+    ] {
+        let name = named.name_for_senders();
+        let header = format!(
+            "sender=checkout;signature={};algorithm={name};content=DOCUMENT",
+            digest(used)
+        );
+        let explained = report(
+            "payu-emea",
+            &[SECRET],
+            &[("openpayu-signature", &header)],
+            body,
+        );
+        assert_eq!(
+            explained.mistakes,
+            [Mistake::AlgorithmNamed { used, named }]
+        );
+        assert!(!explained.signature_is_right);
+        let told = explained.mistakes[0].to_string();
+        assert!(told.ends_with(&format!("names {name}")), "{told}");
+    }
+    let header = format!("signature={};algorithm=MD5", digest(Md5));
+    let explained = report(
+        "payu-emea",
+        &[SECRET],
+        &[("openpayu-signature", &header)],
+        body,
+    );
+    assert_eq!(
+        (explained.outcome, explained.mistakes),
+        (Ok(()), Vec::new())
+    );
+}

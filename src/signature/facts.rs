@@ -99,12 +99,23 @@ pub struct PaymentFacts {
     pub amount: Option<String>,
     /// How much of it has been refunded so far.
     pub amount_refunded: Option<String>,
-    /// The currency's code, in either case.
+    /// The currency's code, in either case; absent where there is no amount of which it could be the currency.
     pub currency: Option<String>,
     /// The unit of both amounts.
     pub unit: AmountUnit,
     /// How many decimals this provider's minor unit of the currency stands for, where that is not ISO 4217's.
     pub minor_digits: Option<u8>,
+}
+
+impl PaymentFacts {
+    /// A dispute or a refund may be in another currency than the payment: without its amount, which the mapping leaves out, its
+    /// currency must not be put to the payment's.
+    fn leave_out_a_bare_currency(&mut self) {
+        if self.amount.is_none() && self.amount_refunded.is_none() {
+            self.currency = None;
+            self.minor_digits = None;
+        }
+    }
 }
 
 /// Why an event says nothing of a payment.
@@ -172,6 +183,9 @@ impl Mapping {
         };
         if facts.event_id.is_none() {
             facts.event_id = self.id_of_the_field(item);
+        }
+        if let Ok(payment) = &mut facts.payment {
+            payment.leave_out_a_bare_currency();
         }
         Ok(facts)
     }

@@ -364,3 +364,97 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_currency_without_any_amount_claims_nothing() {
+    let mapping = mapping(ACME);
+    for (amounts, expected) in [
+        ("", None),
+        (r#","amount":null,"refunded":"""#, None),
+        (r#","amount":1999"#, Some("JPY")),
+        (r#","refunded":5"#, Some("JPY")),
+    ] {
+        let body =
+            format!(r#"{{"id":"e","type":"paid","data":{{"id":"p","currency":"JPY"{amounts}}}}}"#);
+        let payment = facts(&mapping, &body).payment.unwrap();
+        assert_eq!(payment.currency.as_deref(), expected, "{amounts}");
+    }
+}
+
+#[test]
+fn a_dispute_in_another_currency_leaves_the_payments_amount_what_it_is() {
+    let told = |profile: &str, body: &str| {
+        let profile = super::builtin().get(profile).unwrap();
+        let request = super::Request {
+            method: &http::Method::POST,
+            path_and_query: "/",
+            headers: &HeaderMap::new(),
+        };
+        profile
+            .facts(body.as_bytes(), &request)
+            .unwrap()
+            .payment
+            .unwrap()
+    };
+    for (profile, body) in [
+        (
+            "stripe",
+            r#"{"id":"e","type":"charge.dispute.created","data":{"object":{"payment_intent":"p","amount":215000,"currency":"jpy"}}}"#,
+        ),
+        (
+            "dodo",
+            r#"{"type":"dispute.opened","data":{"payment_id":"p","amount":"215000","currency":"JPY"}}"#,
+        ),
+        (
+            "paystack",
+            r#"{"event":"refund.processed","data":{"transaction_reference":"p","amount":"215000","currency":"JPY"}}"#,
+        ),
+        (
+            "square",
+            r#"{"event_id":"e","type":"dispute.created","data":{"object":{"dispute":{"amount_money":{"amount":215000,"currency":"JPY"},"disputed_payment":{"payment_id":"p"},"state":"LOST"}}}}"#,
+        ),
+    ] {
+        let payment = told(profile, body);
+        assert!(payment.status.is_some(), "{profile}");
+        assert_eq!(
+            (payment.amount, payment.currency),
+            (None, None),
+            "{profile}"
+        );
+    }
+}
+
+#[test]
+fn a_sum_that_cannot_be_read_claims_nothing() {
+    let text = "id = '/id'\ntype = '/type'\npayment_id = '/id'\namount = '/amount'\namount_unit = 'major'\ncurrency = '/currency'\n\
+                refunds = { each = '/refunds/*', amount = '/value' }\n[status]\n\"paid\" = \"succeeded\"\n";
+    let mapping = mapping(text);
+    for (amount, refunds, expected) in [
+        (
+            "\"100\"",
+            &["\"1e1\""][..],
+            (Some("partially_refunded"), Some("10")),
+        ),
+        ("1e2", &["50.00", "5e1"], (Some("refunded"), Some("100"))),
+        ("100", &["-5"], (None, None)),
+        ("100", &["10", "null"], (None, None)),
+        ("\"?\"", &["10"], (None, Some("10"))),
+        ("null", &["10"], (None, Some("10"))),
+        ("100", &[], (Some("succeeded"), None)),
+    ] {
+        let elements: Vec<_> = refunds
+            .iter()
+            .map(|value| format!("{{\"value\":{value}}}"))
+            .collect();
+        let body = format!(
+            r#"{{"id":"e","type":"paid","amount":{amount},"currency":"EUR","refunds":[{}]}}"#,
+            elements.join(",")
+        );
+        let payment = facts(&mapping, &body).payment.unwrap();
+        let told = (
+            payment.status.as_deref(),
+            payment.amount_refunded.as_deref(),
+        );
+        assert_eq!(told, expected, "{body}");
+    }
+}

@@ -51,6 +51,11 @@ impl Pointer {
         }
     }
 
+    /// Whether a part of it is `*`, which stands for no element but in a list pointer.
+    pub(super) fn has_a_star(&self) -> bool {
+        self.tokens.iter().any(|token| **token == *"*")
+    }
+
     /// Its parts, unescaped.
     pub(super) fn tokens(&self) -> &[Box<str>] {
         &self.tokens

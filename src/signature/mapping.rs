@@ -17,7 +17,7 @@ use super::profile::Faults;
 use super::refunds::Refunds;
 use super::scheme::{self as signature, Scheme};
 use super::select::{Selection, Values};
-use super::template::{Template, TemplateFault};
+use super::template::TemplateFault;
 
 /// Where the event and its payment stand.
 #[derive(Clone, Debug)]
@@ -152,11 +152,7 @@ impl Mapping {
         each: Option<ListPointer>,
         faults: &mut Faults,
     ) -> Self {
-        let values: Vec<_> = scheme
-            .iter()
-            .flat_map(|scheme| &scheme.contents)
-            .flat_map(Template::values)
-            .collect();
+        let values = scheme.map(Scheme::covered_values).unwrap_or_default();
         let id = match scheme.and_then(|scheme| scheme.id.as_ref()) {
             Some(signature::Place::Header(names)) => names.to_vec(),
             Some(
@@ -431,15 +427,14 @@ impl Compiler<'_, '_> {
         const DIGITS_MAX: u8 = 8;
         let mut all = Vec::new();
         for (code, digits) in event.minor_digits.iter().flatten() {
-            if code.len() == 3 && *digits <= DIGITS_MAX {
-                all.push((code.as_str().into(), *digits));
-            } else {
-                let key = format!("event.minor_digits.{code}");
-                self.fault(
-                    &key,
+            let counted = u8::try_from(*digits).ok();
+            match counted.filter(|digits| code.len() == 3 && *digits <= DIGITS_MAX) {
+                Some(digits) => all.push((code.as_str().into(), digits)),
+                None => self.fault(
+                    &format!("event.minor_digits.{code}"),
                     "is no currency and a count of decimals",
-                    "write as ISK = 2",
-                );
+                    format!("write a count from 0 to {DIGITS_MAX}, as ISK = 2"),
+                ),
             }
         }
         all.into()

@@ -19,6 +19,13 @@ pub enum Mistake {
     PlainDigest(Algorithm),
     /// Another algorithm was used.
     Algorithm(Algorithm),
+    /// Another algorithm was used than the one that the signature names.
+    AlgorithmNamed {
+        /// By which it was made.
+        used: Algorithm,
+        /// What stands beside it.
+        named: Algorithm,
+    },
     /// The parts were put together otherwise.
     Content(String),
     /// The timestamp was signed in another unit than it is sent in.
@@ -159,6 +166,12 @@ impl fmt::Display for Mistake {
         match self {
             Self::Body(body) => body.fmt(f),
             Self::Key(key) => key.fmt(f),
+            Self::AlgorithmNamed { used, named } => write!(
+                f,
+                "the algorithm was {}, and the signature's header names {}",
+                used.name_for_senders(),
+                named.name_for_senders()
+            ),
             Self::Algorithm(algorithm) => write!(f, "the algorithm was {}", algorithm.name_for_senders()),
             Self::Content(content) => {
                 write!(f, "what was signed was put together as {}", content.escape_debug())

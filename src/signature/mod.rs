@@ -13,6 +13,7 @@
 //!
 //! Sources: RFC 2104, RFC 6901, RFC 8032, the Standard Webhooks specification 1.0.0; each profile names its own.
 
+mod again;
 mod around;
 mod asked;
 mod bodies;
@@ -35,10 +36,14 @@ mod extend;
 mod facts;
 #[cfg(test)]
 mod facts_tests;
+#[cfg(test)]
+mod faults_tests;
 mod filter;
 mod floats;
 mod form;
 mod grammar;
+mod impossible;
+mod impossible_event;
 mod json;
 mod key;
 mod mapping;
@@ -47,10 +52,13 @@ mod other_contents;
 mod other_keys;
 mod other_urls;
 mod place;
+#[cfg(test)]
+mod places_tests;
 mod private_key;
 mod profile;
 #[cfg(test)]
 mod published_tests;
+mod put;
 mod refunds;
 mod rewritten;
 mod rewritten_form;
@@ -73,6 +81,7 @@ mod when;
 mod written;
 mod xml;
 
+pub use again::{Again, SignedAgain};
 pub use catalogue::{Profiles, builtin};
 pub use challenge::ChallengeAnswer;
 pub use compressed::Compression;

@@ -10,6 +10,7 @@ use super::descriptor::{Coverage, OneOrMany};
 use super::form;
 use super::json::Pointer;
 use super::select::{Selection, Slot, Values};
+use super::shown::shortened;
 use super::template::{TemplateFault, Value, header_name};
 
 /// How long an id, a type or an amount may be, in bytes. What is longer, or holds control characters, counts as
@@ -40,7 +41,7 @@ impl Covered {
         document.filter(signed)
     }
 
-    /// From the values of the profile's content; `id` is where `{id}` stands.
+    /// From the values that the profile's signature covers whole; `id` is where `{id}` stands.
     pub(super) fn new(coverage: Coverage, values: &[&Value], id: Vec<HeaderName>) -> Self {
         let mut covered = Self {
             coverage,
@@ -249,7 +250,7 @@ impl PlaceReader<'_> {
                 .and_then(|inner| inner.split_once('}'))
             else {
                 return Err(fault(
-                    format!("\"{text}\" has a brace without its partner"),
+                    format!("\"{}\" has a brace without its partner", shortened(text)),
                     "write {/pointer}; a brace that stands for itself is doubled",
                 ));
             };
@@ -262,7 +263,7 @@ impl PlaceReader<'_> {
         literal.push_str(rest);
         if parts.is_empty() {
             return Err(fault(
-                format!("\"{text}\" names no place"),
+                format!("\"{}\" names no place", shortened(text)),
                 "write a JSON pointer as /data/id, a template as {/data/id}:{/type}, or =TEXT for a fixed text",
             ));
         }
@@ -321,7 +322,7 @@ impl PlaceReader<'_> {
                 Ok(Part::Query(name.into()))
             }
             (Some(_) | None, _) => Err(fault(
-                format!("there is no value \"{name}\""),
+                format!("there is no value \"{}\"", shortened(name)),
                 "possible are {/pointer}, {id}, {header:NAME}, {query:NAME} and, in status_by, {type}",
             )),
         }
@@ -330,17 +331,18 @@ impl PlaceReader<'_> {
     fn pointer(&mut self, text: &str, certainty: &mut Certainty) -> Result<Part, TemplateFault> {
         const TOKENS_MAX: usize = 32;
         let mend = "write a JSON pointer, as /data/id";
+        let shown = shortened(text);
         let pointer =
-            Pointer::parse(text).map_err(|what| fault(format!("{what}: \"{text}\""), mend))?;
+            Pointer::parse(text).map_err(|what| fault(format!("{what}: \"{shown}\""), mend))?;
         if pointer.tokens().len() > TOKENS_MAX {
             return Err(fault(
-                format!("\"{text}\" has more than {TOKENS_MAX} parts"),
+                format!("\"{shown}\" has more than {TOKENS_MAX} parts"),
                 mend,
             ));
         }
-        if pointer.tokens().iter().any(|token| **token == *"*") {
+        if pointer.has_a_star() {
             return Err(fault(
-                format!("\"{text}\" has a \"*\", which is a list's elements in each alone"),
+                format!("\"{shown}\" has a \"*\", which is a list's elements in each alone"),
                 "name one element, as /data/0/amount; or set event.each, and write what stands in an element",
             ));
         }

@@ -13,6 +13,7 @@ use super::descriptor::{
 };
 use super::document::NotAnObject;
 use super::facts::Facts;
+use super::impossible;
 use super::json::{ListPointer, Pointer};
 use super::mapping::Mapping;
 use super::scheme::Scheme;
@@ -128,6 +129,7 @@ impl Profile {
         let answer = Answer::compile(descriptor.answer.as_ref(), &mut faults);
         let sent = Sent::compile(descriptor, scheme.as_ref(), &mut faults);
         check_the_weakness(descriptor, scheme.as_ref(), &mut faults);
+        impossible::check(descriptor, scheme.as_ref(), &sent, &mut faults);
         faults.or(Self {
             name: name.into(),
             descriptor: descriptor.clone(),
@@ -319,7 +321,7 @@ impl Answer {
         let descriptor = descriptor.unwrap_or(&plain);
         let accepted = descriptor
             .accepted
-            .unwrap_or(StatusCode::NO_CONTENT.as_u16());
+            .unwrap_or(i64::from(StatusCode::NO_CONTENT.as_u16()));
         let accepted = status(accepted, 200..=299, "answer.accepted", faults)
             .unwrap_or(StatusCode::NO_CONTENT);
         let bad_signature = descriptor
@@ -340,15 +342,6 @@ impl Answer {
                 "set answer.accepted = 200",
             );
         }
-        if let Some(body) = &body
-            && http::HeaderValue::from_str(&body.content_type).is_err()
-        {
-            faults.add(
-                "answer.content_type",
-                "is no media type",
-                "write one, as \"application/json\"",
-            );
-        }
         let budget = tolerance(descriptor.budget.as_deref(), "answer.budget", faults);
         Self {
             accepted,
@@ -360,8 +353,8 @@ impl Answer {
 }
 
 pub(super) fn status(
-    code: u16,
-    range: std::ops::RangeInclusive<u16>,
+    code: i64,
+    range: std::ops::RangeInclusive<i64>,
     key: &str,
     faults: &mut Faults,
 ) -> Option<StatusCode> {
@@ -370,9 +363,8 @@ pub(super) fn status(
         range.start(),
         range.end()
     );
-    let status = StatusCode::from_u16(code)
-        .ok()
-        .filter(|_| range.contains(&code));
+    let status = u16::try_from(code).ok().filter(|_| range.contains(&code));
+    let status = status.and_then(|code| StatusCode::from_u16(code).ok());
     faults.keep(
         key,
         status.ok_or_else(|| format!("{code} is no possible status here")),
@@ -402,11 +394,15 @@ fn check_the_weakness(
 
 /// A pointer, or a fault.
 pub(super) fn pointer(text: &str, key: &str, faults: &mut Faults) -> Option<Pointer> {
-    faults.keep(
-        key,
-        Pointer::parse(text),
-        "write a JSON pointer, as \"/data/id\"",
-    )
+    let mend = "write a JSON pointer, as \"/data/id\"";
+    let pointer = faults.keep(key, Pointer::parse(text), mend)?;
+    if pointer.has_a_star() {
+        let mend =
+            "name one element, as /data/0/id; or set `each`, and write what stands in an element";
+        faults.add(key, "has a \"*\", which names nothing here", mend);
+        return None;
+    }
+    Some(pointer)
 }
 
 #[cfg(test)]

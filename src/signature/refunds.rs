@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::descriptor::OneOrMany;
+use super::descriptor::{AmountUnit, OneOrMany};
 use super::facts::{Facts, NoPayment};
 use super::json::{JsonFault, ListPointer, Pointer};
 use super::template::TemplateFault;
@@ -60,17 +60,17 @@ impl Refunds {
             fault(format!("event.refunds.{key}"), TemplateFault { what, mend });
         };
         let each = ListPointer::parse(&descriptor.each).map_err(|what| wrong("each", what));
-        let amount = Pointer::parse(&descriptor.amount).map_err(|what| wrong("amount", what));
+        let amount = of_one(&descriptor.amount).map_err(|what| wrong("amount", what));
         let mut equals = Vec::new();
         for (place, texts) in descriptor.equals.iter().flatten() {
-            match Pointer::parse(place) {
+            match of_one(place) {
                 Ok(place) => equals.push((place, texts.iter().map(str::to_owned).collect())),
                 Err(what) => wrong("equals", what),
             }
         }
         let mut occurred_at = Vec::new();
         for place in descriptor.occurred_at.iter().flat_map(OneOrMany::iter) {
-            match Pointer::parse(place) {
+            match of_one(place) {
                 Ok(place) => occurred_at.push(place),
                 Err(what) => wrong("occurred_at", what),
             }
@@ -85,7 +85,8 @@ impl Refunds {
 
     /// Puts what the list comes to into what the rest of the body tells.
     pub(super) fn tell(&self, document: &RawValue, facts: &mut Facts) {
-        let listed = match self.read(document) {
+        let unit = facts.payment.as_ref().map(|payment| payment.unit);
+        let listed = match self.read(document, unit.unwrap_or_default()) {
             Ok(None) => return,
             Ok(Some(listed)) => listed,
             Err(_fault) => {
@@ -101,18 +102,18 @@ impl Refunds {
         let (Some(sum), Ok(payment)) = (listed.sum, &mut facts.payment) else {
             return;
         };
-        let paid = payment.amount.as_deref().map(Decimal::parse);
-        let whole = matches!((&sum, &paid), (Ok(sum), Some(Ok(paid))) if sum >= paid);
-        let status = if whole {
-            "refunded"
-        } else {
-            "partially_refunded"
+        let paid = payment.amount.as_deref();
+        let paid = paid.map(|paid| Decimal::parse(paid, payment.unit));
+        // Without both numbers nobody can say whether all of it was refunded, and the status before is not the present one.
+        payment.status = match (&sum, paid) {
+            (Ok(sum), Some(Ok(paid))) if *sum >= paid => Some("refunded".to_owned()),
+            (Ok(_part), Some(Ok(_paid))) => Some("partially_refunded".to_owned()),
+            (Ok(_) | Err(NotANumber), Some(Ok(_) | Err(NotANumber)) | None) => None,
         };
-        payment.status = Some(status.to_owned());
         payment.amount_refunded = sum.ok().map(|sum| sum.to_string());
     }
 
-    fn read(&self, document: &RawValue) -> Result<Option<Listed>, JsonFault> {
+    fn read(&self, document: &RawValue, unit: AmountUnit) -> Result<Option<Listed>, JsonFault> {
         let elements = self.each.elements(document)?.unwrap_or_default();
         if elements.is_empty() {
             return Ok(None);
@@ -135,7 +136,7 @@ impl Refunds {
                 counted += 1;
                 let text = self.amount.text(element)?.unwrap_or_default();
                 let sum = sum.get_or_insert(Ok(Decimal::default()));
-                *sum = sum.and_then(|sum: Decimal| sum.plus(Decimal::parse(&text)?));
+                *sum = sum.and_then(|sum: Decimal| sum.plus(Decimal::parse(&text, unit)?));
             }
         }
         let digest = hex::encode(digest.finalize());
@@ -158,6 +159,15 @@ impl Refunds {
     }
 }
 
+/// A pointer into one element.
+fn of_one(text: &str) -> Result<Pointer, &'static str> {
+    let pointer = Pointer::parse(text)?;
+    if pointer.has_a_star() {
+        return Err("has a \"*\", which names nothing in an element");
+    }
+    Ok(pointer)
+}
+
 /// A decimal number that is not negative, in billionths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Decimal(i128);
@@ -169,18 +179,43 @@ struct NotANumber;
 impl Decimal {
     const PLACES: usize = 9;
     const ONE: i128 = 1_000_000_000;
+    /// Of a number that can be read, zeros at either end apart.
+    const DIGITS_MAX: usize = 36;
 
-    fn parse(text: &str) -> Result<Self, NotANumber> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let shaped = digits(whole) && digits(fraction) && !fraction.is_empty();
-        if !shaped || whole.len() > 18 || fraction.len() > Self::PLACES {
+    /// Reads what the ledger reads of an amount: JSON's grammar of numbers, without a sign; digits alone in the minor unit.
+    fn parse(text: &str, unit: AmountUnit) -> Result<Self, NotANumber> {
+        let (number, exponent) = match text.split_once(['e', 'E']) {
+            Some((number, exponent)) => (number, exponent.parse().map_err(|_text| NotANumber)?),
+            None => (text, 0_i32),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_plain = number == whole && exponent == 0 && number.len() == text.len();
+        if !digits(whole) || !digits(fraction) || (unit == AmountUnit::Minor && !is_plain) {
             return Err(NotANumber);
         }
-        let whole: i128 = whole.parse().map_err(|_empty| NotANumber)?;
-        let fraction = format!("{fraction:0<places$}", places = Self::PLACES);
-        let fraction: i128 = fraction.parse().map_err(|_no_number| NotANumber)?;
-        Ok(Self(whole * Self::ONE + fraction))
+        // All digits as one number, of which the point stands so many places from the right.
+        let fraction = fraction.trim_end_matches('0');
+        let all = [whole, fraction].concat();
+        let number: i128 = match all.trim_start_matches('0') {
+            "" => return Ok(Self::default()),
+            digits if digits.len() > Self::DIGITS_MAX => return Err(NotANumber),
+            digits => digits.parse().map_err(|_no_number| NotANumber)?,
+        };
+        let places = i32::try_from(fraction.len()).map_err(|_too_long| NotANumber)?;
+        let power = exponent
+            .checked_sub(places)
+            .and_then(|power| power.checked_add(Self::PLACES as i32))
+            .ok_or(NotANumber)?;
+        let factor = 10_i128.checked_pow(power.unsigned_abs());
+        let scaled = match (factor, power >= 0) {
+            (Some(factor), true) => number.checked_mul(factor),
+            (Some(factor), false) if number % factor == 0 => Some(number / factor),
+            (Some(_) | None, _) => None,
+        };
+        let fits = |scaled: &i128| *scaled < 1_000_000_000_000_000_000 * Self::ONE;
+        scaled.filter(fits).map(Self).ok_or(NotANumber)
     }
 
     fn plus(self, other: Self) -> Result<Self, NotANumber> {
@@ -219,12 +254,30 @@ mod tests {
             (".5", None),
             ("5.", None),
             ("-1", None),
-            ("1e3", None),
+            ("1e3", Some("1000")),
+            ("1.5E+1", Some("15")),
+            ("15e-1", Some("1.5")),
+            ("1e18", None),
+            ("1e-10", None),
+            ("1e", None),
+            ("e1", None),
+            ("1e99999999999", None),
             ("1,0", None),
             ("0.0000000001", None),
             ("1000000000000000000", None),
         ] {
-            let read = Decimal::parse(text).ok().map(|number| number.to_string());
+            let read = Decimal::parse(text, AmountUnit::Major);
+            let read = read.ok().map(|number| number.to_string());
+            assert_eq!(read.as_deref(), expected, "{text:?}");
+        }
+        for (text, expected) in [
+            ("1999", Some("1999")),
+            ("10.00", None),
+            ("1e1", None),
+            ("1e0", None),
+        ] {
+            let read = Decimal::parse(text, AmountUnit::Minor);
+            let read = read.ok().map(|number| number.to_string());
             assert_eq!(read.as_deref(), expected, "{text:?}");
         }
     }
@@ -233,8 +286,8 @@ mod tests {
         #[test]
         fn sums_are_those_of_the_smallest_unit(cents in proptest::collection::vec(0_i64..1_000_000, 0..20)) {
             let text = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
-            let sum = cents.iter().try_fold(Decimal::default(), |sum, cents| sum.plus(Decimal::parse(&text(*cents))?));
-            prop_assert_eq!(sum, Decimal::parse(&text(cents.iter().sum())));
+            let sum = cents.iter().try_fold(Decimal::default(), |sum, cents| sum.plus(Decimal::parse(&text(*cents), AmountUnit::Major)?));
+            prop_assert_eq!(sum, Decimal::parse(&text(cents.iter().sum()), AmountUnit::Major));
         }
     }
 }

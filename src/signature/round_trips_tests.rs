@@ -76,11 +76,11 @@ fn body(profile: &Profile) -> Bytes {
     let element = if inner.is_empty() {
         event
     } else {
-        sign::put_json(&mut element, &inner, event);
+        put::into(&mut element, &inner, event).unwrap();
         element
     };
     let mut whole = json!({});
-    sign::put_json(&mut whole, &batch.list_text(), json!([element]));
+    put::into(&mut whole, &batch.list_text(), json!([element])).unwrap();
     whole.to_string().into()
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Scheme {
     pub(super) grammar: Grammar,
     pub(super) contents: Vec<Template>,
     pub(super) id: Option<Place>,
-    /// Whether every content covers `{id}`.
+    /// Whether every content holds `{id}`.
     pub(super) signs_the_id: bool,
     /// Whether the body must be JSON for the signature to be found or checked.
     pub(super) reads_json: bool,
@@ -104,8 +104,12 @@ impl Scheme {
         let place = place?;
         let per_item = descriptor.each.is_some();
         let mut values = contents.iter().flat_map(Template::values);
+        let time = profile.timestamp.as_ref();
+        let time = time.and_then(|rule| rule.from.as_ref());
         let reads_json = per_item
             || matches!(place, Place::Json(_))
+            || matches!(id, Some(Place::Json(_)))
+            || time.is_some_and(|from| from.json.is_some())
             || values.any(|value| matches!(value, Value::Json(_)));
         let scheme = Self {
             signs_the_id: contents
@@ -136,9 +140,7 @@ impl Scheme {
     }
 
     pub(super) fn signs_the_timestamp(&self) -> bool {
-        self.contents
-            .iter()
-            .all(|content| content.values().contains(&&Value::Timestamp))
+        self.signs_if_present(&Value::Timestamp)
     }
 
     /// The variant for which this secret is, and its place among all: the one whose prefix it bears, or the main one.
@@ -156,6 +158,20 @@ impl Scheme {
         self.contents.iter().all(|content| content.covers(value))
     }
 
+    /// Whether every content covers this value wherever it is there.
+    pub(super) fn signs_if_present(&self, value: &Value) -> bool {
+        let mut contents = self.contents.iter();
+        contents.all(|content| content.covers_if_present(value))
+    }
+
+    /// The values that it covers whole. Of which it covers a part alone, that could be anything but for this part.
+    pub(super) fn covered_values(&self) -> Vec<&Value> {
+        let values = self.values();
+        values
+            .filter(|value| self.signs_if_present(value))
+            .collect()
+    }
+
     pub(super) fn needs_url(&self) -> bool {
         self.values().any(|value| *value == Value::Url)
     }
@@ -166,10 +182,12 @@ impl Scheme {
 
     /// Why the scheme is weak, if it is.
     pub(super) fn weakness(&self) -> Option<&'static str> {
-        let algorithms = self.main.algorithm.possible();
+        let mut algorithms = self
+            .variants()
+            .flat_map(|variant| variant.algorithm.possible());
         if self.main.mac == MacKind::Hash {
             Some("a digest over the secret is weaker than an HMAC")
-        } else if algorithms.contains(&Algorithm::Sha1) {
+        } else if algorithms.any(|algorithm| *algorithm == Algorithm::Sha1) {
             Some("SHA-1 is weak")
         } else {
             None
@@ -194,13 +212,6 @@ impl Scheme {
                         "write signature.id = { header = [\"webhook-id\"] }",
                     );
                 }
-                Value::Item(_) if self.grammar.pair.is_none() && self.grammar.split.is_none() => {
-                    faults.add(
-                        content,
-                        "signs an item of a signature that has none",
-                        "set signature.split and signature.pair",
-                    );
-                }
                 Value::Timestamp
                 | Value::Id
                 | Value::Item(_)
@@ -217,6 +228,11 @@ impl Scheme {
                 | Value::Config(_) => {}
             }
         }
+        if self.values().any(|value| *value == Value::Id) && !self.signs_if_present(&Value::Id) {
+            let mend = "put {id} into every form of signature.content, without a filter that takes a part of it";
+            let what = "takes a value that the signature does not cover";
+            faults.add("signature.id", what, mend);
+        }
         let document = profile
             .event
             .as_ref()
@@ -227,13 +243,9 @@ impl Scheme {
                 self.signs(&Value::Body) || document.is_some_and(|field| self.signs(&field))
             }
             Coverage::Fields => self
-                .contents
-                .iter()
-                .all(|content| content.values().iter().any(|value| is_field(value))),
-            Coverage::Reference => self
-                .contents
-                .iter()
-                .all(|content| !content.values().is_empty()),
+                .values()
+                .any(|value| is_field(value) && self.signs_if_present(value)),
+            Coverage::Reference => self.values().any(|value| self.signs_if_present(value)),
             Coverage::Connection => true,
         };
         if !covered && !self.contents.is_empty() {
@@ -278,17 +290,6 @@ impl Scheme {
                 "signed",
                 "a signature per item covers fields, never the body",
                 mend,
-            );
-        }
-        if let Some(rule) = &profile.timestamp
-            && rule.from.as_ref().is_some_and(|from| from.item.is_some())
-            && self.grammar.pair.is_none()
-            && self.grammar.split.is_none()
-        {
-            faults.add(
-                "timestamp.from",
-                "is an item of a signature that has none",
-                "set signature.split and signature.pair",
             );
         }
     }

@@ -19,7 +19,7 @@ use super::other_contents;
 use super::other_keys;
 use super::other_urls;
 use super::profile::TimestampRule;
-use super::scheme::Variant;
+use super::scheme::{AlgorithmRule, Variant};
 use super::secrets::Prepared;
 use super::template::{Template, Value};
 use crate::secret::Secret;
@@ -271,9 +271,24 @@ impl Delivery<'_> {
             ..
         } = variant;
         let mut all = Vec::new();
-        for own in algorithm.possible() {
-            for other in other_keys::algorithms(*own) {
-                let named = (other != *own).then_some(Mistake::Algorithm(other));
+        let stated = self.stated_algorithm(algorithm);
+        let possible = match &stated {
+            Some(stated) => std::slice::from_ref(stated),
+            None => algorithm.possible(),
+        };
+        for own in possible {
+            let mut others = other_keys::algorithms(*own);
+            for allowed in algorithm.possible() {
+                if stated.is_some() && !others.contains(allowed) {
+                    others.push(*allowed);
+                }
+            }
+            for other in others {
+                let mistake = match stated {
+                    Some(named) => Mistake::AlgorithmNamed { used: other, named },
+                    None => Mistake::Algorithm(other),
+                };
+                let named = (other != *own).then_some(mistake);
                 for (mistake, shown, form, prefix) in
                     other_keys::keys(&secret.shown, *key, strip_prefix.as_deref())
                 {
@@ -310,6 +325,16 @@ impl Delivery<'_> {
             }));
         }
         all
+    }
+
+    /// The algorithm that the signature names, where it is the sender's to choose.
+    fn stated_algorithm(&self, rule: &AlgorithmRule) -> Option<Algorithm> {
+        let AlgorithmRule::ByItem { item, allow } = rule else {
+            return None;
+        };
+        let items = items(self.scheme, &self.texts)?;
+        let named = items.named(item).ok()?.and_then(Algorithm::named);
+        named.filter(|named| allow.contains(named))
     }
 
     /// The public URL, and the path and query, that could have been signed.

@@ -20,6 +20,7 @@ use super::json;
 use super::key::{Key, KeyFault};
 use super::private_key::{self, is_pem};
 use super::profile::Profile;
+use super::put;
 use super::scheme::{AlgorithmRule, Scheme, Variant};
 use super::secrets::Settings;
 use super::template::{Unwritable, Value};
@@ -188,8 +189,9 @@ fn used(profile: &Profile, variant: &Variant) -> Algorithm {
 impl Signer<'_> {
     fn sign(&self, to_sign: &SignRequest<'_>, body: Bytes) -> Result<Signed, SignFault> {
         let mut headers = self.named_headers(to_sign.request.headers)?;
-        let body = self.prepared(body);
-        let path_and_query = self.with_query(to_sign.request.path_and_query, &body);
+        let mut path_and_query = to_sign.request.path_and_query.to_owned();
+        let body = self.with_what_stands_beside(self.prepared(body), &mut path_and_query)?;
+        let mut path_and_query = self.with_query(&path_and_query, &body);
         self.add_the_providers(&mut headers, to_sign.request, &body)?;
         let mut all = to_sign.request.headers.clone();
         for (name, value) in &headers {
@@ -212,13 +214,10 @@ impl Signer<'_> {
                     headers.push(header(name, &text)?);
                     body
                 }
-                Place::Form(field) => {
-                    let mut form = form::without(&String::from_utf8_lossy(&body), field);
-                    form::append(&mut form, field, text.as_bytes());
-                    form.into()
+                place @ (Place::Form(_) | Place::Json(_) | Place::Query(_)) => {
+                    put::at(place, Json::String(text), &mut path_and_query, body)?
                 }
-                Place::Json(pointer) => placed(&body, &pointer.to_string(), &text)?,
-                Place::Query(_) | Place::Item(_) => return Err(SignFault::NoPlace),
+                Place::Item(_) => return Err(SignFault::NoPlace),
             }
         };
         let content_type = media_type(self.pen.profile.mapping.format, &body);
@@ -228,6 +227,34 @@ impl Signer<'_> {
             body,
             content_type,
         })
+    }
+
+    /// Time and id, where they stand in the body or the query string.
+    fn with_what_stands_beside(
+        &self,
+        body: Bytes,
+        path_and_query: &mut String,
+    ) -> Result<Bytes, SignFault> {
+        let mut body = body;
+        for (place, value) in self.beside() {
+            // What stands in an item of a batch is put there when the item is signed.
+            if !(self.scheme.per_item && matches!(place, Place::Json(_))) {
+                body = put::at(place, value, path_and_query, body)?;
+            }
+        }
+        Ok(body)
+    }
+
+    /// Where time and id stand, and what is to stand there.
+    fn beside(&self) -> impl Iterator<Item = (&Place, Json)> {
+        let rule = self.pen.profile.timestamp.as_ref();
+        let time = rule.zip(self.time.as_deref()).map(|(rule, time)| {
+            let number = time.parse::<i64>().map(Json::from);
+            (&rule.place, number.unwrap_or_else(|_text| time.into()))
+        });
+        let id = self.scheme.id.as_ref();
+        time.into_iter()
+            .chain(id.map(|place| (place, Json::from(self.id))))
     }
 
     /// The headers that the content names, besides the signature: time, id, and whatever else it signs.
@@ -350,6 +377,9 @@ impl Signer<'_> {
         }
         if let AlgorithmRule::ByItem { item, .. } = &self.variant.algorithm {
             items.push((item.clone(), self.algorithm().name_for_senders().to_owned()));
+        }
+        if let Some(Place::Item(key)) = &self.scheme.id {
+            items.push((key.clone(), self.id.to_owned()));
         }
         for value in self.scheme.values() {
             if let Value::Item(key) = value
@@ -481,14 +511,16 @@ impl Signer<'_> {
         for element in list.ok_or(SignFault::NoPlace)? {
             let inner = each.element_text();
             let element = element.pointer_mut(&inner).ok_or(SignFault::NoPlace)?;
+            for (place, value) in self.beside() {
+                if let Place::Json(pointer) = place {
+                    put::into(element, &pointer.to_string(), value)?;
+                }
+            }
             let text = element.to_string();
             let raw = json::document(text.as_bytes()).map_err(|_not_json| SignFault::NoPlace)?;
             let signature = self.signature(request, text.as_bytes(), Some(raw))?;
-            put(
-                element,
-                &pointer.to_string(),
-                &self.written(self.items(), &signature),
-            )?;
+            let written = self.written(self.items(), &signature);
+            put::into(element, &pointer.to_string(), written.into())?;
         }
         Ok(whole.to_string().into())
     }
@@ -516,28 +548,4 @@ fn header(name: HeaderName, text: &str) -> Result<(HeaderName, HeaderValue), Sig
         Ok(value) => Ok((name, value)),
         Err(_) => Err(SignFault::Header { name }),
     }
-}
-
-fn placed(body: &[u8], pointer: &str, text: &str) -> Result<Bytes, SignFault> {
-    let mut whole: Json = serde_json::from_slice(body).map_err(|_not_json| SignFault::NoPlace)?;
-    put(&mut whole, pointer, text)?;
-    Ok(whole.to_string().into())
-}
-
-/// Puts a text where the pointer says, and makes the objects on the way.
-fn put(document: &mut Json, pointer: &str, text: &str) -> Result<(), SignFault> {
-    put_json(document, pointer, Json::String(text.to_owned())).ok_or(SignFault::NoPlace)
-}
-
-pub(super) fn put_json(document: &mut Json, pointer: &str, value: Json) -> Option<()> {
-    let mut at = document;
-    for token in pointer.split('/').skip(1) {
-        let name = token.replace("~1", "/").replace("~0", "~");
-        let object = at.as_object_mut()?;
-        at = object
-            .entry(name)
-            .or_insert_with(|| Json::Object(serde_json::Map::new()));
-    }
-    *at = value;
-    Some(())
 }

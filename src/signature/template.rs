@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use super::filter::{Filter, Shape};
 use super::json::Pointer;
+use super::shown::shortened;
 
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,21 +116,46 @@ impl Template {
     /// sender can make vanish, and not as a checksum, which is easily kept while the bytes change.
     pub(super) fn covers(&self, value: &Value) -> bool {
         let covers = |part: &Part| match part {
-            Part::Value(filtered) => {
-                filtered.value == *value && filtered.filters.iter().all(Filter::tells_apart)
-            }
+            Part::Value(filtered) => filtered.covers(value),
             Part::Literal(_) | Part::Group(_) => false,
         };
         self.parts.iter().any(covers)
     }
 
+    /// Whether a signature over it covers this value wherever it is there: also in a group that vanishes with this value
+    /// alone.
+    pub(super) fn covers_if_present(&self, value: &Value) -> bool {
+        let alone = |parts: &[Part]| {
+            let mut filtered = parts.iter().filter_map(|part| match part {
+                Part::Value(filtered) => Some(filtered),
+                Part::Literal(_) | Part::Group(_) => None,
+            });
+            let one = filtered.next().is_some_and(|own| own.covers(value));
+            one && filtered.all(|own| own.value == *value)
+        };
+        let covers = |part: &Part| match part {
+            Part::Group(inner) => alone(inner),
+            Part::Literal(_) | Part::Value(_) => false,
+        };
+        self.covers(value) || self.parts.iter().any(covers)
+    }
+
     /// Whether it asks for a MAC with the producer's key (challenges).
     pub(super) fn asks_for_a_mac(&self) -> bool {
-        let mut asks = false;
+        self.has(&Filter::Mac)
+    }
+
+    /// Whether it makes a JSON string of something (challenges).
+    pub(super) fn quotes(&self) -> bool {
+        self.has(&Filter::Quoted)
+    }
+
+    fn has(&self, filter: &Filter) -> bool {
+        let mut has = false;
         collect(&self.parts, &mut |filtered| {
-            asks |= filtered.filters.contains(&Filter::Mac)
+            has |= filtered.filters.contains(filter);
         });
-        asks
+        has
     }
 }
 
@@ -221,6 +247,11 @@ fn all_present(parts: &[Part], values: &dyn Values) -> Result<bool, Unwritable> 
 }
 
 impl Filtered {
+    /// Whether it is this value, and no other would look the same.
+    fn covers(&self, value: &Value) -> bool {
+        self.value == *value && self.filters.iter().all(Filter::tells_apart)
+    }
+
     /// What must have a shape must be there.
     fn may_be_absent(&self) -> bool {
         let shaped = |filter: &Filter| matches!(filter, Filter::Is(_));
@@ -368,13 +399,16 @@ fn value(name: &str) -> Result<Value, TemplateFault> {
             let mend = "write a JSON pointer, as {json:/data/id}";
             Value::Json(
                 Pointer::parse(pointer)
-                    .map_err(|what| fault(&format!("{what}: \"{pointer}\""), mend))?,
+                    .map_err(|what| fault(&format!("{what}: \"{}\"", shortened(pointer)), mend))?,
             )
         }
         (_, Some(_) | None) => {
             let mend = "possible are body, timestamp, id, url, method, path_and_query, secret, key_id, header:NAME, \
                         query:NAME, form:NAME, json:/POINTER, item:KEY, config:NAME";
-            return Err(fault(&format!("there is no value \"{name}\""), mend));
+            return Err(fault(
+                &format!("there is no value \"{}\"", shortened(name)),
+                mend,
+            ));
         }
     })
 }

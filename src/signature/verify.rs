@@ -248,7 +248,7 @@ impl Verifier {
             .transpose()?;
         let id = scheme.id.as_ref().filter(|_| scheme.signs_the_id);
         let id = id
-            .map(|place| delivery_id(place, request, body, document))
+            .map(|place| delivery_id(place, request, body, document, &items))
             .transpose()?;
         let listed = self.listed(scheme, &items)?;
         if let (Some(rule), Some((_, sent))) = (rule, &time) {
@@ -488,7 +488,7 @@ pub(super) struct Listed {
 }
 
 /// The time as it is written, and what it states. It goes into the content as received.
-fn stated<'a>(
+pub(super) fn stated<'a>(
     rule: &TimestampRule,
     request: &Request<'a>,
     body: &'a [u8],
@@ -516,13 +516,24 @@ fn stated<'a>(
     Ok((text, sent))
 }
 
-fn delivery_id<'a>(
+pub(super) fn delivery_id<'a>(
     place: &Place,
     request: &Request<'a>,
     body: &'a [u8],
     document: Option<&'a RawValue>,
+    items: &Items<'_>,
 ) -> Result<Cow<'a, str>, SignatureRefusal> {
-    let id = only_text(place, request, body, document, "the delivery's id")?;
+    let id = match place {
+        Place::Item(key) => {
+            let text = items.named(key);
+            text.map_err(|_several| malformed("the delivery's id stands twice"))?
+                .filter(|text| !text.is_empty())
+                .map(|text| Cow::Owned(text.to_owned()))
+        }
+        Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_) => {
+            only_text(place, request, body, document, "the delivery's id")?
+        }
+    };
     let id = id.ok_or_else(|| SignatureRefusal::Missing {
         what: "the delivery's id".to_owned(),
     })?;

@@ -10,7 +10,7 @@ use super::descriptor::TimeUnit;
 /// Reads a time. Without a unit: a number of 14 digits is a date and time, any other Unix seconds up to 11 digits and milliseconds from
 /// 12 on, anything else is RFC 3339. A date and time without an offset is UTC, as the providers that write so say.
 pub(super) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<Timestamp> {
-    match unit {
+    let at = match unit {
         Some(TimeUnit::S) => unix(text, 1_000_000_000),
         Some(TimeUnit::Ms) => unix(text, 1_000_000),
         Some(TimeUnit::Rfc3339) => rfc3339(text),
@@ -19,14 +19,26 @@ pub(super) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<Timestamp> {
         None => digits_of_a_date(text)
             .or_else(|| unix_by_size(text))
             .or_else(|| rfc3339(text)),
-    }
+    };
+    at.map(|at| at.min(last()))
+}
+
+/// The last time that there is, in whole seconds: what lies behind it can not be kept in microseconds.
+fn last() -> Timestamp {
+    Timestamp::from_second(Timestamp::MAX.as_second()).unwrap_or(Timestamp::MAX)
 }
 
 /// `20260921141320`, in UTC: as milliseconds it would lie centuries ahead.
 fn digits_of_a_date(text: &str) -> Option<Timestamp> {
     let is_one = text.len() == 14 && text.bytes().all(|byte| byte.is_ascii_digit());
     let at = is_one.then(|| DateTime::strptime("%Y%m%d%H%M%S", text).ok())??;
-    TimeZone::UTC.to_timestamp(at).ok()
+    in_utc(at)
+}
+
+/// What some write for "never ends" lies some hours behind the last time that there is: it is that one, and sorts last.
+fn in_utc(at: DateTime) -> Option<Timestamp> {
+    let last = (at.year() == 9999).then_some(Timestamp::MAX);
+    TimeZone::UTC.to_timestamp(at).ok().or(last)
 }
 
 fn unix_by_size(text: &str) -> Option<Timestamp> {
@@ -60,7 +72,14 @@ fn unix(text: &str, unit_ns: i128) -> Option<Timestamp> {
         place /= 10;
         nanoseconds += i128::from(digit - b'0') * place;
     }
-    Timestamp::from_nanosecond(sign * nanoseconds).ok()
+    // Within the year 9999, as in `in_utc`; what is greater is no time.
+    const YEAR_10000: i128 = 253_402_300_800_000_000_000;
+    let nanoseconds = sign * nanoseconds;
+    let last = Timestamp::MAX.as_nanosecond();
+    if (last..YEAR_10000).contains(&nanoseconds) {
+        return Some(Timestamp::MAX);
+    }
+    Timestamp::from_nanosecond(nanoseconds).ok()
 }
 
 /// RFC 3339 with any precision; a space for the `T`, an offset without a colon, and no offset at all, pass too.
@@ -83,21 +102,33 @@ fn rfc3339(text: &str) -> Option<Timestamp> {
         }
         None => text,
     };
+    // The name of a zone may stand behind an offset, which tells the time. Alone, it would need a table of zones.
+    if let Some((before, _zone)) = text.split_once('[') {
+        return with_an_offset(before);
+    }
     let naive = || {
-        let at = text.parse::<DateTime>().ok()?;
+        let has_an_offset = text.get(DAY..)?.contains(['+', '-']);
         // A day alone is no moment.
-        text.contains(':')
-            .then(|| TimeZone::UTC.to_timestamp(at).ok())?
+        let is_a_moment = text.contains(':') && !has_an_offset;
+        is_a_moment.then(|| in_utc(text.parse().ok()?))?
     };
-    text.parse::<Timestamp>()
-        .ok()
-        .or_else(naive)
-        .or_else(|| dotted(text))
+    with_an_offset(text).or_else(naive).or_else(|| dotted(text))
+}
+
+const DAY: usize = "2026-09-21".len();
+
+fn with_an_offset(text: &str) -> Option<Timestamp> {
+    let late = || {
+        let time = text.get(DAY..)?;
+        let at = time.find(['Z', 'z', '+', '-'])?;
+        let at: DateTime = text.get(..DAY + at)?.parse().ok()?;
+        (at.year() == 9999).then_some(Timestamp::MAX)
+    };
+    text.parse().ok().or_else(late)
 }
 
 /// `2026-09-21.14:13:20`, in UTC, as Nuvei writes it.
 fn dotted(text: &str) -> Option<Timestamp> {
-    const DAY: usize = "2026-09-21".len();
     let time = text.get(DAY..)?.strip_prefix('.')?;
     rfc3339(&format!("{}T{time}", text.get(..DAY)?))
 }
@@ -192,6 +223,55 @@ mod tests {
             Some(TimeUnit::HttpDate),
             Some("2026-09-21T14:13:20Z"),
         );
+    }
+
+    #[test]
+    fn a_time_that_never_comes_sorts_last() {
+        let last = last();
+        let kept = Timestamp::from_microsecond(last.as_microsecond());
+        assert_eq!(kept.unwrap(), last);
+        let last = last.to_string();
+        for text in [
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59.999999Z",
+            "9999-12-31T23:59:59+02:00",
+            "9999-12-31T23:59:59-0500",
+            "9999-12-31 23:59:59",
+            "99991231235959",
+            "253402300799999",
+            "9999-12-30T22:00:00.5Z",
+        ] {
+            check(text, None, Some(&last));
+        }
+        check("253402300799", Some(TimeUnit::S), Some(&last));
+        check("253402300799999", Some(TimeUnit::Ms), Some(&last));
+        for text in [
+            "253402300800",
+            "10000-01-01T00:00:00Z",
+            "9999-13-31T23:59:59Z",
+        ] {
+            check(text, Some(TimeUnit::Rfc3339), None);
+            check(text, Some(TimeUnit::S), None);
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_zone_takes_nothing_from_the_offset() {
+        for (text, expected) in [
+            (
+                "2026-09-21T16:13:20+02:00[Europe/Berlin]",
+                Some("2026-09-21T14:13:20Z"),
+            ),
+            (
+                "2026-09-21T16:13:20+02:00[Atlantis/Nowhere]",
+                Some("2026-09-21T14:13:20Z"),
+            ),
+            ("2026-09-21T14:13:20Z[UTC]", Some("2026-09-21T14:13:20Z")),
+            ("2026-09-21T16:13:20[Europe/Berlin]", None),
+            ("2026-09-21 16:13:20+99:00", None),
+        ] {
+            check(text, None, expected);
+        }
     }
 
     proptest! {

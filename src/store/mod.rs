@@ -142,8 +142,8 @@ pub use pruning::{Prune, Pruner};
 pub use reading::{ReadFailure, Views};
 pub use record::Unsound;
 pub use replay::{
-    Mappings, OnProgress, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
-    SkippedPayment,
+    Mappings, NotRebuilt, NotRebuiltEvent, OnProgress, PaymentChange, PaymentState, Replay,
+    ReplayFailure, ReplayMode, Replayed, SkippedPayment,
 };
 pub use retention::{Clock, Keep, Retention};
 pub use seen::Seen;

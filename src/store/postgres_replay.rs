@@ -19,7 +19,7 @@ use super::postgres_rows::BY_INDEX;
 use super::postgres_session::{Purpose, Session};
 use super::postgres_text::{give_back, hold};
 use super::replay::{Mappings, Replay, ReplayFailure, ReplayMode, Replayed};
-use super::replay_reading::{ReadEvent, Reading};
+use super::replay_reading::{ReadEvent, Reading, Today};
 
 /// Events that are read at once, with their bodies.
 const PAGE: usize = 100;
@@ -277,10 +277,15 @@ impl Again<'_> {
                 continue;
             };
             payments.extend(kept.payment.as_deref());
-            let today = kept.read.today(profile, headers, body);
-            if today != kept.read.reading {
-                replayed.events_changed = replayed.events_changed.saturating_add(1);
-                otherwise.push((kept.key.as_slice(), today));
+            let (today, why) = kept.read.today(profile, headers, body);
+            replayed.tell_of(&name, &kept.read, why);
+            match today {
+                Today::Read(today) if today == kept.read.reading => {}
+                Today::Read(today) => {
+                    replayed.events_changed = replayed.events_changed.saturating_add(1);
+                    otherwise.push((kept.key.as_slice(), today));
+                }
+                Today::Left => replayed.events_left = replayed.events_left.saturating_add(1),
             }
         }
         let keys: Vec<&[u8]> = page.iter().map(|kept| kept.key.as_slice()).collect();

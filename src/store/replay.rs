@@ -2,7 +2,7 @@
 //!
 //! Every accepted event since a time is read again by its producer's present profile. Its id stays (it is what made it
 //! the same event), conflicts and quarantined events stay aside; its type, its time and what it claims of a payment become
-//! what today's mapping says. A payment of which a claim changed, or whose row is not what its events come to, is made
+//! what today's mapping says, as if it came today. Where what was kept does not allow that, the event is counted and named. A payment of which a claim changed, or whose row is not what its events come to, is made
 //! anew from all its accepted events, in the order in which they came. So a second replay changes nothing. One of which an event
 //! lacks its body or its row is left as it is, and named: a part of its events is not what it is.
 //!
@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::location::{StoreFault, Url};
+use super::replay_reading::ReadEvent;
 use super::{postgres_replay, sqlite_replay};
 use crate::payments::Payment;
 use crate::signature::Profile;
@@ -75,17 +76,78 @@ pub struct Replayed {
     pub payments_changed: u64,
     /// Payments that would be, but are left as they are: of one of their events the body, or all of it, has had its time.
     pub payments_skipped: u64,
+    /// Events of which a new store would say something else, for what was kept does not tell it.
+    pub events_not_rebuilt: u64,
     /// The first of those changes.
     #[serde(skip)]
     pub changes: Vec<PaymentChange>,
     /// The first of those that are left as they are.
     #[serde(skip)]
     pub skipped: Vec<SkippedPayment>,
+    /// The first of the events that are not rebuilt.
+    #[serde(skip)]
+    pub not_rebuilt: Vec<NotRebuiltEvent>,
+}
+
+/// Why a new store would say something else of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotRebuilt {
+    /// It would know it by another id: duplicates and conflicts are told by the one that it has.
+    OtherId,
+    /// It would keep its body as several events.
+    Several,
+    /// It could not read it.
+    Unreadable,
+    /// Its time was signed where nothing is kept.
+    TimeLost,
+    /// The mapping reads a parameter of the query string that is not kept with it.
+    QueryLost,
+}
+
+impl NotRebuilt {
+    /// What becomes of such an event, for a person.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::OtherId => "would have another id; the one that it has stays",
+            Self::Several => "would be several events; it stays as it is",
+            Self::Unreadable => "could not be read, and would be quarantined; it claims nothing",
+            Self::TimeLost => "has the time that it had: what its signature covers is not kept",
+            Self::QueryLost => "lacks a parameter of the query string, which was not kept",
+        }
+    }
+}
+
+/// An event of which a new store would say something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotRebuiltEvent {
+    /// Whose it is.
+    pub tenant_id: String,
+    /// Which producer sent it.
+    pub producer: String,
+    /// Its id.
+    pub event_id: String,
+    /// Why.
+    pub not_rebuilt: NotRebuilt,
 }
 
 impl Replayed {
     /// Changes that are told one by one; the others are counted.
     pub const CHANGES_MAX: usize = 100_000;
+
+    /// Counts an event of which a new store would say something else.
+    pub(super) fn tell_of(&mut self, tenant: &str, event: &ReadEvent, why: Option<NotRebuilt>) {
+        let Some(not_rebuilt) = why else { return };
+        self.events_not_rebuilt = self.events_not_rebuilt.saturating_add(1);
+        if self.not_rebuilt.len() < Self::CHANGES_MAX {
+            self.not_rebuilt.push(NotRebuiltEvent {
+                tenant_id: tenant.to_owned(),
+                producer: event.producer.to_string(),
+                event_id: event.event_id.clone(),
+                not_rebuilt,
+            });
+        }
+    }
 
     /// Counts what became of a payment, if it is not what it was.
     pub(super) fn tell(&mut self, change: PaymentChange) {

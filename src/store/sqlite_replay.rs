@@ -10,7 +10,7 @@ use super::replay::{
     Mappings, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
 };
 use super::replay_fold::{Fold, KeptEvent};
-use super::replay_reading::{ReadEvent, Reading};
+use super::replay_reading::{ReadEvent, Reading, Today};
 use super::row::payment_key;
 use super::sqlite_write::{WriteError, effect_number};
 use super::{sqlite, sqlite_gaps};
@@ -223,15 +223,21 @@ impl Again<'_> {
             replayed.events_left = replayed.events_left.saturating_add(1);
             return Ok(());
         };
-        let today = kept.read.today(profile, headers, body);
+        let (today, why) = kept.read.today(profile, headers, body);
+        replayed.tell_of(tenant_id, &kept.read, why);
         if let Some(payment) = kept.payment {
             self.connection
                 .prepare_cached("INSERT OR IGNORE INTO touched (payment) VALUES (?1)")?
                 .execute([payment])?;
         }
-        if today == kept.read.reading {
-            return Ok(());
-        }
+        let today = match today {
+            Today::Read(today) if today == kept.read.reading => return Ok(()),
+            Today::Read(today) => today,
+            Today::Left => {
+                replayed.events_left = replayed.events_left.saturating_add(1);
+                return Ok(());
+            }
+        };
         replayed.events_changed = replayed.events_changed.saturating_add(1);
         self.connection
             .prepare_cached(

@@ -90,3 +90,75 @@ fn a_public_key_may_be_read_by_everybody() {
         assert_eq!(told, expected, "{profile} {held}");
     }
 }
+
+#[test]
+fn what_no_delivery_could_ever_meet_is_told_with_its_line() {
+    check(
+        "[profiles.mine]
+extends = \"timestamped\"
+[profiles.mine.signature]
+content = []
+[profiles.mine.event]
+id = \"=same\"
+[[profiles.mine.event.when]]
+type = \"dispute.*\"
+currency = \"=EURO\"
+[profiles.mine.answer]
+accepted = 205
+body = \"x\"
+",
+        &[
+            "countersign.toml:4: profiles.mine.signature.content: is an empty list; write what is signed, as content = \"{timestamp}.{body}\"",
+            "countersign.toml:6: profiles.mine.event.id: is the same for every event: all but the first would be conflicts; name what differs from event to event; without an id the body's SHA-256 counts",
+            "countersign.toml:9: profiles.mine.event.when[0].currency: \"EURO\" is no currency of ISO 4217; write its code of three letters, as \"=EUR\"",
+            "countersign.toml:12: profiles.mine.answer.body: an answer 205 has no body; set answer.accepted = 200",
+        ],
+    );
+}
+
+#[test]
+fn an_account_is_bound_by_a_place_that_can_hold_it() {
+    check(
+        &format!(
+            "{TENANT}profile = \"timestamped\"\naccount = {{ pointer = \"/links/*/account\", equals = \"a\" }}\n"
+        ),
+        &[
+            "countersign.toml:8: tenants[0].producers[0].account.pointer: has a \"*\", which names nothing here; name one element, as /data/0/id; or set `each`, and write what stands in an element",
+        ],
+    );
+}
+
+#[test]
+fn a_number_or_a_text_that_is_none_is_told_once_and_in_words() {
+    check(
+        &format!(
+            "{TENANT}profile = \"mine\"\n[profiles.mine]\nextends = \"timestamped\"\n[profiles.mine.signature]\ncontent = 5\n"
+        ),
+        &[
+            "countersign.toml:11: profiles.mine.signature.content: this value does not belong here; write a text, or a list of texts",
+        ],
+    );
+    check(
+        "[profiles.mine]
+extends = \"timestamped\"
+[profiles.mine.event]
+minor_digits = { EUR = -1 }
+[profiles.mine.answer]
+accepted = 99999
+",
+        &[
+            "countersign.toml:4: profiles.mine.event.minor_digits.EUR: is no currency and a count of decimals; write a count from 0 to 8, as ISK = 2",
+            "countersign.toml:6: profiles.mine.answer.accepted: 99999 is no possible status here; write a status between 200 and 299",
+        ],
+    );
+    let long = "/a".repeat(500);
+    check(
+        &format!(
+            "[profiles.mine]\nextends = \"timestamped\"\n[profiles.mine.event]\namount = \"{long}\"\n"
+        ),
+        &[&format!(
+            "countersign.toml:4: profiles.mine.event.amount: \"{}...\" has more than 32 parts; write a JSON pointer, as /data/id",
+            "/a".repeat(40)
+        )],
+    );
+}

@@ -429,3 +429,25 @@ fn an_export_tells_of_the_events_that_still_wait_in_the_spool() {
     assert_eq!(unknown.code, Some(0), "{unknown:?}");
     assert!(unknown.stderr.contains("can not be read"), "{unknown:?}");
 }
+
+/// A file that another process holds answers nothing for as long as a delivery may wait.
+#[test]
+fn a_store_that_answers_nothing_is_not_ready_once_a_delivery_failed() {
+    let receiver = Receiver::with(&Changes {
+        limits: "request_timeout = \"1s\"\nbody_timeout = \"1s\"",
+        store: "url = \"sqlite:data/countersign.db\"\n[store.limits]\nwait = \"10m\"",
+        ..Changes::default()
+    });
+    becomes(&receiver, 200, "ok");
+    let mut producer = receiver.producer();
+    assert_eq!(producer.deliver(&event("evt_1")).status, 204);
+    let file = receiver.directory().join("data/countersign.db");
+    let holding = rusqlite::Connection::open(file).unwrap();
+    holding.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(producer.deliver(&event("evt_2")).status, 503);
+    becomes(&receiver, 503, "deliveries could not be kept");
+    assert_eq!(metric(&receiver, "countersign_ready"), 0.0);
+    holding.execute_batch("COMMIT").unwrap();
+    becomes(&receiver, 200, "ok");
+    assert_eq!(producer.deliver(&event("evt_2")).status, 204);
+}

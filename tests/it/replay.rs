@@ -245,3 +245,91 @@ fn a_payment_of_which_postgres_lacks_a_body_is_left_as_it_is() {
         assert!(state["status"].is_string(), "{state}");
     }
 }
+
+const STATUS_BY: &str = "status_by = \"/type\"\n";
+
+/// A mapping that is mended comes to what a new store makes of the same deliveries.
+#[track_caller]
+fn check_mended(before: &str, after: &str) {
+    let with = |line: &str| {
+        Receiver::with(&Changes {
+            more: &PRODUCER.replace(STATUS_BY, &format!("{STATUS_BY}{line}\n")),
+            ..Changes::default()
+        })
+    };
+    let (mended, fresh) = (with(before), with(after));
+    for receiver in [&mended, &fresh] {
+        let mut producer =
+            receiver.producer_as(Some(&receiver.authority.issue(&Leaf::of(SUBJECT))));
+        for second in 0..3 {
+            let body = body(&format!("evt_{second}"), "paid", 1_790_000_000 + second);
+            assert_eq!(producer.deliver(&body).status, 204);
+        }
+    }
+    let file = mended.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    mended.write("countersign.toml", &text.replace(before, after));
+    let told = replay(&mended, &[]);
+    assert_eq!(told.last().unwrap()["events_not_rebuilt"], 0, "{told:?}");
+    assert_eq!(states(&mended), states(&fresh));
+    let events = |receiver: &Receiver| -> Vec<String> {
+        let listed = receiver.countersign(&["events", "list", "--json"]);
+        let said = |event: &Value| {
+            // A time of signing differs by what passed between the two deliveries.
+            let occurred_at = event["occurred_at"].as_str().unwrap();
+            let day = occurred_at.split('T').next();
+            format!("{} {} {day:?}", event["event_id"], event["type"])
+        };
+        let mut events: Vec<_> = listed.json_lines().iter().map(said).collect();
+        events.sort_unstable();
+        events
+    };
+    assert_eq!(events(&mended), events(&fresh));
+}
+
+#[test]
+fn time_and_type_of_an_old_mapping_do_not_survive_it() {
+    for (before, after) in [
+        ("occurred_at = \"/created\"", "occurred_at = []"),
+        ("occurred_at_unit = \"ms\"", "occurred_at_unit = \"s\""),
+        ("type = \"/type\"", "type = \"/nothing\""),
+        ("type = \"/type\"", "type = \"/data/currency\""),
+    ] {
+        check_mended(before, after);
+    }
+}
+
+#[test]
+fn what_cannot_be_rebuilt_is_counted_and_named() {
+    let receiver = receiver_on(None);
+    let mut producer = receiver.producer_as(Some(&receiver.authority.issue(&Leaf::of(SUBJECT))));
+    let list = r#"{"id":"evt_9","type":"paid","data":{"payment":"p9","amount":1,"currency":"EUR"},"list":[{"id":"a"},{"id":"b"}]}"#;
+    for body in [&*body("evt_1", "paid", 1_790_000_000), list] {
+        assert_eq!(producer.deliver(body).status, 204);
+    }
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    for (mended, expected, payments) in [
+        ("id = \"/type\"\n", &["other-id", "other-id"][..], 2),
+        ("each = \"/list/*\"\n", &["several"], 2),
+        (
+            "format = \"form-xml\"\nfield = \"payload\"\n",
+            &["unreadable", "unreadable"],
+            0,
+        ),
+    ] {
+        let changed = text.replace(STATUS_BY, &format!("{STATUS_BY}{mended}"));
+        receiver.write("countersign.toml", &changed);
+        let dry = replay(&receiver, &["--dry-run"]);
+        let told = replay(&receiver, &[]);
+        assert_eq!(told, dry);
+        let named: Vec<_> = told
+            .iter()
+            .filter_map(|line| line["not_rebuilt"].as_str())
+            .collect();
+        assert_eq!(named, expected, "{told:?}");
+        let summary = told.last().unwrap();
+        assert_eq!(summary["events_not_rebuilt"], expected.len());
+        assert_eq!(self::payments(&receiver).len(), payments, "{mended}");
+    }
+}
