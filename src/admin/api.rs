@@ -132,14 +132,39 @@ pub(super) async fn event(
         .views()
         .whole_events_by_id(Some(&tenant), &id)
         .await;
-    let chosen = found.map(|events| {
-        events.into_iter().find(|found| {
-            producer
-                .as_deref()
-                .is_none_or(|name| found.shown.event.producer == name)
-        })
+    let found = found.map(|mut events| {
+        events.retain(|found| {
+            let named = producer.as_deref();
+            named.is_none_or(|name| found.shown.event.producer == name)
+        });
+        events
     });
-    one(chosen, "event")
+    if let Ok(events) = &found {
+        let whose = events.iter().map(|found| &*found.shown.event.producer);
+        let mut whose: Vec<&str> = whose.collect();
+        whose.sort_unstable();
+        whose.dedup();
+        if whose.len() > 1 {
+            return answer(&Problem {
+                status: StatusCode::CONFLICT,
+                name: "ambiguous-id",
+                title: "Several producers have an event of this id",
+                detail: format!("choose with ?producer=NAME: {}", whose.join(", ")),
+            });
+        }
+    }
+    // Accepted before conflicts: the first is what the id stands for.
+    one(found.map(|events| events.into_iter().next()), "event")
+}
+
+/// No page of ours.
+pub(super) async fn unknown() -> Response {
+    answer(&Problem {
+        status: StatusCode::NOT_FOUND,
+        name: "not-found",
+        title: "Not found",
+        detail: "there is no such page".to_owned(),
+    })
 }
 
 pub(super) async fn payment(
@@ -205,7 +230,9 @@ pub(super) async fn reload(State(pages): State<Pages>) -> Response {
         }
     };
     match outcome {
-        Ok(()) => Json(json!({ "reloaded": true })).into_response(),
+        Ok(needs_restart) => {
+            Json(json!({ "reloaded": true, "needs_restart": needs_restart })).into_response()
+        }
         Err(faults) => {
             let faults: Vec<_> = faults
                 .iter()

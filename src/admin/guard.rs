@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
+use crate::config::{AdminSettings, Live};
 use crate::problem::{self, Problem};
 use crate::secret::Secret;
 
@@ -20,14 +21,29 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug)]
 pub struct Guard {
     listen: SocketAddr,
-    tokens: Vec<Secret>,
+    tokens: Live<Vec<Secret>>,
 }
 
 impl Guard {
     /// A guard for the address that is listened on, and the tokens of which requests must bear one; none is demanded where
     /// there is none.
     pub fn new(listen: SocketAddr, tokens: Vec<Secret>) -> Self {
-        Self { listen, tokens }
+        Self {
+            listen,
+            tokens: Live::new(tokens),
+        }
+    }
+
+    /// Demands the tokens of `settings` from now on. What listens where others than this machine can ask keeps those that it has where
+    /// there are none: only a restart moves it to loopback.
+    pub fn renew(&self, settings: &AdminSettings) {
+        let running = AdminSettings {
+            listen: self.listen,
+            tokens: settings.tokens.clone(),
+        };
+        if running.may_be_open() || !running.tokens.is_empty() {
+            self.tokens.swap(Arc::new(running.tokens));
+        }
     }
 
     /// Whether `Host` is a name by which this address may be called. On loopback only loopback's own names are, so
@@ -51,7 +67,8 @@ impl Guard {
 
     /// Whether the request bears a token, where one is demanded.
     pub(super) fn knows_token(&self, headers: &HeaderMap) -> bool {
-        if self.tokens.is_empty() {
+        let tokens = self.tokens.load();
+        if tokens.is_empty() {
             return true;
         }
         let bearer = headers
@@ -66,7 +83,7 @@ impl Guard {
         // Every token is tried: the time taken must not tell which one is in use.
         bearer.is_some_and(|sent| {
             let sent = digest(sent);
-            self.tokens.iter().fold(false, |known, token| {
+            tokens.iter().fold(false, |known, token| {
                 known | verify_slices_are_equal(&sent, &digest(token.expose())).is_ok()
             })
         })
@@ -104,7 +121,7 @@ pub(super) async fn refuse_other_origins(
     };
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
     let same_site = matches!(site, None | Some(b"none" | b"same-origin"));
-    if same_origin && same_site && guard.knows_host(headers) {
+    if same_origin && same_site && names_one_host(&request) && guard.knows_host(headers) {
         return next.run(request).await;
     }
     refused(
@@ -113,6 +130,19 @@ pub(super) async fn refuse_other_origins(
         "Not for other origins",
         "call the operator's side by its own address",
     )
+}
+
+/// Whether all that names a host, each `Host` and an absolute target, names the same: of several, the one that is looked at may not be the
+/// one that was meant.
+fn names_one_host(request: &Request) -> bool {
+    let hosts = request.headers().get_all(HOST).iter();
+    let of_target = request.uri().authority();
+    let of_target = of_target.map(|authority| authority.as_str().as_bytes());
+    let mut all = hosts.map(HeaderValue::as_bytes).chain(of_target);
+    let Some(first) = all.next() else {
+        return true;
+    };
+    all.all(|other| other.eq_ignore_ascii_case(first))
 }
 
 /// Demands the token, where there is one.
@@ -198,6 +228,29 @@ mod tests {
     }
 
     #[test]
+    fn several_names_of_a_host_must_agree() {
+        let request = |target: &str, hosts: &[&str]| {
+            let mut request = Request::new(axum::body::Body::empty());
+            *request.uri_mut() = target.parse().unwrap();
+            for host in hosts {
+                let host = HeaderValue::from_str(host).unwrap();
+                request.headers_mut().append(HOST, host);
+            }
+            request
+        };
+        for (target, hosts, agree) in [
+            ("/metrics", &["localhost:9443"][..], true),
+            ("/metrics", &["localhost", "LOCALHOST"], true),
+            ("/metrics", &["localhost", "attacker.example"], false),
+            ("http://localhost:9443/metrics", &["localhost:9443"], true),
+            ("http://attacker.example/metrics", &["localhost"], false),
+        ] {
+            let request = request(target, hosts);
+            assert_eq!(names_one_host(&request), agree, "{target} {hosts:?}");
+        }
+    }
+
+    #[test]
     fn only_the_very_token_opens() {
         let tokens = vec![
             Secret::new(b"other".to_vec()),
@@ -218,6 +271,26 @@ mod tests {
                 "{bad}"
             );
         }
+        assert!(!guard.knows_token(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_renewed_token_counts_at_once_and_what_is_open_to_others_is_never_left_without_one() {
+        let listen = "0.0.0.0:9443".parse().unwrap();
+        let token = |text: &str| Secret::new(text.as_bytes().to_vec());
+        let guard = Guard::new(listen, vec![token("first")]);
+        let knows = |text: &str| guard.knows_token(&headers(&[(AUTHORIZATION, text)]));
+        guard.renew(&AdminSettings {
+            listen,
+            tokens: vec![token("second")],
+        });
+        assert!(knows("Bearer second"));
+        assert!(!knows("Bearer first"));
+        guard.renew(&AdminSettings {
+            listen: "127.0.0.1:9443".parse().unwrap(),
+            tokens: Vec::new(),
+        });
+        assert!(knows("Bearer second"));
         assert!(!guard.knows_token(&HeaderMap::new()));
     }
 }

@@ -26,13 +26,16 @@ use crate::telemetry::Exporter;
 
 pub use guard::Guard;
 
+/// What came of a reload: the keys that count only after a restart, or every fault.
+pub type Reloaded = Result<Vec<String>, Vec<Fault>>;
+
 /// What the receiver tells its operator.
 pub trait Operator: Send + Sync + 'static {
     /// Whether deliveries can be made durable now.
     fn readiness(&self) -> Readiness;
 
-    /// Reads the configuration and its files again: all or nothing.
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), Vec<Fault>>> + Send + '_>>;
+    /// Reads the configuration and its files again: all or nothing. Gives the keys that count only after a restart.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>>;
 
     /// Every certificate that matters here, as `/api/certificates` lists them.
     fn certificates(
@@ -78,9 +81,8 @@ pub fn router(
     operator: Arc<dyn Operator>,
     store: Arc<Store>,
     exporter: Exporter,
-    guard: Guard,
+    guard: Arc<Guard>,
 ) -> Router {
-    let guard = Arc::new(guard);
     let open = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz));
@@ -93,7 +95,9 @@ pub fn router(
         .route("/api/refusals", get(api::refusals))
         .route("/api/certificates", get(api::certificates))
         .route("/api/reload", post(api::reload))
-        .route_layer(middleware::from_fn_with_state(
+        .fallback(api::unknown)
+        // Not for its routes alone: which paths there are is not told to who bears no token.
+        .layer(middleware::from_fn_with_state(
             Arc::clone(&guard),
             guard::demand_token,
         ));

@@ -301,33 +301,40 @@ fn inspect(
 ) -> Result<(), Failed> {
     let config = Config::load(place, environment, now);
     let seen = seen(place, environment);
-    for leaf in read(file)? {
-        let mut report = CertificateReport::of(&leaf);
+    let leaves = read(file)?;
+    for (place_in_file, leaf) in leaves.iter().enumerate() {
+        let mut report = CertificateReport::of(leaf);
         let sha256 = leaf.sha256().to_string();
-        let its_own = seen.iter().filter(|seen| seen.sha256 == sha256);
+        // An anchor was seen when a leaf came that chains to it.
+        let its_own = seen.iter().filter(|seen| {
+            seen.sha256 == sha256 || seen.anchor_sha256.as_deref() == Some(&*sha256)
+        });
         report.last_seen = its_own.map(|seen| seen.last_seen.0).max();
+        // What follows a leaf in its file is what its owner sends along.
+        let sent = leaves.get(place_in_file..).unwrap_or_default();
         let mut maps_to = Vec::new();
-        if report.role == CertificateRole::Client {
-            match &config {
-                Ok(config) => {
-                    let producers: Vec<_> = config
-                        .snapshot
-                        .directory()
-                        .claimed(leaf.subject())
-                        .collect();
-                    if let [producer, ..] = producers.as_slice() {
-                        report.producer = Some(producer.name.to_string());
-                        report.tenant_id = Some(producer.tenant.to_string());
+        match (report.role, &config) {
+            (CertificateRole::Client | CertificateRole::Server, Ok(config)) => {
+                let refusal = refusal(config, sent, now);
+                match refusal.filter(|_| report.role == CertificateRole::Server) {
+                    Some(refusal) => maps_to.push(format!("nobody: {refusal}")),
+                    None => {
+                        let directory = config.snapshot.directory();
+                        if let Some(producer) = directory.claimed(leaf.subject()).next() {
+                            report.producer = Some(producer.name.to_string());
+                            report.tenant_id = Some(producer.tenant.to_string());
+                        }
+                        maps_to = explain_mapping(config, leaf, sent, now);
                     }
-                    maps_to = explain_mapping(config, &leaf, now);
-                }
-                Err(faults) => {
-                    let first = faults.first().map(ToString::to_string).unwrap_or_default();
-                    maps_to.push(format!(
-                        "nobody: the configuration can not be used ({first})"
-                    ));
                 }
             }
+            (CertificateRole::Client | CertificateRole::Server, Err(faults)) => {
+                let first = faults.first().map(ToString::to_string).unwrap_or_default();
+                maps_to.push(format!(
+                    "nobody: the configuration can not be used ({first})"
+                ));
+            }
+            (CertificateRole::TrustAnchor, _) => {}
         }
         let inspected = Inspected { report, maps_to };
         if json {
@@ -344,7 +351,7 @@ fn inspect(
 struct Inspected {
     #[serde(flatten)]
     report: CertificateReport,
-    /// Each producer, or why there is none, and what the handshake would say; empty where it is no client's.
+    /// Each producer, or why there is none, and what the handshake would say; empty where it is a CA's.
     maps_to: Vec<String>,
 }
 
@@ -363,7 +370,12 @@ fn seen(place: &ConfigFile, environment: &Environment) -> Vec<LeafSeen> {
 }
 
 /// Which producers the leaf stands for, or what is in its way.
-fn explain_mapping(config: &Config, leaf: &Certificate, now: Timestamp) -> Vec<String> {
+fn explain_mapping(
+    config: &Config,
+    leaf: &Certificate,
+    sent: &[Certificate],
+    now: Timestamp,
+) -> Vec<String> {
     let snapshot = &config.snapshot;
     let producers: Vec<_> = snapshot.directory().claimed(leaf.subject()).collect();
     if producers.is_empty() {
@@ -380,12 +392,12 @@ fn explain_mapping(config: &Config, leaf: &Certificate, now: Timestamp) -> Vec<S
     }
     let mut lines = Vec::new();
     for producer in producers {
-        let path = producer
-            .path
-            .as_deref()
-            .unwrap_or("every path of server.paths");
+        let paths = match snapshot.paths_of(producer).as_slice() {
+            [] => "no path".to_owned(),
+            paths => paths.join(", "),
+        };
         let mut line = format!(
-            "tenant {}, producer {}, on {path}",
+            "tenant {}, producer {}, on {paths}",
             producer.tenant, producer.name
         );
         if !producer.pins.is_empty() && !producer.pins.contains(&leaf.spki()) {
@@ -393,15 +405,19 @@ fn explain_mapping(config: &Config, leaf: &Certificate, now: Timestamp) -> Vec<S
         }
         lines.push(line);
     }
-    let chain = [leaf.der().to_vec().into()];
-    if let Err(refusal) = snapshot.trust().verify(&chain, now) {
-        lines.push(format!(
-            "the handshake would refuse it: {}: {}",
-            refusal.reason.as_str(),
-            refusal.detail
-        ));
-    }
+    lines.extend(refusal(config, sent, now));
     lines
+}
+
+/// Why the handshake would refuse who sends this, leaf first.
+fn refusal(config: &Config, sent: &[Certificate], now: Timestamp) -> Option<String> {
+    let chain: Vec<_> = sent.iter().map(|one| one.der().to_vec().into()).collect();
+    let refusal = config.snapshot.trust().verify(&chain, now).err()?;
+    Some(format!(
+        "the handshake would refuse it: {}: {}",
+        refusal.reason.as_str(),
+        refusal.detail
+    ))
 }
 
 fn print(inspected: &Inspected) {

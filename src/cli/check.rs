@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{self, Outcome, Table, json_line, say};
-use crate::config::{Config, ConfigFile, Environment, StoreSettings, Weight};
-use crate::store::{Filter, ReadFailure, StoreFault, Url, Views};
+use crate::config::{Config, ConfigFile, Environment, Fault, StoreSettings, Weight};
+use crate::store::{Filter, ReadFailure, StoreFault, Url, Views, look};
 
 /// What to do where the store itself does not say.
 pub(super) const MEND_STORE: &str = "mend the store, or name another";
@@ -30,6 +30,19 @@ struct Finding {
     mend: String,
 }
 
+impl Finding {
+    fn of(fault: Fault) -> Self {
+        Self {
+            level: "fault",
+            file: fault.file.to_string(),
+            line: fault.line,
+            key: fault.key,
+            what: fault.what,
+            mend: fault.mend,
+        }
+    }
+}
+
 impl Check {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
         let mut findings = Vec::new();
@@ -50,34 +63,16 @@ impl Check {
                 }
             }
             Err(faults) => {
-                for fault in faults {
-                    findings.push(Finding {
-                        level: "fault",
-                        file: fault.file.to_string(),
-                        line: fault.line,
-                        key: fault.key,
-                        what: fault.what,
-                        mend: fault.mend,
-                    });
-                }
+                findings.extend(faults.into_iter().map(Finding::of));
             }
         }
-        if let Ok(store) = Config::load_store(place, environment)
-            && let Err((what, mend)) = look_into(&store.url)
-        {
-            let mend = mend.unwrap_or_else(|| MEND_STORE.to_owned());
-            let fault = Config::fault_of_store(place, environment, what, mend);
-            findings.push(Finding {
-                level: "fault",
-                file: fault.file.to_string(),
-                line: fault.line,
-                key: fault.key,
-                what: fault.what,
-                mend: fault.mend,
-            });
-        }
         if let Ok(store) = Config::load_store(place, environment) {
-            findings.extend(look_at_spools(&store, place));
+            if let Err(trouble) = look_into(&store.url) {
+                let mend = trouble.mend.unwrap_or_else(|| MEND_STORE.to_owned());
+                let fault = Config::fault_of(place, environment, trouble.key, trouble.what, mend);
+                findings.push(Finding::of(fault));
+            }
+            findings.extend(look_at_spools(&store, place, environment));
         }
         self.print(&findings, place);
         if findings.iter().any(|finding| finding.level == "fault") {
@@ -125,26 +120,81 @@ impl Check {
 }
 
 /// The spool that is named must be there or can be made; one that nobody names must be empty.
-fn look_at_spools(store: &StoreSettings, place: &ConfigFile) -> Vec<Finding> {
-    let finding = |level, what, mend: &str| Finding {
-        level,
-        file: place.path().display().to_string(),
-        line: None,
-        key: "store.spool".to_owned(),
-        what,
-        mend: mend.to_owned(),
-    };
+fn look_at_spools(
+    store: &StoreSettings,
+    place: &ConfigFile,
+    environment: &Environment,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(fault) = store.spool.as_ref().and_then(|spool| spool.look().err()) {
         let (what, mend) = output::what_and_mend(&fault);
         let mend = mend.unwrap_or_else(|| MEND_STORE.to_owned());
-        findings.push(finding("fault", what, &mend));
+        let fault = Config::fault_of(place, environment, key_of(&fault), what, mend);
+        findings.push(Finding::of(fault));
     }
     if let Some(warning) = store.forsaken() {
         let (what, mend) = warning.split_once("; ").unwrap_or((&warning, ""));
-        findings.push(finding("warning", what.to_owned(), mend));
+        let (key, what) = (&["store", "spool"], what.to_owned());
+        let fault = Config::fault_of(place, environment, key, what, mend.to_owned());
+        findings.push(Finding {
+            level: "warning",
+            ..Finding::of(fault)
+        });
     }
     findings
+}
+
+/// Which key of the configuration names what is at fault.
+pub(super) fn key_of(fault: &StoreFault) -> &'static [&'static str] {
+    match fault {
+        StoreFault::Spool { .. } => &["store", "spool", "path"],
+        StoreFault::NeedlessSpool { .. } => &["store", "spool"],
+        StoreFault::NoDirectory { .. }
+        | StoreFault::Displaced { .. }
+        | StoreFault::LogAlone { .. }
+        | StoreFault::NoStore { .. }
+        | StoreFault::IsDirectory { .. }
+        | StoreFault::Rights { .. }
+        | StoreFault::Unopenable { .. }
+        | StoreFault::Damaged { .. }
+        | StoreFault::Foreign { .. }
+        | StoreFault::Newer { .. }
+        | StoreFault::Older { .. }
+        | StoreFault::Migration { .. }
+        | StoreFault::Address { .. }
+        | StoreFault::Tls { .. }
+        | StoreFault::Encoding { .. }
+        | StoreFault::Unreachable { .. }
+        | StoreFault::NoWriter { .. } => &["store", "url"],
+    }
+}
+
+/// What is wrong with a store.
+struct Trouble {
+    key: &'static [&'static str],
+    what: String,
+    mend: Option<String>,
+}
+
+impl Trouble {
+    fn of(fault: &StoreFault) -> Self {
+        let (what, mend) = output::what_and_mend(fault);
+        let key = key_of(fault);
+        // The driver has no better name for it.
+        let mend = if what.ends_with("password missing") {
+            let words = "write store.password = \"file:PATH\" or \"env:NAME\"";
+            Some(words.to_owned())
+        } else {
+            mend
+        };
+        Self { key, what, mend }
+    }
+
+    fn otherwise(error: &dyn std::error::Error) -> Self {
+        let (what, mend) = output::what_and_mend(error);
+        let key = &["store", "url"];
+        Self { key, what, mend }
+    }
 }
 
 fn counted(number: usize, what: &str) -> String {
@@ -152,37 +202,32 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// Whether the store can be read. One that is not there yet will be made, if its directory is there.
-fn look_into(url: &Url) -> Result<(), (String, Option<String>)> {
-    if let Url::Sqlite(path) = url
-        && !path.exists()
-    {
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        return match directory {
-            Some(directory) if !directory.is_dir() => Err((
-                format!("the directory {} does not exist", directory.display()),
-                Some(format!("make it: mkdir -p {}", directory.display())),
-            )),
-            Some(_) | None => Ok(()),
-        };
-    }
-    let views = match Views::open(url) {
-        Ok(views) => views,
-        Err(fault) => return Err(output::what_and_mend(&fault)),
-    };
+/// Whether the store can be read and written. One that is not there yet will be made, if it can be.
+fn look_into(url: &Url) -> Result<(), Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| (error.to_string(), None))?;
-    let filter = Filter {
-        limit: 1,
-        ..Filter::default()
-    };
-    match runtime.block_on(views.events(filter)) {
-        // The start brings it up to date.
-        Ok(_) | Err(ReadFailure::Store(StoreFault::Older { .. })) => Ok(()),
-        Err(failure) => Err(output::what_and_mend(&failure)),
-    }
+        .map_err(|error| Trouble::otherwise(&error))?;
+    runtime.block_on(async {
+        look(url).await.map_err(|fault| Trouble::of(&fault))?;
+        if let Url::Sqlite(path) = url
+            && !path.exists()
+        {
+            return Ok(());
+        }
+        let views = Views::open(url).map_err(|fault| Trouble::of(&fault))?;
+        let filter = Filter {
+            limit: 1,
+            ..Filter::default()
+        };
+        match views.events(filter).await {
+            // The start brings it up to date.
+            Ok(_)
+            | Err(ReadFailure::Store(StoreFault::Older { .. } | StoreFault::NoStore { .. })) => {
+                Ok(())
+            }
+            Err(ReadFailure::Store(fault)) => Err(Trouble::of(&fault)),
+            Err(failure) => Err(Trouble::otherwise(&failure)),
+        }
+    })
 }

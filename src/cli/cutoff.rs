@@ -4,9 +4,9 @@ use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::output::{Outcome, Table, complain, failed, json_line, say};
+use super::output::{self, Outcome, Table, complain, json_line, say};
 use super::unusable;
-use crate::config::{Config, ConfigFile, CutOff, CutOffs, Environment};
+use crate::config::{Config, ConfigFile, CutOff, CutOffFault, CutOffs, Environment};
 use crate::identity::TenantId;
 use crate::x509::{Serial, SpkiPin};
 
@@ -67,7 +67,19 @@ impl Cutoff {
         });
         let cut_offs = match edited {
             Ok(cut_offs) => cut_offs,
-            Err(fault) => return failed(&fault),
+            Err(fault) => {
+                let mend = match &fault {
+                    CutOffFault::File { path, .. } => {
+                        let directory = path.parent().unwrap_or(path).display();
+                        format!(
+                            "run it as a user who may write in {directory}, as the receiver's own"
+                        )
+                    }
+                    CutOffFault::Form { .. } => "mend the file, or take it away".to_owned(),
+                };
+                complain(&format!("countersign: {}; {mend}", output::chain(&fault)));
+                return Outcome::Failed;
+            }
         };
         if self.lift && !changed {
             complain(&format!("countersign: {who} is not cut off"));

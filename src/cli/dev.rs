@@ -32,6 +32,8 @@ enum DevFailure {
     Ca(CaFault),
     #[error("{} is missing beside {}; put it back, or move the other away to have both made anew", missing.display(), there.display())]
     Half { missing: PathBuf, there: PathBuf },
+    #[error("{} is no directory, and the store is to lie in one of that name; move it away", path.display())]
+    NoDirectory { path: PathBuf },
     #[error("a built-in name can not be read")]
     Name(#[from] NameFault),
     #[error("{} can not be written", path.display())]
@@ -111,6 +113,7 @@ impl Dev {
             home,
             file: place.path().to_owned(),
             path,
+            variables: exports(environment),
         };
         serve::serve(prelude, config, &place, environment, |announced| {
             hint.print(announced)
@@ -189,6 +192,9 @@ fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevF
         made.push(config.to_owned());
     }
     let data = home.join("data");
+    if data.exists() && !data.is_dir() {
+        return Err(DevFailure::NoDirectory { path: data });
+    }
     if !data.exists() {
         std::fs::create_dir_all(&data).map_err(write_failed(&data))?;
         made.push(data);
@@ -196,11 +202,33 @@ fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevF
     Ok(made)
 }
 
+/// What another terminal needs of this one's environment, for the same configuration to count there.
+fn exports(environment: &Environment) -> String {
+    let mut lines = String::new();
+    for (name, value) in environment.overriding() {
+        lines.push_str(&match value {
+            Some(value) => {
+                let quoted = value.replace('\'', "'\\''");
+                format!("  export {name}='{}'\n", output::printable(&quoted))
+            }
+            None => format!(
+                "  export {name}=…                 # as it is set here; it may hold a secret\n"
+            ),
+        });
+    }
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("\n  # what overrides the configuration here\n{lines}")
+}
+
 /// What can be done now, from another terminal.
 struct Hint {
     home: PathBuf,
     file: PathBuf,
     path: String,
+    /// Lines to be pasted before all others.
+    variables: String,
 }
 
 impl Hint {
@@ -221,6 +249,7 @@ impl Hint {
         } else {
             format!(" --config {}", self.file.display())
         };
+        let variables = &self.variables;
         let certs = self.home.join("certs");
         let certs = certs
             .strip_prefix(".")
@@ -238,7 +267,7 @@ impl Hint {
         say(&format!(
             "
 Try it from another terminal, in this folder:
-
+{variables}
   # a signed payment event over mutual TLS
   {program} send{config}{to}
 
@@ -271,5 +300,31 @@ fn host(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(address) => address.ip().to_string(),
         SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_overrides_is_told_to_be_set_again_and_no_secret_is_printed() {
+        let environment = Environment::from([
+            ("COUNTERSIGN_SERVER__LISTEN", "127.0.0.1:9999"),
+            ("COUNTERSIGN_STORE__URL", "postgres://app:hidden@db/inbox"),
+            ("COUNTERSIGN_ADMIN__TOKEN", "hidden"),
+            ("COUNTERSIGN_TENANTS__0__PRODUCERS__0__SECRETS__0", "hidden"),
+            ("COUNTERSIGN_LOG", "debug"),
+            ("PATH", "/bin"),
+        ]);
+        let told = exports(&environment);
+        let listen = "export COUNTERSIGN_SERVER__LISTEN='127.0.0.1:9999'\n";
+        assert!(told.contains(listen), "{told}");
+        assert_eq!(told.matches("export ").count(), 4, "{told}");
+        assert!(!told.contains("hidden"), "{told}");
+        let file = [("COUNTERSIGN_STORE__URL", "sqlite:it's.db")];
+        let told = exports(&Environment::from(file));
+        assert!(told.contains("='sqlite:it'\\''s.db'"), "{told}");
+        assert_eq!(exports(&Environment::empty()), "");
     }
 }

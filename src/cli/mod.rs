@@ -53,6 +53,14 @@ use crate::store::StoreFault;
 
 pub use output::Outcome;
 
+/// What the environment says.
+const VARIABLES: &str = "\
+Variables:
+  COUNTERSIGN_CONFIG      the configuration file, where --config names none
+  COUNTERSIGN_LOG         which lines are logged: error, warn, info, debug, trace, or as in info,countersign=debug [default: info]
+  COUNTERSIGN_LOG_FORMAT  text or json [default: text]
+  COUNTERSIGN_KEY         overrides a key of the configuration, its parts joined by __, as in COUNTERSIGN_STORE__URL";
+
 /// Receives payment webhooks over mutual TLS: checks who sends, checks the signature, keeps each event once, and
 /// follows the payment.
 #[derive(Debug, Parser)]
@@ -61,7 +69,8 @@ pub use output::Outcome;
     version,
     propagate_version = true,
     subcommand_required = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = VARIABLES
 )]
 struct Cli {
     /// The configuration file.
@@ -149,6 +158,10 @@ pub fn run() -> ExitCode {
         }
     };
     let environment = Environment::of_process();
+    if let Some(fault) = output::fault_of_log(&environment) {
+        output::complain(&format!("countersign: {fault}"));
+        return Outcome::Unusable.into();
+    }
     let place = environment.configuration_file(cli.config);
     match cli.command {
         Command::Dev(command) => command.run(&place, &environment),
@@ -193,6 +206,8 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::Unreachable { .. }
         | StoreFault::NoWriter { .. } => failed,
         StoreFault::NoDirectory { .. }
+        | StoreFault::IsDirectory { .. }
+        | StoreFault::Rights { .. }
         | StoreFault::LogAlone { .. }
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }

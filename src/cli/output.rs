@@ -34,6 +34,26 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// What is wrong with the variables by which [`log`] goes: a typing error would leave out what somebody looks for.
+pub(super) fn fault_of_log(environment: &Environment) -> Option<String> {
+    let set = |name| environment.os(name).filter(|value| !value.is_empty());
+    let format =
+        set("COUNTERSIGN_LOG_FORMAT").filter(|format| *format != "text" && *format != "json");
+    if let Some(format) = format {
+        return Some(format!(
+            "COUNTERSIGN_LOG_FORMAT: {format:?} is no form of log lines; set it to text or json"
+        ));
+    }
+    let filter = set("COUNTERSIGN_LOG")?;
+    let fault = match filter.to_str() {
+        Some(filter) => telemetry::fault_of_filter(filter)?,
+        None => "it is no text".to_owned(),
+    };
+    Some(format!(
+        "COUNTERSIGN_LOG: {filter:?} is no filter of log lines ({fault}); set it to error, warn, info, debug or trace, or as in info,countersign=debug"
+    ))
+}
+
 /// Begins to log, as `COUNTERSIGN_LOG` (directives such as `info`, `countersign=debug`) and `COUNTERSIGN_LOG_FORMAT`
 /// (`text`, `json`) say.
 pub(super) fn log(environment: &Environment) {
@@ -41,10 +61,9 @@ pub(super) fn log(environment: &Environment) {
         Some("json") => LogFormat::Json,
         Some(_) | None => LogFormat::Text,
     };
-    telemetry::log_to_stderr(
-        environment.text("COUNTERSIGN_LOG").unwrap_or("info"),
-        format,
-    );
+    let filter = environment.text("COUNTERSIGN_LOG");
+    let filter = filter.filter(|filter| !filter.is_empty());
+    telemetry::log_to_stderr(filter.unwrap_or("info"), format);
 }
 
 /// Prints a line to standard output. A reader that went away (`| head`) is no error.
@@ -175,6 +194,29 @@ mod tests {
         assert!((Timestamp::now().as_second() - day.as_second() - 86_400).abs() <= 1);
         for wrong in ["", "d", "-1d", "1w", "tomorrow", "ü"] {
             assert!(parse_since(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_variable_of_the_log_that_can_not_be_meant_is_told() {
+        let fault = |name: &str, value: &str| fault_of_log(&Environment::from([(name, value)]));
+        for (name, value) in [
+            ("COUNTERSIGN_LOG", "info"),
+            ("COUNTERSIGN_LOG", "info,countersign=debug"),
+            ("COUNTERSIGN_LOG", ""),
+            ("COUNTERSIGN_LOG_FORMAT", "json"),
+            ("COUNTERSIGN_LOG_FORMAT", "text"),
+        ] {
+            assert_eq!(fault(name, value), None, "{name}={value}");
+        }
+        for (name, value) in [
+            ("COUNTERSIGN_LOG", "countersign=loud"),
+            ("COUNTERSIGN_LOG_FORMAT", "yaml"),
+        ] {
+            assert!(
+                fault(name, value).unwrap().starts_with(name),
+                "{name}={value}"
+            );
         }
     }
 

@@ -37,6 +37,9 @@ pub(super) struct Rehearse {
     /// Which producer to play, by its name [default: the first]
     #[arg(long, value_name = "NAME")]
     producer: Option<String>,
+    /// Which tenant's producer, where several have one of that name
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
     /// The producer's certificate and key, PREFIX.crt and PREFIX.key [default: certs/producer beside the configuration if it
     /// is that producer's, else one that the private CA issues for a day]
     #[arg(long, value_name = "PREFIX")]
@@ -74,7 +77,8 @@ impl Rehearse {
             Ok(runtime) => runtime,
             Err(error) => return super::output::failed(&error),
         };
-        let stage = match self.stage(place, environment) {
+        let stage = self.stage(place, environment);
+        let stage = match stage.and_then(Stage::ready) {
             Ok(stage) => stage,
             Err(stopped) => return told(stopped, Outcome::Unusable),
         };
@@ -184,17 +188,29 @@ impl Rehearse {
     }
 
     fn producer(&self, config: &Config) -> Result<Arc<Producer>, Stopped> {
-        let producers = config.snapshot.directory().producers();
-        let named = |producer: &&Arc<Producer>| {
-            self.producer
-                .as_ref()
-                .is_none_or(|name| **name == *producer.name)
-        };
-        producers.iter().find(named).cloned().ok_or_else(|| {
-            Stopped::because(
-                "there is no such producer in the configuration; name another with --producer",
-            )
-        })
+        let is_named =
+            |named: Option<&String>, name: &str| named.is_none_or(|named| *named == name);
+        let producers = config.snapshot.directory().producers().iter();
+        let named: Vec<_> = producers
+            .filter(|producer| {
+                is_named(self.producer.as_ref(), &producer.name)
+                    && is_named(self.tenant.as_ref(), producer.tenant.as_str())
+            })
+            .collect();
+        match (named.as_slice(), &self.producer) {
+            ([], _) => Err(Stopped::because(
+                "there is no such producer in the configuration; name another with --producer and --tenant",
+            )),
+            // Playing another tenant's would leave events with it.
+            ([_, _, ..], Some(name)) => {
+                let tenants: Vec<_> = named.iter().map(|one| one.tenant.as_str()).collect();
+                Err(Stopped::Failed(format!(
+                    "several tenants have a producer {name}: say which with --tenant ({})",
+                    tenants.join(", ")
+                )))
+            }
+            ([first, ..], _) => Ok(Arc::clone(first)),
+        }
     }
 
     fn print(&self, scenes: &[Scene]) -> Outcome {

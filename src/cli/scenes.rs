@@ -126,6 +126,12 @@ enum Expected {
 }
 
 impl Stage {
+    /// Whether a delivery can be made at all: a profile of one's own may have no sample.
+    pub(super) fn ready(self) -> Result<Self, Stopped> {
+        self.fresh()?;
+        Ok(self)
+    }
+
     /// Plays all scenes.
     pub(super) async fn play(mut self) -> Result<Vec<Scene>, Stopped> {
         // Without a receiver there is nothing to rehearse.

@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::check::MEND_STORE;
+use super::check::{MEND_STORE, key_of};
 use super::output::{self, Outcome, failed, json_line, say};
 use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
@@ -67,7 +67,16 @@ pub(super) fn serve(
             let (what, mend) = output::what_and_mend(&source);
             let mend = mend.unwrap_or_else(|| MEND_STORE.to_owned());
             let what = format!("the store can not be opened: {what}");
-            unusable(&[Config::fault_of_store(place, environment, what, mend)])
+            let key = key_of(&source);
+            unusable(&[Config::fault_of(place, environment, key, what, mend)])
+        }
+        Err(failure @ ServeFailure::Listen { key, .. }) => {
+            let (what, mend) = output::what_and_mend(&failure);
+            let what = what.strip_prefix(&format!("{key} = ")).unwrap_or(&what);
+            let (key, mend) = (key.split('.').collect::<Vec<_>>(), mend.unwrap_or_default());
+            let fault = Config::fault_of(place, environment, &key, what.to_owned(), mend);
+            output::complain(&format!("countersign: {fault}"));
+            Outcome::Failed
         }
         Err(failure) => failed(&failure),
     }

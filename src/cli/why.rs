@@ -10,6 +10,7 @@ use super::unusable;
 use super::why_prose::tell;
 use crate::config::{Config, ConfigFile, CutOff, CutOffEntry, Environment, Snapshot};
 use crate::identity::{Force, Producer};
+use crate::refusals::Gate;
 use crate::server::{is_revoked, still_marked};
 use crate::store::{
     Filter, LeafSeen, Millis, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views,
@@ -206,18 +207,21 @@ impl Seen {
         };
         let refused = |refusal: &RefusalView| {
             let claimed = refusal.subject.as_deref();
-            let named = refusal.producer.as_deref();
+            // A handshake has no path, so it is of all who have the subject; and so is what was recorded for none of them.
+            let is_its_or_anybodys = match (&refusal.tenant_id, &refusal.producer) {
+                _ if refusal.gate == Gate::Handshake.as_str() => true,
+                (Some(tenant_id), Some(named)) => is_its(tenant_id, named),
+                (None, Some(named)) => **named == **name,
+                (_, None) => true,
+            };
             claimed.is_some_and(|claimed| is_subject(claimed, "", Some(&producer.subject)))
-                && named.is_none_or(|named| named == &**name)
+                && is_its_or_anybodys
         };
         Known {
             tenant_id: tenant.as_str(),
             producer: name,
             subject: producer.subject.to_string(),
-            paths: match &producer.path {
-                Some(path) => vec![path],
-                None => snapshot.limits().paths.iter().map(|path| &**path).collect(),
-            },
+            paths: snapshot.paths_of(producer),
             pins: producer.pins.len(),
             shadow: producer.force == Force::Shadow,
             cut_offs: cut_offs.map(cut).collect(),

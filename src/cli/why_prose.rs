@@ -33,7 +33,10 @@ fn tell_producer(known: &Known<'_>, snapshot: &Snapshot, now: Timestamp) {
         known.producer,
         known.tenant_id,
         printable(&known.subject),
-        known.paths.join(", "),
+        match known.paths.as_slice() {
+            [] => "no path at all".to_owned(),
+            paths => paths.join(", "),
+        },
         match known.pins {
             0 => String::new(),
             pins => format!(", with one of {pins} pinned keys"),

@@ -74,6 +74,20 @@ impl Environment {
         self.overrides().next().is_some()
     }
 
+    /// The variables that override a key of the file, each with its value; with none where that may be a secret, or lead to one.
+    pub fn overriding(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.overrides().map(|(name, value)| {
+            let may_hold_a_secret = match name.rsplit("__").next() {
+                Some("PASSWORD" | "TOKEN" | "SECRETS") => true,
+                _ if name.contains("__SECRETS__") || name.contains("__VALUES") => true,
+                Some("URL") => !value.to_str().is_some_and(|url| url.starts_with("sqlite:")),
+                // A list of whole tables says anything.
+                _ => !name.contains("__") || name.starts_with("COUNTERSIGN_TENANTS"),
+            };
+            (name, value.to_str().filter(|_| !may_hold_a_secret))
+        })
+    }
+
     fn overrides(&self) -> impl Iterator<Item = (&str, &OsString)> {
         let ours = self.0.iter().map(|(name, value)| (name.as_str(), value));
         ours.filter(|(name, _)| {

@@ -234,6 +234,15 @@ impl Findings {
         self.wrong.iter().any(|wrong| wrong.is_within(key))
     }
 
+    /// Whether any fault was told of `key` or of what is below it, its shape included.
+    pub(super) fn any_told_within(&self, key: &KeyPath) -> bool {
+        let key = key.to_string();
+        self.faults.iter().any(|fault| {
+            let below = fault.key.strip_prefix(&key);
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+
     /// The faults in the order of the file, the environment's after them.
     pub(super) fn into_faults(mut self) -> Vec<Fault> {
         let file = self.file.clone();

@@ -46,6 +46,13 @@ pub struct AdminSettings {
     pub tokens: Vec<Secret>,
 }
 
+impl AdminSettings {
+    /// Whether it may do without a token: nobody but this machine can ask.
+    pub fn may_be_open(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback()
+    }
+}
+
 /// The store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -61,7 +68,8 @@ pub struct StoreSettings {
 
 pub(super) fn server(shape: &file::Server, findings: &mut Findings) -> Option<ServerSettings> {
     let at = KeyPath::of(&["server"]);
-    let listen = address(&shape.listen, &at.key("listen"), "0.0.0.0:8443", findings);
+    let example = "0.0.0.0:8443, or [::]:8443 for IPv6 too";
+    let listen = address(&shape.listen, &at.key("listen"), example, findings);
     let paths = paths(&shape.paths, &at.key("paths"), findings);
     let trusted_proxies = shape.trusted_proxies.iter().enumerate();
     let trusted_proxies = trusted_proxies
@@ -128,7 +136,8 @@ pub(super) fn admin(
 ) -> Option<AdminSettings> {
     let at = KeyPath::of(&["admin"]);
     let key = at.key("listen");
-    let listen = address(&shape.listen, &key, "127.0.0.1:9443", &mut context.findings);
+    let example = "127.0.0.1:9443, or [::1]:9443 for IPv6";
+    let listen = address(&shape.listen, &key, example, &mut context.findings);
     let token_key = at.key("token");
     let loaded = match &shape.token {
         Some(reference) => secrets::load(reference, &token_key, context),
@@ -182,7 +191,7 @@ pub(super) fn store(
                     let what = "names no kind of store that is known here";
                     context.findings.fault(&at.key("url"), what, mend);
                 }
-                NotAUrl::NoPath | NotAUrl::Memory => {
+                NotAUrl::NoPath | NotAUrl::Memory | NotAUrl::Parameters => {
                     tell(&at.key("url"), &fault.to_string(), &mut context.findings);
                 }
             }
@@ -359,11 +368,7 @@ fn address(
         Ok(address) => Some(address),
         Err(_no_address) => {
             let what = format!("{text:?} is no IP address with a port");
-            findings.fault(
-                key,
-                what,
-                format!("write {example}, or [::]:8443 for IPv6 too"),
-            );
+            findings.fault(key, what, format!("write {example}"));
             None
         }
     }

@@ -99,6 +99,8 @@ pub struct Config {
     pub snapshot: Arc<Snapshot>,
     /// What works, but should be known.
     pub warnings: Vec<Warning>,
+    /// The keys that are other than what a running receiver was started with, and count only after a restart.
+    pub needs_restart: Vec<String>,
     /// Every file that was read, and how it was then.
     files: Marks,
 }
@@ -179,14 +181,15 @@ impl Config {
         }
     }
 
-    /// A fault of what `store.url` names, wherever that was written: a line of the file, or a variable.
-    pub fn fault_of_store(
+    /// A fault of what a key names, wherever that was written: a line of the file, or a variable.
+    pub fn fault_of(
         file: &ConfigFile,
         environment: &Environment,
+        key: &[&str],
         what: String,
         mend: String,
     ) -> Fault {
-        let key = KeyPath::of(&["store", "url"]);
+        let key = KeyPath::of(key);
         match open(file, environment) {
             Ok((context, _)) => context.findings.fault_at(&key, what, mend),
             Err(_unreadable) => Fault {
@@ -258,7 +261,18 @@ fn load_all(
         }
     };
     context.files.insert(file.path().to_owned(), mark);
-    let parts = parts(&shape, fixed, &mut context, now);
+    let parts = parts(&shape, &mut context, now);
+    let mut needs_restart = Vec::new();
+    if let (Some(fixed), Some((parts, admin, store))) = (fixed, &parts) {
+        for key in fixed.differing(&parts.server, admin, store) {
+            let what = "is other than what this receiver was started with";
+            let key = KeyPath::of(&key);
+            context
+                .findings
+                .warn(&key, what, "restart it for this to count");
+            needs_restart.push(key.to_string());
+        }
+    }
     let Context {
         mut findings,
         files,
@@ -292,6 +306,7 @@ fn load_all(
             store,
             snapshot,
             warnings: findings.take_warnings(),
+            needs_restart,
             files: files.clone(),
         }),
         None => Err(findings.into_faults()),
@@ -306,7 +321,6 @@ fn load_all(
 /// What each section means; everything that is wrong with any of them goes to the context's findings.
 fn parts(
     shape: &File,
-    fixed: Option<&Fixed>,
     context: &mut Context<'_>,
     now: Timestamp,
 ) -> Option<(Parts, AdminSettings, StoreSettings)> {
@@ -314,7 +328,11 @@ fn parts(
     let admin = meaning::admin(&shape.admin, server.as_ref(), context);
     let store = meaning::store(&shape.store, server.as_ref(), context);
     let tls = trust::tls(&shape.tls, context, now);
-    let Tenants { directory, plans } = tenants::tenants(&shape.tenants, context);
+    let tenants = tenants::tenants(&shape.tenants, context);
+    if let Some(server) = &server {
+        tenants::tell_of_taken_paths(&tenants, &server.paths, &mut context.findings);
+    }
+    let Tenants { directory, plans } = tenants;
     let cut_offs = cut_offs(&shape.server.cutoffs, &directory, context);
     let findings = &mut context.findings;
     let retention = retention::retention(shape, findings);
@@ -322,12 +340,6 @@ fn parts(
     let verifiers = verifiers::verifiers(plans, &shape.profiles, &profiles, findings);
     let (server, admin, store, tls, cut_offs) = (server?, admin?, store?, tls?, cut_offs?);
     let retention = retention?;
-    if let Some(fixed) = fixed {
-        for key in fixed.differing(&server, &admin, &store) {
-            let what = "is other than what this receiver was started with";
-            findings.warn(&KeyPath::of(&key), what, "restart it for this to count");
-        }
-    }
     let parts = Parts {
         server,
         tls,

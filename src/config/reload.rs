@@ -27,9 +27,25 @@ pub struct Reloader {
     environment: Environment,
     fixed: Fixed,
     files: InUse,
-    standing: Mutex<Arc<Snapshot>>,
+    serving: Mutex<Serving>,
     status: Mutex<ReloadStatus>,
     one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+/// What was taken up last.
+#[derive(Clone, Debug)]
+struct Serving {
+    snapshot: Arc<Snapshot>,
+    tokens: Vec<Secret>,
+}
+
+impl Serving {
+    fn of(config: &Config) -> Self {
+        Self {
+            snapshot: Arc::clone(&config.snapshot),
+            tokens: config.admin.tokens.clone(),
+        }
+    }
 }
 
 /// How reloads went so far.
@@ -49,7 +65,7 @@ impl Reloader {
             environment,
             fixed: Fixed::of(config),
             files: InUse::new(config.files.clone(), config.snapshot.cut_offs().path()),
-            standing: Mutex::new(Arc::clone(&config.snapshot)),
+            serving: Mutex::new(Serving::of(config)),
             status: Mutex::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
         }
@@ -58,17 +74,17 @@ impl Reloader {
     /// Loads the configuration and everything that it names, and gives it to `take_up`; or tells everything that is
     /// wrong with it, and changes nothing. Reloads never overlap.
     ///
-    /// What only a restart can change is a warning of the new configuration.
+    /// What only a restart can change is a warning of the new configuration; the keys are given back.
     ///
     /// Cut-offs come first, in a configuration that is otherwise as it was: no fault elsewhere keeps anybody in.
     pub async fn reload(
         &self,
         now: Timestamp,
         mut take_up: impl FnMut(Config),
-    ) -> Result<(), Vec<Fault>> {
+    ) -> Result<Vec<String>, Vec<Fault>> {
         let _alone = self.one_at_a_time.lock().await;
         if let Some(config) = self.cut_off_anew().await {
-            *self.standing() = Arc::clone(&config.snapshot);
+            *self.serving() = Serving::of(&config);
             take_up(config);
         }
         let mut attempt = 1;
@@ -93,14 +109,16 @@ impl Reloader {
         };
         // Taking up looks at every connection: nobody who asks for the status waits for that.
         let result = result.map(|config| {
-            *self.standing() = Arc::clone(&config.snapshot);
+            *self.serving() = Serving::of(&config);
+            let needs_restart = config.needs_restart.clone();
             take_up(config);
+            needs_restart
         });
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
-            Ok(()) => {
+            Ok(needs_restart) => {
                 *status = ReloadStatus::default();
-                Ok(())
+                Ok(needs_restart)
             }
             Err(faults) => {
                 status.failing_since.get_or_insert(now);
@@ -123,28 +141,35 @@ impl Reloader {
         Watch::new(self.files.clone())
     }
 
-    fn standing(&self) -> MutexGuard<'_, Arc<Snapshot>> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn serving(&self) -> MutexGuard<'_, Serving> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What serves, with the cut-offs as they are written now, if they are others than those that count.
     async fn cut_off_anew(&self) -> Option<Config> {
-        let standing = Arc::clone(&self.standing());
+        let Serving {
+            snapshot: serving,
+            tokens,
+        } = self.serving().clone();
         let anew = move || {
             // A list that can't be read is a fault of the whole reload, which comes next.
-            let cut_offs = CutOffs::read(standing.cut_offs().path()).ok()?;
-            let changed = cut_offs != *standing.cut_offs();
+            let cut_offs = CutOffs::read(serving.cut_offs().path()).ok()?;
+            let changed = cut_offs != *serving.cut_offs();
             changed
-                .then(|| standing.with_cut_offs(cut_offs).ok())
+                .then(|| serving.with_cut_offs(cut_offs).ok())
                 .flatten()
         };
         let snapshot = tokio::task::spawn_blocking(anew).await.ok().flatten()?;
         Some(Config {
             server: snapshot.limits().clone(),
-            admin: self.fixed.admin.clone(),
+            admin: AdminSettings {
+                listen: self.fixed.admin.listen,
+                tokens,
+            },
             store: self.fixed.store.clone(),
             snapshot: Arc::new(snapshot),
             warnings: Vec::new(),
+            needs_restart: Vec::new(),
             files: Marks::new(),
         })
     }
@@ -184,11 +209,6 @@ impl Fixed {
         admin: &AdminSettings,
         store: &StoreSettings,
     ) -> impl Iterator<Item = [&'static str; 2]> {
-        // Compared where they are: nobody would wipe a copy.
-        let are_the_same = |ours: &[Secret], theirs: &[Secret]| {
-            let theirs = theirs.iter().map(Secret::expose);
-            ours.iter().map(Secret::expose).eq(theirs)
-        };
         [
             (["server", "listen"], self.server.listen != server.listen),
             (
@@ -198,7 +218,8 @@ impl Fixed {
             (["admin", "listen"], self.admin.listen != admin.listen),
             (
                 ["admin", "token"],
-                !are_the_same(&self.admin.tokens, &admin.tokens),
+                // The running one stays demanded where others than this machine can ask.
+                admin.tokens.is_empty() && !self.admin.may_be_open(),
             ),
             (["store", "url"], self.store.url != store.url),
             (

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::identity::{Directory, ProducerId};
+use crate::identity::{Directory, Producer, ProducerId};
 use crate::signature::{Profiles, Verifier};
 use crate::store::Retention;
 use crate::tls::{ServerConfig, SetupFailure, Trust, server_config};
@@ -137,6 +137,11 @@ impl Snapshot {
     /// The bounds of the providers' side.
     pub fn limits(&self) -> &ServerSettings {
         &self.server
+    }
+
+    /// Where the deliveries of this producer, one of the directory's, are taken.
+    pub fn paths_of<'a>(&'a self, producer: &'a Producer) -> Vec<&'a str> {
+        self.directory.paths_of(producer, &self.server.paths)
     }
 
     /// Whether deliveries are taken at this path: one of `server.paths`, or a producer's own.

@@ -193,6 +193,44 @@ fn producer(
     (producer, plan)
 }
 
+/// A producer without a path of its own gets what those with its subject leave of `server.paths`: that must be something, and should be
+/// known.
+pub(super) fn tell_of_taken_paths(tenants: &Tenants, common: &[Arc<str>], findings: &mut Findings) {
+    for producer in tenants.directory.producers() {
+        let left = tenants.directory.paths_of(producer, common);
+        let at = tenants.plans.get(producer.id.0).map(|plan| &plan.at);
+        let Some(at) = at.filter(|_| producer.path.is_none() && left.len() < common.len()) else {
+            continue;
+        };
+        let rivals = tenants.directory.claimed(&producer.subject);
+        let whose: Vec<_> = rivals
+            .filter(|rival| {
+                let takes = |path: &Arc<str>| rival.path.as_ref() == Some(path);
+                rival.force == producer.force && common.iter().any(takes)
+            })
+            .filter_map(|rival| tenants.plans.get(rival.id.0))
+            .map(|plan| plan.at.to_string())
+            .collect();
+        let whose = whose.join(" and ");
+        if left.is_empty() {
+            findings.fault(
+                &at.key("subject"),
+                format!("is the subject of {whose} as well, with all of server.paths for its own: nothing is left for this one"),
+                "give this one a path of its own, or another subject",
+            );
+        } else {
+            findings.warn(
+                &at.key("subject"),
+                format!(
+                    "is the subject of {whose} as well, with a path of server.paths for its own: to this one only {} is left",
+                    left.join(", ")
+                ),
+                "give this one a path of its own, if that was not meant",
+            );
+        }
+    }
+}
+
 fn force(shadow: bool) -> Force {
     if shadow { Force::Shadow } else { Force::Live }
 }

@@ -75,7 +75,12 @@ impl Node {
             let line = error.span().map(|span| lines.line(span.start));
             // One mistake often trips the parser several times on its line: the first word counts.
             if line.is_none() || faults.iter().all(|told| told.line != line) {
-                let what = error.message().to_owned();
+                let message = error.message();
+                let named = error.span().and_then(|span| text.get(span));
+                let what = match named.filter(|_| message == "duplicate key") {
+                    Some(name) => format!("{message} {name}"),
+                    None => message.to_owned(),
+                };
                 faults.push(NotToml { line, what });
             }
         }

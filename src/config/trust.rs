@@ -123,6 +123,13 @@ pub(super) fn tls(
         context,
     );
     warn_of_old_lists(&crls, policy, trust.as_ref(), now, &mut context.findings);
+    if let Some(trust) = trust
+        .as_ref()
+        .filter(|_| policy.crl_missing == CrlMissing::Refuse)
+    {
+        let issuers = anchors.iter().chain(&intermediates);
+        warn_of_missing_lists(issuers, trust, &mut context.findings);
+    }
     Some(TlsSettings {
         identity: identity?,
         trust: Arc::new(trust?),
@@ -337,6 +344,23 @@ fn warn_of_old_lists(
     }
 }
 
+/// As with a list that ended, clients of other CAs go on.
+fn warn_of_missing_lists<'a>(
+    issuers: impl Iterator<Item = &'a Found<Certificate>>,
+    trust: &Trust,
+    findings: &mut Findings,
+) {
+    for found in issuers.filter(|found| !trust.has_list_of(&found.what)) {
+        let what = format!(
+            "no CRL of the CA {} in {} is configured: every client under it is refused (tls.crl_missing)",
+            found.what.subject(),
+            found.file.display()
+        );
+        let mend = "name its CRL in tls.crls, or write crl_missing = \"allow\"";
+        findings.warn_of_refusals(&found.key, what, mend);
+    }
+}
+
 fn trust(
     anchors: &[Found<Certificate>],
     shadow_anchors: &[Found<Certificate>],
@@ -454,6 +478,15 @@ fn not_a_ca<T>(found: &Found<T>, subject: &DistinguishedName, findings: &mut Fin
 }
 
 fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Found<Certificate>> {
+    if path.is_empty() {
+        // A table without a file was told of where its shape was read.
+        if context.findings.any_told_within(key) {
+            return Vec::new();
+        }
+        let mend = "write the path of a certificate, as \"certs/ca.crt\"";
+        context.findings.missing(key, "names no file", mend);
+        return Vec::new();
+    }
     let file = context.resolve(path);
     let Some(read) = context.read(key, &file, FILE_BYTES_MAX) else {
         return Vec::new();

@@ -117,6 +117,19 @@ impl Directory {
         })
     }
 
+    /// Where a producer's deliveries are taken: at its own path; without one at each of `common` that no other producer with its subject
+    /// has for its own.
+    pub fn paths_of<'a>(&'a self, producer: &'a Producer, common: &'a [Arc<str>]) -> Vec<&'a str> {
+        if let Some(own) = &producer.path {
+            return vec![own];
+        }
+        let finds = |path: &&str| {
+            self.find(&producer.subject, path, producer.force)
+                .is_some_and(|found| found.id == producer.id)
+        };
+        common.iter().map(|path| &**path).filter(finds).collect()
+    }
+
     /// The producers, live ones first, whose subject this is: whom a refused certificate claims to be.
     pub fn claimed<'a>(
         &'a self,

@@ -60,25 +60,48 @@ impl KeptHeaders {
     }
 }
 
-/// Header names are lower-case here.
+/// What proxies tell of a client's certificate, or of a user. Header names are lower-case here; many a proxy takes `_` for `-`.
 fn speaks_of_identity(name: &str) -> bool {
-    const BEGINNINGS: [&str; 12] = [
-        "client-cert",
-        "remote-user",
-        "ssl-client",
-        "x-amzn-mtls-",
-        "x-arr-clientcert",
-        "x-authenticated-",
-        "x-client-",
-        "x-forwarded-client-",
-        "x-forwarded-tls-client-",
-        "x-forwarded-user",
-        "x-remote-user",
-        "x-ssl-",
+    const BEGINNINGS: [&[u8]; 16] = [
+        b"cf-cert-",
+        b"remote-user",
+        b"x-auth-request-",
+        b"x-authenticated-",
+        b"x-cert-",
+        b"x-client-",
+        b"x-forwarded-email",
+        b"x-forwarded-groups",
+        b"x-forwarded-preferred-username",
+        b"x-forwarded-user",
+        b"x-mtls-",
+        b"x-peer-cert",
+        b"x-remote-user",
+        b"x-ssl",
+        b"x-tls-",
+        b"x-webauth-",
     ];
-    BEGINNINGS
-        .iter()
-        .any(|beginning| name.starts_with(beginning))
+    const WITHIN: [&[u8]; 6] = [
+        b"client-cert",
+        b"clientcert",
+        b"client-verif",
+        b"mtls-",
+        b"ssl-client",
+        b"tls-client",
+    ];
+    let name = name.as_bytes();
+    let begins = |rest: &[u8], word: &[u8]| {
+        let alike =
+            |(found, wanted): (&u8, &u8)| found == wanted || (*found == b'_' && *wanted == b'-');
+        rest.len() >= word.len() && rest.iter().zip(word).all(alike)
+    };
+    if BEGINNINGS.iter().any(|beginning| begins(name, beginning)) {
+        return true;
+    }
+    // A word of ours begins with one of these; so most places need no comparison.
+    name.iter().enumerate().any(|(at, first)| {
+        let rest = name.get(at..).unwrap_or_default();
+        matches!(first, b'c' | b'm' | b's' | b't') && WITHIN.iter().any(|word| begins(rest, word))
+    })
 }
 
 fn bears_a_credential(name: &str) -> bool {
@@ -129,6 +152,59 @@ mod tests {
         let kept = kept.pairs();
         let names: Vec<&str> = kept.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["content-type", "x-webhook-signature"]);
+    }
+
+    #[test]
+    fn what_any_proxy_tells_of_a_client_is_not_kept_however_it_writes_it() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "ssl-client-verify",
+            "ssl_client_s_dn",
+            "x_client_verify",
+            "x-ssl-client-cn",
+            "x-ssl_client_cert",
+            "x-tls-client-subject",
+            "tls-client-certificate",
+            "tls_client_cn",
+            "cf-client-cert-sha256",
+            "cf-cert-verified",
+            "x-mtls-subject",
+            "x-cert-dn",
+            "x-client-cert",
+            "x-auth-request-user",
+            "x-auth-request-email",
+            "x-forwarded-client-cert",
+            "x-forwarded-client_cert",
+            "x-forwarded-tls-client-cert-info",
+            "x-arr-clientcert",
+            "x-amzn-mtls-clientcert-subject",
+            "x-azure-clientcert",
+            "client-cert",
+            "remote_user",
+        ] {
+            headers.append(name, HeaderValue::from_static("v"));
+        }
+        for name in [
+            "paypal-cert-url",
+            "x-client-signature",
+            "certificate-of-origin",
+            "content-type",
+        ] {
+            headers.append(name, HeaderValue::from_static("v"));
+        }
+        let reads = |name: &http::HeaderName| name == "x-client-signature";
+        let kept = KeptHeaders::read(&headers, reads, None).pairs();
+        let mut names: Vec<&str> = kept.iter().map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "certificate-of-origin",
+                "content-type",
+                "paypal-cert-url",
+                "x-client-signature"
+            ]
+        );
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Beside {
         desk: &Arc<Desk>,
         listener: TcpListener,
         exporter: Exporter,
-        guard: Guard,
+        guard: Arc<Guard>,
         store: &Arc<Store>,
     ) {
         let operator = Arc::clone(desk) as Arc<dyn admin::Operator>;

@@ -90,6 +90,11 @@ fn listed(
             "last_seen": null,
         }));
     }
+    let configured = configured(snapshot);
+    let forgotten = |tenant_id: &str, producer: &str| {
+        let is_known = configured.contains(&(tenant_id, producer));
+        (!is_known).then(|| "its producer is configured no longer".to_owned())
+    };
     let mut latest = Latest::default();
     for leaf in seen {
         latest.note(whose(leaf), &leaf.sha256, leaf.last_seen.0);
@@ -100,8 +105,10 @@ fn listed(
         let note = if revoked {
             Some(format!("revoked: a CRL of {} names it", leaf.issuer))
         } else {
-            let successor = latest.but(whose(leaf), &leaf.sha256);
-            retirement(Some(leaf.last_seen.0), successor, now)
+            forgotten(&leaf.tenant_id, &leaf.producer).or_else(|| {
+                let successor = latest.but(whose(leaf), &leaf.sha256);
+                retirement(Some(leaf.last_seen.0), successor, now)
+            })
         };
         all.push(client(leaf, revoked, note));
     }
@@ -113,10 +120,9 @@ fn listed(
     for secret in secrets {
         let owner = (&*secret.tenant_id, &*secret.producer);
         let successor = latest.but(owner, &secret.secret);
-        all.push(of_secret(
-            secret,
-            retirement(Some(secret.last_used.0), successor, now),
-        ));
+        let note = forgotten(&secret.tenant_id, &secret.producer)
+            .or_else(|| retirement(Some(secret.last_used.0), successor, now));
+        all.push(of_secret(secret, note));
     }
     all.extend(marks(snapshot, shadows));
     all
@@ -160,6 +166,14 @@ impl<'a, O: Eq + Hash> Latest<'a, O> {
         let (first, last, others) = *self.0.get(&owner)?;
         if first == which { others } else { Some(last) }
     }
+}
+
+/// The producers, by tenant and name.
+fn configured(snapshot: &Snapshot) -> HashSet<(&str, &str)> {
+    let producers = snapshot.directory().producers().iter();
+    producers
+        .map(|producer| (producer.tenant.as_str(), &*producer.name))
+        .collect()
 }
 
 /// Whether a revocation list that counts today names the leaf.
@@ -216,6 +230,16 @@ fn in_use(seen: &[LeafSeen]) -> impl Iterator<Item = &LeafSeen> {
         let last = latest.get(&(&*leaf.tenant_id, &*leaf.producer));
         last.is_some_and(|last| last - leaf.last_seen.0.as_second() <= DAY_SECONDS)
     })
+}
+
+/// Whether a leaf has ended, and its producer has delivered with another since: nobody has anything to renew.
+fn is_over(leaf: &LeafSeen, seen: &[LeafSeen], now: Timestamp) -> bool {
+    let is_newer = |other: &LeafSeen| {
+        (&other.tenant_id, &other.producer) == (&leaf.tenant_id, &leaf.producer)
+            && other.sha256 != leaf.sha256
+            && other.last_seen > leaf.last_seen
+    };
+    leaf.not_after.0 < now && seen.iter().any(is_newer)
 }
 
 /// What is to be said of something that was last used then, while another in its place was last used at `successor`.
@@ -342,13 +366,9 @@ impl Warnings {
             return;
         };
         // A producer that is configured no longer has nothing to renew.
-        let producers = snapshot.directory().producers();
-        let configured: HashSet<(&str, &str)> = producers
-            .iter()
-            .map(|producer| (producer.tenant.as_str(), &*producer.name))
-            .collect();
+        let configured = configured(snapshot);
         let mut ends = Vec::new();
-        for leaf in in_use(&seen) {
+        for leaf in in_use(&seen).filter(|leaf| !is_over(leaf, &seen, now)) {
             if !configured.contains(&(&*leaf.tenant_id, &*leaf.producer)) {
                 continue;
             }
@@ -483,5 +503,22 @@ mod tests {
         ];
         let watched: Vec<&str> = in_use(&seen).map(|leaf| &*leaf.serial).collect();
         assert_eq!(watched, ["one-machine", "another-machine", "only"]);
+    }
+
+    #[test]
+    fn a_leaf_that_ended_is_over_once_its_producer_came_with_another() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let ended = |producer: &str, last_seen: i64| LeafSeen {
+            not_after: Millis(Timestamp::from_second(999_000).unwrap()),
+            ..leaf(producer, "ended", last_seen)
+        };
+        let seen = [
+            ended("renewed", 998_000),
+            leaf("renewed", "next", 999_500),
+            ended("silent", 998_000),
+            leaf("other", "its", 999_500),
+        ];
+        let over: Vec<bool> = seen.iter().map(|leaf| is_over(leaf, &seen, now)).collect();
+        assert_eq!(over, [true, false, false, false]);
     }
 }

@@ -66,18 +66,18 @@ pub(super) async fn identify<I>(
     }
 }
 
-/// The same once more, if a reload came while the body did: what was withdrawn meanwhile counts.
+/// The same once more, after the body: what ended while it came, and what a reload withdrew meanwhile, counts.
 pub(super) fn as_of_now<I>(
     receiver: &Receiver<I>,
     admitted: Admitted,
     head: &Parts,
 ) -> Result<Admitted, Answer> {
     let current = receiver.current();
+    let now = Timestamp::now();
+    let peer = still_trusted(receiver, &current, head, now)?;
     if Arc::ptr_eq(&current, &admitted.current) {
         return Ok(admitted);
     }
-    let now = Timestamp::now();
-    let peer = still_trusted(receiver, &current, head, now)?;
     Ok(Admitted {
         identified: identified(receiver, &current, &peer, head, now)?,
         current,

@@ -146,13 +146,14 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         Arc::clone(store.shadows()),
     );
     let notifier = Notifier::new(environment.os("NOTIFY_SOCKET").map(ToOwned::to_owned));
-    let guard = Guard::new(config.admin.listen, config.admin.tokens.clone());
+    let guard = Arc::new(Guard::new(config.admin.listen, config.admin.tokens.clone()));
     let desk = Arc::new(Desk::new(
         Reloader::new(file, environment, &config),
         Arc::clone(&gates.live),
         gates.acceptor.clone(),
         Arc::clone(&store),
         Arc::clone(&gates.recorder),
+        Arc::clone(&guard),
     ));
     let mut beside = Beside::default();
     beside.serve_desk(&desk, desk_listener, exporter.clone(), guard, &store);

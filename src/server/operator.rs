@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use super::certificates;
 use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
-use crate::admin::{OK, Operator, Readiness, SPOOLING};
-use crate::config::{Config, Fault, Reloader, Watch};
+use crate::admin::{Guard, OK, Operator, Readiness, Reloaded, SPOOLING};
+use crate::config::{Config, Reloader, Watch};
 use crate::store::{ReadFailure, Store, Takes};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
@@ -26,6 +26,7 @@ pub(super) struct Desk {
     store: Arc<Store>,
     meters: Meters,
     recorder: Arc<Recorder>,
+    guard: Arc<Guard>,
     draining: AtomicBool,
     store_state: Mutex<Result<Takes, String>>,
 }
@@ -37,6 +38,7 @@ impl Desk {
         acceptor: Acceptor,
         store: Arc<Store>,
         recorder: Arc<Recorder>,
+        guard: Arc<Guard>,
     ) -> Self {
         Self {
             reloader,
@@ -45,6 +47,7 @@ impl Desk {
             store,
             meters: Meters::default(),
             recorder,
+            guard,
             draining: AtomicBool::new(false),
             store_state: Mutex::new(Err("not asked yet".to_owned())),
         }
@@ -60,8 +63,8 @@ impl Desk {
         self.reloader.watch()
     }
 
-    /// Reads everything again and swaps it in whole, or leaves what serves as it was.
-    pub(super) async fn reload_at(&self, now: Timestamp) -> Result<(), Vec<Fault>> {
+    /// Reads everything again and swaps it in whole, or leaves what serves as it was. Gives the keys that count only after a restart.
+    pub(super) async fn reload_at(&self, now: Timestamp) -> Reloaded {
         let mut reviews = Vec::new();
         let take_up = |config: Config| reviews.push(self.take_up(&config, now));
         let outcome = self.reloader.reload(now, take_up).await;
@@ -90,6 +93,7 @@ impl Desk {
             config.server.trusted_proxies.clone(),
         );
         self.store.renew_password(&config.store.url);
+        self.guard.renew(&config.admin);
         let current = Arc::new(Current::new(Arc::clone(&config.snapshot)));
         self.live.swap(Arc::clone(&current));
         let connections = self.acceptor.connections().clone();
@@ -139,7 +143,8 @@ impl Desk {
             self.meters.connections(self.acceptor.connections().count());
             exporter.fold();
             let current = self.live.load();
-            self.close_what_ended(&current, Timestamp::now()).await;
+            self.close_what_was_withdrawn(&current, Timestamp::now())
+                .await;
             warnings
                 .look(
                     &current.snapshot,
@@ -168,18 +173,18 @@ impl Desk {
         }
     }
 
-    /// Closes connections whose chain has ended meanwhile, and those whose handshake ended while trust was withdrawn.
-    async fn close_what_ended(&self, current: &Current, now: Timestamp) {
+    /// Closes connections whose handshake ended while trust was withdrawn.
+    async fn close_what_was_withdrawn(&self, current: &Current, now: Timestamp) {
         let trust = current.snapshot.trust();
         let connections = self.acceptor.connections();
-        if !connections.any_unknown(trust, now) {
+        if !connections.any_unknown(trust) {
             return;
         }
         let closed = connections.review(Arc::clone(trust), now, |_| true).await;
         if closed > 0 {
             tracing::info!(
                 connections_closed = closed,
-                "what their handshakes proved has ended"
+                "what their handshakes proved was withdrawn meanwhile"
             );
         }
     }
@@ -215,7 +220,7 @@ impl Operator for Desk {
         }
     }
 
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), Vec<Fault>>> + Send + '_>> {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>> {
         Box::pin(self.reload_at(Timestamp::now()))
     }
 

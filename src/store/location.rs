@@ -29,6 +29,11 @@ pub enum NotAUrl {
     /// A store that would forget everything when the process ends.
     #[error("sqlite::memory: keeps nothing; write sqlite:data/countersign.db")]
     Memory,
+    /// Parameters, as other programs take them: the file would be called so.
+    #[error(
+        "sqlite: takes no parameters; take out what begins with ?, and rename a file that is called so"
+    )]
+    Parameters,
 }
 
 impl FromStr for Url {
@@ -43,6 +48,7 @@ impl FromStr for Url {
         match path {
             "" => Err(NotAUrl::NoPath),
             ":memory:" => Err(NotAUrl::Memory),
+            path if path.contains('?') => Err(NotAUrl::Parameters),
             path => Ok(Self::Sqlite(path.into())),
         }
     }
@@ -143,6 +149,24 @@ pub enum StoreFault {
     NoStore {
         /// The store's file.
         path: PathBuf,
+    },
+    /// A directory, where a file is needed.
+    #[error("{}: this is a directory; name a file in it, as sqlite:{}/countersign.db", path.display(), path.display())]
+    IsDirectory {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// The schema can not be made, or brought up to date, by the role that is used.
+    #[error(
+        "{place}: the role \"{role}\" may not make the schema; let its owner say: GRANT CREATE ON {within} TO \"{role}\""
+    )]
+    Rights {
+        /// The store.
+        place: String,
+        /// Who.
+        role: String,
+        /// What it may make nothing in, as SQL has it.
+        within: String,
     },
     /// The file cannot be opened for reading and writing.
     #[error("{}: the store cannot be opened; the receiver's user must be able to read and write the file and its directory, and its disk must have room", path.display())]
@@ -289,6 +313,8 @@ fn mend_of_spool(fault: &StoreFault) -> String {
         StoreFault::Foreign { .. }
         | StoreFault::Displaced { .. }
         | StoreFault::NoStore { .. }
+        | StoreFault::IsDirectory { .. }
+        | StoreFault::Rights { .. }
         | StoreFault::Older { .. }
         | StoreFault::Address { .. }
         | StoreFault::Tls { .. }
@@ -335,5 +361,7 @@ mod tests {
         );
         assert_eq!("mysql://x".parse::<Url>(), Err(NotAUrl::Scheme));
         assert_eq!("sqlite::memory:".parse::<Url>(), Err(NotAUrl::Memory));
+        let with_mode = "sqlite:data/k.db?mode=ro".parse::<Url>();
+        assert_eq!(with_mode, Err(NotAUrl::Parameters));
     }
 }

@@ -25,6 +25,7 @@ mod export;
 mod fixtures;
 mod import;
 mod location;
+mod look;
 mod migrations;
 mod names;
 mod part_file;
@@ -37,6 +38,7 @@ mod postgres_export;
 mod postgres_import;
 mod postgres_import_write;
 mod postgres_move;
+mod postgres_parts;
 #[cfg(test)]
 mod postgres_mute_tests;
 #[cfg(test)]
@@ -132,6 +134,7 @@ pub use import::{
     Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,
 };
 pub use location::{NotAUrl, StoreFault, Url};
+pub use look::look;
 pub use part_file::PartFile;
 pub use postgres_address::{Access, Address, AddressFault};
 pub use pruned::{DiskUse, PruneFailure, Pruned, Tally};

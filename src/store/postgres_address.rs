@@ -10,6 +10,7 @@ use tokio_postgres::Config;
 
 use super::StoreFault;
 use super::password::Password;
+use super::postgres_parts;
 use super::postgres_tls::{Tls, TlsParameters};
 use crate::secret::Secret;
 use crate::tls::DatabaseTls;
@@ -105,14 +106,11 @@ impl Eq for Address {}
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What stands between the scheme and the last `@` may hold a password; the query may as well.
-        let rest = self
-            .text
-            .split_once("://")
-            .map_or(&*self.text, |(_, rest)| rest);
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        write!(f, "postgres://{rest}")
+        match postgres_parts::shown(&self.text) {
+            Some(place) => write!(f, "postgres://{place}"),
+            // What is no host may be a password.
+            None => f.write_str("postgres:// (not shown: it may hold a password)"),
+        }
     }
 }
 
@@ -130,6 +128,12 @@ pub enum AddressFault {
     Form {
         /// Its words.
         detail: String,
+    },
+    /// A password, or a parameter, holds a character that ends another part.
+    #[error("a {character} in a user's name, a password or a parameter can be read in two ways")]
+    Ambiguous {
+        /// The character.
+        character: char,
     },
     /// No host.
     #[error("it names no host")]
@@ -173,6 +177,10 @@ impl AddressFault {
         match self {
             Self::Form { .. } | Self::NoHost => {
                 "write postgres://USER@HOST/DATABASE in store.url".to_owned()
+            }
+            Self::Ambiguous { .. } => {
+                "write %40 for @, %3F for ? and %23 for # within them in store.url, or take the password out, and write store.password"
+                    .to_owned()
             }
             Self::Ports { .. } => "give each host of store.url its port, or all one".to_owned(),
             Self::SslMode { .. } => {
@@ -415,6 +423,20 @@ mod tests {
         let theirs = other.with_password(Some(Secret::new(b"theirs".to_vec())));
         assert!(!used.renew_password(&theirs));
         assert_eq!(told(), Some(b"worse".to_vec()));
+    }
+
+    #[test]
+    fn a_question_mark_in_a_password_takes_no_parameter_away() {
+        let target = Target::load(&Address::new(
+            "postgres://u:Top-Half?secret@h/db?sslmode=require",
+        ))
+        .unwrap();
+        let host = &target.hosts()[0];
+        assert_eq!(host.get_ssl_mode(), SslMode::Require);
+        assert_eq!(host.get_password(), Some(b"Top-Half?secret".as_slice()));
+        assert_eq!(host.get_dbname(), Some("db"));
+        let told = "can be read in two ways";
+        assert!(fault("postgres://u:p@ss?w@h/db?sslmode=require").contains(told));
     }
 
     #[test]

@@ -97,13 +97,18 @@ pub(super) fn expect(found: &Found, place: &str) -> Result<(), StoreFault> {
     Ok(())
 }
 
+/// Whether nothing is left to be made.
+pub(super) fn is_up_to_date(found: &Found) -> bool {
+    found.schema >= known(POSTGRES)
+}
+
 /// Takes the missing steps.
 pub(super) async fn bring_up_to_date(
     client: &mut Client,
     found: &Found,
     place: &str,
 ) -> Result<(), SessionFailure> {
-    if found.schema < known(POSTGRES) {
+    if !is_up_to_date(found) {
         timeout(MIGRATION_MAX, migrate(client, place))
             .await
             .unwrap_or(Err(SessionFailure::TimedOut(MIGRATION_MAX)))?;
@@ -150,7 +155,7 @@ async fn migrate(client: &mut Client, place: &str) -> Result<(), SessionFailure>
              )",
         )
         .await
-        .map_err(|error| failed(error, place, "the first"))?;
+        .map_err(|error| failed(error, place, first_step()))?;
     let (found, serves_from) = schema(transaction.client()).await?;
     if serves_from > known(POSTGRES) {
         let found = Found {
@@ -172,6 +177,10 @@ async fn migrate(client: &mut Client, place: &str) -> Result<(), SessionFailure>
         "the schema was brought up to date"
     );
     Ok(())
+}
+
+fn first_step() -> &'static str {
+    POSTGRES.first().map_or("", |step| step.name)
 }
 
 async fn take(

@@ -15,6 +15,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
 use super::StoreFault;
+use super::look::look_at_rights;
 use super::postgres_address::Target;
 use super::postgres_schema::{self, Found};
 use crate::inbox::Cause;
@@ -29,6 +30,8 @@ pub(super) enum Purpose {
     Prune,
     /// To read what is there: nothing is made and nothing is migrated.
     Read,
+    /// To find out whether it could be written to.
+    Look,
 }
 
 /// An open session. Dropping it cuts the connection.
@@ -153,9 +156,11 @@ impl Session {
             Purpose::Read => {
                 postgres_schema::expect(&found, &target.place).map_err(SessionFailure::Fault)?
             }
-            Purpose::Write | Purpose::Prune if found.read_only => {
+            Purpose::Write | Purpose::Prune | Purpose::Look if found.read_only => {
                 return Err(SessionFailure::ReadOnly);
             }
+            Purpose::Look if postgres_schema::is_up_to_date(&found) => {}
+            Purpose::Look => look_at_rights(&session.client, &target.place).await?,
             Purpose::Write | Purpose::Prune => {
                 if let Err(failure) = session.prepare(target, &found, purpose).await {
                     if let SessionFailure::TimedOut(_) = failure {

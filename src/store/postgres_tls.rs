@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio_postgres::config::SslMode;
 
 use super::postgres_address::{AddressFault, fault_of};
+use super::postgres_parts::Parts;
 use super::{StoreFault, off_the_runtime};
 use crate::secret::Secret;
 use crate::tls::{DatabaseTls, ServerCheck};
@@ -118,9 +119,7 @@ impl TlsParameters {
             certificate: None,
             key: None,
         };
-        let Some((head, query)) = address.split_once('?') else {
-            return Ok((address.to_owned(), taken));
-        };
+        let Parts { head, query, .. } = Parts::of(address)?;
         let mut kept = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

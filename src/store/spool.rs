@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::StoreFault;
+use super::look::look_at_file;
 use super::migrations::{SPOOL, known};
 use super::spool_backlog::Counts;
 use super::spool_form::{self, FORM};
@@ -44,9 +45,9 @@ pub struct SpoolSettings {
 }
 
 impl SpoolSettings {
-    /// What would stop a start: no directory for the file, or a file that is no spool. How many events it holds.
+    /// What would stop a start: a file that can not be made or written, or one that is no spool. How many events it holds.
     pub fn look(&self) -> Result<u64, StoreFault> {
-        sqlite_file::directory_of(&self.path).map_err(StoreFault::in_spool)?;
+        look_at_file(&self.path).map_err(StoreFault::in_spool)?;
         events_in_spool(&self.path)
     }
 }

@@ -69,6 +69,9 @@ impl FileKind {
         if !path.exists() {
             return Err(StoreFault::NoStore { path: path.into() });
         }
+        if path.is_dir() {
+            return Err(StoreFault::IsDirectory { path: path.into() });
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(path, flags).map_err(|error| fault(path, error))?;
@@ -293,7 +296,7 @@ impl Writing {
 }
 
 /// The file's directory must be there: it is the operator's to make.
-pub(super) fn directory_of(path: &Path) -> Result<(), StoreFault> {
+pub(super) fn directory_of(path: &Path) -> Result<&Path, StoreFault> {
     let directory = match path.parent() {
         Some(directory) if directory != Path::new("") => directory,
         Some(_) | None => Path::new("."),
@@ -304,7 +307,7 @@ pub(super) fn directory_of(path: &Path) -> Result<(), StoreFault> {
             directory: directory.into(),
         });
     }
-    Ok(())
+    Ok(directory)
 }
 
 /// Where SQLite writes first.
@@ -314,17 +317,25 @@ fn log_of(path: &Path) -> PathBuf {
     log.into()
 }
 
-/// Makes an empty file that only its owner can read. SQLite gives its companions (`-wal`, `-shm`) the same mode.
-fn make(path: &Path) -> Result<(), StoreFault> {
-    directory_of(path)?;
+/// Beside an empty file SQLite would throw it away.
+pub(super) fn refuse_a_log_alone(path: &Path) -> Result<(), StoreFault> {
     let log = log_of(path);
-    // Beside an empty file SQLite would throw it away.
     if !path.exists() && std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
         return Err(StoreFault::LogAlone {
             path: path.into(),
             log,
         });
     }
+    Ok(())
+}
+
+/// Makes an empty file that only its owner can read. SQLite gives its companions (`-wal`, `-shm`) the same mode.
+fn make(path: &Path) -> Result<(), StoreFault> {
+    directory_of(path)?;
+    if path.is_dir() {
+        return Err(StoreFault::IsDirectory { path: path.into() });
+    }
+    refuse_a_log_alone(path)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -139,6 +139,79 @@ pub(super) fn describe() {
     );
     describe_gauge!(BUILD, Unit::Count, "1, with the version as a label");
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    begin_at_zero();
+}
+
+/// Causes of [`FAILURES`].
+const CAUSES: [&str; 9] = [
+    "queue_full",
+    "timed_out",
+    "unavailable",
+    "commit",
+    "row",
+    "shutting_down",
+    "request_timeout",
+    "overloaded",
+    "defect",
+];
+
+/// Reasons of [`REFUSALS`], by gate.
+const REASONS: [(&str, &[&str]); 3] = [
+    (
+        "handshake",
+        &[
+            "no-certificate",
+            "expired",
+            "not-yet-valid",
+            "unknown-issuer",
+            "revoked",
+            "revocation-unknown",
+            "bad-signature",
+            "wrong-key-usage",
+            "wrong-extended-key-usage",
+            "unsupported-certificate",
+            "protocol-version",
+            "no-common-parameters",
+            "timeout",
+            "not-tls",
+            "closed",
+            "malformed",
+        ],
+    ),
+    (
+        "identity",
+        &[
+            "unknown-producer",
+            "pin-mismatch",
+            "account-mismatch",
+            "certificate-no-longer-valid",
+        ],
+    ),
+    (
+        "signature",
+        &[
+            "signature-missing",
+            "signature-malformed",
+            "signature-mismatch",
+            "timestamp-outside-tolerance",
+        ],
+    ),
+];
+
+/// A series that begins with its first event has no rate then: the burst that matters would raise no alarm. What producers claim is not
+/// bounded, so of refusals only those that name none begin here.
+fn begin_at_zero() {
+    for cause in CAUSES {
+        counter!(FAILURES, "cause" => cause).increment(0);
+    }
+    counter!(PRUNE_FAILURES).increment(0);
+    for (gate, reasons) in REASONS {
+        for reason in reasons {
+            let reason = *reason;
+            counter!(REFUSALS, "gate" => gate, "reason" => reason, "tenant" => "", "producer" => "")
+                .increment(0);
+        }
+    }
 }
 
 /// Whose waiting a histogram tells.

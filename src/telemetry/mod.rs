@@ -45,6 +45,13 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) {
     };
 }
 
+/// What is wrong with a text that is to be a filter of log lines; nothing if it can be one.
+pub fn fault_of_filter(filter: &str) -> Option<String> {
+    EnvFilter::try_new(filter)
+        .err()
+        .map(|fault| fault.to_string())
+}
+
 /// An error and its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

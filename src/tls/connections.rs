@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use tokio::{task, time};
 
-use super::{ChainRefusal, PeerCertificates, Trust};
+use super::{ChainRefusal, HandshakeReason, PeerCertificates, Trust};
 use crate::x509::Validity;
 
 /// The longest time between two sweeps.
@@ -127,8 +127,10 @@ impl Connections {
         self.signal_where(Signal::Close, fails)
     }
 
-    /// Closes, as [`Connections::close_where`] does, the connections whose chain no longer holds under `trust` and those that may not
+    /// Closes, as [`Connections::close_where`] does, the connections from whose chain trust was withdrawn and those that may not
     /// stay for another reason. Returns how many were told.
+    ///
+    /// A connection whose chain has only ended stays: its next request is refused, and so recorded, or it lies idle for too long.
     ///
     /// After a reload that is every connection at once, so it runs beside the runtime's threads, pauses, and verifies a chain that several
     /// connections have in common once.
@@ -153,8 +155,8 @@ impl Connections {
         let mut found: HashMap<Vec<CertificateDer<'static>>, Result<Validity, ChainRefusal>> =
             HashMap::new();
         self.close_where(|peer| {
-            let holds = peer.holds(trust, now)
-                || peer
+            let withdrawn = !peer.held_under(trust)
+                && peer
                     .ask_again(trust, now, || {
                         if let Some(known) = found.get(peer.chain()) {
                             return known.clone();
@@ -166,15 +168,15 @@ impl Connections {
                         found.insert(peer.chain().to_vec(), verified.clone());
                         verified
                     })
-                    .is_ok();
-            !holds || !may_stay(peer)
+                    .is_err_and(|told| told.refusal.reason != HandshakeReason::Expired);
+            withdrawn || !may_stay(peer)
         })
     }
 
-    /// Whether some chain is not known to hold: then a [`Connections::review`] is due.
-    pub fn any_unknown(&self, trust: &Trust, now: Timestamp) -> bool {
+    /// Whether some chain was not judged under this trust yet: then a [`Connections::review`] is due.
+    pub fn any_unknown(&self, trust: &Trust) -> bool {
         let live = self.lock();
-        live.values().any(|one| !one.live.peer.holds(trust, now))
+        live.values().any(|one| !one.live.peer.is_judged(trust))
     }
 
     /// Cuts all connections, whatever is in flight on them. Returns how many were cut.

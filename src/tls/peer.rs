@@ -159,6 +159,17 @@ impl PeerCertificates {
         self.0.last_held.holds(trust.generation(), now)
     }
 
+    /// Whether the chain has held under this very trust: what is against it now is time alone.
+    pub(super) fn held_under(&self, trust: &Trust) -> bool {
+        self.0.last_held.generation.load(Ordering::SeqCst) == trust.generation()
+    }
+
+    /// Whether it is known what this trust says of the chain, or said when it was asked last.
+    pub(super) fn is_judged(&self, trust: &Trust) -> bool {
+        let is_of_this = |before: &Refused| before.generation == trust.generation();
+        self.held_under(trust) || self.refused().as_ref().is_some_and(is_of_this)
+    }
+
     /// The same as [`PeerCertificates::recheck`], with what is known of this very chain under `trust` at `now`.
     #[cold]
     pub(super) fn ask_again(

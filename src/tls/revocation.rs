@@ -132,6 +132,13 @@ impl RevocationLists {
         self.by_key.values().flatten().map(|listed| &listed.list)
     }
 
+    /// Whether there is any list of `issuer`, whatever it covers and however old it is.
+    pub(super) fn has_any(&self, issuer: &Certificate) -> bool {
+        let is_its = |listed: &Listed| listed.list.issuer_der() == issuer.subject_der();
+        let lists = self.by_key.get(&issuer.spki());
+        lists.is_some_and(|lists| lists.iter().any(is_its))
+    }
+
     /// What the lists of `issuer` say of `subject`. A list that has ended still revokes what it names.
     pub(super) fn look_up(
         &self,

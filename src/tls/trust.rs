@@ -354,6 +354,11 @@ impl Trust {
         self.revocation.end_of(list, &issuers, now)
     }
 
+    /// Whether a revocation list of this issuer is configured.
+    pub fn has_list_of(&self, issuer: &Certificate) -> bool {
+        self.revocation.has_any(issuer)
+    }
+
     pub(super) fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
         &self.algorithms
     }

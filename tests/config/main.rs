@@ -22,6 +22,7 @@ mod authority;
 mod profiles;
 mod reload;
 mod retention;
+mod shut_out;
 mod waits;
 
 use authority::{Authority, Leaf, SUBJECT};

@@ -111,6 +111,36 @@ fn what_only_a_restart_can_change_is_told_and_the_rest_is_taken_up() {
 }
 
 #[test]
+fn what_counts_only_after_a_restart_is_given_back_and_a_token_is_not_part_of_it() {
+    runtime().block_on(async {
+        let directory = directory();
+        write(&directory, "admin.token", "first\n");
+        let text = |more: &str| format!("[admin]\ntoken = \"file:admin.token\"\n{more}\n{TENANT}");
+        let running = Running::start_in(directory, &text(""));
+        let reload = async || {
+            let mut told = Vec::new();
+            let take_up = |config: Config| {
+                let tokens = config.admin.tokens;
+                told.extend(tokens.iter().map(|token| token.expose().to_vec()));
+            };
+            let needs_restart = running.reloader.reload(Timestamp::now(), take_up).await;
+            (needs_restart.unwrap(), told)
+        };
+        write(&running.directory, "admin.token", "second\n");
+        assert_eq!(reload().await, (Vec::new(), vec![b"second".to_vec()]));
+        // A cut-off is taken up first, in what serves otherwise as it was: with the token of today.
+        let cut_off = "[[cut_offs]]\nsince = \"2026-01-01T00:00:00Z\"\nserial = \"0a\"\n";
+        std::fs::create_dir_all(running.path("data")).unwrap();
+        write(&running.directory, "data/cutoffs.toml", cut_off);
+        assert_eq!(reload().await, (Vec::new(), vec![b"second".to_vec(); 2]));
+        let more = "[store]\nurl = \"sqlite:other.db\"";
+        write(&running.directory, "countersign.toml", text(more));
+        let (needs_restart, _) = reload().await;
+        assert_eq!(needs_restart, ["store.url"]);
+    });
+}
+
+#[test]
 fn of_a_database_only_the_password_can_change_without_a_restart() {
     runtime().block_on(async {
         let directory = directory();

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use countersign::tls::{HandshakeReason, LimitReached, Limits};
+use countersign::tls::{HandshakeReason, LimitReached, Limits, Trust, TrustParts};
 
 use crate::kit::*;
 
@@ -184,6 +185,31 @@ async fn connections_that_fail_are_closed_idle_at_once_and_busy_after_their_answ
         .unwrap()
         .unwrap();
     server.count(0).await;
+}
+
+#[tokio::test]
+async fn a_review_closes_what_trust_was_withdrawn_from_and_leaves_what_has_only_ended() {
+    let server = Server::start(Limits::default());
+    let mut idle = server.connect().await;
+    get(&mut idle, "/").await;
+    let connections = server.acceptor.connections();
+    let renewed = Trust::build(TrustParts {
+        anchors: server.trust.anchors().to_vec(),
+        ..TrustParts::default()
+    });
+    let long_after = "9000-01-01T00:00:00Z".parse().unwrap();
+    for trust in [Arc::clone(&server.trust), Arc::new(renewed.unwrap())] {
+        let told = connections.review(Arc::clone(&trust), long_after, |_| true);
+        assert_eq!(told.await, 0);
+        assert!(!connections.any_unknown(&trust));
+    }
+    get(&mut idle, "/").await;
+    let (of_others, ..) = trust();
+    let now = jiff::Timestamp::now();
+    assert!(connections.any_unknown(&of_others.trust()));
+    let told = connections.review(of_others.trust(), now, |_| true);
+    assert_eq!(told.await, 1);
+    assert_eq!(read_to_close(&mut idle).await, b"");
 }
 
 #[tokio::test]

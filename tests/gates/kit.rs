@@ -90,6 +90,7 @@ impl Log {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) acceptor: Acceptor,
+    pub(crate) trust: Arc<Trust>,
     pub(crate) log: Arc<Log>,
     pub(crate) release: Arc<Notify>,
     pub(crate) client: ClientConfig,
@@ -107,6 +108,7 @@ impl Server {
         let (trust, client, stranger) = trust();
         let log = Arc::new(Log::default());
         let observer: Arc<dyn Observer> = Arc::clone(&log) as _;
+        let of_now = trust.trust();
         let acceptor = Acceptor::new(trust, observer, limits, proxies);
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), ReusePort::No).unwrap();
         let address = listener.local_addr().unwrap();
@@ -123,6 +125,7 @@ impl Server {
         Self {
             address,
             acceptor,
+            trust: of_now,
             log,
             release,
             client,

@@ -80,6 +80,15 @@ impl Authority {
     }
 
     pub(crate) fn issue(&self, leaf: &Leaf<'_>) -> Identity {
+        self.issue_for(leaf, None)
+    }
+
+    /// The same, with the Unix time of its last second instead of its days.
+    pub(crate) fn issue_until(&self, leaf: &Leaf<'_>, last: u64) -> Identity {
+        self.issue_for(leaf, Some(Duration::from_secs(last)))
+    }
+
+    fn issue_for(&self, leaf: &Leaf<'_>, until: Option<Duration>) -> Identity {
         let names: Vec<String> = leaf.names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = name(leaf.subject);
@@ -87,7 +96,10 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![leaf.usage.clone()];
         params.not_before = days_from_now!(leaf.not_before_days);
-        params.not_after = days_from_now!(leaf.not_after_days);
+        params.not_after = match until {
+            Some(until) => date_time_ymd(1970, 1, 1) + until,
+            None => days_from_now!(leaf.not_after_days),
+        };
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().unwrap();
         Identity {

@@ -66,6 +66,32 @@ fn a_certificate_that_was_replaced_warns_nobody_of_its_end() {
 }
 
 #[test]
+fn one_tenants_refusals_are_not_told_of_anothers_producer_of_the_same_subject_and_name() {
+    let second = "[[tenants]]\nid = \"tenant-7\"\n[[tenants.producers]]\nname = \"payments-provider\"\n\
+                  subject = \"CN=payments-provider,O=Example,OU=tenant-42\"\npath = \"/webhooks/seven\"\n\
+                  secrets = [\"file:certs/producer.secret\"]\n";
+    let receiver = Receiver::with(&Changes {
+        more: second,
+        ..Changes::default()
+    });
+    let mut forger = receiver.producer();
+    forger.secret = b"no secret of anybody's".to_vec();
+    assert_eq!(forger.deliver(&event("evt_1")).status, 401);
+    receiver.refusal("signature-mismatch");
+    let count = |tenant: &str| {
+        let why = receiver.countersign(&["why", "payments-provider", "--json"]);
+        let known = &why.json_lines()[0]["producers"];
+        let of = known.as_array().unwrap().iter();
+        let mut of = of.filter(|one| one["tenant_id"] == tenant);
+        let refusals = &of.next().unwrap()["refusals"];
+        refusals.as_array().unwrap().len()
+    };
+    // The store has it a moment after the operator's side.
+    eventually(SECONDS_10, || (count("tenant-42") == 1).then_some(()));
+    assert_eq!(count("tenant-7"), 0);
+}
+
+#[test]
 fn what_is_wrong_is_told_to_who_bears_the_token_and_that_it_is_to_everybody() {
     let receiver = Receiver::with(&Changes {
         environment: vec![
@@ -82,6 +108,10 @@ fn what_is_wrong_is_told_to_who_bears_the_token_and_that_it_is_to_everybody() {
     });
     assert_eq!(told.status, 200, "what was loaded before serves on");
     assert!(!told.body.contains("ca.crt"), "{told:?}");
+    // Which paths there are is told to nobody else either.
+    for path in ["/api/events", "/no/such/page"] {
+        assert_eq!(receiver.admin(path).status, 401, "{path}");
+    }
     let url = format!("http://{}/readyz", receiver.admin);
     let token = "Authorization: Bearer the-operators-token-of-32-bytes-!";
     let told = receiver.curl(&["--header", token, &url]);

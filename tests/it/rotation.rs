@@ -79,6 +79,36 @@ fn every_idle_connection_that_lost_its_trust_is_closed_within_a_second_and_no_ot
 }
 
 #[test]
+fn a_leaf_that_ends_on_an_open_connection_is_told_at_its_next_request_and_recorded() {
+    let receiver = Receiver::start();
+    let last = unix_now() + 3;
+    let identity = receiver.authority.issue_until(&Leaf::of(SUBJECT), last);
+    let producer = receiver.producer_as(Some(&identity));
+    let mut kept = producer.connect().unwrap();
+    let answer = kept.exchange(&producer.signed(&event("before"))).unwrap();
+    assert_eq!(answer.status, 204, "{answer:?}");
+    // Its head was let in, and its body comes when the leaf has ended.
+    let mut busy = producer.connect().unwrap();
+    let request = producer.signed(&event("over the end"));
+    let (head, tail) = request.split_at(request.len() - 10);
+    busy.send(head).unwrap();
+    // The watch over what ended looks each second.
+    eventually(SECONDS_10, || (unix_now() > last + 2).then_some(()));
+    busy.send(tail).unwrap();
+    for answer in [
+        busy.answer().unwrap(),
+        kept.exchange(&producer.signed(&event("after"))).unwrap(),
+    ] {
+        assert_eq!(answer.status, 403, "{answer:?}");
+        let problem = answer.problem();
+        assert_eq!(problem.as_deref(), Some("certificate-no-longer-valid"));
+        assert!(answer.closes());
+    }
+    let refusal = receiver.refusal("certificate-no-longer-valid");
+    assert_eq!(refusal["count"], 2, "{refusal}");
+}
+
+#[test]
 fn a_broken_file_leaves_the_old_trust_serving() {
     let receiver = Receiver::start();
     let mut producer = receiver.producer();
@@ -107,6 +137,53 @@ fn a_broken_file_leaves_the_old_trust_serving() {
         let answer = receiver.reload_now();
         assert_eq!(answer.status, 200, "{name}: {answer:?}");
     }
+}
+
+#[test]
+fn a_new_token_of_the_operator_counts_at_once_and_what_needs_a_restart_is_named() {
+    let token = std::env::temp_dir();
+    let token = tempfile::Builder::new().tempfile_in(token).unwrap();
+    std::fs::write(token.path(), "the-first-token").unwrap();
+    let receiver = Receiver::with(&Changes {
+        environment: vec![(
+            "COUNTERSIGN_ADMIN__TOKEN",
+            format!("file:{}", token.path().display()).into(),
+        )],
+        ..Changes::default()
+    });
+    let reload = |token: &str| {
+        let output = peers::curl(
+            receiver.directory(),
+            &[
+                "--request",
+                "POST",
+                "--header",
+                &format!("Authorization: Bearer {token}"),
+                &format!("http://{}/api/reload", receiver.admin),
+            ],
+        );
+        output.stdout
+    };
+    std::fs::write(token.path(), "the-second-token").unwrap();
+    // The watch over the files may have been quicker.
+    let _either = reload("the-first-token");
+    let taken_up = eventually(SECONDS_10, || {
+        let answer = reload("the-second-token");
+        answer.ends_with("\n200").then_some(answer)
+    });
+    assert!(taken_up.contains("\"needs_restart\":[]"), "{taken_up}");
+    assert!(reload("the-first-token").ends_with("\n401"));
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    receiver.write(
+        "countersign.toml",
+        &text.replace("sqlite:data/countersign.db", "sqlite:data/other.db"),
+    );
+    let answer = reload("the-second-token");
+    assert!(
+        answer.contains("\"needs_restart\":[\"store.url\"]"),
+        "{answer}"
+    );
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn each_fault_of_a_databases_address_and_of_its_spool_is_told_with_a_mend_of_its
         let key = if spool.is_empty() {
             "store.url"
         } else {
-            "store.spool"
+            "store.spool.path"
         };
         let mut findings = checked.objects().into_iter();
         findings.find(|finding| finding["key"] == key).unwrap()

@@ -1,0 +1,94 @@
+//! Whom the configuration itself would turn away for ever: that is told before anybody tries.
+
+use countersign::config::{Environment, Weight};
+
+use super::{TENANT, directory, load};
+
+/// A second producer of the first one's subject, with a path of its own.
+fn with_a_rival(paths: &str, path: &str) -> String {
+    format!(
+        "[server]\npaths = [{paths}]\n{TENANT}[[tenants.producers]]\nname = \"q\"\nsubject = \"CN=p\"\npath = \"{path}\"\n\
+         secrets = [\"file:certs/producer.secret\"]\n"
+    )
+}
+
+#[test]
+fn a_producer_to_whom_another_leaves_no_path_is_a_fault() {
+    let directory = directory();
+    let text = with_a_rival("\"/a\"", "/a");
+    let faults = load(directory.path(), &text, &Environment::empty()).unwrap_err();
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].ends_with(
+            "countersign.toml:7: tenants[0].producers[0].subject: is the subject of tenants[0].producers[1] as well, \
+             with all of server.paths for its own: nothing is left for this one; give this one a path of its own, or another subject"
+        ),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_producer_to_whom_another_leaves_some_paths_is_told_which() {
+    let directory = directory();
+    let text = with_a_rival("\"/a\", \"/b\"", "/a");
+    let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+    let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        told.iter()
+            .any(|warning| warning.contains("only /b is left")),
+        "{told:?}"
+    );
+    let paths: Vec<_> = config.snapshot.directory().producers().iter().collect();
+    assert_eq!(config.snapshot.paths_of(paths[0]), ["/b"]);
+    assert_eq!(config.snapshot.paths_of(paths[1]), ["/a"]);
+    // Beside server.paths there is nothing to take away.
+    let text = with_a_rival("\"/a\"", "/c");
+    let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+    let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert!(!told.iter().any(|one| one.contains("left")), "{told:?}");
+}
+
+#[test]
+fn a_ca_whose_list_is_demanded_and_not_configured_refuses_all_its_clients() {
+    let directory = directory();
+    let text = format!("[tls]\ncrl_missing = \"refuse\"\n{TENANT}");
+    let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+    let refusing: Vec<_> = config
+        .warnings
+        .iter()
+        .filter(|warning| warning.weight == Weight::Refuses)
+        .map(|warning| (&*warning.key, &*warning.what))
+        .collect();
+    let [(key, what)] = refusing.as_slice() else {
+        panic!("{refusing:?}");
+    };
+    assert!(key.starts_with("tls.client_ca"), "{key}");
+    assert!(what.contains("every client under it is refused"), "{what}");
+}
+
+#[test]
+fn a_ca_without_a_file_is_told_of_once() {
+    let directory = directory();
+    let text = format!("[tls]\nclient_ca = [{{ fil = \"certs/ca.crt\" }}]\n{TENANT}");
+    let faults = load(directory.path(), &text, &Environment::empty()).unwrap_err();
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("tls.client_ca[0].fil: unknown key"),
+        "{told:?}"
+    );
+    assert!(
+        told[1].contains("tls.client_ca[0].file: is missing"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_key_that_is_written_twice_is_named() {
+    let directory = directory();
+    let text = format!("[server]\nlisten = \"[::]:1\"\nlisten = \"[::]:2\"\n{TENANT}");
+    let faults = load(directory.path(), &text, &Environment::empty()).unwrap_err();
+    let told = faults[0].to_string();
+    assert!(told.contains("duplicate key listen"), "{told}");
+}
