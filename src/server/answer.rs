@@ -198,11 +198,6 @@ impl Answer {
         }
     }
 
-    pub(super) fn overloaded() -> Self {
-        let detail = "more comes than can be worked through: send again";
-        Self::unavailable("overloaded", detail, 1)
-    }
-
     pub(super) fn shutting_down() -> Self {
         Self::unavailable("shutting-down", "the receiver is stopping: send again", 1).and_close()
     }

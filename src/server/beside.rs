@@ -15,10 +15,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admin_listener;
 use super::life_cycle::tell;
-use super::load;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
-use super::receiver::{LiveCurrent, Receiver};
+use super::receiver::LiveCurrent;
 use super::retention;
 use super::tasks::Tasks;
 use crate::admin::{self, Guard};
@@ -83,15 +82,6 @@ impl Beside {
     pub(super) fn watch(&mut self, desk: &Arc<Desk>, exporter: Exporter) {
         let pulse = Arc::clone(desk).pulse(PULSE, exporter);
         self.spawn("the watch over the store and the certificates", pulse);
-    }
-
-    /// Sheds load while the processors do not keep up.
-    pub(super) fn shed<I: Send + Sync + 'static>(&mut self, receiver: &Arc<Receiver<I>>) {
-        let receiver = Arc::clone(receiver);
-        self.spawn("the watch over the load", async move {
-            let found = |waiting| receiver.meters.tasks_waiting(waiting);
-            load::watch(&receiver.shedding, found).await;
-        });
     }
 
     /// Lets go of what has had its time.

@@ -160,7 +160,6 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     beside.mind(&store);
     beside.keep(&store, &book);
     beside.watch(&desk, exporter);
-    beside.shed(&gates.receiver);
     beside.retain(&store, &gates.live);
     // Before anybody is told that we are here: an unhandled SIGHUP ends a process.
     beside.reload(&desk, &notifier, signal(SignalKind::hangup())?);

@@ -1,8 +1,7 @@
 //! Wiring: the providers' side, the operator's side, and the life of the process.
 //!
 //! A delivery's way is `routes.rs`: gate 2 in `identify.rs`, the gates after it in `receive.rs`. What it is answered is
-//! in `answer.rs`, the only file that knows a status; what all requests share in `receiver.rs`, and who of them is
-//! turned away under too much load in `load.rs`; start and stop in `life_cycle.rs`; what runs
+//! in `answer.rs`, the only file that knows a status; what all requests share in `receiver.rs`; start and stop in `life_cycle.rs`; what runs
 //! meanwhile in `beside.rs`, and under whose eyes in `tasks.rs`.
 //!
 //! Nothing is bound before the configuration is whole and the store is open, and nothing that was begun is cut at the stop before its
@@ -14,7 +13,6 @@ mod beside;
 mod certificates;
 mod identify;
 mod life_cycle;
-mod load;
 mod marks;
 mod notify;
 mod operator;

@@ -46,12 +46,9 @@ pub(super) async fn receive<I: Inbox + 'static>(
             Unread::Broken => Answer::body_unreadable(),
             Unread::NoRoom => receiver.fail("overloaded", Answer::no_room()),
         })?;
-    // Under overload every microsecond that is spent on what is turned away is taken from what is kept.
     if !receiver.inbox.has_room() {
+        // Under overload every microsecond that is spent on what is turned away is taken from what is kept.
         return Err(turned_away(receiver, &InboxFailure::QueueFull));
-    }
-    if receiver.shedding.turns_away() {
-        return Err(receiver.fail("overloaded", Answer::overloaded()));
     }
     let admitted = as_of_now(receiver, admitted, head)?;
     let delivery = verify(receiver, &admitted, head, body.bytes.clone())?;

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::answer::Answer;
-use super::load::Shedding;
 use super::record::{Recorder, Told};
 use super::watching::Watching;
 use crate::config::{Live, Snapshot};
@@ -86,7 +85,6 @@ pub(super) struct Receiver<I> {
     pub(super) watching: Watching,
     /// What is left for bodies on their way, in units of [`ROOM_UNIT`] bytes.
     pub(super) room: Arc<Semaphore>,
-    pub(super) shedding: Shedding,
     requests: AtomicU64,
     process: u32,
 }
@@ -115,7 +113,6 @@ impl<I> Receiver<I> {
             seen,
             watching,
             room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)),
-            shedding: Shedding::default(),
             requests: AtomicU64::new(0),
             process,
         }

@@ -31,7 +31,6 @@ const SHADOW: &str = "countersign_shadow_verdicts_total";
 const READY: &str = "countersign_ready";
 const RELOADS: &str = "countersign_reloads_total";
 const RELOAD_FAILING_SINCE: &str = "countersign_reload_failing_since_seconds";
-const TASKS_WAITING: &str = "countersign_tasks_waiting";
 const STORE_BYTES: &str = "countersign_store_bytes";
 const STORE_FREE: &str = "countersign_store_free_bytes";
 const PRUNED: &str = "countersign_pruned_total";
@@ -74,7 +73,7 @@ pub(super) fn describe() {
     describe_counter!(
         FAILURES,
         Unit::Count,
-        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: the processors do not keep up, or no room for more bodies; defect)"
+        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: no room for more bodies; defect)"
     );
     describe_counter!(
         UNMAPPED,
@@ -106,11 +105,6 @@ pub(super) fn describe() {
         RELOAD_FAILING_SINCE,
         Unit::Seconds,
         "Unix time since when reloads are refused; 0 while the last one held"
-    );
-    describe_gauge!(
-        TASKS_WAITING,
-        Unit::Count,
-        "Tasks that are ready and wait for a processor; while there are more than 1024, deliveries are turned away"
     );
     describe_gauge!(
         STORE_BYTES,
@@ -231,7 +225,6 @@ pub struct Meters {
     store_wait: Histogram,
     connections: Gauge,
     ready: Gauge,
-    tasks_waiting: Gauge,
 }
 
 impl Default for Meters {
@@ -242,7 +235,6 @@ impl Default for Meters {
             store_wait: histogram!(STORE_WAIT),
             connections: gauge!(CONNECTIONS),
             ready: gauge!(READY),
-            tasks_waiting: gauge!(TASKS_WAITING),
         }
     }
 }
@@ -265,11 +257,6 @@ impl Meters {
     /// Whether deliveries can be made durable.
     pub fn ready(&self, ready: bool) {
         self.ready.set(f64::from(u8::from(ready)));
-    }
-
-    /// So many tasks are ready and wait for a processor.
-    pub fn tasks_waiting(&self, waiting: u32) {
-        self.tasks_waiting.set(f64::from(waiting));
     }
 
     /// An answer of this status was given.
