@@ -1,6 +1,7 @@
 //! `/api`: the objects of the command line's `--json`, as pages.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -9,9 +10,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::task::JoinError;
 
-use super::Pages;
 use super::guard::answer;
+use super::{Operator, Pages, Reloaded};
 use crate::problem::Problem;
 use crate::store::{Cursor, Filter, ReadFailure};
 use crate::telemetry::chain;
@@ -215,9 +217,7 @@ pub(super) async fn certificates(
 }
 
 pub(super) async fn reload(State(pages): State<Pages>) -> Response {
-    // Whoever asks may go away meanwhile: what has begun is brought to its end, counted and logged.
-    let reloading = tokio::spawn(async move { pages.operator.reload().await });
-    let outcome = match reloading.await {
+    let outcome = match brought_to_its_end(pages.operator).await {
         Ok(outcome) => outcome,
         // A panic has told of itself.
         Err(_broken_off) => {
@@ -253,6 +253,11 @@ pub(super) async fn reload(State(pages): State<Pages>) -> Response {
                 .into_response()
         }
     }
+}
+
+/// Whoever asks may go away meanwhile: what has begun goes on, is counted and logged.
+async fn brought_to_its_end(operator: Arc<dyn Operator>) -> Result<Reloaded, JoinError> {
+    tokio::spawn(async move { operator.reload().await }).await
 }
 
 fn page<T: Serialize>(read: Result<T, ReadFailure>) -> Response {
@@ -306,8 +311,13 @@ fn bad_request(detail: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
+    use std::pin::Pin;
+    use std::time::Duration;
 
+    use http_body_util::BodyExt;
+    use tokio::sync::Notify;
+
+    use super::super::Readiness;
     use super::*;
     use crate::store::StoreFault;
 
@@ -336,5 +346,48 @@ mod tests {
             told(failure).await,
             "postgres://db.example/inbox: the database can not be reached: db error: relation is gone"
         );
+    }
+
+    /// Reloads once it is told to.
+    #[derive(Default)]
+    struct Slow {
+        begun: Notify,
+        goes_on: Notify,
+        done: Notify,
+    }
+
+    impl Operator for Slow {
+        fn readiness(&self) -> Readiness {
+            unreachable!("nobody asks")
+        }
+
+        fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>> {
+            Box::pin(async {
+                self.begun.notify_one();
+                self.goes_on.notified().await;
+                self.done.notify_one();
+                Ok(Vec::new())
+            })
+        }
+
+        fn certificates(
+            &self,
+        ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, ReadFailure>> + Send + '_>>
+        {
+            unreachable!("nobody asks")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reload_is_brought_to_its_end_when_whoever_asked_has_gone() {
+        let slow = Arc::new(Slow::default());
+        let asked = brought_to_its_end(Arc::clone(&slow) as Arc<dyn Operator>);
+        tokio::select! {
+            _ = asked => unreachable!("it was not told to go on"),
+            () = slow.begun.notified() => {}
+        }
+        slow.goes_on.notify_one();
+        let done = tokio::time::timeout(Duration::from_secs(60), slow.done.notified());
+        done.await.unwrap();
     }
 }

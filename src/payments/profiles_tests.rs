@@ -133,7 +133,7 @@ const TOLD: &[(&str, &str)] = &[
     ("bluesnap", "CHARGE: succeeded -/- -"),
     ("braintree", "dispute_opened: disputed -/- -; transaction_settled: succeeded 1999/- BRL"),
     ("btcpay", "InvoiceSettled: succeeded -/- -"),
-    ("cashfree", "PAYMENT_SUCCESS_WEBHOOK: succeeded 1999/- BRL; REFUND_STATUS_WEBHOOK: refunded -/- -"),
+    ("cashfree", "PAYMENT_SUCCESS_WEBHOOK: succeeded 1999/- BRL; REFUND_STATUS_WEBHOOK: refunded -/- BRL"),
     ("checkout-com", "payment_approved: authorized 1999/- BRL; payment_refunded: refunded -/1999 BRL"),
     ("coinbase-commerce", "charge:confirmed: succeeded 1999/- BRL"),
     ("cryptopay", "Invoice.completed: succeeded 1999/- BRL"),
@@ -160,7 +160,7 @@ const TOLD: &[(&str, &str)] = &[
     ("razorpay", "payment.captured: captured 1999/0 BRL; refund.processed: refunded 1999/1999 BRL"),
     ("recurly", "payment.succeeded: succeeded -/- -"),
     ("revolut", "ORDER_COMPLETED: succeeded -/- -"),
-    ("shopify", "orders/paid: succeeded -/- -; orders/paid: succeeded 1999/- BRL"),
+    ("shopify", "orders/paid: succeeded -/- BRL; orders/paid: succeeded 1999/- BRL"),
     ("square", "payment.updated: succeeded 1999/- BRL; refund.updated: the profile's table lacks this type"),
     ("standard-webhooks", "payment.succeeded: succeeded 1999/- BRL"),
     ("stripe", "charge.dispute.closed: dispute_won -/- -; charge.dispute.created: disputed -/- -; charge.dispute.funds_reinstated: dispute_won -/- -; charge.refunded: refunded 1999/1999 BRL; checkout.session.completed: succeeded 1999/- BRL; payment_intent.succeeded: succeeded 1999/- BRL"),
@@ -350,12 +350,12 @@ fn what_the_type_alone_does_not_say_stands_elsewhere_in_the_body() {
     check(
         "adyen-classic",
         &adyen("CAPTURE", "true"),
-        "p captured -/- -",
+        "p captured -/- IDR",
     );
     check(
         "adyen-classic",
         &adyen("CAPTURE", "false"),
-        "p failed -/- -",
+        "p failed -/- IDR",
     );
     // Adyen counts rupiah in whole ones, ISO 4217 in hundredths.
     check(
@@ -398,7 +398,7 @@ fn what_the_type_alone_does_not_say_stands_elsewhere_in_the_body() {
     check(
         "shopify",
         r#"{"id":1,"order_id":7,"type":"chargeback","status":"lost","amount":"1.00","currency":"EUR"}"#,
-        "7 dispute_lost -/- -",
+        "7 dispute_lost -/- EUR",
     );
     check(
         "gocardless",

@@ -99,23 +99,12 @@ pub struct PaymentFacts {
     pub amount: Option<String>,
     /// How much of it has been refunded so far.
     pub amount_refunded: Option<String>,
-    /// The currency's code, in either case; absent where there is no amount of which it could be the currency.
+    /// The currency's code, in either case.
     pub currency: Option<String>,
     /// The unit of both amounts.
     pub unit: AmountUnit,
     /// How many decimals this provider's minor unit of the currency stands for, where that is not ISO 4217's.
     pub minor_digits: Option<u8>,
-}
-
-impl PaymentFacts {
-    /// A dispute or a refund may be in another currency than the payment: without its amount, which the mapping leaves out, its
-    /// currency must not be put to the payment's.
-    fn leave_out_a_bare_currency(&mut self) {
-        if self.amount.is_none() && self.amount_refunded.is_none() {
-            self.currency = None;
-            self.minor_digits = None;
-        }
-    }
 }
 
 /// Why an event says nothing of a payment.
@@ -183,9 +172,6 @@ impl Mapping {
         };
         if facts.event_id.is_none() {
             facts.event_id = self.id_of_the_field(item);
-        }
-        if let Ok(payment) = &mut facts.payment {
-            payment.leave_out_a_bare_currency();
         }
         Ok(facts)
     }
@@ -263,12 +249,17 @@ impl Mapping {
         if status.is_none() && !self.status.may_be_missing() {
             return Err(NoPayment::TypeNotMapped);
         }
-        let currency = own(&places.currency);
+        let amount = own(&places.amount);
+        let amount_refunded = own(&places.amount_refunded);
+        // An amount that the mapping leaves out for some events is not the payment's, nor then is its currency.
+        let is_left_out = places.amount.is_empty() && !self.places.amount.is_empty();
+        let currency = own(&places.currency)
+            .filter(|_| !is_left_out || amount.is_some() || amount_refunded.is_some());
         Ok(PaymentFacts {
             payment_id: own(&places.payment_id).ok_or(NoPayment::NoPaymentId)?,
             status: status.map(str::to_owned),
-            amount: own(&places.amount),
-            amount_refunded: own(&places.amount_refunded),
+            amount,
+            amount_refunded,
             unit: places.unit,
             minor_digits: currency.as_ref().and_then(|code| self.minor_digits(code)),
             currency,
