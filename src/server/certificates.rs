@@ -217,29 +217,21 @@ impl Issuer {
 }
 
 /// The leaves that producers use: those with which one came within a day of its last delivery, however long ago that was. It may have
-/// several, one for each of its machines; one that was replaced is not in use, whenever it ends.
-fn in_use(seen: &[LeafSeen]) -> impl Iterator<Item = &LeafSeen> {
-    let mut latest: HashMap<(&str, &str), i64> = HashMap::new();
+/// several, one for each of its machines; one that was replaced is not in use, whenever it ends. Of one that has ended, nobody has
+/// anything to renew once its producer came with another.
+fn in_use(seen: &[LeafSeen], now: Timestamp) -> impl Iterator<Item = &LeafSeen> {
+    let mut latest: HashMap<(&str, &str), Timestamp> = HashMap::new();
     for leaf in seen {
-        let last = latest
-            .entry((&leaf.tenant_id, &leaf.producer))
-            .or_insert(i64::MIN);
-        *last = (*last).max(leaf.last_seen.0.as_second());
+        let last = latest.entry(whose(leaf)).or_insert(leaf.last_seen.0);
+        *last = leaf.last_seen.0.max(*last);
     }
     seen.iter().filter(move |leaf| {
-        let last = latest.get(&(&*leaf.tenant_id, &*leaf.producer));
-        last.is_some_and(|last| last - leaf.last_seen.0.as_second() <= DAY_SECONDS)
+        latest.get(&whose(leaf)).is_some_and(|last| {
+            let idle = last.as_second() - leaf.last_seen.0.as_second();
+            let has_ended = leaf.not_after.0 < now;
+            idle <= DAY_SECONDS && (!has_ended || leaf.last_seen.0 == *last)
+        })
     })
-}
-
-/// Whether a leaf has ended, and its producer has delivered with another since: nobody has anything to renew.
-fn is_over(leaf: &LeafSeen, seen: &[LeafSeen], now: Timestamp) -> bool {
-    let is_newer = |other: &LeafSeen| {
-        (&other.tenant_id, &other.producer) == (&leaf.tenant_id, &leaf.producer)
-            && other.sha256 != leaf.sha256
-            && other.last_seen > leaf.last_seen
-    };
-    leaf.not_after.0 < now && seen.iter().any(is_newer)
 }
 
 /// What is to be said of something that was last used then, while another in its place was last used at `successor`.
@@ -368,7 +360,7 @@ impl Warnings {
         // A producer that is configured no longer has nothing to renew.
         let configured = configured(snapshot);
         let mut ends = Vec::new();
-        for leaf in in_use(&seen).filter(|leaf| !is_over(leaf, &seen, now)) {
+        for leaf in in_use(&seen, now) {
             if !configured.contains(&(&*leaf.tenant_id, &*leaf.producer)) {
                 continue;
             }
@@ -501,7 +493,9 @@ mod tests {
             leaf("a", "another-machine", days(20) - 3600),
             leaf("silent", "only", days(1)),
         ];
-        let watched: Vec<&str> = in_use(&seen).map(|leaf| &*leaf.serial).collect();
+        let watched: Vec<&str> = in_use(&seen, Timestamp::UNIX_EPOCH)
+            .map(|leaf| &*leaf.serial)
+            .collect();
         assert_eq!(watched, ["one-machine", "another-machine", "only"]);
     }
 
@@ -518,7 +512,12 @@ mod tests {
             ended("silent", 998_000),
             leaf("other", "its", 999_500),
         ];
-        let over: Vec<bool> = seen.iter().map(|leaf| is_over(leaf, &seen, now)).collect();
-        assert_eq!(over, [true, false, false, false]);
+        let watched: Vec<_> = in_use(&seen, now)
+            .map(|leaf| (&*leaf.producer, &*leaf.serial))
+            .collect();
+        assert_eq!(
+            watched,
+            [("renewed", "next"), ("silent", "ended"), ("other", "its")]
+        );
     }
 }
