@@ -35,7 +35,8 @@
 //! - [`inbox`] holds no SQL. It never reports success before the store did.
 //! - [`payments`] is pure: no clock, no store, no float.
 //! - [`refusals`] is bounded, whatever a flood brings.
-//! - [`store`] is where SQL lives. It runs the ledger inside the inbox's transaction.
+//! - [`store`] is where SQL lives. It runs the ledger inside the inbox's transaction. It is so large that it has wings: one for
+//!   each engine, which no other wing's SQL enters, and one for each of the spool, exports, replay and retention.
 //! - [`config`] reads the environment, and the files that the configuration names. To others it leaves the sockets that a service manager
 //!   hands over ([`tls`]) and the certificates that a database's address names ([`store`]). What it gives is complete and checked
 //!   before a port is bound; a reload swaps it whole, or leaves it.

@@ -195,12 +195,27 @@ fn rooms_are_folders_and_nothing_else_lies_beside_them() {
         if path.is_dir() {
             assert!(rooms.contains(&name), "src/{name} is no room of lib.rs");
             assert!(path.join("mod.rs").exists(), "src/{name} has no mod.rs");
+            wings_are_folders_without_further_ones(&path);
         } else {
             assert!(
                 ["lib.rs", "main.rs"].contains(&name.as_str()),
                 "src/{name} lies beside the rooms"
             );
         }
+    }
+}
+
+/// A room that is too large to be overlooked has wings: what is deeper is lost.
+fn wings_are_folders_without_further_ones(room: &Path) {
+    let folders = |of: &Path| {
+        let entries = fs::read_dir(of).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.is_dir()).collect::<Vec<_>>()
+    };
+    for wing in folders(room) {
+        let shown = wing.display();
+        assert!(wing.join("mod.rs").exists(), "{shown} has no mod.rs");
+        assert!(folders(&wing).is_empty(), "{shown} has folders of its own");
     }
 }
 

@@ -10,11 +10,12 @@ use super::errands::Errands;
 use super::location::{StoreFault, Url};
 use super::off_the_runtime;
 use super::postgres::Postgres;
-use super::postgres_address::Target;
-use super::postgres_session::{Purpose, Session, SessionFailure};
-use super::reach::Reach;
-use super::spool_mover::settling;
-use super::sqlite::{self, Sqlite};
+use super::postgres::address::Target;
+use super::postgres::reach::Reach;
+use super::postgres::session::{Purpose, Session, SessionFailure};
+use super::spool::mover::settling;
+use super::sqlite;
+use super::sqlite::Sqlite;
 use super::supervision::Supervision;
 use crate::inbox::{
     Cause, Engine, Event, GroupCommit, Health, InboxFailure, Limits, Receipt, Writer,

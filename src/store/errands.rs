@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::pruned::Tally;
+use super::retention::pruned::Tally;
 use super::seen::{LeafSighting, SecretSighting};
 use super::shadows::ShadowTally;
-use super::sqlite_retention::Step;
+use super::sqlite::retention::Step;
 use crate::inbox::{Cause, WriterGone};
 use crate::refusals::Change;
 

@@ -28,7 +28,7 @@ impl Place {
 
     /// A fresh database; `None` where there is no PostgreSQL to test with.
     pub(super) fn postgres() -> Option<Self> {
-        let url = super::postgres_tests::server::fresh_database()?;
+        let url = super::postgres::tests::server::fresh_database()?;
         Some(Self {
             url: url.parse().unwrap(),
             _directory: None,

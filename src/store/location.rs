@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::postgres_address::{Access, Address, AddressFault};
+use super::postgres::address::{Access, Address, AddressFault};
 use crate::secret::Secret;
 
 /// A store's address, as `store.url` has it. Its `Display` and `Debug` tell no password, and two are equal that lead to the same place,

@@ -6,9 +6,10 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use tokio_postgres::Client;
 
-use super::postgres_address::Target;
-use super::postgres_session::{Purpose, Session, SessionFailure};
-use super::{StoreFault, Url, sqlite_file};
+use super::postgres::address::Target;
+use super::postgres::session::{Purpose, Session, SessionFailure};
+use super::sqlite;
+use super::{StoreFault, Url};
 
 /// Finds what would keep a receiver from writing here.
 pub async fn look(url: &Url) -> Result<(), StoreFault> {
@@ -25,7 +26,7 @@ pub async fn look(url: &Url) -> Result<(), StoreFault> {
 
 /// A file that is there must be ours to write, and so must its directory: SQLite makes its companions (`-wal`, `-shm`) beside it.
 pub(super) fn look_at_file(path: &Path) -> Result<(), StoreFault> {
-    let directory = sqlite_file::directory_of(path)?;
+    let directory = sqlite::file::directory_of(path)?;
     let unopenable = |what: String| StoreFault::Unopenable {
         path: path.into(),
         source: what.into(),
@@ -38,7 +39,7 @@ pub(super) fn look_at_file(path: &Path) -> Result<(), StoreFault> {
     if path.is_dir() {
         return Err(StoreFault::IsDirectory { path: path.into() });
     }
-    sqlite_file::refuse_a_log_alone(path)?;
+    sqlite::file::refuse_a_log_alone(path)?;
     if path.exists() {
         // Nothing is written, so not even the file's time changes.
         let opened = OpenOptions::new().read(true).write(true).open(path);
@@ -79,7 +80,7 @@ pub(super) async fn look_at_rights(client: &Client, place: &str) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
-    use super::super::postgres_tests::server::{execute, fresh_database};
+    use super::super::postgres::tests::server::{execute, fresh_database};
     use super::*;
 
     #[tokio::test]

@@ -13,62 +13,17 @@
 //! It never decides what a sender is told, and it never holds more in memory than its bounds say. SQL stands in this
 //! room only. Sources: SQLite's "Write-Ahead Logging" and "Atomic Commit".
 
-mod backup;
-#[cfg(test)]
-mod backup_tests;
 mod beside;
-mod checkpoints;
 mod engines;
 mod errands;
-mod export;
 #[cfg(test)]
 mod fixtures;
-mod import;
 mod location;
 mod look;
 mod migrations;
-mod names;
-mod part_file;
-mod password;
 mod postgres;
-mod postgres_address;
-mod postgres_batch;
-mod postgres_errands;
-mod postgres_export;
-mod postgres_import;
-mod postgres_import_write;
-mod postgres_move;
-mod postgres_parts;
-#[cfg(test)]
-mod postgres_mute_tests;
-#[cfg(test)]
-mod postgres_plain_tests;
-mod postgres_read;
-mod postgres_replay;
-mod postgres_replay_fold;
-mod postgres_replay_write;
-mod postgres_retention;
-#[cfg(test)]
-mod postgres_retention_tests;
-mod postgres_rows;
-mod postgres_schema;
-mod postgres_session;
-mod postgres_shadows;
-mod postgres_steps;
-#[cfg(test)]
-mod postgres_tests;
-#[cfg(test)]
-mod postgres_tls_tests;
-mod postgres_text;
-mod postgres_tls;
-mod pruned;
-mod pruning;
-mod reach;
 mod reading;
-mod record;
 mod replay;
-mod replay_fold;
-mod replay_reading;
 mod retention;
 mod row;
 mod seen;
@@ -76,43 +31,11 @@ mod shadows;
 #[cfg(test)]
 mod simulation;
 mod spool;
-mod spool_backlog;
-#[cfg(test)]
-mod spool_fault_tests;
-mod spool_form;
-mod spool_mover;
-mod spool_queue;
-mod spool_reserve;
-#[cfg(test)]
-mod spool_tests;
-mod spooling;
 mod sqlite;
-mod sqlite_errands;
-mod sqlite_export;
-#[cfg(test)]
-mod sqlite_fault_tests;
-mod sqlite_file;
-mod sqlite_gaps;
-mod sqlite_import;
-mod sqlite_read;
-mod sqlite_replay;
-mod sqlite_retention;
-#[cfg(test)]
-mod sqlite_retention_tests;
-mod sqlite_shadows;
-mod sqlite_write;
 #[cfg(test)]
 mod suite;
-#[cfg(test)]
-mod suite_beside;
-#[cfg(test)]
-mod suite_retention;
 mod supervision;
-#[cfg(test)]
-mod transfer_fault_tests;
-mod transfer_lines;
-#[cfg(test)]
-mod transfer_tests;
+mod transfer;
 mod views;
 
 use std::pin::pin;
@@ -124,35 +47,35 @@ use crate::refusals::Book;
 
 use engines::Engines;
 use errands::{Errands, Slot, Work};
-use spooling::Spooling;
+use spool::spooling::Spooling;
 use supervision::Supervision;
 
-pub use backup::{BackedUp, BackupFailure, back_up};
 pub use beside::{BesideView, EventWhole};
-pub use export::{Counts, Export, ExportFailure, Exported, OnRows, Part};
-pub use import::{
-    Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,
-};
 pub use location::{NotAUrl, StoreFault, Url};
 pub use look::look;
-pub use part_file::PartFile;
-pub use postgres_address::{Access, Address, AddressFault};
-pub use pruned::{DiskUse, PruneFailure, Pruned, Tally};
-pub use pruning::{Prune, Pruner};
+pub use postgres::address::{Access, Address, AddressFault};
 pub use reading::{ReadFailure, Views};
-pub use record::Unsound;
-pub use replay::{
+pub use replay::rebuild::{
     Mappings, NotRebuilt, NotRebuiltEvent, OnProgress, PaymentChange, PaymentState, Replay,
     ReplayFailure, ReplayMode, Replayed, SkippedPayment,
 };
-pub use retention::{Clock, Keep, Retention};
+pub use retention::keep::{Clock, Keep, Retention};
+pub use retention::pruned::{DiskUse, PruneFailure, Pruned, Tally};
+pub use retention::pruning::{Prune, Pruner};
 pub use seen::Seen;
 pub use shadows::{Shadows, Watched};
-pub use spool::{SpoolSettings, events_in_spool};
-pub use spool_backlog::Backlog;
-pub use spool_mover::{MOVED_METRIC, SET_ASIDE_METRIC};
+pub use spool::backlog::Backlog;
+pub use spool::engine::{SpoolSettings, events_in_spool};
+pub use spool::mover::{MOVED_METRIC, SET_ASIDE_METRIC};
 pub use supervision::WriterEnded;
-pub use transfer_lines::TransferFault;
+pub use transfer::backup::{BackedUp, BackupFailure, back_up};
+pub use transfer::export::{Counts, Export, ExportFailure, Exported, OnRows, Part};
+pub use transfer::import::{
+    Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,
+};
+pub use transfer::lines::TransferFault;
+pub use transfer::part_file::PartFile;
+pub use transfer::record::Unsound;
 pub use views::{
     BodyGone, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis,
     NotACursor, Page, PaymentDetail, PaymentView, RefusalView, SecretSeen, ShadowSeen,

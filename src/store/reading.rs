@@ -8,17 +8,15 @@ use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 
 use super::location::{StoreFault, Url};
-use super::postgres_address::Target;
-use super::postgres_session::{Purpose, Session};
-use super::pruned::DiskUse;
-use super::sqlite_file::Lasting;
+use super::postgres;
+use super::postgres::address::Target;
+use super::postgres::session::{Purpose, Session};
+use super::retention::pruned::DiskUse;
+use super::sqlite;
+use super::sqlite::file::Lasting;
 use super::views::{
     EventDetail, EventView, Filter, LeafSeen, Page, PaymentDetail, PaymentView, RefusalView,
     SecretSeen, ShadowSeen,
-};
-use super::{
-    postgres_read, postgres_shadows, postgres_steps, sqlite, sqlite_read, sqlite_retention,
-    sqlite_shadows,
 };
 use crate::refusals::Group;
 
@@ -90,12 +88,12 @@ impl Views {
         match &self.source {
             Source::Sqlite(readers) => {
                 readers
-                    .read(move |connection| sqlite_read::events(connection, &filter))
+                    .read(move |connection| sqlite::read::events(connection, &filter))
                     .await
             }
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_read::events(client, &filter).await)
+                    .read(async |client| postgres::read::events(client, &filter).await)
                     .await
             }
         }
@@ -112,13 +110,13 @@ impl Views {
                 let (tenant, id) = (tenant.map(str::to_owned), id.to_owned());
                 readers
                     .read(move |connection| {
-                        sqlite_read::events_by_id(connection, tenant.as_deref(), &id)
+                        sqlite::read::events_by_id(connection, tenant.as_deref(), &id)
                     })
                     .await
             }
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_read::events_by_id(client, tenant, id).await)
+                    .read(async |client| postgres::read::events_by_id(client, tenant, id).await)
                     .await
             }
         }
@@ -129,12 +127,12 @@ impl Views {
         match &self.source {
             Source::Sqlite(readers) => {
                 readers
-                    .read(move |connection| sqlite_read::payments(connection, &filter))
+                    .read(move |connection| sqlite::read::payments(connection, &filter))
                     .await
             }
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_read::payments(client, &filter).await)
+                    .read(async |client| postgres::read::payments(client, &filter).await)
                     .await
             }
         }
@@ -151,13 +149,13 @@ impl Views {
                 let (tenant, id) = (tenant.map(str::to_owned), id.to_owned());
                 readers
                     .read(move |connection| {
-                        sqlite_read::payments_by_id(connection, tenant.as_deref(), &id)
+                        sqlite::read::payments_by_id(connection, tenant.as_deref(), &id)
                     })
                     .await
             }
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_read::payments_by_id(client, tenant, id).await)
+                    .read(async |client| postgres::read::payments_by_id(client, tenant, id).await)
                     .await
             }
         }
@@ -168,12 +166,12 @@ impl Views {
         match &self.source {
             Source::Sqlite(readers) => {
                 readers
-                    .read(move |connection| sqlite_read::refusals(connection, &filter))
+                    .read(move |connection| sqlite::read::refusals(connection, &filter))
                     .await
             }
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_read::refusals(client, &filter).await)
+                    .read(async |client| postgres::read::refusals(client, &filter).await)
                     .await
             }
         }
@@ -181,10 +179,10 @@ impl Views {
 
     pub(super) async fn refusal_groups(&self) -> Result<Vec<Group>, ReadFailure> {
         match &self.source {
-            Source::Sqlite(readers) => readers.read(sqlite_read::refusal_groups).await,
+            Source::Sqlite(readers) => readers.read(sqlite::read::refusal_groups).await,
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_read::refusal_groups(client).await)
+                    .read(async |client| postgres::read::refusal_groups(client).await)
                     .await
             }
         }
@@ -193,10 +191,10 @@ impl Views {
     /// The client certificates that deliveries came with, by producer, the latest used first.
     pub async fn leaves_seen(&self) -> Result<Vec<LeafSeen>, ReadFailure> {
         match &self.source {
-            Source::Sqlite(readers) => readers.read(sqlite_read::leaves).await,
+            Source::Sqlite(readers) => readers.read(sqlite::read::leaves).await,
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_read::leaves(client).await)
+                    .read(async |client| postgres::read::leaves(client).await)
                     .await
             }
         }
@@ -208,12 +206,12 @@ impl Views {
             Source::Sqlite(readers) => {
                 let path = readers.file.path().to_owned();
                 readers
-                    .read(move |connection| sqlite_retention::disk_use(connection, &path))
+                    .read(move |connection| sqlite::retention::disk_use(connection, &path))
                     .await
             }
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_steps::disk_use(client).await)
+                    .read(async |client| postgres::steps::disk_use(client).await)
                     .await
             }
         }
@@ -230,10 +228,10 @@ impl Views {
     /// The secrets that verified deliveries, by producer, the latest used first.
     pub async fn secrets_seen(&self) -> Result<Vec<SecretSeen>, ReadFailure> {
         match &self.source {
-            Source::Sqlite(readers) => readers.read(sqlite_read::secrets).await,
+            Source::Sqlite(readers) => readers.read(sqlite::read::secrets).await,
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_read::secrets(client).await)
+                    .read(async |client| postgres::read::secrets(client).await)
                     .await
             }
         }
@@ -242,10 +240,10 @@ impl Views {
     /// What marks with `shadow = true` would have decided, the latest first.
     pub async fn shadows_seen(&self) -> Result<Vec<ShadowSeen>, ReadFailure> {
         match &self.source {
-            Source::Sqlite(readers) => readers.read(sqlite_shadows::read).await,
+            Source::Sqlite(readers) => readers.read(sqlite::shadows::read).await,
             Source::Postgres(readers) => {
                 readers
-                    .read(async |client| postgres_shadows::read(client).await)
+                    .read(async |client| postgres::shadows::read(client).await)
                     .await
             }
         }

@@ -1,0 +1,408 @@
+//! A batch of deliveries, as the arguments of the one statement that writes it, and its answer as receipts.
+
+use std::collections::{HashMap, HashSet};
+
+use sha2::{Digest, Sha256};
+use tokio_postgres::types::{ToSql, Type};
+
+use super::text::{hold, recency};
+use crate::inbox::{Event, Receipt, Standing};
+use crate::store::row::{Row, Verdict, half};
+
+/// What is acknowledged must be on disk, whatever the server's or the role's default is, and a stronger one stays: so in SQL, for the
+/// transaction in which it stands.
+macro_rules! durably {
+    () => {
+        "set_config('synchronous_commit',
+            CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    };
+}
+pub(super) use durably;
+
+/// Writes a batch in which each event stands once and no two speak of one payment.
+const COMMIT_PLAIN: &str = concat!(
+    "SELECT answered, known, conflicting, ",
+    durably!(),
+    " FROM countersign.commit_plain_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        $20, $21)"
+);
+
+/// Writes any batch.
+const COMMIT: &str = concat!(
+    "SELECT answered, known, conflicting, ",
+    durably!(),
+    " FROM countersign.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21, $22, $23, $24)"
+);
+
+/// The same, and marks the events of which more is to be fetched.
+const COMMIT_MARKED: &str = concat!(
+    "SELECT answered, known, conflicting, ",
+    durably!(),
+    " FROM countersign.commit_marked_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        $20, $21, $22, $23, $24, $25)"
+);
+
+/// An event made ready for PostgreSQL.
+#[derive(Debug)]
+pub(in crate::store) struct Prepared {
+    pub(in crate::store) row: Row,
+    /// What it is kept by if it stands aside, and for a quarantined event what it stands beside.
+    other_key: [u8; 16],
+    /// Of the payment and its tenant.
+    payment_key: Option<[u8; 16]>,
+    recency: Option<String>,
+}
+
+impl Prepared {
+    pub(in crate::store) fn prepare(event: Event) -> Self {
+        let own_key = event.key.digest();
+        let row = Row::prepare(event);
+        let other_key = match row.standing {
+            Standing::Readable => row.conflict_key(),
+            Standing::Quarantined => own_key,
+        };
+        let claim = row.claim.as_ref().map(|claim| &claim.claim);
+        let recency = claim.map(|claim| recency(claim.key()));
+        let payment_key = claim.map(|claim| payment_key(row.tenant.as_str(), claim.payment_id()));
+        Self {
+            row,
+            other_key,
+            payment_key,
+            recency,
+        }
+    }
+
+    pub(super) fn other_key(&self) -> &[u8] {
+        &self.other_key
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.row
+            .bytes()
+            .saturating_add(self.recency.as_ref().map_or(0, String::len))
+    }
+}
+
+/// What a payment is found by. Unlike in the embedded store it begins with the tenant: where a batch is joined with what
+/// it wrote, the key alone is compared.
+pub(super) fn payment_key(tenant: &str, payment_id: &str) -> [u8; 16] {
+    half(
+        Sha256::new()
+            .chain_update((tenant.len() as u64).to_be_bytes())
+            .chain_update(tenant)
+            .chain_update(payment_id),
+    )
+}
+
+/// The distinct events of a batch, in the order in which they are written, and where each delivery's events are among them.
+#[derive(Debug)]
+pub(super) struct Folded<'a> {
+    groups: Vec<Group<'a>>,
+    deliveries: Vec<Vec<Place>>,
+}
+
+/// What came once or several times, with one body.
+#[derive(Debug)]
+struct Group<'a> {
+    event: &'a Prepared,
+    /// The place in the order of arrival of the first copy.
+    arrival: i32,
+    copies: i64,
+    /// Whether it is the first body that came with its key.
+    lead: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    group: usize,
+    coming: Coming,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coming {
+    First,
+    Again,
+}
+
+/// What the database says of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) new: bool,
+    pub(super) conflicts: bool,
+}
+
+impl<'a> Folded<'a> {
+    pub(super) fn fold(batch: &'a [Vec<Prepared>]) -> Self {
+        Self::fold_all(batch.iter().map(Vec::as_slice))
+    }
+
+    pub(super) fn fold_all(batch: impl ExactSizeIterator<Item = &'a [Prepared]>) -> Self {
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        let mut by_body: HashMap<([u8; 16], [u8; 32]), usize> = HashMap::new();
+        let mut keys: HashSet<[u8; 16]> = HashSet::new();
+        let mut deliveries = Vec::with_capacity(batch.len());
+        for delivery in batch {
+            let mut places = Vec::with_capacity(delivery.len());
+            for event in delivery {
+                let identity = (event.row.key, event.row.body_sha256);
+                let place = match by_body.get(&identity) {
+                    Some(&group) => {
+                        if let Some(group) = groups.get_mut(group) {
+                            group.copies = group.copies.saturating_add(1);
+                        }
+                        Place {
+                            group,
+                            coming: Coming::Again,
+                        }
+                    }
+                    None => {
+                        let arrival = i32::try_from(groups.len()).unwrap_or(i32::MAX);
+                        let lead = keys.insert(event.row.key);
+                        by_body.insert(identity, groups.len());
+                        groups.push(Group {
+                            event,
+                            arrival,
+                            copies: 1,
+                            lead,
+                        });
+                        Place {
+                            group: groups.len().saturating_sub(1),
+                            coming: Coming::First,
+                        }
+                    }
+                };
+                places.push(place);
+            }
+            deliveries.push(places);
+        }
+        let mut folded = Self { groups, deliveries };
+        folded.sort();
+        folded
+    }
+
+    /// By tenant and key: in this order the statement takes its locks.
+    fn sort(&mut self) {
+        let mut order: Vec<usize> = (0..self.groups.len()).collect();
+        let rank = |group: &Group<'_>| {
+            (
+                group.event.row.tenant.clone(),
+                group.event.row.key,
+                group.arrival,
+            )
+        };
+        order.sort_by_cached_key(|&index| self.groups.get(index).map(rank));
+        let mut places = vec![0; order.len()];
+        for (new, &old) in order.iter().enumerate() {
+            if let Some(place) = places.get_mut(old) {
+                *place = new;
+            }
+        }
+        self.groups.sort_by_cached_key(rank);
+        for place in self.deliveries.iter_mut().flatten() {
+            place.group = places.get(place.group).copied().unwrap_or(usize::MAX);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Each delivery's receipts, once the answers are there, in the order of the groups.
+    pub(super) fn receipts(&self, answers: &[Answer]) -> Option<Vec<Vec<Receipt>>> {
+        let receipt = |place: &Place| {
+            let answer = answers.get(place.group)?;
+            let event = self.groups.get(place.group)?.event;
+            Some(match (event.row.standing, place.coming) {
+                (Standing::Quarantined, Coming::First | Coming::Again) => Receipt::Quarantined,
+                (Standing::Readable, Coming::Again) => Receipt::Duplicate,
+                (Standing::Readable, Coming::First) if !answer.new => Receipt::Duplicate,
+                (Standing::Readable, Coming::First) if answer.conflicts => Receipt::Conflict,
+                (Standing::Readable, Coming::First) => Receipt::Accepted,
+            })
+        };
+        self.deliveries
+            .iter()
+            .map(|places| places.iter().map(receipt).collect())
+            .collect()
+    }
+
+    /// The answers in the order of the groups, from the places of those that are not plainly new. `None` where the database
+    /// answered for another number of groups.
+    pub(super) fn answers(
+        &self,
+        answered: i64,
+        known: &[i64],
+        conflicting: &[i64],
+    ) -> Option<Vec<Answer>> {
+        if usize::try_from(answered) != Ok(self.groups.len()) {
+            return None;
+        }
+        let plain = Answer {
+            new: true,
+            conflicts: false,
+        };
+        let mut answers = vec![plain; self.groups.len()];
+        let index = |ordinal: i64| usize::try_from(ordinal).ok()?.checked_sub(1);
+        for &ordinal in known {
+            answers.get_mut(index(ordinal)?)?.new = false;
+        }
+        for &ordinal in conflicting {
+            answers.get_mut(index(ordinal)?)?.conflicts = true;
+        }
+        Some(answers)
+    }
+
+    /// The arguments of the statement.
+    pub(super) fn columns(&self) -> Columns<'_> {
+        let mut columns = Columns::default();
+        let mut payments = HashSet::with_capacity(self.groups.len());
+        for group in &self.groups {
+            let payment = group.event.payment_key;
+            columns.crowded |= !group.lead
+                || group.copies > 1
+                || payment.is_some_and(|payment| !payments.insert(payment));
+            columns.push(group);
+        }
+        columns
+    }
+}
+
+/// The batch, turned on its side: an array for each column.
+#[derive(Debug, Default)]
+pub(super) struct Columns<'a> {
+    arrival: Vec<i32>,
+    lead: Vec<bool>,
+    tenant: Vec<&'a str>,
+    key: Vec<&'a [u8]>,
+    other_key: Vec<&'a [u8]>,
+    received_at: Vec<i64>,
+    occurred_at: Vec<Option<i64>>,
+    copies: Vec<i64>,
+    verdict: Vec<i16>,
+    producer: Vec<Held<'a>>,
+    event_id: Vec<Held<'a>>,
+    kind: Vec<Option<Held<'a>>>,
+    body_sha256: Vec<&'a [u8]>,
+    secret: Vec<Option<Held<'a>>>,
+    leaf_sha256: Vec<Vec<u8>>,
+    payment_key: Vec<Option<&'a [u8]>>,
+    payment_id: Vec<Option<Held<'a>>>,
+    recency: Vec<Option<&'a str>>,
+    status: Vec<Option<&'static str>>,
+    amount_minor: Vec<Option<i64>>,
+    amount_refunded_minor: Vec<Option<i64>>,
+    currency: Vec<Option<String>>,
+    headers: Vec<&'a str>,
+    body: Vec<&'a [u8]>,
+    fetch_needed: Vec<bool>,
+    /// Some event came twice, or another of its payment with it.
+    crowded: bool,
+}
+
+type Held<'a> = std::borrow::Cow<'a, str>;
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, group: &Group<'a>) {
+        let event = group.event;
+        let row = &event.row;
+        let claim = row.claim.as_ref().map(|claim| &claim.claim);
+        let verdict = match row.standing {
+            Standing::Readable => Verdict::Accepted,
+            Standing::Quarantined => Verdict::Quarantined,
+        };
+        self.arrival.push(group.arrival);
+        self.lead.push(group.lead);
+        self.tenant.push(row.tenant.as_str());
+        self.key.push(&row.key);
+        self.other_key.push(&event.other_key);
+        self.received_at.push(row.received_at);
+        self.occurred_at.push(row.occurred_at);
+        self.copies.push(group.copies);
+        self.verdict
+            .push(i16::try_from(verdict.number()).unwrap_or_default());
+        self.producer.push(hold(&row.producer));
+        self.event_id.push(hold(&row.event_id));
+        self.kind.push(row.kind.as_deref().map(hold));
+        self.body_sha256.push(&row.body_sha256);
+        self.secret.push(row.secret.as_deref().map(hold));
+        self.leaf_sha256.push(row.leaf.sha256().0.to_vec());
+        self.payment_key
+            .push(event.payment_key.as_ref().map(<[u8; 16]>::as_slice));
+        let payment_id = claim
+            .map(|claim| claim.payment_id())
+            .or(row.named_payment_id.as_deref());
+        self.payment_id.push(payment_id.map(hold));
+        self.recency.push(event.recency.as_deref());
+        self.status.push(
+            claim
+                .and_then(|claim| claim.status())
+                .map(|status| status.as_str()),
+        );
+        self.amount_minor
+            .push(claim.and_then(|claim| claim.amount_minor()));
+        self.amount_refunded_minor
+            .push(claim.and_then(|claim| claim.amount_refunded_minor()));
+        self.currency.push(
+            claim
+                .and_then(|claim| claim.currency())
+                .map(|currency| currency.code().to_owned()),
+        );
+        self.headers.push(row.headers.as_str());
+        self.body.push(&row.body);
+        self.fetch_needed.push(row.fetch_needed);
+    }
+
+    /// The statement that writes the batch, and its arguments. Folding what belongs together costs, and so does another look
+    /// at each marked row: a batch with nothing of the kind does not ask for it.
+    pub(super) fn statement(&self) -> (&'static str, Vec<(&(dyn ToSql + Sync), Type)>) {
+        let marked = self.fetch_needed.contains(&true);
+        if !self.crowded && !marked {
+            return (COMMIT_PLAIN, self.plain());
+        }
+        let mut parameters = self.all();
+        if marked {
+            parameters.push((&self.fetch_needed, Type::BOOL_ARRAY));
+            (COMMIT_MARKED, parameters)
+        } else {
+            (COMMIT, parameters)
+        }
+    }
+
+    fn plain(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        vec![
+            (&self.tenant, Type::TEXT_ARRAY),
+            (&self.key, Type::BYTEA_ARRAY),
+            (&self.other_key, Type::BYTEA_ARRAY),
+            (&self.received_at, Type::INT8_ARRAY),
+            (&self.occurred_at, Type::INT8_ARRAY),
+            (&self.verdict, Type::INT2_ARRAY),
+            (&self.producer, Type::TEXT_ARRAY),
+            (&self.event_id, Type::TEXT_ARRAY),
+            (&self.kind, Type::TEXT_ARRAY),
+            (&self.body_sha256, Type::BYTEA_ARRAY),
+            (&self.secret, Type::TEXT_ARRAY),
+            (&self.leaf_sha256, Type::BYTEA_ARRAY),
+            (&self.payment_key, Type::BYTEA_ARRAY),
+            (&self.payment_id, Type::TEXT_ARRAY),
+            (&self.recency, Type::TEXT_ARRAY),
+            (&self.status, Type::TEXT_ARRAY),
+            (&self.amount_minor, Type::INT8_ARRAY),
+            (&self.amount_refunded_minor, Type::INT8_ARRAY),
+            (&self.currency, Type::TEXT_ARRAY),
+            (&self.headers, Type::TEXT_ARRAY),
+            (&self.body, Type::BYTEA_ARRAY),
+        ]
+    }
+
+    fn all(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![
+            (&self.arrival, Type::INT4_ARRAY),
+            (&self.lead, Type::BOOL_ARRAY),
+        ];
+        parameters.extend(self.plain());
+        // As commit_1 has it, the copies stand before the verdict.
+        parameters.insert(7, (&self.copies, Type::INT8_ARRAY));
+        parameters
+    }
+}

@@ -1,0 +1,41 @@
+//! The engine for several receivers: one PostgreSQL, or whatever speaks its protocol.
+//!
+//! [`session`] finds the host that writes and knows what an error means for what was asked; [`reach`] is what all sessions
+//! know together of whether it can be reached. [`engine`] is what stands behind group commit, [`batch`] its one statement.
+//! What a command or a pass asks of a store is here file by file under the name of what asks it, as it is for SQLite.
+
+pub(super) mod address;
+pub(super) mod batch;
+pub(super) mod engine;
+pub(super) mod errands;
+pub(super) mod export;
+pub(super) mod import;
+mod import_write;
+pub(super) mod moving;
+#[cfg(test)]
+mod mute_tests;
+mod parts;
+mod password;
+#[cfg(test)]
+mod plain_tests;
+pub(super) mod reach;
+pub(super) mod read;
+pub(super) mod replay;
+mod replay_fold;
+mod replay_write;
+pub(super) mod retention;
+#[cfg(test)]
+mod retention_tests;
+mod rows;
+mod schema;
+pub(super) mod session;
+pub(super) mod shadows;
+pub(super) mod steps;
+#[cfg(test)]
+pub(super) mod tests;
+mod text;
+mod tls;
+#[cfg(test)]
+mod tls_tests;
+
+pub(super) use engine::Postgres;

@@ -1,0 +1,195 @@
+//! Payments of PostgreSQL folded from their events again, as many rows at a time as memory should hold.
+
+use tokio_postgres::{Error, Row};
+
+use super::replay::Notes;
+use super::text::{give_back, read_recency, read_register, recency, register};
+use crate::payments::{Effect, Payment, Recency, Registers};
+use crate::store::replay::fold::{Fold, KeptEvent};
+use crate::store::replay::rebuild::{PaymentState, ReplayFailure};
+
+/// Rows that are fetched from the cursor, and written, at once.
+const ROWS: usize = 500;
+
+/// An event, by its tenant and key, that has another effect than was kept.
+pub(super) type Changed = (String, Vec<u8>, Effect);
+
+/// A payment's row, and what its events come to, in the order in which they came.
+pub(super) struct Folded {
+    pub(super) tenant: String,
+    pub(super) key: Vec<u8>,
+    pub(super) payment_id: String,
+    row: Words,
+    pub(super) before: Option<PaymentState>,
+    pub(super) fold: Fold,
+}
+
+/// The words of a row: the last event, and the four registers.
+#[derive(PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) events: i64,
+    pub(super) texts: [Option<String>; 5],
+}
+
+impl Folded {
+    pub(super) fn is_sound(&self) -> bool {
+        self.fold.payment.as_ref().map(words).as_ref() == Some(&self.row)
+    }
+
+    /// What is left of its events can not be compared with it.
+    pub(super) fn has_forgotten(&self) -> bool {
+        let found = self.fold.payment.as_ref().map_or(0, Payment::events);
+        i64::try_from(found).unwrap_or(i64::MAX) < self.row.events
+    }
+}
+
+/// Payments of a table one after another, from a cursor over their parts.
+pub(super) struct Folding<'a> {
+    notes: Notes<'a>,
+    /// The payment of which more parts may come.
+    open: Option<Folded>,
+    /// Of the events that were folded, those of another effect than was kept.
+    pub(super) effects: Vec<Changed>,
+    pub(super) is_over: bool,
+}
+
+impl<'a> Folding<'a> {
+    pub(super) async fn open(notes: Notes<'a>, table: &str) -> Result<Self, ReplayFailure> {
+        notes
+            .batch(&format!(
+                "DECLARE folding NO SCROLL CURSOR FOR
+                 SELECT t.tenant_id, t.key, p.payment_id, p.events, p.last, p.status, p.amount_minor, p.amount_refunded_minor,
+                     p.currency, x.received_at, x.key, x.occurred_at, x.event_id, x.producer, x.status, x.amount_minor,
+                     x.amount_refunded_minor, x.currency, x.late
+                 FROM pg_temp.{table} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key
+                     LEFT JOIN pg_temp.parts x ON x.tenant_id = t.tenant_id AND x.payment_key = t.key
+                 ORDER BY t.tenant_id, t.key, x.received_at, x.key"
+            ))
+            .await?;
+        Ok(Self {
+            notes,
+            open: None,
+            effects: Vec::new(),
+            is_over: false,
+        })
+    }
+
+    /// The payments that the next rows complete.
+    pub(super) async fn next(&mut self) -> Result<Vec<Folded>, ReplayFailure> {
+        let rows = self
+            .notes
+            .query(&format!("FETCH {ROWS} FROM folding"), &[])
+            .await?;
+        let mut complete = Vec::new();
+        for row in &rows {
+            let (tenant, key): (&str, &[u8]) = (column(row, 0)?, column(row, 1)?);
+            let same = |open: &Folded| open.tenant == tenant && open.key == key;
+            if !self.open.as_ref().is_some_and(same) {
+                let begun = begin(row).map_err(ReplayFailure::statement)?;
+                complete.extend(self.open.replace(begun));
+            }
+            if let Some(open) = &mut self.open {
+                let effect = add(open, row).map_err(ReplayFailure::statement)?;
+                self.effects.extend(effect);
+            }
+        }
+        if rows.len() < ROWS {
+            self.is_over = true;
+            complete.extend(self.open.take());
+        }
+        Ok(complete)
+    }
+
+    pub(super) async fn close(self) -> Result<(), ReplayFailure> {
+        self.notes.batch("CLOSE folding").await
+    }
+}
+
+pub(super) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    column: usize,
+) -> Result<T, ReplayFailure> {
+    row.try_get(column).map_err(ReplayFailure::statement)
+}
+
+/// A payment's row, without its events. What is damaged of it is nothing.
+fn begin(row: &Row) -> Result<Folded, Error> {
+    let row_words = Words {
+        events: row.try_get(3)?,
+        texts: [
+            row.try_get(4)?,
+            row.try_get(5)?,
+            row.try_get(6)?,
+            row.try_get(7)?,
+            row.try_get(8)?,
+        ],
+    };
+    let [last, status, amount, refunded, currency] = &row_words.texts;
+    let word = |text: &Option<String>| {
+        let (_, word) = read_register(text.as_deref()?)?;
+        Some(word.to_owned())
+    };
+    let last = last.as_deref().and_then(read_recency);
+    let state = PaymentState {
+        status: word(status),
+        amount_minor: word(amount).and_then(|word| word.parse().ok()),
+        amount_refunded_minor: word(refunded).and_then(|word| word.parse().ok()),
+        currency: word(currency),
+        last_event_id: last.map(|key| key.event_id().to_owned()),
+        events: row_words.events,
+    };
+    Ok(Folded {
+        tenant: row.try_get(0)?,
+        key: row.try_get(1)?,
+        payment_id: row.try_get(2)?,
+        before: Some(state).filter(|state| state.events > 0),
+        row: row_words,
+        fold: Fold::default(),
+    })
+}
+
+/// Adds the event of this row to its payment, and tells its effect if it is another one than was kept.
+fn add(folded: &mut Folded, row: &Row) -> Result<Option<Changed>, Error> {
+    let Some(received_at) = row.try_get::<_, Option<i64>>(9)? else {
+        return Ok(None);
+    };
+    let payment_id = give_back(folded.payment_id.clone());
+    let event_id = give_back(row.try_get(12)?);
+    let effect = folded.fold.take(&KeptEvent {
+        payment_id: &payment_id,
+        producer: give_back(row.try_get(13)?).into(),
+        event_id: &event_id,
+        occurred_at: row.try_get(11)?,
+        received_at,
+        status: row.try_get(14)?,
+        amount_minor: row.try_get(15)?,
+        amount_refunded_minor: row.try_get(16)?,
+        currency: row.try_get(17)?,
+    });
+    if row.try_get::<_, bool>(18)? == (effect == Effect::Superseded) {
+        return Ok(None);
+    }
+    Ok(Some((folded.tenant.clone(), row.try_get(10)?, effect)))
+}
+
+pub(super) fn words(payment: &Payment) -> Words {
+    let Registers {
+        events,
+        last,
+        status,
+        amount_minor,
+        amount_refunded_minor,
+        currency,
+    } = payment.registers();
+    let amount = |word: Option<(Recency, i64)>| word.map(|(key, n)| register(&key, &n.to_string()));
+    Words {
+        events: i64::try_from(events).unwrap_or(i64::MAX),
+        texts: [
+            Some(recency(&last)),
+            status.map(|(key, status)| register(&key, status.as_str())),
+            amount(amount_minor),
+            amount(amount_refunded_minor),
+            currency.map(|(key, currency)| register(&key, currency.code())),
+        ],
+    }
+}

@@ -1,0 +1,393 @@
+//! A session with PostgreSQL: opened on the first host that writes, with our schema up to date, and closed with its value.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
+
+use super::address::Target;
+use super::schema::{self, Found};
+use crate::inbox::Cause;
+use crate::store::StoreFault;
+use crate::store::look::look_at_rights;
+use crate::tls::{DatabaseStream, DatabaseTls};
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Purpose {
+    /// To write: the schema is brought up to date first, and the days to come have partitions.
+    Write,
+    /// To let go what has had its time: the schema is brought up to date first, and no more.
+    Prune,
+    /// To read what is there: nothing is made and nothing is migrated.
+    Read,
+    /// To find out whether it could be written to.
+    Look,
+}
+
+/// An open session. Dropping it cuts the connection.
+#[derive(Debug)]
+pub(in crate::store) struct Session {
+    pub(in crate::store) client: Client,
+    tls: DatabaseTls,
+    /// A commit did not wait for its standbys.
+    alone: Arc<AtomicBool>,
+    connection: tokio::task::JoinHandle<()>,
+}
+
+/// The server stopped waiting for its standbys, because somebody told it to.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the database was told to wait no longer for its standbys: what it committed may be gone with it"
+)]
+pub(super) struct NotReplicated;
+
+/// Carries a session's messages until it ends.
+async fn attend<S, T>(mut connection: Connection<S, T>, alone: Arc<AtomicBool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+        match message {
+            // The words are in the server's language; where they come from is not. They come before the commit's own answer.
+            Ok(AsyncMessage::Notice(notice)) if notice.routine() == Some("SyncRepWaitForLSN") => {
+                alone.store(true, Ordering::Release);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a session with the database ended"
+                );
+                return;
+            }
+        }
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::store) enum SessionFailure {
+    /// A host refused, or is not there.
+    #[error("no session with the database")]
+    Refused(#[source] tokio_postgres::Error),
+    /// A host did not answer in time.
+    #[error("the database did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// Nothing can be written there: a standby, or a primary that was told to stop.
+    #[error(
+        "the database takes no writes; several hosts, divided by commas, let the receiver find the one that does"
+    )]
+    ReadOnly,
+    /// The database is not ours to use.
+    #[error("the database can not be used")]
+    Fault(#[source] StoreFault),
+}
+
+impl From<tokio_postgres::Error> for SessionFailure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl SessionFailure {
+    /// The same, as what stops a command.
+    pub(in crate::store) fn into_fault(self, place: &str) -> StoreFault {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Refused(_) | Self::TimedOut(_) | Self::ReadOnly => StoreFault::Unreachable {
+                place: place.to_owned(),
+                source: self.into(),
+            },
+        }
+    }
+}
+
+impl Session {
+    /// Opens a session with the first of the hosts that will have one.
+    pub(in crate::store) async fn open(
+        target: &Target,
+        purpose: Purpose,
+    ) -> Result<Self, SessionFailure> {
+        let mut last = SessionFailure::ReadOnly;
+        let tls = target.tls().await;
+        for host in target.hosts() {
+            match Self::open_at(target, &host, &tls, purpose).await {
+                Ok(session) => return Ok(session),
+                // Another host has the same data: it would be no better.
+                Err(fault @ SessionFailure::Fault(_)) => return Err(fault),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    async fn open_at(
+        target: &Target,
+        host: &Config,
+        tls: &DatabaseTls,
+        purpose: Purpose,
+    ) -> Result<Self, SessionFailure> {
+        let limit = target.access.connect_timeout;
+        let greeted = timeout(limit, async {
+            let (client, connection) = host.connect(Tls(tls.clone())).await?;
+            let alone = Arc::new(AtomicBool::new(false));
+            let connection = tokio::spawn(attend(connection, Arc::clone(&alone)));
+            let session = Self {
+                client,
+                tls: tls.clone(),
+                alone,
+                connection,
+            };
+            let found = schema::greet(&session.client, &target.place).await?;
+            Ok::<_, SessionFailure>((session, found))
+        });
+        let (mut session, found) = greeted
+            .await
+            .unwrap_or(Err(SessionFailure::TimedOut(limit)))?;
+        match purpose {
+            Purpose::Read => {
+                schema::expect(&found, &target.place).map_err(SessionFailure::Fault)?
+            }
+            Purpose::Write | Purpose::Prune | Purpose::Look if found.read_only => {
+                return Err(SessionFailure::ReadOnly);
+            }
+            Purpose::Look if schema::is_up_to_date(&found) => {}
+            Purpose::Look => look_at_rights(&session.client, &target.place).await?,
+            Purpose::Write | Purpose::Prune => {
+                if let Err(failure) = session.prepare(target, &found, purpose).await {
+                    if let SessionFailure::TimedOut(_) = failure {
+                        session.abandon().await;
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(session)
+    }
+
+    async fn prepare(
+        &mut self,
+        target: &Target,
+        found: &Found,
+        purpose: Purpose,
+    ) -> Result<(), SessionFailure> {
+        schema::bring_up_to_date(&mut self.client, found, &target.place).await?;
+        if purpose == Purpose::Write {
+            // As long as for the greeting: what a session may take in all is what an uncertain delivery waits for.
+            let limit = target.access.connect_timeout;
+            schema::look_ahead(&self.client, limit, &target.place).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks within `limit`; the session comes back with the answer. After an error it is closed, and where no answer comes the server is
+    /// told to stop.
+    pub(in crate::store) async fn ask<T>(
+        self,
+        limit: Duration,
+        question: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<(Self, T), Cause> {
+        match timeout(limit, question(&self.client)).await {
+            Ok(Ok(answer)) => Ok((self, answer)),
+            Ok(Err(error)) => Err(Arc::new(error)),
+            Err(_elapsed) => {
+                self.abandon().await;
+                Err(Arc::new(TookTooLong(limit)))
+            }
+        }
+    }
+
+    /// To be asked after each commit: whether it is where its durability was to be, at the standbys as well.
+    pub(super) fn replicated(&self) -> Result<(), NotReplicated> {
+        if self.alone.swap(false, Ordering::AcqRel) {
+            return Err(NotReplicated);
+        }
+        Ok(())
+    }
+
+    /// Whether its connection is known to be gone.
+    pub(in crate::store) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// To be held until the server has answered.
+    pub(in crate::store) fn asking(&self) -> Asking {
+        Asking {
+            unanswered: Some((self.client.cancel_token(), self.tls.clone())),
+        }
+    }
+
+    /// Asks the server to stop what it does for this session, and leaves it. Its locks must not outlive our interest.
+    pub(in crate::store) async fn abandon(self) {
+        cancel(self.client.cancel_token(), self.tls.clone()).await;
+    }
+}
+
+/// A question. Dropping it before the answer tells the server to stop.
+pub(in crate::store) struct Asking {
+    unanswered: Option<(CancelToken, DatabaseTls)>,
+}
+
+impl Asking {
+    pub(in crate::store) fn answered(mut self) {
+        self.unanswered = None;
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let (Some((token, tls)), Ok(runtime)) = (self.unanswered.take(), Handle::try_current()) {
+            runtime.spawn(cancel(token, tls));
+        }
+    }
+}
+
+async fn cancel(token: CancelToken, tls: DatabaseTls) {
+    let limit = Duration::from_secs(1);
+    let cancelled = timeout(limit, token.cancel_query(Tls(tls))).await;
+    if !matches!(cancelled, Ok(Ok(()))) {
+        tracing::debug!("the database could not be told to stop a statement that took too long");
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Its task would try to take leave of a server that may not listen.
+        self.connection.abort();
+    }
+}
+
+/// A statement took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the database took longer than {0:?} over a batch")]
+pub(in crate::store) struct TookTooLong(pub(in crate::store) Duration);
+
+/// What an error of a statement means for what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Meaning {
+    /// Two transactions were in each other's way: the same again may succeed. Nothing of it is durable.
+    Collision,
+    /// The values are at fault: the same again fails again. Nothing of it is durable.
+    Row,
+    /// The server's bound for a statement, or its operator, ended it. Nothing of it is durable; the session is as good as before.
+    Cancelled,
+    /// The server is, or its state. Nothing of it is durable; another session may do better.
+    Server,
+    /// No answer: it may be durable or not.
+    Unknown,
+}
+
+/// What an error of a statement that is its own transaction means.
+pub(in crate::store) fn meaning(error: &tokio_postgres::Error) -> Meaning {
+    // Only the server's own word proves that nothing was committed.
+    let Some(error) = error.as_db_error() else {
+        return Meaning::Unknown;
+    };
+    let code = error.code();
+    if [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::LOCK_NOT_AVAILABLE,
+    ]
+    .contains(code)
+    {
+        return Meaning::Collision;
+    }
+    if *code == SqlState::QUERY_CANCELED {
+        return Meaning::Cancelled;
+    }
+    match code.code().get(..2) {
+        // Data exception, integrity constraint violation, program limit exceeded.
+        Some("22" | "23" | "54") => Meaning::Row,
+        _ => Meaning::Server,
+    }
+}
+
+/// TLS as the driver asks for it.
+#[derive(Clone)]
+struct Tls(DatabaseTls);
+
+struct TlsTo {
+    tls: DatabaseTls,
+    host: String,
+}
+
+struct Stream<S>(DatabaseStream<S>);
+
+type Handshake<S> = Pin<Box<dyn Future<Output = io::Result<Stream<S>>> + Send>>;
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
+    type Stream = Stream<S>;
+    type TlsConnect = TlsTo;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<TlsTo> {
+        Ok(TlsTo {
+            tls: self.0.clone(),
+            host: host.to_owned(),
+        })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for TlsTo {
+    type Stream = Stream<S>;
+    type Error = io::Error;
+    type Future = Handshake<S>;
+
+    fn connect(self, stream: S) -> Handshake<S> {
+        Box::pin(async move { self.tls.connect(&self.host, stream).await.map(Stream) })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.0
+            .server_end_point()
+            .map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,405 @@
+//! The steps by which PostgreSQL lets go what has had its time: each one transaction, and what is asked before it.
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Transaction};
+
+use super::session::Session;
+use crate::store::retention::keep::{Cutoffs, settled};
+use crate::store::retention::pruned::{DiskUse, Tally};
+
+/// Rows of one step, at most.
+pub(super) const STEP_ROWS: i64 = 500;
+/// Bytes of bodies of one step, at most, but for one body.
+const STEP_BYTES: i64 = 16 << 20;
+
+/// A partition of the bodies, and the end of its time; the default one has none.
+pub(super) struct Partition {
+    /// Quoted, as a statement needs it.
+    pub(super) name: String,
+    pub(super) end: Option<i64>,
+}
+
+impl Partition {
+    /// The bodies in it of a tenant `d`, before its time.
+    pub(super) fn of_tenants(&self) -> String {
+        format!(
+            "{} WHERE tenant_id = d.tenant_id AND received_at < d.before",
+            self.name
+        )
+    }
+}
+
+/// What became of a partition as a whole.
+pub(super) enum Whole {
+    /// It went, with this many bodies of each tenant.
+    Gone(Vec<(String, Tally)>),
+    /// Somebody keeps something in it.
+    Needed,
+    /// Somebody else was at it, and it is tried again another time.
+    Occupied,
+}
+
+/// What goes of a tenant's events.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Going {
+    Events,
+    EventsAndKeys,
+    Keys,
+}
+
+impl Going {
+    /// Before when what goes in this way was received.
+    pub(super) fn before(self, cutoffs: Cutoffs) -> Option<i64> {
+        match self {
+            Self::Events => cutoffs.events.filter(|_| !cutoffs.forget_nothing()),
+            Self::EventsAndKeys => cutoffs.events.filter(|_| cutoffs.forget_nothing()),
+            Self::Keys => cutoffs.keys,
+        }
+    }
+
+    /// What goes so of a tenant `d`, before its time.
+    pub(super) fn of_tenants(self) -> &'static str {
+        match self {
+            Self::Events | Self::EventsAndKeys => {
+                "countersign.events WHERE tenant_id = d.tenant_id AND received_at >= 0 AND received_at < d.before"
+            }
+            Self::Keys => {
+                "countersign.events WHERE tenant_id = d.tenant_id AND received_at < 0 AND received_at > ~d.before"
+            }
+        }
+    }
+}
+
+/// The places of those tenants of whom something in a table came before their moment.
+pub(super) async fn overdue(
+    client: &Client,
+    table: &str,
+    tenants: &[&str],
+    before: &[i64],
+) -> Result<Vec<usize>, Error> {
+    let sql = format!(
+        "SELECT d.i - 1 FROM unnest($1::text[], $2::int8[]) WITH ORDINALITY AS d (tenant_id, before, i)
+         WHERE EXISTS (SELECT FROM {table}) ORDER BY d.i"
+    );
+    let rows = client
+        .query_typed(
+            &sql,
+            &[(&tenants, Type::TEXT_ARRAY), (&before, Type::INT8_ARRAY)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok(usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(usize::MAX)))
+        .collect()
+}
+
+/// A step's transaction; `None` while another receiver is about its own. Nobody is told of what goes, so nobody waits for
+/// the disk; and no wait for a lock is long enough to hold up who comes behind.
+async fn begin(session: &mut Session) -> Result<Option<Transaction<'_>>, Error> {
+    let transaction = session.client.transaction().await?;
+    let rows = transaction
+        .query_typed(
+            "SELECT pg_try_advisory_xact_lock(hashtext('countersign retention')), set_config('lock_timeout', '50ms', true),
+                 set_config('synchronous_commit', 'off', true)",
+            &[],
+        )
+        .await?;
+    let ours = match rows.first() {
+        Some(row) => row.try_get(0)?,
+        None => false,
+    };
+    Ok(ours.then_some(transaction))
+}
+
+/// The tenants, and when the latest event came that is older than a day.
+pub(super) async fn witness(
+    client: &Client,
+    now: i64,
+) -> Result<(Vec<String>, Option<i64>), Error> {
+    let rows = client
+        .query_typed(
+            "SELECT t.tenant_id, greatest(k.latest, f.latest)
+             FROM countersign.tenants t
+             LEFT JOIN LATERAL (
+                 SELECT received_at AS latest FROM countersign.events
+                 WHERE tenant_id = t.tenant_id AND received_at >= 0 AND received_at <= $1 ORDER BY received_at DESC LIMIT 1
+             ) k ON true
+             LEFT JOIN LATERAL (
+                 SELECT ~received_at AS latest FROM countersign.events
+                 WHERE tenant_id = t.tenant_id AND received_at < 0 AND received_at >= ~$1 ORDER BY received_at LIMIT 1
+             ) f ON true ORDER BY t.tenant_id",
+            &[(&settled(now), Type::INT8)],
+        )
+        .await?;
+    let mut latest = None;
+    let mut tenants = Vec::with_capacity(rows.len());
+    for row in rows {
+        tenants.push(row.try_get(0)?);
+        latest = latest.max(row.try_get(1)?);
+    }
+    Ok((tenants, latest))
+}
+
+/// The partitions of the bodies, the oldest first, the default one last.
+pub(super) async fn partitions(client: &Client) -> Result<Vec<Partition>, Error> {
+    let rows = client
+        .query_typed(
+            "SELECT format('%I.%I', n.nspname, c.relname),
+                 substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''?(-?[0-9]+)''?\\)$')::bigint AS to_time
+             FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE i.inhparent = 'countersign.bodies'::regclass ORDER BY 2 NULLS LAST",
+            &[],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Partition {
+                name: row.try_get(0)?,
+                end: row.try_get(1)?,
+            })
+        })
+        .collect()
+}
+
+/// Drops a partition in which nobody keeps anything.
+pub(super) async fn drop_whole(
+    session: &mut Session,
+    partition: &Partition,
+    kept: &[&str],
+) -> Result<Option<Whole>, Error> {
+    let Some(transaction) = begin(session).await? else {
+        return Ok(None);
+    };
+    let name = &partition.name;
+    // From here on nothing comes in: what is counted is what goes.
+    transaction
+        .batch_execute(&format!("LOCK TABLE {name} IN SHARE MODE"))
+        .await?;
+    if needed(transaction.client(), partition, kept).await? {
+        return Ok(Some(Whole::Needed));
+    }
+    let tallies = count_whole(transaction.client(), partition).await?;
+    transaction
+        .batch_execute(&format!("DROP TABLE {name}"))
+        .await?;
+    transaction.commit().await?;
+    Ok(Some(Whole::Gone(tallies)))
+}
+
+/// Whether one of these keeps something in a partition.
+pub(super) async fn needed(
+    client: &Client,
+    partition: &Partition,
+    kept: &[&str],
+) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS k (tenant_id)
+             WHERE EXISTS (SELECT FROM {} b WHERE b.tenant_id = k.tenant_id COLLATE \"C\"))",
+        partition.name
+    );
+    let rows = client
+        .query_typed(&sql, &[(&kept, Type::TEXT_ARRAY)])
+        .await?;
+    // No answer is no permission.
+    rows.first().map_or(Ok(true), |row| row.try_get(0))
+}
+
+/// How many bodies of each tenant are in a partition, and each one's share of what it takes on disk: to add up their lengths,
+/// all of what is to go would be read.
+pub(super) async fn count_whole(
+    client: &Client,
+    partition: &Partition,
+) -> Result<Vec<(String, Tally)>, Error> {
+    let sql = format!(
+        "SELECT tenant_id, count(*),
+             (pg_total_relation_size('{name}'::regclass) * (count(*) / sum(count(*)) OVER ()))::bigint
+         FROM {name} GROUP BY tenant_id",
+        name = partition.name
+    );
+    let rows = client.query_typed(&sql, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            let tally = Tally {
+                bodies: number(row, 1)?,
+                bytes: number(row, 2)?,
+                ..Tally::default()
+            };
+            Ok((row.try_get(0)?, tally))
+        })
+        .collect()
+}
+
+/// One step through a tenant's bodies in a partition, the oldest first.
+pub(super) async fn delete_bodies(
+    session: &mut Session,
+    partition: &Partition,
+    tenant: &str,
+    before: i64,
+) -> Result<Option<Tally>, Error> {
+    let Some(transaction) = begin(session).await? else {
+        return Ok(None);
+    };
+    let sql = format!(
+        "WITH gone AS (
+             DELETE FROM {name} WHERE ctid = ANY (ARRAY (
+                 SELECT ctid FROM (
+                     SELECT ctid, row_number() OVER w AS n, sum(bytes) OVER w AS bytes FROM (
+                         SELECT ctid, received_at, key, octet_length(body) AS bytes FROM {name}
+                         WHERE tenant_id = $1 AND received_at < $2 ORDER BY received_at, key LIMIT $3
+                     ) old WINDOW w AS (ORDER BY received_at, key)
+                 ) step WHERE n = 1 OR bytes <= $4
+             )) RETURNING octet_length(body)::bigint + octet_length(headers) AS bytes
+         )
+         SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone",
+        name = partition.name
+    );
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&tenant, Type::TEXT),
+        (&before, Type::INT8),
+        (&STEP_ROWS, Type::INT8),
+        (&STEP_BYTES, Type::INT8),
+    ];
+    let rows = transaction.query_typed(&sql, &parameters).await?;
+    transaction.commit().await?;
+    bodies_of(&rows).map(Some)
+}
+
+pub(super) async fn count_bodies(
+    client: &Client,
+    partition: &Partition,
+    tenant: &str,
+    before: i64,
+) -> Result<Tally, Error> {
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(octet_length(body)::bigint + octet_length(headers)), 0)::bigint
+         FROM {} WHERE tenant_id = $1 AND received_at < $2",
+        partition.name
+    );
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&tenant, Type::TEXT), (&before, Type::INT8)];
+    bodies_of(&client.query_typed(&sql, &parameters).await?)
+}
+
+fn bodies_of(rows: &[tokio_postgres::Row]) -> Result<Tally, Error> {
+    match rows.first() {
+        Some(row) => Ok(Tally {
+            bodies: number(row, 0)?,
+            bytes: number(row, 1)?,
+            ..Tally::default()
+        }),
+        None => Ok(Tally::default()),
+    }
+}
+
+/// One step through a tenant's events, the oldest first. Those that a delivery holds are passed over until the next pass.
+pub(super) async fn let_events_go(
+    session: &mut Session,
+    tenant: &str,
+    going: Going,
+    before: i64,
+) -> Result<Option<u64>, Error> {
+    let Some(transaction) = begin(session).await? else {
+        return Ok(None);
+    };
+    let oldest = match going {
+        Going::Events | Going::EventsAndKeys => {
+            "SELECT key FROM countersign.events WHERE tenant_id = $1 AND received_at >= 0 AND received_at < $2
+             ORDER BY received_at LIMIT $3 FOR UPDATE SKIP LOCKED"
+        }
+        Going::Keys => {
+            "SELECT key FROM countersign.events WHERE tenant_id = $1 AND received_at < 0 AND received_at > ~$2
+             ORDER BY received_at DESC LIMIT $3 FOR UPDATE SKIP LOCKED"
+        }
+    };
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&tenant, Type::TEXT),
+        (&before, Type::INT8),
+        (&STEP_ROWS, Type::INT8),
+    ];
+    let rows = transaction.query_typed(oldest, &parameters).await?;
+    if rows.is_empty() {
+        return Ok(Some(0));
+    }
+    let keys = rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<Vec<&[u8]>, _>>()?;
+    let meant: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&tenant, Type::TEXT), (&keys, Type::BYTEA_ARRAY)];
+    if going != Going::Keys {
+        transaction
+            .execute_typed(
+                "DELETE FROM countersign.superseded WHERE tenant_id = $1 AND key = ANY ($2)",
+                &meant,
+            )
+            .await?;
+    }
+    let gone = match going {
+        Going::Events => {
+            "UPDATE countersign.events SET received_at = ~received_at, verdict = 3, producer = '', event_id = '', kind = NULL,
+                 occurred_at = NULL, secret = NULL, leaf_sha256 = '', payment_key = NULL, status = NULL, amount_minor = NULL,
+                 amount_refunded_minor = NULL, currency = NULL, named_payment_id = NULL, beside = NULL, fetch_needed = false
+             WHERE tenant_id = $1 AND key = ANY ($2)"
+        }
+        Going::EventsAndKeys | Going::Keys => {
+            "DELETE FROM countersign.events WHERE tenant_id = $1 AND key = ANY ($2)"
+        }
+    };
+    let gone = transaction.execute_typed(gone, &meant).await?;
+    transaction.commit().await?;
+    Ok(Some(gone))
+}
+
+pub(super) async fn count_events(
+    client: &Client,
+    tenant: &str,
+    cutoffs: Cutoffs,
+) -> Result<Tally, Error> {
+    let rows = client
+        .query_typed(
+            "SELECT (SELECT count(*) FROM countersign.events WHERE tenant_id = $1 AND received_at >= 0 AND received_at < $2),
+                 (SELECT count(*) FROM countersign.events WHERE tenant_id = $1 AND received_at >= 0 AND received_at < $3)
+                 + (SELECT count(*) FROM countersign.events WHERE tenant_id = $1 AND received_at < 0 AND received_at > ~$3)",
+            &[
+                (&tenant, Type::TEXT),
+                (&cutoffs.events, Type::INT8),
+                (&cutoffs.keys, Type::INT8),
+            ],
+        )
+        .await?;
+    match rows.first() {
+        Some(row) => Ok(Tally {
+            events: number(row, 0)?,
+            keys: number(row, 1)?,
+            ..Tally::default()
+        }),
+        None => Ok(Tally::default()),
+    }
+}
+
+/// What our tables and their indexes take on disk.
+pub(in crate::store) async fn disk_use(client: &Client) -> Result<DiskUse, Error> {
+    let rows = client
+        .query_typed(
+            "SELECT coalesce(sum(bytes), 0)::bigint, coalesce(sum(bytes) FILTER (WHERE of_bodies), 0)::bigint
+             FROM (
+                 SELECT pg_total_relation_size(c.oid) AS bytes,
+                     EXISTS (SELECT FROM pg_inherits i
+                         WHERE i.inhrelid = c.oid AND i.inhparent = 'countersign.bodies'::regclass) AS of_bodies
+                 FROM pg_class c WHERE c.relnamespace = 'countersign'::regnamespace AND c.relkind = 'r'
+             ) tables",
+            &[],
+        )
+        .await?;
+    match rows.first() {
+        Some(row) => Ok(DiskUse {
+            store: number(row, 0)?,
+            bodies: Some(number(row, 1)?),
+            ..DiskUse::default()
+        }),
+        None => Ok(DiskUse::default()),
+    }
+}
+
+fn number(row: &tokio_postgres::Row, column: usize) -> Result<u64, Error> {
+    row.try_get::<_, i64>(column).map(i64::unsigned_abs)
+}

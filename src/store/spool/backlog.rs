@@ -1,0 +1,87 @@
+//! What waits in the spool, counted beside the file, so that telling it costs nothing.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::store::views::Millis;
+
+/// What a spool is at, and what waits in it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Backlog {
+    /// `spooling` while the database is away, `moving` while it is back and something waits, else `empty`.
+    pub state: &'static str,
+    /// Events that wait for the database.
+    pub waiting: u64,
+    /// Events that the database refused for their own sake.
+    pub aside: u64,
+    /// Bytes of the file that are in use.
+    pub bytes: u64,
+    /// Bytes that may be in use.
+    pub bytes_max: u64,
+    /// When the first of those that wait came.
+    pub oldest: Option<Millis>,
+    /// Since when the database is away.
+    pub database_away_since: Option<Millis>,
+}
+
+/// The figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) waiting: u64,
+    pub(super) aside: u64,
+    pub(super) bytes: u64,
+    /// Microseconds since the epoch.
+    pub(super) oldest: Option<i64>,
+    /// Batches that came, so that whoever counts the file can tell whether one came meanwhile.
+    pub(super) arrivals: u64,
+}
+
+/// The figures, shared by who writes and who moves.
+#[derive(Debug, Default)]
+pub(super) struct Counts(Mutex<Counted>);
+
+impl Counts {
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn get(&self) -> Counted {
+        *self.lock()
+    }
+
+    /// A batch is durable.
+    pub(super) fn arrived(&self, events: u64, at: i64, bytes: u64) {
+        let mut counted = self.lock();
+        counted.waiting = counted.waiting.saturating_add(events);
+        counted.oldest.get_or_insert(at);
+        counted.bytes = bytes;
+        counted.arrivals = counted.arrivals.wrapping_add(1);
+    }
+
+    /// Some are where they belong.
+    pub(super) fn left(&self, events: u64, oldest: Option<i64>, bytes: u64) {
+        let mut counted = self.lock();
+        counted.waiting = counted.waiting.saturating_sub(events);
+        counted.oldest = oldest;
+        counted.bytes = bytes;
+    }
+
+    /// One was set aside.
+    pub(super) fn put_aside(&self, oldest: Option<i64>, bytes: u64) {
+        self.left(1, oldest, bytes);
+        let mut counted = self.lock();
+        counted.aside = counted.aside.saturating_add(1);
+    }
+
+    /// The file was counted anew, unless something came since `before`.
+    pub(super) fn recounted(&self, before: Counted, found: Counted) {
+        let mut counted = self.lock();
+        if counted.arrivals == before.arrivals {
+            *counted = Counted {
+                arrivals: counted.arrivals,
+                ..found
+            };
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The spool's file, as group commit's engine: deliveries are durable here before anybody is told, as in a store.
+//!
+//! It is another SQLite file of ours (`migrations/spool`), bounded in bytes. Nothing is looked up and nothing is decided:
+//! whether an event is new is the database's to say once it is moved there.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::backlog::Counts;
+use super::form::{self, FORM};
+use crate::identity::TenantId;
+use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome, Receipt, Standing};
+use crate::store::StoreFault;
+use crate::store::look::look_at_file;
+use crate::store::migrations::{SPOOL, known};
+use crate::store::sqlite;
+use crate::store::sqlite::file::{FileKind, Writing, unavailable};
+
+/// The spool's file: "CSSP".
+pub(super) static FILE: FileKind = FileKind {
+    application_id: 0x4353_5350,
+    steps: SPOOL,
+};
+
+/// Bytes of a page, SQLite's default.
+const PAGE_BYTES: u64 = 4096;
+
+/// Where a spool is, and its bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes of the file that may be in use.
+    pub bytes: u64,
+    /// Bytes that the largest delivery may have: with less room than for one, the spool counts as full.
+    pub delivery_bytes: u64,
+    /// How long a delivery waits for the database before it goes to the spool.
+    pub database_wait: Duration,
+    /// How long a delivery waits for the spool.
+    pub spool_wait: Duration,
+}
+
+impl SpoolSettings {
+    /// What would stop a start: a file that can not be made or written, or one that is no spool. How many events it holds.
+    pub fn look(&self) -> Result<u64, StoreFault> {
+        look_at_file(&self.path).map_err(StoreFault::in_spool)?;
+        events_in_spool(&self.path)
+    }
+}
+
+/// The writing side.
+#[derive(Debug)]
+pub(super) struct Spool {
+    writing: Writing,
+    pages_max: u64,
+    /// Pages that the log may have before they are moved into the file, by whoever commits then.
+    log_pages: i64,
+    counts: Arc<Counts>,
+}
+
+/// An event made ready.
+#[derive(Debug)]
+pub(super) struct SpoolRow {
+    tenant: TenantId,
+    /// All of it but the body.
+    event: Result<String, Cause>,
+    body: Bytes,
+    standing: Standing,
+    /// Until when the database may still take it from elsewhere, microseconds since the epoch.
+    settles_at: Option<i64>,
+}
+
+impl SpoolRow {
+    pub(super) fn of(event: &Event, settles_at: Option<i64>) -> Self {
+        Self {
+            tenant: event.key.tenant.clone(),
+            event: form::write(event).map_err(|error| Arc::new(error) as Cause),
+            body: event.body.clone(),
+            standing: event.standing,
+            settles_at,
+        }
+    }
+
+    fn receipt(&self) -> Receipt {
+        match self.standing {
+            Standing::Readable => Receipt::Spooled,
+            Standing::Quarantined => Receipt::Quarantined,
+        }
+    }
+}
+
+impl Spool {
+    pub(super) fn open(
+        settings: &SpoolSettings,
+        log_pages: i64,
+        counts: Arc<Counts>,
+    ) -> Result<Self, StoreFault> {
+        let connection = FILE.open(&settings.path)?;
+        Ok(Self {
+            writing: Writing::new(&FILE, &settings.path, connection),
+            pages_max: (settings.bytes / PAGE_BYTES).max(1),
+            log_pages,
+            counts,
+        })
+    }
+
+    pub(super) fn close(self) {
+        self.writing.close();
+    }
+
+    fn write(&mut self, batch: &[Vec<SpoolRow>]) -> Result<Vec<Outcome>, BatchFailure> {
+        let now = Timestamp::now().as_microsecond();
+        let (pages_max, log_pages) = (self.pages_max, self.log_pages);
+        let (outcomes, events) = self.writing.transact(|connection| {
+            if batch.iter().all(Vec::is_empty) {
+                // It changes nothing, and must reach the disk to succeed.
+                connection
+                    .pragma_update(None, "user_version", known(SPOOL))
+                    .map_err(unavailable)?;
+            }
+            insert(connection, batch, pages_max, log_pages, now).map_err(unavailable)
+        })?;
+        if let Some(connection) = self.writing.connection()
+            && events > 0
+        {
+            // The figures are for the operator: the events are durable whatever becomes of them.
+            let bytes = bytes_in_use(connection).unwrap_or_default();
+            self.counts.arrived(events, now, bytes);
+        }
+        Ok(outcomes)
+    }
+}
+
+fn insert(
+    connection: &Connection,
+    batch: &[Vec<SpoolRow>],
+    pages_max: u64,
+    log_pages: i64,
+    now: i64,
+) -> rusqlite::Result<(Vec<Outcome>, u64)> {
+    let pages_max = i64::try_from(pages_max).unwrap_or(i64::MAX);
+    connection.pragma_update_and_check(None, "max_page_count", pages_max, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", log_pages, |_| Ok(()))?;
+    // It lasts as long as the connection: another file, or the same one opened again, has another run.
+    connection
+        .execute_batch("CREATE TEMP TABLE IF NOT EXISTS run AS SELECT randomblob(16) AS run")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO waiting (run, tenant_id, spooled_at, settles_at, form, event, body)
+         VALUES ((SELECT run FROM temp.run), ?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let mut outcomes = Vec::with_capacity(batch.len());
+    let mut events = 0;
+    for delivery in batch {
+        if let Some(cause) = delivery.iter().find_map(|row| row.event.as_ref().err()) {
+            outcomes.push(Err(Arc::clone(cause)));
+            continue;
+        }
+        for row in delivery {
+            let Ok(event) = &row.event else { continue };
+            insert.execute(params![
+                row.tenant.as_str(),
+                now,
+                row.settles_at,
+                FORM,
+                event,
+                &*row.body
+            ])?;
+            events += 1;
+        }
+        outcomes.push(Ok(delivery.iter().map(SpoolRow::receipt).collect()));
+    }
+    Ok((outcomes, events))
+}
+
+/// Bytes of the file's pages that hold something.
+pub(super) fn bytes_in_use(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
+    Ok(u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_BYTES))
+}
+
+/// How many events a spool's file holds; none where there is no such file.
+pub fn events_in_spool(path: &Path) -> Result<u64, StoreFault> {
+    if !path.exists() {
+        return Ok(0);
+    }
+    let connection = match FILE.open_to_read(path) {
+        Ok(connection) => connection,
+        Err(StoreFault::NoStore { .. }) => return Ok(0),
+        Err(fault) => return Err(StoreFault::in_spool(fault)),
+    };
+    let count = "SELECT (SELECT count(*) FROM waiting) + (SELECT count(*) FROM aside)";
+    let counted = connection.query_row(count, [], |row| row.get::<_, i64>(0));
+    match counted {
+        Ok(events) => Ok(u64::try_from(events).unwrap_or(0)),
+        Err(error) => Err(StoreFault::in_spool(sqlite::file::fault(path, error))),
+    }
+}
+
+impl Engine for Spool {
+    type Row = SpoolRow;
+
+    fn prepare(event: Event) -> SpoolRow {
+        SpoolRow::of(&event, None)
+    }
+
+    fn bytes(row: &SpoolRow) -> usize {
+        let event = row.event.as_ref().map_or(0, String::len);
+        row.body.len().saturating_add(event).saturating_add(128)
+    }
+
+    async fn commit(
+        &mut self,
+        batch: &[Vec<SpoolRow>],
+        _isolation: Isolation,
+    ) -> Result<Vec<Outcome>, BatchFailure> {
+        self.write(batch)
+    }
+
+    async fn tidy(&mut self) {}
+}

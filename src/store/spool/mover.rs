@@ -1,0 +1,488 @@
+//! Moving the spool into the database: in the order of arrival, batch by batch, once the database is back.
+//!
+//! One mover for each receiver. It is also who finds out that the database is back: while an outage lasts, deliveries ask
+//! for nothing, and this task tries again, with a pause that grows, is bounded, and is never quite the same. New deliveries
+//! may go straight to the database while old ones are still being moved: the ledger does not depend on their order.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::backlog::Counts;
+use super::form;
+use super::queue::{Queue, Waiting};
+use crate::inbox::{Cause, DELIVERIES_METRIC, Receipt, Standing, WriterGone};
+use crate::store::postgres;
+use crate::store::postgres::address::Target;
+use crate::store::postgres::batch::Prepared;
+use crate::store::postgres::engine::{Name, PAUSES, jittered};
+use crate::store::postgres::moving::{MoveFailure, Moving, forget_old_marks, move_batch};
+use crate::store::postgres::reach::Reach;
+use crate::store::postgres::session::{Meaning, Purpose, Session, TookTooLong, meaning};
+use crate::store::{StoreFault, off_the_runtime};
+
+/// The counter of events that were moved into the database. What a metric means, `telemetry` tells.
+pub const MOVED_METRIC: &str = "countersign_spool_moved_events_total";
+/// The counter of those that it refused for their own sake.
+pub const SET_ASIDE_METRIC: &str = "countersign_spool_aside_events_total";
+/// Bytes of one batch, unless a single event has more.
+const BATCH_BYTES: usize = 8 << 20;
+/// How often an event that stands alone meets an error of which nobody knows whose it is, until it counts as the event's.
+const ATTEMPTS_MAX: u32 = 20;
+/// How often the file is looked at though nothing came: another process of ours may have left something.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A database that was back for less is asked with a pause, however often it comes back.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// The mover.
+#[derive(Debug)]
+pub(super) struct Mover {
+    target: Arc<Target>,
+    reach: Arc<Reach>,
+    counts: Arc<Counts>,
+    queue: Arc<Mutex<Queue>>,
+    session: Option<Session>,
+    names: HashSet<Name>,
+    /// Events in one batch, at most; less after one that took too long.
+    rows_max: usize,
+    rows: usize,
+    /// Up to this position, what was uncertain has settled.
+    settled: i64,
+    /// The event that met such an error last, and how often in a row.
+    stubborn: (i64, u32),
+    moved: u64,
+    failing: bool,
+    /// When the database was last found to be back, and the pause before it is asked again if that was just now.
+    returned: Option<Instant>,
+    pause: Duration,
+}
+
+/// Events of one tenant and one run.
+struct Group {
+    tenant: String,
+    run: Vec<u8>,
+    batch: Vec<Moving>,
+}
+
+impl Mover {
+    pub(super) fn new(
+        target: Arc<Target>,
+        reach: Arc<Reach>,
+        counts: Arc<Counts>,
+        queue: Queue,
+        rows_max: usize,
+    ) -> Self {
+        Self {
+            target,
+            reach,
+            counts,
+            queue: Arc::new(Mutex::new(queue)),
+            session: None,
+            names: HashSet::new(),
+            rows_max: rows_max.max(1),
+            rows: rows_max.max(1),
+            settled: 0,
+            stubborn: (0, 0),
+            moved: 0,
+            failing: false,
+            returned: None,
+            pause: PAUSES.0,
+        }
+    }
+
+    /// Moves whatever comes, until the future is dropped: at any time, for what is not committed there stays here.
+    pub(super) async fn run(mut self) {
+        let mut pause = PAUSES.0;
+        loop {
+            self.wait_for_work().await;
+            match self.round().await {
+                Ok(()) => {
+                    pause = PAUSES.0;
+                    self.failing = false;
+                }
+                Err(cause) => {
+                    self.session = None;
+                    if !self.reach.is_away() && !self.failing {
+                        self.failing = true;
+                        tracing::error!(
+                            error = &*cause as &dyn std::error::Error,
+                            "the spool can not be moved into the database; it is tried again"
+                        );
+                    }
+                    tokio::select! {
+                        () = sleep(jittered(pause)) => {}
+                        () = self.reach.reopened() => {}
+                    }
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    }
+
+    async fn wait_for_work(&mut self) {
+        while !self.reach.is_away() && self.counts.get().waiting == 0 {
+            if timeout(LOOK_EVERY, self.reach.changed()).await.is_err()
+                && let Err(cause) = self.recount().await
+            {
+                tracing::debug!(
+                    error = &*cause as &dyn std::error::Error,
+                    "the spool can not be looked at"
+                );
+            }
+        }
+    }
+
+    /// Finds the database, and moves all that waits.
+    async fn round(&mut self) -> Result<(), Cause> {
+        loop {
+            self.reconnect().await?;
+            let rows = self.rows;
+            let head = self
+                .at_file(move |queue| queue.head(rows, BATCH_BYTES))
+                .await?;
+            let Some(head) = self.settle(head).await else {
+                continue;
+            };
+            if head.is_empty() {
+                break;
+            }
+            for group in self.read(head).await? {
+                self.move_group(group).await?;
+            }
+        }
+        self.end().await
+    }
+
+    /// Finds the database, if there is no session or an outage has begun, and tells everybody that it is back.
+    async fn reconnect(&mut self) -> Result<(), Cause> {
+        if self.reach.is_away() && self.returned.is_some_and(|at| at.elapsed() < STEADY) {
+            sleep(jittered(self.pause)).await;
+            self.pause = (self.pause * 2).min(PAUSES.1);
+        }
+        if self.session.is_none() || self.reach.is_away() {
+            self.session = Some(self.find().await?);
+        }
+        if let Some(away) = self.reach.back() {
+            if self.returned.is_none_or(|at| at.elapsed() >= STEADY) {
+                self.pause = PAUSES.0;
+            }
+            self.returned = Some(Instant::now());
+            tracing::info!(
+                store = %self.target.place,
+                away = ?away.began.elapsed(),
+                waiting = self.counts.get().waiting,
+                "the database takes deliveries again; what waits in the spool is moved"
+            );
+        }
+        Ok(())
+    }
+
+    /// A session on whichever host writes, proven by writing.
+    async fn find(&self) -> Result<Session, Cause> {
+        let session = Session::open(&self.target, Purpose::Write)
+            .await
+            .map_err(|failure| Arc::new(failure) as Cause)?;
+        let limit = self.target.access.statement_timeout;
+        let (session, ()) = session.ask(limit, postgres::errands::probe).await?;
+        Ok(session)
+    }
+
+    /// What may be moved of these, in their order. A statement whose answer was lost may still be at work: its events are
+    /// waited for until it can not be, so that it is found by them and does not find them. `None` if an outage begins meanwhile: that it
+    /// is over, nobody else finds out.
+    async fn settle(&mut self, mut head: Vec<Waiting>) -> Option<Vec<Waiting>> {
+        let now = Timestamp::now().as_microsecond();
+        let settled = self.settled;
+        let unsettled = |waiting: &Waiting| {
+            waiting.position > settled && waiting.settles_at.is_some_and(|at| at > now)
+        };
+        match head.iter().position(unsettled) {
+            None => {}
+            Some(0) => {
+                let latest = head.iter().filter_map(|waiting| waiting.settles_at).max();
+                let left = latest.unwrap_or(now).saturating_sub(now);
+                let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
+                // A clock that was set back must not make it longer than it ever is.
+                let waited = sleep(left.min(settling(&self.target)));
+                tokio::select! {
+                    () = waited => {}
+                    () = self.away() => return None,
+                }
+                self.settled = head.last().map_or(settled, |last| last.position);
+            }
+            Some(first) => head.truncate(first),
+        }
+        Some(head)
+    }
+
+    /// Resolves once an outage begins.
+    async fn away(&self) {
+        while !self.reach.is_away() {
+            self.reach.changed().await;
+        }
+    }
+
+    /// Rows as events, by tenant and run. What can not be read is set aside before anything that came later is moved.
+    async fn read(&mut self, head: Vec<Waiting>) -> Result<Vec<Group>, Cause> {
+        let mut groups: Vec<Group> = Vec::new();
+        for waiting in head {
+            let Waiting {
+                position,
+                run,
+                tenant,
+                settles_at,
+                form,
+                event,
+                body,
+            } = waiting;
+            let event = match form::read(form, &event, body) {
+                Ok(event) => event,
+                Err(no_event) => {
+                    self.set_aside(position, &no_event).await?;
+                    continue;
+                }
+            };
+            let moving = Moving {
+                position,
+                uncertain: settles_at.is_some(),
+                prepared: Prepared::prepare(event),
+            };
+            match groups
+                .iter_mut()
+                .find(|group| group.tenant == tenant && group.run == run)
+            {
+                Some(group) => group.batch.push(moving),
+                None => groups.push(Group {
+                    tenant,
+                    run,
+                    batch: vec![moving],
+                }),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// The whole group if the database takes it, else by halves, in order, until what it refuses stands alone.
+    async fn move_group(&mut self, group: Group) -> Result<(), Cause> {
+        let mut parts = vec![&*group.batch];
+        while let Some(part) = parts.pop() {
+            match self.write(&group.run, part).await {
+                Ok(events) => {
+                    self.moved = self.moved.saturating_add(events);
+                    let positions = part.iter().map(|moving| moving.position).collect();
+                    self.remove(positions).await?;
+                }
+                Err(NotMoved::Row(cause)) => match part {
+                    [moving] => self.set_aside(moving.position, &*cause).await?,
+                    _ => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                },
+                Err(NotMoved::Yet(cause)) => return Err(cause),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many events this moved; some may have been there already.
+    async fn write(&mut self, run: &[u8], part: &[Moving]) -> Result<u64, NotMoved> {
+        let Some(mut session) = self.session.take() else {
+            return Err(NotMoved::Yet(Arc::new(WriterGone)));
+        };
+        let limit = self.target.access.statement_timeout;
+        let tried = timeout(limit, move_batch(&mut session, &mut self.names, run, part)).await;
+        match tried {
+            Ok(Ok(moved)) => {
+                self.session = Some(session);
+                self.rows = self.rows.saturating_mul(2).min(self.rows_max);
+                for (moving, receipt) in &moved {
+                    count(moving, *receipt);
+                }
+                let events = moved.len() as u64;
+                metrics::counter!(MOVED_METRIC).increment(events);
+                Ok(events)
+            }
+            Ok(Err(MoveFailure::Database(error))) if meaning(&error) == Meaning::Cancelled => {
+                self.session = Some(session);
+                self.rows = (self.rows / 2).max(1);
+                Err(NotMoved::Yet(Arc::new(error)))
+            }
+            Ok(Err(MoveFailure::Database(error))) => {
+                let of_the_row = meaning(&error) == Meaning::Row || self.is_stubborn(&error, part);
+                let cause: Cause = Arc::new(error);
+                if of_the_row {
+                    self.session = Some(session);
+                    return Err(NotMoved::Row(cause));
+                }
+                // Another host may lack what this one's session wrote.
+                self.names.clear();
+                Err(NotMoved::Yet(cause))
+            }
+            Ok(Err(MoveFailure::Answer(cause))) => Err(NotMoved::Yet(cause)),
+            Err(_elapsed) => {
+                session.abandon().await;
+                self.names.clear();
+                self.rows = (self.rows / 2).max(1);
+                Err(NotMoved::Yet(Arc::new(TookTooLong(limit))))
+            }
+        }
+    }
+
+    /// Whether an error of the database's own is this event's, by all that can be told: it goes on alone, and goes on failing.
+    fn is_stubborn(&mut self, error: &tokio_postgres::Error, part: &[Moving]) -> bool {
+        if !is_unexplained(error) {
+            return false;
+        }
+        self.rows = (self.rows / 2).max(1);
+        let [moving] = part else { return false };
+        let (position, attempts) = self.stubborn;
+        let attempts = if position == moving.position {
+            attempts.saturating_add(1)
+        } else {
+            1
+        };
+        self.stubborn = (moving.position, attempts);
+        attempts >= ATTEMPTS_MAX
+    }
+
+    async fn remove(&self, positions: Vec<i64>) -> Result<(), Cause> {
+        let (events, oldest, bytes) = self.at_file(move |queue| queue.remove(&positions)).await?;
+        self.counts.left(events, oldest, bytes);
+        Ok(())
+    }
+
+    /// Nothing is dropped: it stays in the file, and is tried again at the next start.
+    async fn set_aside(
+        &self,
+        position: i64,
+        cause: &(dyn std::error::Error + Send + Sync + 'static),
+    ) -> Result<(), Cause> {
+        tracing::error!(
+            position,
+            error = cause as &dyn std::error::Error,
+            "an event of the spool was refused by the database, or can not be read, and is set aside; it is tried again at the next start"
+        );
+        let reason = chain(cause);
+        let done = self
+            .at_file(move |queue| queue.set_aside(position, &reason))
+            .await?;
+        if let Some((oldest, bytes)) = done {
+            self.counts.put_aside(oldest, bytes);
+            metrics::counter!(SET_ASIDE_METRIC).increment(1);
+        }
+        Ok(())
+    }
+
+    async fn recount(&self) -> Result<(), Cause> {
+        let before = self.counts.get();
+        let found = self.at_file(Queue::count).await?;
+        self.counts.recounted(before, found);
+        Ok(())
+    }
+
+    /// All that waited is there.
+    async fn end(&mut self) -> Result<(), Cause> {
+        let used = self.reach.emptied() || self.moved > 0;
+        if used && let Err(cause) = self.at_file(Queue::tidy).await {
+            tracing::debug!(
+                error = &*cause as &dyn std::error::Error,
+                "the spool's file stays as large as it is"
+            );
+        }
+        self.recount().await?;
+        let limit = self.target.access.statement_timeout;
+        if let Some(session) = self.session.take()
+            && let Err(cause) = session.ask(limit, forget_old_marks).await
+        {
+            tracing::debug!(
+                error = &*cause as &dyn std::error::Error,
+                "old marks of spools could not be taken away"
+            );
+        }
+        if used {
+            tracing::info!(moved = self.moved, "the spool is empty");
+            self.moved = 0;
+        }
+        Ok(())
+    }
+
+    async fn at_file<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Queue) -> Result<T, StoreFault> + Send + 'static,
+    ) -> Result<T, Cause> {
+        let queue = Arc::clone(&self.queue);
+        off_the_runtime(move || {
+            let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut queue)
+        })
+        .await
+        .map_err(|fault| Arc::new(StoreFault::in_spool(fault)) as Cause)
+    }
+}
+
+enum NotMoved {
+    /// The values are at fault.
+    Row(Cause),
+    /// It may be moved later.
+    Yet(Cause),
+}
+
+/// Whether the server failed for a reason of which it is not known whose it is: neither its state nor our rights.
+fn is_unexplained(error: &tokio_postgres::Error) -> bool {
+    let class = error.code().and_then(|code| code.code().get(..2));
+    class.is_some_and(|class| !["08", "25", "40", "42", "53", "55", "57", "58"].contains(&class))
+}
+
+/// How long a writer may still be at a delivery that it was given: it finds a session, each host of which may be slow to greet, to
+/// make partitions and to be left; and then has its own bound, after which the server is told to stop and the system throws away what
+/// it has not sent. A second more for the telling.
+pub(in crate::store) fn settling(target: &Target) -> Duration {
+    let access = &target.access;
+    let telling = Duration::from_secs(1);
+    let hosts = u32::try_from(target.hosts_count()).unwrap_or(u32::MAX);
+    let host = access
+        .connect_timeout
+        .saturating_mul(2)
+        .saturating_add(telling);
+    access
+        .statement_timeout
+        .saturating_add(access.patience)
+        .saturating_add(host.saturating_mul(hosts))
+        .saturating_add(telling)
+}
+
+/// What it came to is known only now. What can not be read was counted when it was answered.
+fn count(moving: &Moving, receipt: Receipt) {
+    let row = &moving.prepared.row;
+    if row.standing == Standing::Quarantined {
+        return;
+    }
+    let receipt = match receipt {
+        Receipt::Accepted => "accepted",
+        Receipt::Duplicate => "duplicate",
+        Receipt::Conflict => "conflict",
+        Receipt::Quarantined | Receipt::Spooled => return,
+    };
+    metrics::counter!(
+        DELIVERIES_METRIC,
+        "tenant" => row.tenant.as_str().to_owned(),
+        "producer" => row.producer.to_string(),
+        "receipt" => receipt
+    )
+    .increment(1);
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words.push_str(": ");
+        words.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    words
+}

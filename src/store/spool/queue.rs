@@ -1,0 +1,235 @@
+//! The spool's file, as the mover sees it: what waits, in order, and what becomes of it.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+
+use super::backlog::Counted;
+use super::engine::{FILE, bytes_in_use};
+use super::reserve::Reserve;
+use crate::store::StoreFault;
+use crate::store::sqlite;
+use crate::store::sqlite::file::Lasting;
+
+/// An event that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) position: i64,
+    pub(super) run: Vec<u8>,
+    pub(super) tenant: String,
+    /// Microseconds since the epoch.
+    pub(super) settles_at: Option<i64>,
+    pub(super) form: i64,
+    pub(super) event: String,
+    pub(super) body: Vec<u8>,
+}
+
+/// The mover's own connection.
+#[derive(Debug)]
+pub(super) struct Queue {
+    file: Lasting,
+    reserve: Reserve,
+    connection: Option<Connection>,
+}
+
+impl Queue {
+    /// Of the file that is at this path.
+    pub(super) fn new(path: &Path, reserve: Reserve) -> Self {
+        Self {
+            file: Lasting::at(path),
+            reserve,
+            connection: None,
+        }
+    }
+
+    /// Sees to it that there is room to take something out.
+    pub(super) fn keep_in_reserve(&self) {
+        self.reserve.take();
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, StoreFault> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                self.file.expect()?;
+                let connection = FILE.open(self.file.path())?;
+                sqlite::file::leave_the_log(&connection)
+                    .and_then(|()| {
+                        connection.pragma_update_and_check(
+                            None,
+                            "wal_autocheckpoint",
+                            self.reserve.log_pages(),
+                            |_| Ok(()),
+                        )
+                    })
+                    .map_err(|error| sqlite::file::fault(self.file.path(), error))?;
+                connection
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    fn with<T>(
+        &mut self,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreFault> {
+        let mut done = work(self.connection()?);
+        if done.as_ref().is_err_and(lacks_room) && self.reserve.give() {
+            tracing::warn!(
+                spool = %self.file.path().display(),
+                "the spool's disk is full: what it keeps in reserve is used to empty it"
+            );
+            let connection = self.connection()?;
+            // With what it holds in the file, the log begins anew and need not grow.
+            let _best_effort = truncate_the_log(connection);
+            done = work(connection);
+        }
+        if done.is_err() && self.file.is_in_place() {
+            // Another connection may do better, and finds the same. Of a file that was taken away, only this one has what waits.
+            self.connection = None;
+        }
+        done.map_err(|error| sqlite::file::fault(self.file.path(), error))
+    }
+
+    /// Puts what was set aside back at the end: another version, or a mended database, may take it.
+    pub(super) fn take_back(&mut self) -> Result<u64, StoreFault> {
+        self.with(|connection| {
+            // Where there is nothing, nothing is written: the disk may be full.
+            if !connection.query_row("SELECT EXISTS (SELECT 1 FROM aside)", [], |row| row.get(0))? {
+                return Ok(0);
+            }
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let run: Vec<u8> =
+                transaction.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
+            let back = transaction.execute(
+                "INSERT INTO waiting (run, tenant_id, spooled_at, settles_at, form, event, body)
+                 SELECT ?1, tenant_id, spooled_at, settles_at, form, event, body FROM aside ORDER BY aside",
+                [run],
+            )?;
+            transaction.execute("DELETE FROM aside", [])?;
+            transaction.commit()?;
+            Ok(back as u64)
+        })
+    }
+
+    /// The first of those that wait: so many at most, and so many bytes, but one at least.
+    pub(super) fn head(&mut self, rows: usize, bytes: usize) -> Result<Vec<Waiting>, StoreFault> {
+        self.with(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT position, run, tenant_id, settles_at, form, event, body FROM waiting ORDER BY position LIMIT ?1",
+            )?;
+            let mut found = select.query([i64::try_from(rows).unwrap_or(i64::MAX)])?;
+            let mut head = Vec::new();
+            let mut held = 0_usize;
+            while let Some(row) = found.next()? {
+                let waiting = Waiting {
+                    position: row.get(0)?,
+                    run: row.get(1)?,
+                    tenant: row.get(2)?,
+                    settles_at: row.get(3)?,
+                    form: row.get(4)?,
+                    event: row.get(5)?,
+                    body: row.get(6)?,
+                };
+                held = held.saturating_add(waiting.body.len()).saturating_add(waiting.event.len());
+                if held > bytes && !head.is_empty() {
+                    break;
+                }
+                head.push(waiting);
+            }
+            Ok(head)
+        })
+    }
+
+    /// Forgets what is where it belongs. How many there were, when the first of the rest came, and the bytes in use.
+    pub(super) fn remove(
+        &mut self,
+        positions: &[i64],
+    ) -> Result<(u64, Option<i64>, u64), StoreFault> {
+        self.with(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut removed = 0;
+            for position in positions {
+                removed += transaction
+                    .prepare_cached("DELETE FROM waiting WHERE position = ?1")?
+                    .execute([position])?;
+            }
+            transaction.commit()?;
+            Ok((
+                removed as u64,
+                oldest(connection)?,
+                bytes_in_use(connection)?,
+            ))
+        })
+    }
+
+    /// Sets one aside, durably. `None` if another process has done so.
+    pub(super) fn set_aside(
+        &mut self,
+        position: i64,
+        reason: &str,
+    ) -> Result<Option<(Option<i64>, u64)>, StoreFault> {
+        self.with(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let moved = transaction.execute(
+                "INSERT INTO aside (tenant_id, spooled_at, settles_at, form, event, body, refused_at, reason)
+                 SELECT tenant_id, spooled_at, settles_at, form, event, body, ?2, ?3 FROM waiting WHERE position = ?1",
+                params![position, Timestamp::now().as_microsecond(), reason],
+            )?;
+            transaction.execute("DELETE FROM waiting WHERE position = ?1", [position])?;
+            transaction.commit()?;
+            if moved == 0 {
+                return Ok(None);
+            }
+            Ok(Some((oldest(connection)?, bytes_in_use(connection)?)))
+        })
+    }
+
+    /// Counts what is there.
+    pub(super) fn count(&mut self) -> Result<Counted, StoreFault> {
+        self.with(|connection| {
+            let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+            let count = |sql: &str| number(sql).map(|n| u64::try_from(n).unwrap_or(0));
+            Ok(Counted {
+                waiting: count("SELECT count(*) FROM waiting")?,
+                aside: count("SELECT count(*) FROM aside")?,
+                bytes: bytes_in_use(connection)?,
+                oldest: oldest(connection)?,
+                arrivals: 0,
+            })
+        })
+    }
+
+    /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies.
+    pub(super) fn tidy(&mut self) -> Result<(), StoreFault> {
+        self.with(|connection| {
+            connection.execute_batch("VACUUM")?;
+            truncate_the_log(connection)
+        })?;
+        self.keep_in_reserve();
+        Ok(())
+    }
+}
+
+/// Whether there was no room on the disk; where not even the log's index can be made, SQLite says only that it could not write.
+fn lacks_room(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+    )
+}
+
+fn truncate_the_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+fn oldest(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT spooled_at FROM waiting ORDER BY position LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()
+}

@@ -1,0 +1,116 @@
+//! Moving SQLite's log into its file beside the writer, so that no delivery waits for it.
+//!
+//! A thread of its own moves what has gathered, with a connection of its own; the writer meanwhile appends. Only the
+//! writer can tell when the log may begin anew, so once little is left it moves the rest itself, between two batches:
+//! some pages and two syncs. Should the thread not keep up, the log still has a bound.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::file::{fault, leave_the_log, set_up};
+use crate::store::location::StoreFault;
+
+/// Pages in the log that are not in the file yet, from which on the thread moves them.
+const STEP_PAGES: i64 = 2_000;
+/// Pages of the log from which on it should begin anew.
+const LOG_PAGES: i64 = 8_000;
+/// Pages that the writer may move itself: a few milliseconds' worth.
+const REST_PAGES: i64 = 400;
+/// Pages of the log (128 MiB) at which the writer moves all that is left, however long it takes.
+const LOG_PAGES_MAX: i64 = 32_000;
+
+/// The way to the thread. Dropping it ends the thread once it is done.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    wake: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Checkpoints {
+    /// Starts the thread for this file.
+    pub(super) fn start(path: &Path) -> Result<Self, StoreFault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|error| fault(path, error))?;
+        set_up(&connection)
+            .and_then(|()| leave_the_log(&connection))
+            .map_err(|error| fault(path, error))?;
+        // One signal is enough: the thread moves all that there is.
+        let (wake, woken) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("store-checkpoint".to_owned())
+            .spawn(move || run(&connection, &woken))
+            .map_err(|error| StoreFault::NoWriter {
+                source: error.into(),
+            })?;
+        Ok(Self { wake, thread })
+    }
+
+    /// Waits until the thread has closed its connection.
+    pub(super) fn end(self) {
+        drop(self.wake);
+        // A thread that panicked has said so already.
+        let _joined = self.thread.join().is_ok();
+    }
+
+    /// Looks after the log, on the writer's connection and between its transactions.
+    pub(super) fn tend(&self, writer: &Connection) {
+        let Ok(log) = state(writer) else { return };
+        let left = log.pages.saturating_sub(log.moved);
+        if log.pages >= LOG_PAGES_MAX || (log.pages >= LOG_PAGES && left <= REST_PAGES) {
+            warn(checkpoint(writer));
+        } else if left >= STEP_PAGES {
+            // Full: it has been told. Gone: the writer's own bound remains.
+            let _told = self.wake.try_send(());
+        }
+    }
+}
+
+fn run(connection: &Connection, woken: &Receiver<()>) {
+    let mut failing = false;
+    while woken.recv().is_ok() {
+        let moved = checkpoint(connection);
+        let failed = moved.is_err();
+        // Once: on a full disk every batch would say it again.
+        if !failing {
+            warn(moved);
+        }
+        failing = failed;
+    }
+}
+
+struct Log {
+    pages: i64,
+    moved: i64,
+}
+
+/// What the log holds, and how much of it is in the file; it takes no lock.
+fn state(connection: &Connection) -> rusqlite::Result<Log> {
+    connection
+        .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
+        .query_row([], |row| {
+            Ok(Log {
+                pages: row.get(1)?,
+                moved: row.get(2)?,
+            })
+        })
+}
+
+fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?
+        .query_row([], |_| Ok(()))
+}
+
+/// Nothing is lost: the log stays as it is, and what is wrong with the disk shows at the next delivery.
+fn warn(moved: rusqlite::Result<()>) {
+    if let Err(error) = moved {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the store's log could not be moved into its file"
+        );
+    }
+}

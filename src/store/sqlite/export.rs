@@ -1,0 +1,466 @@
+//! The embedded store as rows of an export, and single rows of it as an import compares them.
+
+use std::path::Path;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::engine;
+use crate::payments::Effect;
+use crate::store::migrations::{SQLITE, known};
+use crate::store::row::{FORGOTTEN, Verdict, payment_key};
+use crate::store::transfer::export::{ExportFailure, Extent, Position, Writing};
+use crate::store::transfer::record::{
+    EventRecord, ForgottenRecord, Hex, Kind, LeafRecord, Micros, PaymentRecord, ProducerRecord,
+    Record, RefusalRecord, SecretRecord, ShadowRecord,
+};
+
+/// A connection with a transaction that has begun to read: all that it sees is of one moment. The receiver goes on
+/// meanwhile, and its log grows by what it writes.
+pub(in crate::store) struct Source {
+    connection: Connection,
+    tenants: Vec<(i64, String)>,
+    tenant: Option<String>,
+}
+
+/// A tenant, and the time and number of the last of its rows that is done.
+type Left = (i64, (i64, i64));
+
+const PRODUCER: &str = "SELECT t.tenant_id, p.name
+    FROM producers p LEFT JOIN tenants t ON t.tenant = p.tenant";
+const SECRET: &str = "SELECT t.tenant_id, p.name, s.reference, s.first_used, s.last_used
+    FROM secrets s LEFT JOIN producers p ON p.producer = s.producer LEFT JOIN tenants t ON t.tenant = s.tenant";
+const LEAF: &str = "SELECT t.tenant_id, p.name, l.sha256, l.subject, l.issuer, l.serial, l.spki_sha256, l.not_before,
+        l.not_after, l.anchor_subject, l.anchor_sha256, l.first_seen, l.last_seen
+    FROM leaves l LEFT JOIN producers p ON p.producer = l.producer LEFT JOIN tenants t ON t.tenant = l.tenant";
+const PAYMENT: &str = "SELECT t.tenant_id, y.payment_id, y.status, y.amount_minor, y.amount_refunded_minor, y.currency,
+        y.occurred_at, y.last_event_id, y.events, y.changed_at, y.state
+    FROM payments y LEFT JOIN tenants t ON t.tenant = y.tenant";
+const EVENT: &str = "SELECT t.tenant_id, p.name, e.event_id, e.key, e.kind, e.verdict, e.effect, e.duplicates, e.occurred_at,
+        e.received_at, e.body_sha256, s.reference, l.sha256, y.payment_id, e.named_payment_id, e.status, e.amount_minor,
+        e.amount_refunded_minor, e.currency, b.headers, b.body, e.fetch_needed
+    FROM events e LEFT JOIN tenants t ON t.tenant = e.tenant LEFT JOIN producers p ON p.producer = e.producer
+        LEFT JOIN leaves l ON l.leaf = e.leaf LEFT JOIN secrets s ON s.secret = e.secret
+        LEFT JOIN payments y ON y.payment = e.payment LEFT JOIN bodies b ON b.event = e.event";
+const REFUSAL: &str = "SELECT key, gate, reason, subject, issuer, serial, address, server_name, tenant_id, producer, detail,
+        first_seen, last_seen, count FROM refusals";
+const SHADOW: &str = "SELECT key, mark, what, tenant_id, producer, subject, address, accept, agree, refuse, first_seen, last_seen
+    FROM shadows";
+
+impl Source {
+    pub(in crate::store) fn open(path: &Path, tenant: Option<&str>) -> Result<Self, ExportFailure> {
+        let connection = engine::open_to_read(path)?;
+        connection
+            .execute_batch("BEGIN")
+            .map_err(ExportFailure::statement)?;
+        let tenants = connection
+            .prepare("SELECT tenant, tenant_id FROM tenants WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY tenant_id")
+            .and_then(|mut found| {
+                found
+                    .query_map([tenant], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<rusqlite::Result<Vec<(i64, String)>>>()
+            })
+            .map_err(ExportFailure::statement)?;
+        match tenant {
+            Some(tenant_id) if tenants.is_empty() => Err(ExportFailure::NoTenant {
+                tenant_id: tenant_id.to_owned(),
+            }),
+            Some(_) | None => Ok(Self {
+                connection,
+                tenants,
+                tenant: tenant.map(str::to_owned),
+            }),
+        }
+    }
+
+    #[expect(
+        clippy::unused_self,
+        reason = "an opened file has the schema that this program knows"
+    )]
+    pub(in crate::store) fn schema(&self) -> i64 {
+        known(SQLITE)
+    }
+
+    /// Between when the events of each tenant were received.
+    pub(in crate::store) fn extent(&self) -> Result<Vec<(String, Extent)>, ExportFailure> {
+        let mut extents = Vec::with_capacity(self.tenants.len());
+        for (tenant, tenant_id) in &self.tenants {
+            let extent = self
+                .connection
+                .prepare_cached(
+                    "SELECT (SELECT min(received_at) FROM events WHERE tenant = ?1 AND received_at >= 0),
+                         (SELECT max(received_at) FROM events WHERE tenant = ?1 AND received_at >= 0)",
+                )
+                .and_then(|mut extent| {
+                    extent.query_row([tenant], |row| Ok((row.get(0)?, row.get(1)?)))
+                })
+                .map_err(ExportFailure::statement)?;
+            extents.push((tenant_id.clone(), extent));
+        }
+        Ok(extents)
+    }
+
+    /// About how many rows there are.
+    pub(in crate::store) fn about(&self) -> Result<Option<u64>, ExportFailure> {
+        let rows: i64 = self
+            .connection
+            .query_row(
+                "SELECT ifnull((SELECT max(event) FROM events), 0) + ifnull((SELECT max(payment) FROM payments), 0)",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(ExportFailure::statement)?;
+        Ok(u64::try_from(rows).ok())
+    }
+
+    /// Whether a shadow mark was met.
+    pub(in crate::store) fn has_shadows(&self) -> Result<bool, ExportFailure> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM shadows WHERE ?1 IS NULL OR tenant_id = ?1)";
+        self.connection
+            .query_row(sql, params![self.tenant], |row| row.get(0))
+            .map_err(ExportFailure::statement)
+    }
+
+    /// Writes every row after that position.
+    pub(in crate::store) fn write(
+        self,
+        after: &Position,
+        writing: &mut Writing<'_>,
+    ) -> Result<(), ExportFailure> {
+        if *after == Position::Beginning {
+            for (table, order, read) in [
+                (
+                    PRODUCER,
+                    "p.name",
+                    producer as fn(&Row<'_>) -> rusqlite::Result<Record>,
+                ),
+                (SECRET, "p.name, s.reference", secret),
+                (LEAF, "p.name, l.sha256", leaf),
+            ] {
+                let sql = format!("{table} WHERE t.tenant = ?1 ORDER BY {order}");
+                for (tenant, _) in &self.tenants {
+                    self.each(&sql, params![tenant], read, writing)?;
+                }
+            }
+        }
+        // Where the rows of a kind begin that nothing was written of yet: below zero is what is forgotten.
+        let payments = (i64::MIN, i64::MIN);
+        let events = (0, i64::MIN);
+        let forgotten = (-1, i64::MIN);
+        let begun = match after {
+            Position::Beginning | Position::Payment { .. } => Kind::Payments,
+            Position::Event { .. } => Kind::Events,
+            Position::Forgotten { .. } => Kind::Forgotten,
+        };
+        let beginning = Position::Beginning;
+        let after = |kind| if kind == begun { after } else { &beginning };
+        if begun <= Kind::Payments {
+            let sql = format!(
+                "{PAYMENT} WHERE y.tenant = ?1 AND (y.changed_at, y.payment) > (?2, ?3) ORDER BY y.changed_at, y.payment"
+            );
+            for (tenant, from) in self.from(after(Kind::Payments), payments)? {
+                self.each(&sql, params![tenant, from.0, from.1], payment, writing)?;
+            }
+        }
+        if begun <= Kind::Events {
+            let sql = format!(
+                "{EVENT} WHERE e.tenant = ?1 AND (e.received_at, e.event) > (?2, ?3) ORDER BY e.received_at, e.event"
+            );
+            for (tenant, from) in self.from(after(Kind::Events), events)? {
+                self.each(&sql, params![tenant, from.0, from.1], event, writing)?;
+            }
+        }
+        // The oldest first as well, which here have the greatest times.
+        let sql = format!(
+            "{EVENT} WHERE e.tenant = ?1 AND e.received_at <= ?2 AND (e.received_at < ?2 OR e.event > ?3)
+             ORDER BY e.received_at DESC, e.event"
+        );
+        for (tenant, from) in self.from(after(Kind::Forgotten), forgotten)? {
+            self.each(&sql, params![tenant, from.0, from.1], event, writing)?;
+        }
+        let sql =
+            format!("{REFUSAL} WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY last_seen, refusal");
+        self.each(&sql, params![self.tenant], refusal, writing)?;
+        let sql = format!("{SHADOW} WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY last_seen, key");
+        self.each(&sql, params![self.tenant], shadow, writing)
+    }
+
+    /// The tenants that are left, and where each one's rows begin.
+    fn from(&self, after: &Position, first: (i64, i64)) -> Result<Vec<Left>, ExportFailure> {
+        let (done, time, key, sql) = match after {
+            Position::Beginning => {
+                let all = self.tenants.iter();
+                return Ok(all.map(|(tenant, _)| (*tenant, first)).collect());
+            }
+            Position::Payment {
+                tenant_id,
+                changed_at,
+                payment_id,
+            } => (
+                tenant_id,
+                *changed_at,
+                payment_key(payment_id),
+                "SELECT payment FROM payments WHERE tenant = ?1 AND key = ?2 AND changed_at = ?3",
+            ),
+            Position::Event {
+                tenant_id,
+                received_at,
+                key,
+            } => (
+                tenant_id,
+                *received_at,
+                *key,
+                "SELECT event FROM events WHERE tenant = ?1 AND key = ?2 AND received_at = ?3",
+            ),
+            Position::Forgotten {
+                tenant_id,
+                received_at,
+                key,
+            } => (
+                tenant_id,
+                !*received_at,
+                *key,
+                "SELECT event FROM events WHERE tenant = ?1 AND key = ?2 AND received_at = ?3",
+            ),
+        };
+        let mut left = Vec::new();
+        for (tenant, tenant_id) in self.tenants.iter().filter(|(_, id)| id >= done) {
+            if tenant_id != done {
+                left.push((*tenant, first));
+                continue;
+            }
+            let number: Option<i64> = self
+                .connection
+                .query_row(sql, params![tenant, key, time], |row| row.get(0))
+                .optional()
+                .map_err(ExportFailure::statement)?;
+            let what = "the store has not the last row of the part";
+            let number = number.ok_or(ExportFailure::NotTheSame { what })?;
+            left.push((*tenant, (time, number)));
+        }
+        Ok(left)
+    }
+
+    /// Writes the rows of a statement, one after another as it finds them.
+    fn each(
+        &self,
+        sql: &str,
+        parameters: &[&dyn rusqlite::ToSql],
+        read: fn(&Row<'_>) -> rusqlite::Result<Record>,
+        writing: &mut Writing<'_>,
+    ) -> Result<(), ExportFailure> {
+        let mut statement = self
+            .connection
+            .prepare_cached(sql)
+            .map_err(ExportFailure::statement)?;
+        let mut rows = statement
+            .query(parameters)
+            .map_err(ExportFailure::statement)?;
+        while let Some(row) = rows.next().map_err(ExportFailure::statement)? {
+            writing.write(&read(row).map_err(ExportFailure::statement)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The row that the store has in this one's place.
+pub(super) fn find(connection: &Connection, record: &Record) -> rusqlite::Result<Option<Record>> {
+    const OF_PRODUCER: &str = "t.tenant_id = ?1 AND p.name = ?2";
+    let one = |sql: String,
+               parameters: &[&dyn rusqlite::ToSql],
+               read: fn(&Row<'_>) -> rusqlite::Result<Record>| {
+        connection
+            .prepare_cached(&sql)?
+            .query_row(parameters, read)
+            .optional()
+    };
+    match record {
+        Record::Producer(row) => one(
+            format!("{PRODUCER} WHERE {OF_PRODUCER}"),
+            params![row.tenant_id, row.producer],
+            producer,
+        ),
+        Record::Secret(row) => one(
+            format!("{SECRET} WHERE {OF_PRODUCER} AND s.reference = ?3"),
+            params![row.tenant_id, row.producer, row.secret],
+            secret,
+        ),
+        Record::Leaf(row) => one(
+            format!("{LEAF} WHERE {OF_PRODUCER} AND l.sha256 = ?3"),
+            params![row.tenant_id, row.producer, row.sha256.0],
+            leaf,
+        ),
+        Record::Payment(row) => one(
+            format!(
+                "{PAYMENT} WHERE y.tenant = (SELECT tenant FROM tenants WHERE tenant_id = ?1) AND y.key = ?2"
+            ),
+            params![row.tenant_id, payment_key(&row.payment_id)],
+            payment,
+        ),
+        Record::Event(_) | Record::Forgotten(_) => one(
+            format!(
+                "{EVENT} WHERE e.tenant = (SELECT tenant FROM tenants WHERE tenant_id = ?1) AND e.key = ?2"
+            ),
+            params![record.identity().0, record.identity().2],
+            event,
+        ),
+        Record::Refusal(row) => one(
+            format!("{REFUSAL} WHERE key = ?1"),
+            params![row.key.0],
+            refusal,
+        ),
+        Record::Shadow(row) => one(
+            format!("{SHADOW} WHERE key = ?1"),
+            params![row.key.0],
+            shadow,
+        ),
+    }
+}
+
+fn producer(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record::Producer(ProducerRecord {
+        tenant_id: row.get(0)?,
+        producer: row.get(1)?,
+    }))
+}
+
+fn secret(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record::Secret(SecretRecord {
+        tenant_id: row.get(0)?,
+        producer: row.get(1)?,
+        secret: row.get(2)?,
+        first_used: Micros(row.get(3)?),
+        last_used: Micros(row.get(4)?),
+    }))
+}
+
+fn leaf(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record::Leaf(LeafRecord {
+        tenant_id: row.get(0)?,
+        producer: row.get(1)?,
+        sha256: Hex(row.get(2)?),
+        subject: row.get(3)?,
+        issuer: row.get(4)?,
+        serial: row.get(5)?,
+        spki_sha256: Hex(row.get(6)?),
+        not_before: Micros(row.get(7)?),
+        not_after: Micros(row.get(8)?),
+        anchor_subject: row.get(9)?,
+        anchor_sha256: row.get::<_, Option<[u8; 32]>>(10)?.map(Hex),
+        first_seen: Micros(row.get(11)?),
+        last_seen: Micros(row.get(12)?),
+    }))
+}
+
+fn payment(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let state = row.get_ref(10)?.as_str()?;
+    Ok(Record::Payment(PaymentRecord {
+        tenant_id: row.get(0)?,
+        payment_id: row.get(1)?,
+        status: row.get(2)?,
+        amount_minor: row.get(3)?,
+        amount_refunded_minor: row.get(4)?,
+        currency: row.get(5)?,
+        occurred_at: row.get::<_, Option<i64>>(6)?.map(Micros),
+        last_event_id: row.get(7)?,
+        events: row.get(8)?,
+        changed_at: Micros(row.get(9)?),
+        // What is no JSON is no state either, and the row says so when it is checked.
+        state: serde_json::from_str(state).unwrap_or_default(),
+    }))
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let verdict: i64 = row.get(5)?;
+    if verdict == FORGOTTEN {
+        return Ok(Record::Forgotten(ForgottenRecord {
+            tenant_id: row.get(0)?,
+            key: Hex(row.get(3)?),
+            body_sha256: Hex(row.get(10)?),
+            duplicates: row.get(7)?,
+            received_at: Micros(!row.get::<_, i64>(9)?),
+        }));
+    }
+    let effect: Option<i64> = row.get(6)?;
+    let effect = match effect {
+        None => None,
+        Some(0) => Some(Effect::Applied),
+        Some(1) => Some(Effect::Superseded),
+        Some(2) => Some(Effect::Unmapped),
+        Some(other) => return Err(rusqlite::Error::IntegralValueOutOfRange(6, other)),
+    };
+    let mut event = EventRecord {
+        tenant_id: row.get(0)?,
+        producer: row.get(1)?,
+        event_id: row.get(2)?,
+        key: Hex(row.get(3)?),
+        kind: row.get(4)?,
+        verdict: Verdict::of_number(verdict)
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(5, verdict))?,
+        effect,
+        duplicates: row.get(7)?,
+        occurred_at: row.get::<_, Option<i64>>(8)?.map(Micros),
+        received_at: Micros(row.get(9)?),
+        body_sha256: Hex(row.get(10)?),
+        secret: row.get(11)?,
+        leaf_sha256: Hex(row.get(12)?),
+        payment_id: row.get(13)?,
+        named_payment_id: row.get(14)?,
+        status: row.get(15)?,
+        amount_minor: row.get(16)?,
+        amount_refunded_minor: row.get(17)?,
+        currency: row.get(18)?,
+        fetch_needed: row.get(21)?,
+        headers: None,
+        body: None,
+        body_base64: None,
+    };
+    if let (Some(headers), Some(body)) = (row.get_ref(19)?.as_str_or_null()?, row.get(20)?) {
+        let headers = serde_json::from_str(headers).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(19, Type::Text, error.into())
+        })?;
+        event.keep(headers, body);
+    }
+    Ok(Record::Event(Box::new(event)))
+}
+
+fn refusal(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record::Refusal(RefusalRecord {
+        key: Hex(row.get(0)?),
+        gate: row.get(1)?,
+        reason: row.get(2)?,
+        subject: row.get(3)?,
+        issuer: row.get(4)?,
+        serial: row.get(5)?,
+        address: row.get(6)?,
+        server_name: row.get(7)?,
+        tenant_id: row.get(8)?,
+        producer: row.get(9)?,
+        detail: row.get(10)?,
+        first_seen: Micros(row.get(11)?),
+        last_seen: Micros(row.get(12)?),
+        count: row.get(13)?,
+    }))
+}
+
+fn shadow(row: &Row<'_>) -> rusqlite::Result<Record> {
+    // Empty stands for nobody's.
+    let named = |column| -> rusqlite::Result<Option<String>> {
+        let text: String = row.get(column)?;
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    };
+    Ok(Record::Shadow(ShadowRecord {
+        key: Hex(row.get(0)?),
+        mark: row.get(1)?,
+        what: row.get(2)?,
+        tenant_id: named(3)?,
+        producer: named(4)?,
+        subject: row.get(5)?,
+        address: row.get(6)?,
+        accept: row.get(7)?,
+        agree: row.get(8)?,
+        refuse: row.get(9)?,
+        first_seen: Micros(row.get(10)?),
+        last_seen: Micros(row.get(11)?),
+    }))
+}

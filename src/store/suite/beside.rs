@@ -1,0 +1,294 @@
+//! The part of the contract that is about what a store keeps beside the deliveries.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::all;
+use crate::identity::{ShadowMark, Would};
+use crate::inbox::{Event, Inbox, Receipt, Standing};
+use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
+use crate::signature::Fetch;
+use crate::store::fixtures::*;
+use crate::store::views::*;
+use crate::store::{Shadows, Watched};
+
+fn refusal(subject: &str, second: i64) -> Refusal {
+    Refusal {
+        gate: Gate::Handshake,
+        reason: "expired",
+        subject: Some(subject.to_owned()),
+        issuer: Some("CN=ca".to_owned()),
+        serial: Some("2a".to_owned()),
+        address: Ipv4Addr::new(192, 0, 2, 7).into(),
+        server_name: Some("hooks.example".to_owned()),
+        producer: Some(ClaimedProducer {
+            tenant_id: "tenant-42".into(),
+            name: "payments-provider".into(),
+        }),
+        detail: None,
+        at: at(second),
+    }
+}
+
+/// An event whose signature covers this reference and nothing more.
+fn referring(id: &str, reference: &str) -> Event {
+    Event {
+        fetch: Fetch::Needed {
+            reference: Some(reference.into()),
+        },
+        ..event(id)
+    }
+}
+
+pub(in crate::store) async fn what_is_to_be_fetched_is_marked_on_its_event(place: &Place) {
+    let store = place.open().await;
+    let partly = Event {
+        fetch: Fetch::Needed { reference: None },
+        ..payment_event("evt_2", "pay_2", "captured", 100)
+    };
+    let together = vec![event("evt_0"), referring("evt_1", "pay_1"), partly];
+    let receipts = store.accept(together).await.unwrap();
+    assert_eq!(receipts, [Receipt::Accepted; 3]);
+    // The mark is that of the row that is there: neither a duplicate nor a conflict sets another's.
+    let marked_later = Event {
+        fetch: Fetch::Needed { reference: None },
+        ..event("evt_0")
+    };
+    assert_eq!(accept(&store, marked_later).await, Receipt::Duplicate);
+    let other = with_body(referring("evt_0", "pay_0"), "{\"other\":1}");
+    assert_eq!(accept(&store, other).await, Receipt::Conflict);
+    store.close().await;
+
+    let store = place.open().await;
+    let mut events = store.views().events(all()).await.unwrap().items;
+    events
+        .sort_by(|one, other| (&one.event_id, one.verdict).cmp(&(&other.event_id, other.verdict)));
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                &*event.event_id,
+                event.effect,
+                event.payment_id.as_deref(),
+                event.fetch_needed,
+            )
+        })
+        .collect();
+    let expected = [
+        ("evt_0", Some("unmapped"), None, false),
+        ("evt_0", None, Some("pay_0"), true),
+        ("evt_1", Some("unmapped"), Some("pay_1"), true),
+        ("evt_2", Some("applied"), Some("pay_2"), true),
+    ];
+    assert_eq!(told, expected);
+}
+
+pub(in crate::store) async fn what_is_kept_beside_an_id_is_shown_with_it(place: &Place) {
+    let store = place.open().await;
+    let first = event("evt_1");
+    let other = with_body(first.clone(), "{\"id\":\"evt_1\",\"other\":1}");
+    let unreadable = Event {
+        standing: Standing::Quarantined,
+        ..with_body(first.clone(), vec![0xff, 0xfe])
+    };
+    let unreadable = received(unreadable, 1_790_000_020);
+    let (other_sha256, leaf) = (hex::encode(other.body_sha256), other.leaf.clone());
+    // The neighbour's event of that id is another one: nothing of it stands beside this one.
+    let neighbour = of_tenant(first.clone(), "tenant-42", "another-provider");
+    let came = [
+        (first, Receipt::Accepted),
+        (neighbour, Receipt::Accepted),
+        (other.clone(), Receipt::Conflict),
+        (other, Receipt::Duplicate),
+        (unreadable, Receipt::Quarantined),
+    ];
+    for (event, expected) in came {
+        assert_eq!(accept(&store, event).await, expected);
+    }
+
+    let found = store.views().whole_events_by_id(None, "evt_1").await;
+    let found = found.unwrap();
+    let told: Vec<_> = found
+        .iter()
+        .map(|whole| {
+            let event = &whole.shown.event;
+            (&*event.producer, event.verdict, whole.beside.len())
+        })
+        .collect();
+    let expected = [
+        ("another-provider", "accepted", 0),
+        ("payments-provider", "accepted", 2),
+    ];
+    assert_eq!(told, expected);
+    let object = serde_json::to_value(&found[1]).unwrap();
+    assert_eq!(object["verdict"], "accepted");
+    let (conflict, quarantined) = (&object["beside"][0], &object["beside"][1]);
+    let expected = serde_json::json!({
+        "verdict": "conflict", "received_at": found[1].shown.event.received_at.to_string(), "body_sha256": other_sha256,
+        "duplicates": 1, "secret": "file:certs/producer.secret",
+        "leaf": {"subject": "CN=payments-provider", "serial": leaf.serial().to_string(), "sha256": leaf.sha256().to_string()},
+        "headers": {"content-type": "application/json"}, "body": "{\"id\":\"evt_1\",\"other\":1}",
+    });
+    assert_eq!(*conflict, expected);
+    assert_eq!(quarantined["verdict"], "quarantined");
+    assert_eq!(quarantined["body_base64"], "//4=");
+}
+
+pub(in crate::store) async fn refusals_outlive_a_restart_and_go_on_counting(place: &Place) {
+    let store = place.open().await;
+    let book = Book::default();
+    book.record(refusal("CN=a", 10));
+    book.record(refusal("CN=a", 20));
+    store.flush(&book).await.unwrap();
+    book.record(refusal("CN=a", 30));
+    store.flush(&book).await.unwrap();
+    store.close().await;
+
+    let store = place.open().await;
+    let book = Book::default();
+    store.load(&book).await.unwrap();
+    assert_eq!(book.record(refusal("CN=a", 40)), 4);
+    store.flush(&book).await.unwrap();
+    let rows = store.views().refusals(all()).await.unwrap().items;
+    let expected = serde_json::json!([{
+        "gate": "handshake", "reason": "expired", "subject": "CN=a", "issuer": "CN=ca", "serial": "2a",
+        "address": "192.0.2.7", "server_name": "hooks.example", "producer": "payments-provider",
+        "tenant_id": "tenant-42", "first_seen": "1970-01-01T00:00:10.000Z",
+        "last_seen": "1970-01-01T00:00:40.000Z", "count": 4, "detail": null,
+    }]);
+    assert_eq!(serde_json::to_value(&rows).unwrap(), expected);
+    assert!(
+        store
+            .views()
+            .refusals(Filter {
+                since: Some(at(41)),
+                ..all()
+            })
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+}
+
+pub(in crate::store) async fn a_stop_cuts_no_writing_that_has_begun(place: &Place) {
+    let store = place.open().await;
+    let store = Arc::new(store);
+    let book = Arc::new(Book::default());
+    book.record(refusal("CN=a", 10));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let keeping = tokio::spawn({
+        let (store, book) = (Arc::clone(&store), Arc::clone(&book));
+        async move {
+            let stopped = async { drop(stopped.await) };
+            store.keep(&book, stopped).await;
+        }
+    });
+    // From here on it is in no memory but the writing's.
+    while !book.drain_is_done() {
+        tokio::task::yield_now().await;
+    }
+    drop(stop);
+    keeping.await.unwrap();
+    let written = store.views().refusals(all()).await.unwrap().items;
+    assert_eq!(written.len(), 1);
+}
+
+pub(in crate::store) async fn the_table_of_refusals_is_bounded(place: &Place) {
+    let store = place.open().await;
+    // The book lets the oldest go as well, so a fresh one each time makes the table grow.
+    for round in 0..3 {
+        let book = Book::default();
+        for number in 0..4000 {
+            book.record(refusal(
+                &format!("CN={round}.{number}"),
+                round * 10_000 + number,
+            ));
+        }
+        while !book.drain_is_done() {
+            store.flush(&book).await.unwrap();
+        }
+    }
+    let book = Book::default();
+    store.load(&book).await.unwrap();
+    assert_eq!(book.groups(), Book::GROUPS_MAX);
+    let latest = store
+        .views()
+        .refusals(Filter { limit: 1, ..all() })
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(latest[0].subject.as_deref(), Some("CN=2.3999"));
+}
+
+pub(in crate::store) async fn certificates_and_secrets_in_use_are_remembered(place: &Place) {
+    let store = place.open().await;
+    let event = event("evt_1");
+    let (tenant, producer) = (event.key.tenant.clone(), Arc::clone(&event.key.producer));
+    let secret: Arc<str> = Arc::from("file:new.secret");
+    store
+        .seen()
+        .note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(100));
+    store
+        .seen()
+        .note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(300));
+    store
+        .seen()
+        .note_secret(&tenant, &producer, &secret, at(200));
+    store.flush(&Book::default()).await.unwrap();
+    let leaves = store.views().leaves_seen().await.unwrap();
+    assert_eq!(leaves.len(), 1);
+    assert_eq!(
+        (leaves[0].first_seen, leaves[0].last_seen),
+        (Millis(at(100)), Millis(at(300)))
+    );
+    assert_eq!(
+        leaves[0].anchor_sha256.as_deref(),
+        Some(leaf().sha256().to_string().as_str())
+    );
+    accept(&store, event).await;
+    let secrets = store.views().secrets_seen().await.unwrap();
+    let used: Vec<_> = secrets
+        .iter()
+        .map(|secret| secret.secret.as_str())
+        .collect();
+    assert_eq!(used, ["file:certs/producer.secret", "file:new.secret"]);
+}
+
+fn met(subject: &str, would: Would) -> Watched<'_> {
+    Watched {
+        mark: ShadowMark::Secret,
+        what: "file:next.secret",
+        tenant: "tenant-42",
+        producer: "payments-provider",
+        subject,
+        address: Ipv4Addr::new(192, 0, 2, 7).into(),
+        would,
+    }
+}
+
+pub(in crate::store) async fn what_shadow_marks_would_decide_adds_up_over_restarts(place: &Place) {
+    for second in [10, 20] {
+        let store = place.open().await;
+        let shadows: &Shadows = store.shadows();
+        shadows.note(&met("CN=a", Would::Accept), at(second));
+        shadows.note(&met("CN=a", Would::Agree), at(second + 1));
+        shadows.note(&met("CN=a", Would::Refuse), at(second + 2));
+        shadows.note(&met("CN=b", Would::Agree), at(second + 3));
+        store.flush(&Book::default()).await.unwrap();
+        // What was written down is not written twice.
+        store.flush(&Book::default()).await.unwrap();
+        store.close().await;
+    }
+    let store = place.open().await;
+    let seen = store.views().shadows_seen().await.unwrap();
+    let expected = serde_json::json!([
+        {"mark": "secret", "what": "file:next.secret", "tenant_id": "tenant-42", "producer": "payments-provider",
+         "subject": "CN=b", "address": "192.0.2.7", "accept": 0, "agree": 2, "refuse": 0,
+         "first_seen": "1970-01-01T00:00:13.000Z", "last_seen": "1970-01-01T00:00:23.000Z"},
+        {"mark": "secret", "what": "file:next.secret", "tenant_id": "tenant-42", "producer": "payments-provider",
+         "subject": "CN=a", "address": "192.0.2.7", "accept": 2, "agree": 2, "refuse": 2,
+         "first_seen": "1970-01-01T00:00:10.000Z", "last_seen": "1970-01-01T00:00:22.000Z"},
+    ]);
+    assert_eq!(serde_json::to_value(&seen).unwrap(), expected);
+}

@@ -1,0 +1,303 @@
+//! Exports that are at fault, and stores that hold something else: what is told of them, and what stays as it is.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::tests::{compared, export, moves, put, shown};
+use crate::identity::{ShadowMark, Would};
+use crate::refusals::Book;
+use crate::store::fixtures::*;
+use crate::store::views::Filter;
+use crate::store::{ImportFailure, TransferFault, Watched, check_export};
+
+/// The export with one change of one line's text.
+fn altered(export: &[u8], line: usize, from: &str, to: &str) -> Vec<u8> {
+    let text = std::str::from_utf8(export).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    assert!(lines[line].contains(from), "{}", lines[line]);
+    lines[line] = lines[line].replacen(from, to, 1);
+    lines
+        .join("\n")
+        .into_bytes()
+        .into_iter()
+        .chain(*b"\n")
+        .collect()
+}
+
+fn line_of(export: &[u8], words: &[&str]) -> usize {
+    let text = std::str::from_utf8(export).unwrap();
+    text.lines()
+        .position(|line| words.iter().all(|word| line.contains(word)))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_altered_line_is_named_and_not_taken() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    for (number, status) in (0_i64..).zip(["pending", "succeeded"]) {
+        let event = payment_event(&format!("evt_{status}"), "pay_1", status, 100 + number);
+        accept(&store, received(event, 1_790_000_010 + number)).await;
+    }
+    let watched = Watched {
+        mark: ShadowMark::Secret,
+        what: "file:next.secret",
+        tenant: "tenant-42",
+        producer: "payments-provider",
+        subject: "CN=a",
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
+        would: Would::Accept,
+    };
+    store.shadows().note(&watched, at(1_790_000_012));
+    store.flush(&Book::default()).await.unwrap();
+    let whole = export(&place.url).await;
+    let shadow = line_of(&whole, &["\"row\":\"shadow\""]);
+    let event = line_of(&whole, &["\"row\":\"event\"", "evt_pending"]);
+    let payment = line_of(&whole, &["\"row\":\"payment\""]);
+    let fault = |bytes: &[u8]| check_export(&mut &*bytes, &mut |_, _| {}).unwrap_err();
+    let cases = [
+        (
+            event,
+            "\\\"id\\\"",
+            "\\\"ID\\\"",
+            "does not have the SHA-256",
+        ),
+        (
+            event,
+            "\"event_id\":\"evt_pending\"",
+            "\"event_id\":\"evt_other\"",
+            "its key is not that of",
+        ),
+        (
+            event,
+            "\"tenant_id\":\"tenant-42\"",
+            "\"tenant_id\":\"tenant-43\"",
+            "its key is not that of",
+        ),
+        (
+            event,
+            "\"effect\":\"applied\"",
+            "\"effect\":\"unmapped\"",
+            "do not go together",
+        ),
+        (
+            event,
+            "\"status\":\"pending\"",
+            "\"status\":\"paid\"",
+            "none of the ledger's",
+        ),
+        (
+            event,
+            "\"duplicates\":0",
+            "\"duplicates\":-1",
+            "less than nothing",
+        ),
+        (
+            event,
+            "\"duplicates\":0",
+            "\"duplicates\":0,\"more\":1",
+            "is no row of an export",
+        ),
+        (event, "{", "", "is no row of an export"),
+        (
+            payment,
+            "\"amount_minor\":1999",
+            "\"amount_minor\":1",
+            "does not follow from its state",
+        ),
+        (
+            payment,
+            "\"state\":[1,",
+            "\"state\":[2,",
+            "its state is none",
+        ),
+        (
+            payment,
+            "\"tenant_id\":\"tenant-42\"",
+            "\"tenant_id\":\"\"",
+            "its tenant_id is empty",
+        ),
+        (
+            shadow,
+            "\"mark\":\"secret\"",
+            "\"mark\":\"purse\"",
+            "its mark or its address is none",
+        ),
+        (
+            shadow,
+            "\"subject\":\"CN=a\"",
+            "\"subject\":\"CN=b\"",
+            "its key is not that of",
+        ),
+        (shadow, "\"agree\":0", "\"agree\":-1", "less than nothing"),
+    ];
+    for (line, from, to, what) in cases {
+        let told = fault(&altered(&whole, line, from, to)).to_string();
+        assert!(
+            told.starts_with(&format!("line {}: ", line + 1)) && told.contains(what),
+            "{told}"
+        );
+    }
+    // What a line alone cannot tell, the end does.
+    for (line, from, to) in [
+        (event, "\"duplicates\":0", "\"duplicates\":1"),
+        (
+            event,
+            "\"occurred_at\":\"1970-01-01T00:01:40.000000Z\"",
+            "\"occurred_at\":null",
+        ),
+        (payment, "\"changed_at\":\"2", "\"changed_at\":\"1"),
+    ] {
+        let fault = fault(&altered(&whole, line, from, to));
+        assert!(matches!(fault, TransferFault::Altered { .. }), "{fault}");
+    }
+    let text = std::str::from_utf8(&whole).unwrap();
+    let without = |line: usize| -> String {
+        let lines = text
+            .lines()
+            .enumerate()
+            .filter(|(number, _)| *number != line);
+        lines.map(|(_, line)| format!("{line}\n")).collect()
+    };
+    assert!(matches!(
+        fault(without(event).as_bytes()),
+        TransferFault::Altered { .. }
+    ));
+    assert!(matches!(
+        fault(&[text, "\n"].concat().into_bytes()),
+        TransferFault::Surplus { .. }
+    ));
+    let swapped = {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.swap(event, payment);
+        lines.join("\n")
+    };
+    assert!(matches!(
+        fault(swapped.as_bytes()),
+        TransferFault::OutOfPlace { .. }
+    ));
+    for cut in 0..whole.len() {
+        let fault = fault(&whole[..cut]);
+        let cut_off = matches!(
+            fault,
+            TransferFault::CutOff { .. } | TransferFault::NotAnExport
+        );
+        assert!(cut_off, "{cut}: {fault}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_there_and_differs_stays_as_it_is_and_ends_the_writing() {
+    for (from, to) in moves() {
+        let store = from.open().await;
+        for number in 0..3_i64 {
+            let event = payment_event(
+                &format!("evt_{number}"),
+                &format!("pay_{number}"),
+                "succeeded",
+                5,
+            );
+            accept(&store, received(event, 1_790_000_010 + number)).await;
+        }
+        accept(&store, event("evt_plain")).await;
+        let whole = export(&from.url).await;
+
+        // The other store has a later word on one of the payments.
+        let other = to.open().await;
+        accept(&other, payment_event("evt_9", "pay_1", "refunded", 9)).await;
+        let before = shown(&other).await;
+        let imported = put(&to.url, &whole).await.unwrap();
+        assert!(!imported.is_equal());
+        let told: Vec<_> = imported
+            .differences
+            .iter()
+            .map(|d| d.row.as_str())
+            .collect();
+        assert_eq!(told, ["payment pay_1 of tenant-42"]);
+        let line = line_of(&whole, &["\"row\":\"payment\"", "pay_1"]) as u64 + 1;
+        assert_eq!(imported.differences[0].line, line);
+        assert!(
+            imported.differences[0]
+                .fields
+                .contains(&"status".to_owned())
+        );
+        assert_eq!((imported.payments.missing, imported.events.missing), (2, 4));
+        let mut after = shown(&other).await;
+        for seen in ["leaves", "secrets"] {
+            after[seen] = before[seen].clone();
+        }
+        assert_eq!(after, before);
+
+        // The other store counted a duplicate of an event.
+        let third = Place::sqlite();
+        put(&third.url, &whole).await.unwrap();
+        let store = third.open().await;
+        accept(&store, event("evt_plain")).await;
+        let compared = compared(&third.url, &whole).await;
+        assert_eq!((compared.events.there, compared.events.different), (3, 1));
+        assert_eq!(compared.differences[0].fields, ["duplicates"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_names_something_that_nobody_brought_is_refused_with_its_batch() {
+    let from = Place::sqlite();
+    let store = from.open().await;
+    accept(&store, payment_event("evt_1", "pay_1", "succeeded", 5)).await;
+    let whole = export(&from.url).await;
+    let text = std::str::from_utf8(&whole).unwrap();
+    for (kind, what) in [
+        ("producer", "tenant"),
+        ("payment", "payment"),
+        ("leaf", "certificate"),
+        ("secret", "secret"),
+    ] {
+        let named = format!("\"row\":\"{kind}\"");
+        let lines = text.lines().filter(|line| !line.contains(&named));
+        let without = with_true_end(&lines.collect::<Vec<_>>());
+        for to in [Some(Place::sqlite()), Place::postgres()]
+            .into_iter()
+            .flatten()
+        {
+            let failure = put(&to.url, without.as_bytes()).await.unwrap_err();
+            let ImportFailure::Dangling {
+                name, what: told, ..
+            } = failure
+            else {
+                panic!("{failure}");
+            };
+            if kind == "producer" {
+                // The first that names it, in the engine's own words.
+                assert!(["tenant", "producer"].contains(&told), "{told}");
+            } else {
+                assert_eq!((name.as_str(), told), ("event evt_1 of tenant-42", what));
+            }
+            let views = to.open().await;
+            let events = views.views().events(Filter::default()).await.unwrap();
+            assert!(events.items.is_empty());
+        }
+    }
+}
+
+/// The lines with an end line that fits them, as whoever alters an export on purpose would write it.
+fn with_true_end(lines: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    let mut counts = crate::store::Counts::default();
+    let lines = &lines[..lines.len() - 1];
+    for line in &lines[1..] {
+        hash.update(line);
+        hash.update("\n");
+        let row = serde_json::from_str::<Value>(line).unwrap()["row"].clone();
+        *match row.as_str().unwrap() {
+            "producer" => &mut counts.producers,
+            "secret" => &mut counts.secrets,
+            "leaf" => &mut counts.leaves,
+            "payment" => &mut counts.payments,
+            "event" => &mut counts.events,
+            _ => &mut counts.refusals,
+        } += 1;
+    }
+    let end =
+        serde_json::json!({"row": "end", "rows": counts, "sha256": hex::encode(hash.finalize())});
+    format!("{}\n{end}\n", lines.join("\n"))
+}

@@ -1,0 +1,17 @@
+//! A store as a file: exports that another engine can import, and copies of the embedded store.
+//!
+//! [`record`] is a row as it is exported, [`lines`] the file's form, checked as it is read. [`mod@export`] and
+//! [`mod@import`] go row by row and know no SQL: that is the engines'.
+
+pub(super) mod backup;
+#[cfg(test)]
+mod backup_tests;
+pub(super) mod export;
+#[cfg(test)]
+mod fault_tests;
+pub(super) mod import;
+pub(super) mod lines;
+pub(super) mod part_file;
+pub(super) mod record;
+#[cfg(test)]
+mod tests;
