@@ -7,13 +7,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+use super::body;
+use super::body::json::Pointer;
 use super::delivery::{Request, SignatureRefusal};
-use super::descriptor::PlaceDescriptor;
-use super::form;
 use super::grammar::Items;
-use super::json::Pointer;
 use super::key::Key;
-use super::profile::{Faults, pointer};
+use super::profile::descriptor::PlaceDescriptor;
+use super::profile::meaning::{Faults, pointer};
 use super::template::{Unwritable, Value, Values, header_name};
 
 /// One delivery, or one item of it, as one secret looks at it.
@@ -117,11 +117,11 @@ impl Values for Asked<'_, '_> {
                 return Ok(found.map(Cow::Borrowed));
             }
             Value::Query(name) => {
-                return form::value(query(self.request).as_bytes(), name)
+                return body::form::value(query(self.request).as_bytes(), name)
                     .map_err(|_repeated| ambiguous());
             }
             Value::Form(name) => {
-                return form::value(self.body, name).map_err(|_repeated| ambiguous());
+                return body::form::value(self.body, name).map_err(|_repeated| ambiguous());
             }
             Value::Json(pointer) => {
                 let Some(document) = self.document else {
@@ -244,9 +244,9 @@ pub(super) fn texts<'a>(
             }
             return Ok(found);
         }
-        Place::Form(name) => form::value(body, name).map_err(|_repeated| repeated(name))?,
+        Place::Form(name) => body::form::value(body, name).map_err(|_repeated| repeated(name))?,
         Place::Query(name) => {
-            let value = form::value(query(request).as_bytes(), name);
+            let value = body::form::value(query(request).as_bytes(), name);
             value.map_err(|_repeated| repeated(name))?
         }
         Place::Json(pointer) => {

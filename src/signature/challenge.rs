@@ -8,8 +8,8 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::asked::Place;
-use super::descriptor::PlaceDescriptor;
-use super::profile::{Faults, status};
+use super::profile::descriptor::PlaceDescriptor;
+use super::profile::meaning::{Faults, status};
 use super::scheme::configured;
 use super::template::{Template, Value, Values};
 
@@ -246,7 +246,8 @@ mod tests {
     use http::HeaderMap;
     use jiff::Timestamp;
 
-    use super::super::{ProducerSecret, Profile, Request, Settings, SignRequest, Verifier, sign};
+    use super::super::sign;
+    use super::super::{ProducerSecret, Profile, Request, Settings, SignRequest, Verifier};
     use super::*;
     use crate::identity::Force;
     use crate::secret::Secret;

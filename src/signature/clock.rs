@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::delivery::SignatureRefusal;
-use super::descriptor::TimeUnit;
-use super::profile::TimestampRule;
+use super::profile::descriptor::TimeUnit;
+use super::profile::meaning::TimestampRule;
 
 /// The longest timestamp that is read, in bytes.
 const TEXT_BYTES_MAX: usize = 40;

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 use jiff::Timestamp;
 
-use super::around::Readings;
 use super::asked;
+use super::body::document::NotAnObject;
 use super::challenge::ChallengeAnswer;
-use super::document::NotAnObject;
-use super::facts::Facts;
+use super::mapping::around::Readings;
+use super::mapping::facts::Facts;
 use crate::identity::Identified;
 
 /// What of a request is signed besides its body.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::when;
+use super::mapping;
 
 /// One filter; the descriptor's page tells what each does.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +73,7 @@ impl Shape {
             }
             // Of one length, or digits beside it could be a part of it.
             Self::DateTime => {
-                text.len() == 19 && !digits(text) && when::parse(text, None).is_some()
+                text.len() == 19 && !digits(text) && mapping::when::parse(text, None).is_some()
             }
             Self::Unix => text.len() == 10 && digits(text),
         }

@@ -4,7 +4,7 @@
 
 use smallvec::SmallVec;
 
-use super::descriptor::Encoding;
+use super::profile::descriptor::Encoding;
 
 /// How many items a header (with all its repetitions) may list; one more makes it malformed.
 pub(super) const ITEMS_MAX: usize = 32;

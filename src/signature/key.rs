@@ -16,7 +16,7 @@ use rustls_pki_types::pem::PemObject;
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384, Sha512};
 
-use super::descriptor::{Algorithm, KeyForm, MacKind};
+use super::profile::descriptor::{Algorithm, KeyForm, MacKind};
 use crate::secret::Secret;
 
 /// Base64 that takes padding or leaves it; nothing else is lenient.

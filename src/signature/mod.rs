@@ -6,52 +6,25 @@
 //!
 //! It promises: the raw bytes are what is verified, and they are parsed only afterwards; every listed signature
 //! and every active secret is tried, and MACs are compared in constant time; what the signature does not cover is
-//! never an amount, a status or an account. The other way round, [`sign`] signs as the provider does, and
-//! [`explain`] tells a person why a signature does not match, without telling a secret or a signature.
+//! never an amount, a status or an account. The other way round, [`sign()`] signs as the provider does, and
+//! [`explain()`] tells a person why a signature does not match, without telling a secret or a signature.
 //!
 //! It never reads a file, a clock or the environment, never logs, and never fetches a key.
 //!
 //! Sources: RFC 2104, RFC 6901, RFC 8032, the Standard Webhooks specification 1.0.0; each profile names its own.
 
-mod again;
-mod around;
 mod asked;
-mod bodies;
+mod body;
 #[cfg(test)]
 mod borders_tests;
-mod candidates;
-mod catalogue;
 mod challenge;
 mod clock;
-mod compressed;
 mod delivery;
-mod descriptor;
-mod document;
 mod explain;
-#[cfg(test)]
-mod explanations_tests;
-#[cfg(test)]
-mod explanations_around_tests;
-mod extend;
-mod facts;
-#[cfg(test)]
-mod facts_tests;
-#[cfg(test)]
-mod faults_tests;
 mod filter;
-mod floats;
-mod form;
 mod grammar;
-mod impossible;
-mod impossible_event;
-mod json;
 mod key;
 mod mapping;
-mod mistakes;
-mod other_contents;
-mod other_keys;
-mod other_urls;
-mod place;
 #[cfg(test)]
 mod places_tests;
 mod private_key;
@@ -59,17 +32,10 @@ mod profile;
 #[cfg(test)]
 mod published_tests;
 mod put;
-mod refunds;
-mod rewritten;
-mod rewritten_form;
 #[cfg(test)]
 mod round_trips_tests;
 mod scheme;
-mod search;
 mod secrets;
-mod select;
-mod sent;
-mod shown;
 mod sign;
 mod template;
 #[cfg(test)]
@@ -77,29 +43,27 @@ mod vectors_tests;
 mod verify;
 #[cfg(test)]
 mod verify_tests;
-mod when;
 mod written;
-mod xml;
 
-pub use again::{Again, SignedAgain};
-pub use catalogue::{Profiles, builtin};
+pub use body::compressed::Compression;
+pub use body::document::NotAnObject;
 pub use challenge::ChallengeAnswer;
-pub use compressed::Compression;
 pub use delivery::{Item, ItemVerdict, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery};
-pub use descriptor::{
+pub use explain::explanation::{Explanation, Finding, explain};
+pub use explain::mistakes::{BodyMistake, KeyMistake, Mistake, UrlMistake};
+pub use explain::rewritten::Writing;
+pub use explain::rewritten_form::FormWriting;
+pub use key::KeyFault;
+pub use mapping::again::{Again, SignedAgain};
+pub use mapping::facts::{Facts, Fetch, NoPayment, PaymentFacts, STATUSES};
+pub use profile::catalogue::{Profiles, builtin};
+pub use profile::descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
     BodyFormat, ChallengeDescriptor, ChallengeText, Coverage, Encoding, EventDescriptor, KeyForm,
     MacKind, OneOrMany, PlaceDescriptor, ProfileDescriptor, RefundsDescriptor, SignatureDescriptor,
     TimeUnit, TimestampDescriptor, Unlisted, WhenDescriptor,
 };
-pub use document::NotAnObject;
-pub use explain::{Explanation, Finding, explain};
-pub use facts::{Facts, Fetch, NoPayment, PaymentFacts, STATUSES};
-pub use key::KeyFault;
-pub use mistakes::{BodyMistake, KeyMistake, Mistake, UrlMistake};
-pub use profile::{Answer, AnswerBody, Profile, ProfileFault};
-pub use rewritten::Writing;
-pub use rewritten_form::FormWriting;
-pub use sent::SentDescriptor;
+pub use profile::meaning::{Answer, AnswerBody, Profile, ProfileFault};
+pub use profile::sent::SentDescriptor;
 pub use sign::{Pen, SignFault, SignRequest, Signed, sign};
 pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};

@@ -11,8 +11,8 @@ use aws_lc_rs::signature::{
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::descriptor::Algorithm;
 use super::key::{KeyFault, from_either_base64};
+use super::profile::descriptor::Algorithm;
 
 /// Whether a secret is a key in PEM.
 pub(super) fn is_pem(shown: &[u8]) -> bool {

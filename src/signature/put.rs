@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 
 use super::asked::Place;
-use super::form;
+use super::body;
 use super::sign::SignFault;
 
 /// Puts `value` at a place of the path and query or the body, instead of what stands there. Headers, and items of the
@@ -26,8 +26,8 @@ pub(super) fn at(
     match place {
         Place::Header(_) | Place::Item(_) => Ok(body),
         Place::Form(field) => {
-            let mut form = form::without(&String::from_utf8_lossy(&body), field);
-            form::append(&mut form, field, plain(value).as_bytes());
+            let mut form = body::form::without(&String::from_utf8_lossy(&body), field);
+            body::form::append(&mut form, field, plain(value).as_bytes());
             Ok(form.into())
         }
         Place::Json(pointer) => {
@@ -40,8 +40,8 @@ pub(super) fn at(
             let (path, query) = path_and_query
                 .split_once('?')
                 .unwrap_or((path_and_query, ""));
-            let mut query = form::without(query, name);
-            form::append(&mut query, name, plain(value).as_bytes());
+            let mut query = body::form::without(query, name);
+            body::form::append(&mut query, name, plain(value).as_bytes());
             *path_and_query = format!("{path}?{query}");
             Ok(body)
         }

@@ -1,12 +1,12 @@
 //! `[signature]` with meaning: where signatures stand, which key and algorithm each wants, what they cover.
 
 pub(super) use super::asked::Place;
-use super::descriptor::{
+use super::grammar::{Grammar, KeyPattern, Pick};
+use super::profile::descriptor::{
     Algorithm, AlgorithmDescriptor, AlsoDescriptor, Coverage, Encoding, KeyForm, MacKind,
     OneOrMany, ProfileDescriptor, SignatureDescriptor,
 };
-use super::grammar::{Grammar, KeyPattern, Pick};
-use super::profile::Faults;
+use super::profile::meaning::Faults;
 use super::template::{Template, Value};
 use crate::secret::Secret;
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::descriptor::{Algorithm, BodyFormat, Coverage};
-use super::form;
-use super::json::{self, Pointer};
+use super::body;
+use super::body::json::{self, Pointer};
+use super::explain::mistakes::KeyMistake;
+use super::explain::other_keys::surrounded;
 use super::key::{self, Key};
-use super::mistakes::KeyMistake;
-use super::other_keys::surrounded;
-use super::profile::{Faults, Profile, ProfileFault, pointer};
+use super::profile::descriptor::{Algorithm, BodyFormat, Coverage};
+use super::profile::meaning::{Faults, Profile, ProfileFault, pointer};
 use super::template::Value;
 use super::verify::Verifier;
 use crate::identity::Force;
@@ -94,7 +94,7 @@ impl Account {
             });
             found.unwrap_or(false)
         };
-        let field = |name: &str| form::value(item, name).ok().flatten();
+        let field = |name: &str| body::form::value(item, name).ok().flatten();
         match (profile.mapping.format, profile.mapping.field.as_deref()) {
             (BodyFormat::Json, _) => as_json(item),
             (BodyFormat::JsonOrForm, _)

@@ -12,14 +12,13 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::asked::{Asked, Place};
+use super::body;
 use super::delivery::{Request, SignatureRefusal};
-use super::descriptor::{Algorithm, BodyFormat};
-use super::form;
 use super::grammar::{Items, Pick};
-use super::json;
 use super::key::{Key, KeyFault};
 use super::private_key::{self, is_pem};
-use super::profile::Profile;
+use super::profile::descriptor::{Algorithm, BodyFormat};
+use super::profile::meaning::Profile;
 use super::put;
 use super::scheme::{AlgorithmRule, Scheme, Variant};
 use super::secrets::Settings;
@@ -298,7 +297,7 @@ impl Signer<'_> {
         body: &[u8],
     ) -> Result<(), SignFault> {
         for (name, template) in &self.pen.profile.sent.headers {
-            let asked = self.asked(&request, body, json::document(body).ok(), None);
+            let asked = self.asked(&request, body, body::json::document(body).ok(), None);
             let mut text = Vec::new();
             template
                 .write(&asked, &mut |bytes| text.extend_from_slice(bytes))
@@ -324,11 +323,11 @@ impl Signer<'_> {
             BodyFormat::Form => body.to_vec(),
             BodyFormat::Json | BodyFormat::JsonOrForm => return body,
         };
-        if matches!(form::value(&body, field), Ok(Some(_))) {
+        if matches!(body::form::value(&body, field), Ok(Some(_))) {
             return body;
         }
         let mut form = String::new();
-        form::append(&mut form, field, &encoded);
+        body::form::append(&mut form, field, &encoded);
         form.into()
     }
 
@@ -343,7 +342,7 @@ impl Signer<'_> {
                 .split_once('?')
                 .map_or("", |(_, query)| query)
                 .to_owned();
-            if !matches!(form::value(query.as_bytes(), name), Ok(None)) {
+            if !matches!(body::form::value(query.as_bytes(), name), Ok(None)) {
                 continue;
             }
             let held = document
@@ -357,7 +356,7 @@ impl Signer<'_> {
                 }
             };
             let mut parameter = String::new();
-            form::append(&mut parameter, name, text.as_bytes());
+            body::form::append(&mut parameter, name, text.as_bytes());
             whole.push(if query.is_empty() && !whole.ends_with('?') {
                 '?'
             } else {
@@ -397,7 +396,7 @@ impl Signer<'_> {
         body: &[u8],
         element: Option<&RawValue>,
     ) -> Result<String, SignFault> {
-        let document = element.or_else(|| json::document(body).ok());
+        let document = element.or_else(|| body::json::document(body).ok());
         let written = self
             .items()
             .into_iter()
@@ -517,7 +516,8 @@ impl Signer<'_> {
                 }
             }
             let text = element.to_string();
-            let raw = json::document(text.as_bytes()).map_err(|_not_json| SignFault::NoPlace)?;
+            let raw =
+                body::json::document(text.as_bytes()).map_err(|_not_json| SignFault::NoPlace)?;
             let signature = self.signature(request, text.as_bytes(), Some(raw))?;
             let written = self.written(self.items(), &signature);
             put::into(element, &pointer.to_string(), written.into())?;

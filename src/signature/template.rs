@@ -6,9 +6,9 @@ use std::fmt;
 
 use http::HeaderName;
 
+use super::body::json::Pointer;
+use super::explain::shown::shortened;
 use super::filter::{Filter, Shape};
-use super::json::Pointer;
-use super::shown::shortened;
 
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq)]

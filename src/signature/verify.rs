@@ -15,15 +15,15 @@ use smallvec::SmallVec;
 
 use super::asked::Place;
 use super::asked::{self, Asked};
+use super::body::document::NotAnObject;
+use super::body::json::{self, JsonFault};
 use super::challenge::ChallengeAnswer;
 use super::delivery::{
     Item, ItemVerdict, Proof, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery,
 };
-use super::descriptor::Algorithm;
-use super::document::NotAnObject;
 use super::grammar::Items;
-use super::json::{self, JsonFault};
-use super::profile::{Profile, ProfileFault, TimestampRule};
+use super::profile::descriptor::Algorithm;
+use super::profile::meaning::{Profile, ProfileFault, TimestampRule};
 use super::scheme::{AlgorithmRule, Scheme};
 use super::secrets::{Account, Prepared};
 use super::written::Signature;

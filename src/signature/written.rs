@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use base64::Engine as _;
 
-use super::descriptor::Encoding;
 use super::key::{BASE64, BASE64URL};
+use super::profile::descriptor::Encoding;
 
 /// A longer signature than anyone's, in bytes.
 const BYTES_MAX: usize = 1024;

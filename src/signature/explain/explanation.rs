@@ -1,0 +1,348 @@
+//! Why a signature does not match: for the person who has the request, the body and the secret at hand.
+//!
+//! A pure function. What it returns holds no secret and no signature, neither the one that was received nor the
+//! one that would be right: only where things stand, how they are written, and what was signed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::mistakes::Mistake;
+use super::other_keys::surrounded;
+use super::search::SEARCH_BYTES_MAX;
+use super::shown::{MASK, SIGNATURE_MASK, described, escaped, masked};
+use crate::signature::asked::{self, Asked, Place};
+use crate::signature::body::compressed::Compression;
+use crate::signature::body::json::{self, Pointer};
+use crate::signature::delivery::{Request, SignatureRefusal};
+use crate::signature::grammar::Items;
+use crate::signature::profile::descriptor::TimeUnit;
+use crate::signature::profile::meaning::TimestampRule;
+use crate::signature::scheme::Scheme;
+use crate::signature::template::Template;
+use crate::signature::verify::Verifier;
+
+/// The whole report.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// What gate 3 says.
+    pub outcome: Result<(), SignatureRefusal>,
+    /// Which secret verified it.
+    pub verified_by: Option<Arc<str>>,
+    /// What the profile expects, where, and what is there.
+    pub findings: Vec<Finding>,
+    /// The exact signed content, escaped; several where the profile tries several forms. Empty when a part is absent.
+    pub contents: Vec<String>,
+    /// How far the stated time is from ours: positive when the delivery is old.
+    pub age: Option<SignedDuration>,
+    /// Whether some listed signature is right, whatever the time says.
+    pub signature_is_right: bool,
+    /// The time would be within the tolerance if it were read in the other unit.
+    pub time_in_the_other_unit: bool,
+    /// The fewest mistakes that together would make a listed signature match; empty when none of the usual does.
+    pub mistakes: Vec<Mistake>,
+    /// The secret with which they do, where there are several.
+    pub mistaken_secret: Option<Arc<str>>,
+    /// Not every usual mistake was tried: there were too many bytes to hash.
+    pub search_was_cut_off: bool,
+    /// The profile's deliveries are lists of events, signed as a whole, and this is none: perhaps one of its events.
+    pub is_no_batch: bool,
+    /// The body seems to have been compressed, or unpacked, after it was signed.
+    pub compression: Option<Compression>,
+}
+
+impl Explanation {
+    /// Whether nothing but the time of signing is wrong.
+    pub fn is_refused_for_its_time(&self) -> bool {
+        matches!(
+            self.outcome,
+            Err(SignatureRefusal::TimestampOutsideTolerance { .. })
+        )
+    }
+}
+
+/// One thing that the profile expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub what: &'static str,
+    /// Where it must stand.
+    pub place: String,
+    /// What is there, described; `None` when nothing is.
+    pub found: Option<String>,
+}
+
+/// Explains how `request` fares with `verifier`.
+pub fn explain(
+    verifier: &Verifier,
+    request: &Request<'_>,
+    body: &Bytes,
+    now: Timestamp,
+) -> Explanation {
+    let batch = one_of_a_batch(verifier, body);
+    let body = batch.as_ref().unwrap_or(body);
+    let proof = verifier.prove(request, body.clone(), now);
+    let verified_by = proof.as_ref().ok().and_then(|proof| proof.secret.clone());
+    let refused_item = proof
+        .as_ref()
+        .ok()
+        .and_then(|proof| proof.items.iter().find_map(crate::signature::Item::refusal))
+        .cloned();
+    let outcome = match (proof, refused_item) {
+        (Ok(_), Some(refusal)) | (Err(refusal), _) => Err(refusal),
+        (Ok(_), None) => Ok(()),
+    };
+    let mut explanation = Explanation {
+        outcome,
+        verified_by,
+        findings: Vec::new(),
+        contents: Vec::new(),
+        age: None,
+        signature_is_right: false,
+        time_in_the_other_unit: false,
+        mistakes: Vec::new(),
+        mistaken_secret: None,
+        search_was_cut_off: false,
+        is_no_batch: false,
+        compression: Compression::of(request.headers, body),
+    };
+    let Some(scheme) = &verifier.profile.scheme else {
+        return explanation;
+    };
+    let document = json::document(body).ok();
+    let list = verifier.profile.batch.as_ref().zip(document);
+    explanation.is_no_batch = list.is_some_and(|(batch, document)| {
+        !scheme.per_item && matches!(batch.elements(document), Ok(None))
+    });
+    // Where each item bears its signature, the first one that was refused is what the question is about.
+    let element = scheme
+        .per_item
+        .then(|| refused_element(verifier, scheme, request, document, now))
+        .flatten();
+    let (bytes, document) = match element {
+        Some(element) => (element.get().as_bytes(), Some(element)),
+        None => (&**body, document),
+    };
+    let delivery = Delivery::read(verifier, scheme, request, bytes, document);
+    delivery.fill(&mut explanation, now);
+    explanation
+}
+
+/// The batch around an element that stands alone, as the store keeps it: its signature stands in itself.
+fn one_of_a_batch(verifier: &Verifier, body: &[u8]) -> Option<Bytes> {
+    let scheme = verifier.profile.scheme.as_ref()?;
+    let batch = verifier.profile.batch.as_ref()?;
+    let document = json::document(body).ok()?;
+    let Place::Json(signature) = &scheme.place else {
+        return None;
+    };
+    let is_an_element = scheme.per_item
+        && matches!(batch.elements(document), Ok(None))
+        && matches!(signature.find(document), Ok(Some(_)));
+    let inner = wrapped(&batch.element_text(), document.get().to_owned())?;
+    let whole = wrapped(&batch.list_text(), format!("[{inner}]"))?;
+    is_an_element.then(|| whole.into())
+}
+
+/// The objects around a value that stands where the pointer says; its own bytes stay what they are.
+fn wrapped(pointer: &str, value: String) -> Option<String> {
+    let pointer = Pointer::parse(pointer).ok()?;
+    let names = pointer.tokens().iter().rev().map(AsRef::<str>::as_ref);
+    let around = |inner, name: &str| format!("{{{}:{inner}}}", Value::from(name));
+    Some(names.fold(value, around))
+}
+
+fn refused_element<'a>(
+    verifier: &Verifier,
+    scheme: &Scheme,
+    request: &Request<'a>,
+    document: Option<&'a RawValue>,
+    now: Timestamp,
+) -> Option<&'a RawValue> {
+    let elements = verifier
+        .profile
+        .batch
+        .as_ref()?
+        .elements(document?)
+        .ok()??;
+    let refused = |element: &&RawValue| {
+        verifier
+            .matched(
+                scheme,
+                request,
+                element.get().as_bytes(),
+                Some(element),
+                now,
+            )
+            .is_err()
+    };
+    elements
+        .iter()
+        .copied()
+        .find(refused)
+        .or_else(|| elements.first().copied())
+}
+
+/// A delivery, read as leniently as possible.
+pub(super) struct Delivery<'a> {
+    pub(super) verifier: &'a Verifier,
+    pub(super) scheme: &'a Scheme,
+    pub(super) request: &'a Request<'a>,
+    pub(super) body: &'a [u8],
+    pub(super) document: Option<&'a RawValue>,
+    pub(super) texts: Vec<String>,
+    pub(super) time: Option<String>,
+    pub(super) id: Option<String>,
+}
+
+impl<'a> Delivery<'a> {
+    pub(super) fn read(
+        verifier: &'a Verifier,
+        scheme: &'a Scheme,
+        request: &'a Request<'a>,
+        body: &'a [u8],
+        document: Option<&'a RawValue>,
+    ) -> Self {
+        let at = |place: &Place, all| {
+            let texts = asked::texts(place, all, request, body, document).unwrap_or_default();
+            texts
+                .into_iter()
+                .map(std::borrow::Cow::into_owned)
+                .collect::<Vec<_>>()
+        };
+        let texts = at(&scheme.place, true);
+        let first = |place: &Place| match place {
+            Place::Item(key) => items(scheme, &texts)?.named(key).ok()?.map(str::to_owned),
+            place @ (Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_)) => {
+                at(place, false).into_iter().next()
+            }
+        };
+        let time = verifier.profile.timestamp.as_ref();
+        let time = time.and_then(|rule| first(&rule.place));
+        let id = scheme.id.as_ref().and_then(first);
+        Self {
+            verifier,
+            scheme,
+            request,
+            body,
+            document,
+            texts,
+            time,
+            id,
+        }
+    }
+
+    fn fill(&self, explanation: &mut Explanation, now: Timestamp) {
+        let Self {
+            scheme, verifier, ..
+        } = self;
+        let signatures = self
+            .texts
+            .iter()
+            .map(|text| described(text))
+            .collect::<Vec<_>>()
+            .join("; ");
+        let found = (!self.texts.is_empty()).then_some(signatures);
+        explanation.findings.push(Finding {
+            what: "signature",
+            place: scheme.place.to_string(),
+            found,
+        });
+        if let Some(rule) = &verifier.profile.timestamp {
+            let found = self.time.as_ref().map(|text| self.shown(text.as_bytes()));
+            explanation.findings.push(Finding {
+                what: "timestamp",
+                place: rule.place.to_string(),
+                found,
+            });
+            self.judge_the_time(rule, explanation, now);
+        }
+        if let Some(place) = &scheme.id {
+            let found = self.id.as_ref().map(|text| self.shown(text.as_bytes()));
+            explanation.findings.push(Finding {
+                what: "delivery id",
+                place: place.to_string(),
+                found,
+            });
+        }
+        explanation.contents = scheme
+            .contents
+            .iter()
+            .filter_map(|content| self.content(content))
+            .collect();
+        let search = self.search(SEARCH_BYTES_MAX);
+        match search.mistakes {
+            Some(mistakes) => {
+                explanation.signature_is_right = mistakes.is_empty();
+                explanation.mistaken_secret = search
+                    .secret
+                    .filter(|_| !mistakes.is_empty() && verifier.secrets.len() > 1);
+                explanation.mistakes = mistakes;
+            }
+            None => {
+                explanation.signature_is_right = explanation.outcome.is_ok();
+                explanation.search_was_cut_off = search.cut_off && explanation.outcome.is_err();
+            }
+        }
+    }
+
+    fn judge_the_time(&self, rule: &TimestampRule, explanation: &mut Explanation, now: Timestamp) {
+        let Some(text) = self.time.as_deref() else {
+            return;
+        };
+        let own = rule.unit.read(text);
+        explanation.age = own.map(|sent| now.duration_since(sent));
+        let within = |sent: Timestamp| rule.check(sent, self.verifier.tolerance, now).is_ok();
+        let other = match rule.unit {
+            TimeUnit::S => TimeUnit::Ms,
+            TimeUnit::Ms | TimeUnit::SOrMs => TimeUnit::S,
+            TimeUnit::Rfc3339 | TimeUnit::HttpDate => return,
+        };
+        let otherwise = other.read(text).is_some_and(within);
+        explanation.time_in_the_other_unit = otherwise && !own.is_some_and(within);
+    }
+
+    /// What was signed, with the secret masked where it is a part of it.
+    fn content(&self, content: &Template) -> Option<String> {
+        let items = items(self.scheme, &self.texts);
+        let mut bytes = Vec::new();
+        let asked = Asked {
+            request: self.request,
+            body: self.body,
+            document: self.document,
+            timestamp: self.time.as_deref(),
+            id: self.id.as_deref(),
+            items: items.as_ref(),
+            url: self.verifier.url.as_deref(),
+            values: &self.verifier.values,
+            secret: MASK,
+            key: None,
+        };
+        content
+            .write(&asked, &mut |piece| bytes.extend_from_slice(piece))
+            .ok()?;
+        Some(self.shown(&bytes))
+    }
+
+    /// A text of the request as one line, without any secret or signature that it may hold.
+    fn shown(&self, bytes: &[u8]) -> String {
+        let mut bytes = bytes.to_vec();
+        for secret in &self.verifier.secrets {
+            bytes = masked(&bytes, secret.shown.expose(), MASK);
+            if let Some((_, inner)) = surrounded(secret.shown.expose()) {
+                bytes = masked(&bytes, inner, MASK);
+            }
+        }
+        for signature in self.withheld() {
+            bytes = masked(&bytes, signature.as_bytes(), SIGNATURE_MASK);
+        }
+        escaped(&bytes)
+    }
+}
+
+pub(super) fn items<'a>(scheme: &Scheme, texts: &'a [String]) -> Option<Items<'a>> {
+    Items::read(scheme.grammar, texts.iter().map(String::as_str)).ok()
+}

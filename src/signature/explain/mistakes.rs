@@ -1,0 +1,334 @@
+//! The usual mistakes of those who sign, and how each is told.
+
+use std::fmt;
+
+use super::rewritten::Writing;
+use super::rewritten_form::FormWriting;
+use crate::signature::profile::descriptor::{Algorithm, Encoding, KeyForm};
+
+/// One thing that was done otherwise than the profile says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// Other bytes were signed than were sent.
+    Body(BodyMistake),
+    /// The key was taken from the secret otherwise.
+    Key(KeyMistake),
+    /// Another URL was signed.
+    Url(UrlMistake),
+    /// No HMAC was made, but a plain digest.
+    PlainDigest(Algorithm),
+    /// Another algorithm was used.
+    Algorithm(Algorithm),
+    /// Another algorithm was used than the one that the signature names.
+    AlgorithmNamed {
+        /// By which it was made.
+        used: Algorithm,
+        /// What stands beside it.
+        named: Algorithm,
+    },
+    /// The parts were put together otherwise.
+    Content(String),
+    /// The timestamp was signed in another unit than it is sent in.
+    TimestampUnit,
+    /// The timestamp was signed in another form than it is sent in.
+    TimestampForm,
+    /// The signature is written otherwise.
+    Encoding(Encoding),
+    /// The signature stands in another header.
+    Header(http::HeaderName),
+    /// It stands in its place otherwise than as this.
+    Listed(String),
+    /// Only its first bytes are there.
+    CutOff,
+}
+
+/// What was done to the body between signing and sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyMistake {
+    /// Parsed and written again in this way.
+    Rewritten(Writing),
+    /// The same, with a line break at its end.
+    RewrittenWithNewline(Writing),
+    /// A final line break was signed and not sent.
+    NewlineSigned,
+    /// A final line break was sent and not signed.
+    NewlineSent,
+    /// White space around it was sent and not signed.
+    SpaceSent,
+    /// Line breaks were signed as CR LF, or the other way round.
+    LineBreaks,
+    /// A byte order mark was sent and not signed.
+    ByteOrderMark,
+    /// A byte order mark was signed and not sent.
+    ByteOrderMarkSigned,
+    /// Its bytes were taken for Latin-1 and written in UTF-8.
+    Latin1,
+    /// The same, after it was signed.
+    Latin1Sent,
+    /// It was signed in Latin-1, and sent in UTF-8.
+    SignedInLatin1,
+    /// It was sent in Latin-1, and signed in UTF-8.
+    SentInLatin1,
+    /// What was no UTF-8 in it was replaced before it was signed.
+    Replaced,
+    /// It was signed in UTF-16.
+    SignedInUtf16,
+    /// `<`, `>`, `&` and quotes were written as HTML before it was signed.
+    HtmlEscaped,
+    /// The same, after it was signed.
+    HtmlEscapedSent,
+    /// It was decoded as a form is, with `%` and `+`.
+    UrlDecoded,
+    /// It was encoded as a form is before it was signed.
+    UrlEncoded,
+    /// It was signed as a JSON string that holds it.
+    Quoted,
+    /// It was sent as a JSON string that holds it.
+    QuotedSent,
+    /// It was signed in base64.
+    Base64,
+    /// It was sent in base64, and signed without.
+    Base64Sent,
+    /// Its SHA-256 digest was signed, as a text.
+    Digest,
+    /// A form, parsed and written again in this way.
+    FormRewritten(FormWriting),
+    /// Its `%XX` were signed in the other case.
+    EscapeCase,
+    /// One field of the form was signed alone.
+    FormField,
+    /// The form was signed as a JSON object.
+    FormAsJson,
+    /// What stands for a value that is no text was signed.
+    NoText(&'static str),
+    /// What Python prints of bytes was signed.
+    PythonBytes,
+    /// Nothing of the body was signed.
+    Empty,
+}
+
+/// What was done to the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyMistake {
+    /// It was read in this form.
+    Form(KeyForm),
+    /// Its prefix was left on, or taken off.
+    Prefix,
+    /// A final line break was kept as a part of it.
+    Newline,
+    /// White space around it was kept here.
+    Space,
+    /// It stands in quotes here.
+    Quotes,
+    /// White space was a part of it.
+    Spaced,
+    /// Quotes were a part of it.
+    Quoted,
+    /// Its SHA-256 digest was the key, as bytes or in hexadecimal.
+    Digest,
+    /// Its prefix was taken off, and the rest read in this form.
+    PrefixAndForm(KeyForm),
+    /// It was written in this form once more, and that text was the key.
+    Encoded(KeyForm),
+    /// Its letters were the key in the other case.
+    Case,
+    /// A name and `=` stand before it here.
+    Name,
+    /// A byte order mark stands before it here.
+    ByteOrderMark,
+}
+
+/// What was done to the URL, or to the path and the query string, before it was signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlMistake {
+    /// `http` for `https`, or the other way round.
+    Scheme,
+    /// With a slash at its end, or without.
+    Slash,
+    /// Without its query string.
+    Query,
+    /// Without its port, or with the one that needs not be written.
+    Port,
+    /// With `www.` before its host, or without.
+    Www,
+    /// Without its scheme.
+    NoScheme,
+    /// The host of the request's `Host` header, and the request's own path.
+    Request,
+    /// Only its path.
+    Path,
+    /// Only its scheme and host.
+    Origin,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body(body) => body.fmt(f),
+            Self::Key(key) => key.fmt(f),
+            Self::AlgorithmNamed { used, named } => write!(
+                f,
+                "the algorithm was {}, and the signature's header names {}",
+                used.name_for_senders(),
+                named.name_for_senders()
+            ),
+            Self::Algorithm(algorithm) => write!(f, "the algorithm was {}", algorithm.name_for_senders()),
+            Self::Content(content) => {
+                write!(f, "what was signed was put together as {}", content.escape_debug())
+            }
+            Self::Url(url) => url.fmt(f),
+            Self::PlainDigest(algorithm) => {
+                write!(f, "the signature is a plain {} digest and no HMAC", algorithm.name_for_senders())
+            }
+            Self::TimestampUnit => {
+                f.write_str("the timestamp was signed in seconds and sent in milliseconds, or the other way round")
+            }
+            Self::TimestampForm => {
+                f.write_str("the timestamp was signed as RFC 3339 and sent as a number, or the other way round")
+            }
+            Self::Encoding(encoding) => {
+                let name = match encoding {
+                    Encoding::Hex => "hexadecimal",
+                    Encoding::Base64 => "base64",
+                    Encoding::Base64url => "base64url",
+                    Encoding::Base64OfHex => "base64 of the hexadecimal text",
+                };
+                write!(f, "the signature is written in {name}")
+            }
+            Self::Header(name) => write!(f, "the signature stands in the header {name}"),
+            Self::Listed(expected) => {
+                write!(f, "the signature stands in its place otherwise than the profile wants it: {expected}")
+            }
+            Self::CutOff => f.write_str("the signature was cut off: only its first bytes are there"),
+        }
+    }
+}
+
+impl fmt::Display for BodyMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rewritten(writing) => {
+                return write!(f, "the body was re-serialised: it was signed {writing}");
+            }
+            Self::RewrittenWithNewline(writing) => {
+                return write!(
+                    f,
+                    "the body was re-serialised: it was signed {writing}, with a line break at its end"
+                );
+            }
+            Self::NewlineSigned => "a trailing newline was signed that was not sent",
+            Self::NewlineSent => "a trailing newline was sent that was not signed",
+            Self::SpaceSent => "white space around the body was sent that was not signed",
+            Self::LineBreaks => {
+                "the line breaks of the body were changed (LF, CR LF) after it was signed"
+            }
+            Self::ByteOrderMark => "a byte order mark was sent that was not signed",
+            Self::Latin1 => "the body was read as Latin-1 (or Windows-1252) before it was signed; it is UTF-8",
+            Self::ByteOrderMarkSigned => "a byte order mark was signed that was not sent",
+            Self::Latin1Sent => {
+                "the body was read as Latin-1 (or Windows-1252) after it was signed, and encoded in UTF-8 once more"
+            }
+            Self::SignedInLatin1 => "the body was signed in Latin-1 (or Windows-1252), and sent in UTF-8",
+            Self::SentInLatin1 => "the body was sent in Latin-1 (or Windows-1252), and signed in UTF-8",
+            Self::Replaced => {
+                "the body is no UTF-8, and what could not be read in it was replaced before it was signed"
+            }
+            Self::SignedInUtf16 => "the body was signed in UTF-16, and sent in UTF-8",
+            Self::HtmlEscaped => {
+                "the body was escaped for HTML (&amp; for &) before it was signed, and sent without"
+            }
+            Self::HtmlEscapedSent => {
+                "the body was escaped for HTML (&amp; for &) after it was signed"
+            }
+            Self::UrlDecoded => {
+                "the body was URL-decoded before it was signed, or URL-encoded afterwards"
+            }
+            Self::UrlEncoded => {
+                "the body was URL-encoded before it was signed, or URL-decoded afterwards"
+            }
+            Self::Quoted => "the body was signed as a JSON string that holds it, in quotes",
+            Self::QuotedSent => {
+                "the body was sent as a JSON string that holds it, in quotes, and signed without"
+            }
+            Self::Base64 => "the body was signed in base64",
+            Self::Base64Sent => "the body was sent in base64, and signed without",
+            Self::Digest => "not the body was signed, but its SHA-256 digest as a text",
+            Self::FormRewritten(writing) => {
+                return write!(f, "the form was parsed and written again: it was signed {writing}");
+            }
+            Self::EscapeCase => "the form was signed with its %XX in the other case",
+            Self::FormField => "one field of the form was signed alone, decoded",
+            Self::FormAsJson => "the form was parsed, and signed as a JSON object",
+            Self::NoText(text) => {
+                return write!(f, "\"{text}\" was signed for the body: a value that is no text, or nothing");
+            }
+            Self::PythonBytes => "the body was signed as Python prints bytes, in b'...'",
+            Self::Empty => "the body was signed as if it were empty",
+        })
+    }
+}
+
+impl fmt::Display for KeyMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |form: &KeyForm| match form {
+            KeyForm::Hex => "hexadecimal",
+            KeyForm::Base64 => "base64",
+            KeyForm::Utf8 | KeyForm::Sha1 | KeyForm::PublicKey => "another form",
+        };
+        f.write_str(match self {
+            Self::Form(KeyForm::Utf8) => "the secret was not decoded: its text itself was the key",
+            Self::Form(KeyForm::Hex) => "the secret was decoded from hexadecimal",
+            Self::Form(KeyForm::Base64) => "the secret was decoded from base64",
+            Self::Form(KeyForm::Sha1) => "the key was the SHA-1 digest of the secret",
+            Self::Form(KeyForm::PublicKey) => "the secret was read as a public key",
+            Self::Prefix => {
+                "the secret's prefix was left on, or taken off, where the profile does otherwise"
+            }
+            Self::Newline => "a trailing newline was a part of the secret",
+            Self::Space => "the secret that is configured here has white space around it",
+            Self::Quotes => "the secret that is configured here stands in quotes",
+            Self::Spaced => "white space beside the secret was a part of the key",
+            Self::Quoted => "quotes around the secret were a part of the key",
+            Self::Digest => "the key was the SHA-256 digest of the secret",
+            Self::PrefixAndForm(form) => {
+                return write!(
+                    f,
+                    "the secret's prefix was taken off, and the rest decoded from {}",
+                    named(form)
+                );
+            }
+            Self::Encoded(form) => {
+                return write!(
+                    f,
+                    "the key was the {} text of the secret that is configured here",
+                    named(form)
+                );
+            }
+            Self::Case => "the text of the secret was the key, with its letters in the other case",
+            Self::Name => {
+                "a name and \"=\" stand before the secret that is configured here: write the secret alone"
+            }
+            Self::ByteOrderMark => {
+                "a byte order mark stands before the secret that is configured here"
+            }
+        })
+    }
+}
+
+impl fmt::Display for UrlMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "another URL was signed: with http for https, or the other way round",
+            Self::Slash => {
+                "another URL was signed: with a slash at its end where here is none, or without"
+            }
+            Self::Query => "another URL was signed: without its query string",
+            Self::Port => "another URL was signed: with its port where here is none, or without",
+            Self::Www => "another URL was signed: with \"www.\" where here is none, or without",
+            Self::NoScheme => "another URL was signed: without its scheme",
+            Self::Request => "another URL was signed: that of the request's Host header and path",
+            Self::Path => "another URL was signed: its path alone",
+            Self::Origin => "another URL was signed: its scheme and host alone",
+        })
+    }
+}

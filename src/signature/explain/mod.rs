@@ -1,0 +1,21 @@
+//! Why a signature does not match, for the person who has the request, the body and the secret at hand.
+//!
+//! [`explanation`] tells what was signed and what was expected; [`search`] looks for the fewest of the usual [`mistakes`] under which
+//! a listed signature would match. No report holds a secret or a valid signature ([`shown`]).
+
+mod bodies;
+mod candidates;
+pub(super) mod explanation;
+#[cfg(test)]
+mod around_tests;
+#[cfg(test)]
+mod mistakes_tests;
+mod floats;
+pub(super) mod mistakes;
+mod other_contents;
+pub(super) mod other_keys;
+mod other_urls;
+pub(super) mod rewritten;
+pub(super) mod rewritten_form;
+mod search;
+pub(super) mod shown;

@@ -1,0 +1,117 @@
+//! The contents that may have been signed instead: the same parts, put together otherwise.
+
+use crate::signature::template::Template;
+
+/// The contents that are often signed by those who know another provider's scheme.
+///
+/// `own` are the texts of the profile's.
+pub(super) fn contents<'a>(
+    own: impl Iterator<Item = &'a str>,
+    has_time: bool,
+    has_id: bool,
+    has_url: bool,
+) -> Vec<(String, Template)> {
+    let mut texts = vec!["{body}".to_owned()];
+    for text in own {
+        texts.extend(SEPARATORS.iter().filter_map(|other| separated(text, other)));
+        texts.extend(with_secret(text));
+    }
+    texts.extend(with_secret("{body}"));
+    let mut joined = |parts: &[&str]| {
+        for separator in SEPARATORS {
+            texts.push(parts.join(separator));
+        }
+    };
+    if has_time {
+        joined(&["{timestamp}", "{body}"]);
+        joined(&["{body}", "{timestamp}"]);
+    }
+    if has_id {
+        joined(&["{id}", "{body}"]);
+    }
+    if has_time && has_id {
+        joined(&["{id}", "{timestamp}", "{body}"]);
+        joined(&["{timestamp}", "{id}", "{body}"]);
+    }
+    if has_url {
+        joined(&["{url}", "{body}"]);
+        joined(&["{body}", "{url}"]);
+    }
+    if has_time {
+        let versions = [
+            "v0:{timestamp}:{body}",
+            "v1:{timestamp}:{body}",
+            "v1.{timestamp}.{body}",
+        ];
+        texts.extend(versions.map(str::to_owned));
+    }
+    let parsed = texts.into_iter().filter_map(|text| {
+        let template = Template::parse(&text).ok()?;
+        Some((text, template))
+    });
+    parsed.collect()
+}
+
+/// What stands between the parts of a content, the usual first.
+const SEPARATORS: [&str; 11] = [".", "", ":", "\n", "|", "-", "_", " ", ",", ";", "&"];
+
+/// The secret before and behind a content, as those put it there who know no HMAC.
+fn with_secret(text: &str) -> [String; 4] {
+    [
+        format!("{{secret}}{text}"),
+        format!("{text}{{secret}}"),
+        format!("{{secret}}.{text}"),
+        format!("{text}.{{secret}}"),
+    ]
+}
+
+/// A content with another text between its values; `None` where it has groups, or one value alone.
+fn separated(text: &str, other: &str) -> Option<String> {
+    let split = |part| str::find(part, '{').and_then(|at| part.split_at_checked(at));
+    let (own, _) = text.split_inclusive('}').nth(1).and_then(split)?;
+    if text.contains(['[', ']']) {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len());
+    for (at, part) in text.split_inclusive('}').enumerate() {
+        let (literal, value) = split(part).unwrap_or((part, ""));
+        if !own.is_empty() {
+            out.push_str(&literal.replace(own, other));
+        } else if at > 0 && literal.is_empty() && !value.is_empty() {
+            out.push_str(other);
+        } else {
+            out.push_str(literal);
+        }
+        out.push_str(value);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_content_is_put_together_with_other_separators() {
+        let check = |text, other, expected: Option<&str>| {
+            assert_eq!(separated(text, other).as_deref(), expected, "{text}");
+        };
+        check("{timestamp}.{body}", ":", Some("{timestamp}:{body}"));
+        check("v0:{timestamp}:{body}", ".", Some("v0.{timestamp}.{body}"));
+        check("{url}{body}", "|", Some("{url}|{body}"));
+        check("{json:/a}:{json:/b}", "", Some("{json:/a}{json:/b}"));
+        check("{timestamp}{body}\n", "-", Some("{timestamp}-{body}\n"));
+        check("{body}", ".", None);
+        check("[{id}.]{body}", ".", None);
+        check("", ".", None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_content_makes_it_panic(text in ".{0,30}|[a{}.:\\[]{0,20}") {
+            let _ = separated(&text, ":");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The keys that may have been used instead of the one that the profile makes of a secret.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use super::mistakes::KeyMistake;
+use crate::secret::Secret;
+use crate::signature::profile::descriptor::{Algorithm, KeyForm};
+
+/// The prefix of displayed secrets that most providers share.
+const USUAL_PREFIX: &[u8] = b"whsec_";
+
+/// The secrets and forms that may have been the key instead; the first is the profile's own.
+pub(super) fn keys(
+    secret: &Secret,
+    form: KeyForm,
+    prefix: Option<&str>,
+) -> Vec<(Option<KeyMistake>, Secret, KeyForm, Option<String>)> {
+    let own = prefix.map(str::to_owned);
+    let mut keys = vec![(None, secret.clone(), form, own.clone())];
+    if form == KeyForm::PublicKey {
+        return keys;
+    }
+    for other in [KeyForm::Utf8, KeyForm::Base64, KeyForm::Hex, KeyForm::Sha1] {
+        if other != form {
+            keys.push((
+                Some(KeyMistake::Form(other)),
+                secret.clone(),
+                other,
+                own.clone(),
+            ));
+            // Who does not decode a secret rarely takes its prefix off.
+            keys.push((Some(KeyMistake::Form(other)), secret.clone(), other, None));
+        }
+    }
+    let shown = secret.expose();
+    // Who leaves it off here uses less than the provider does.
+    if own.is_none() && !shown.starts_with(USUAL_PREFIX) {
+        keys.push((
+            Some(KeyMistake::Prefix),
+            Secret::new([USUAL_PREFIX, shown].concat()),
+            form,
+            None,
+        ));
+    }
+    let underscore = shown.iter().take(12).position(|byte| *byte == b'_');
+    let another = underscore
+        .and_then(|at| shown.get(..=at))
+        .and_then(|text| std::str::from_utf8(text).ok());
+    let another = another.map(str::to_owned);
+    if own.is_none() && another.is_some() {
+        // Who takes a prefix off that belongs to the secret often decodes the rest, as other providers' secrets want it.
+        for decoded in [KeyForm::Base64, KeyForm::Hex] {
+            keys.push((
+                Some(KeyMistake::PrefixAndForm(decoded)),
+                secret.clone(),
+                decoded,
+                another.clone(),
+            ));
+        }
+    }
+    let another = if own.is_some() { None } else { another };
+    if another != own {
+        keys.push((Some(KeyMistake::Prefix), secret.clone(), form, another));
+    }
+    // A text that is decoded has nothing around it.
+    let around: [(KeyMistake, &[u8], &[u8]); 6] = [
+        (KeyMistake::Newline, b"", b"\n"),
+        (KeyMistake::Newline, b"", b"\r\n"),
+        (KeyMistake::Spaced, b"", b" "),
+        (KeyMistake::Spaced, b" ", b""),
+        (KeyMistake::Quoted, b"\"", b"\""),
+        (KeyMistake::Quoted, b"'", b"'"),
+    ];
+    for (mistake, before, behind) in around {
+        if matches!(form, KeyForm::Utf8 | KeyForm::Sha1) {
+            let whole = Secret::new([before, shown, behind].concat());
+            keys.push((Some(mistake), whole, form, own.clone()));
+        }
+    }
+    let digest = Sha256::digest(shown);
+    let mut add = |mistake, key: Vec<u8>| {
+        keys.push((Some(mistake), Secret::new(key), KeyForm::Utf8, None));
+    };
+    add(KeyMistake::Digest, digest.to_vec());
+    add(KeyMistake::Digest, hex::encode(digest).into());
+    for (written, text) in [
+        (KeyForm::Base64, STANDARD.encode(shown)),
+        (KeyForm::Hex, hex::encode(shown)),
+    ] {
+        add(KeyMistake::Encoded(written), text.into());
+    }
+    // Of hexadecimal digits alone: who writes them in the other case did not decode them.
+    if shown.iter().all(u8::is_ascii_hexdigit) {
+        for text in [shown.to_ascii_lowercase(), shown.to_ascii_uppercase()] {
+            if text != shown {
+                add(KeyMistake::Case, text);
+            }
+        }
+    }
+    if let Some((mistake, inner)) = surrounded(shown) {
+        keys.push((Some(mistake), Secret::new(inner.to_vec()), form, own));
+    }
+    keys
+}
+
+/// What stands around a secret by mistake, and the secret without it.
+pub(in crate::signature) fn surrounded(shown: &[u8]) -> Option<(KeyMistake, &[u8])> {
+    let inner = without_quotes(shown.trim_ascii());
+    let found = if let Some(inner) = shown.strip_prefix(b"\xef\xbb\xbf") {
+        Some((
+            KeyMistake::ByteOrderMark,
+            without_quotes(inner).unwrap_or(inner),
+        ))
+    } else if let Some(inner) = inner {
+        Some((KeyMistake::Quotes, inner))
+    } else if let Some(inner) = without_name(shown) {
+        Some((KeyMistake::Name, inner))
+    } else {
+        let inner = shown.trim_ascii();
+        (inner.len() != shown.len()).then_some((KeyMistake::Space, inner))
+    };
+    found.filter(|(_, inner)| !inner.is_empty())
+}
+
+fn without_quotes(text: &[u8]) -> Option<&[u8]> {
+    let within = |quote: &[u8]| text.strip_prefix(quote)?.strip_suffix(quote);
+    within(b"\"").or_else(|| within(b"'"))
+}
+
+/// What stands behind `NAME=`, as in a file of variables.
+fn without_name(shown: &[u8]) -> Option<&[u8]> {
+    // The padding of base64 is followed by nothing that could be a secret.
+    const SECRET_BYTES_MIN: usize = 8;
+    let line = shown.trim_ascii();
+    let line = line.strip_prefix(b"export ").unwrap_or(line);
+    let at = line.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = line.split_at_checked(at)?;
+    let value = value.strip_prefix(b"=")?.trim_ascii();
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let fits = !name.is_empty() && name.iter().all(is_name) && value.len() >= SECRET_BYTES_MIN;
+    fits.then(|| without_quotes(value).unwrap_or(value))
+}
+
+/// The algorithms that may have been used instead.
+pub(super) fn algorithms(own: Algorithm) -> Vec<Algorithm> {
+    let mut all = vec![own];
+    if !own.is_asymmetric() {
+        let others = [
+            Algorithm::Sha256,
+            Algorithm::Sha512,
+            Algorithm::Sha1,
+            Algorithm::Sha384,
+        ];
+        all.extend(others.into_iter().filter(|other| *other != own));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_stands_around_a_secret_is_known() {
+        let check = |shown: &[u8], expected: Option<(KeyMistake, &[u8])>| {
+            assert_eq!(surrounded(shown), expected);
+        };
+        check(b" abc\t", Some((KeyMistake::Space, b"abc")));
+        check(b" \"abc\"", Some((KeyMistake::Quotes, b"abc")));
+        check(b"'abc'", Some((KeyMistake::Quotes, b"abc")));
+        check(
+            b"\xef\xbb\xbfabc",
+            Some((KeyMistake::ByteOrderMark, b"abc")),
+        );
+        check(
+            b"export KEY='abcdefgh'",
+            Some((KeyMistake::Name, b"abcdefgh")),
+        );
+        check(b"KEY=abcdefgh", Some((KeyMistake::Name, b"abcdefgh")));
+        for secret in [&b"abc"[..], b"YWJjZGVm==", b"", b"\"\"", b"a b=cdefghijk"] {
+            check(secret, None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_makes_it_panic(secret in prop::collection::vec(any::<u8>(), 0..20)) {
+            let _ = surrounded(&secret);
+            let _ = keys(&Secret::new(secret), KeyForm::Utf8, None);
+        }
+    }
+}

@@ -1,0 +1,546 @@
+//! `[event]`, compiled: every place parsed, every status known, nothing uncovered that moves money.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::around::{Around, Readings};
+use super::facts::{Fetch, NoPayment, STATUSES};
+use super::place::{Certainty, Covered, Place, PlaceReader};
+use super::refunds::Refunds;
+use crate::signature::AmountUnit;
+use crate::signature::body::json::ListPointer;
+use crate::signature::body::select::{Selection, Values};
+use crate::signature::profile::descriptor::{
+    BodyFormat, Coverage, EventDescriptor, OneOrMany, ProfileDescriptor, TimeUnit, Unlisted,
+    WhenDescriptor,
+};
+use crate::signature::profile::meaning::Faults;
+use crate::signature::scheme::{self as signature, Scheme};
+use crate::signature::template::TemplateFault;
+
+/// Where the event and its payment stand.
+#[derive(Clone, Debug)]
+pub(in crate::signature) struct Mapping {
+    pub(in crate::signature) format: BodyFormat,
+    pub(in crate::signature) field: Option<Box<str>>,
+    pub(super) each: Option<ListPointer>,
+    pub(super) selection: Selection,
+    pub(in crate::signature) readings: Arc<Readings>,
+    pub(super) id: Place,
+    /// The form field by whose bytes an event without an id is known: the signature covers it, and not the body around it.
+    pub(super) id_field: Option<Box<str>>,
+    pub(super) kind: Place,
+    pub(super) occurred_at_unit: Option<TimeUnit>,
+    pub(super) account: Place,
+    /// Set where no event of this profile ever makes a claim.
+    pub(super) no_payment: Option<NoPayment>,
+    pub(super) fetch: Fetch,
+    pub(super) places: Places,
+    pub(super) status_by: Place,
+    pub(super) status: StatusTable,
+    pub(super) minor_digits: Box<[(Box<str>, u8)]>,
+    pub(super) refunds: Option<Refunds>,
+    pub(super) when: Box<[When]>,
+}
+
+/// What may stand elsewhere for some types.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    pub(super) occurred_at: Place,
+    pub(super) payment_id: Place,
+    pub(super) amount: Place,
+    pub(super) unit: AmountUnit,
+    pub(super) amount_refunded: Place,
+    pub(super) currency: Place,
+}
+
+/// `[[event.when]]`, with what it does not name filled in.
+#[derive(Clone, Debug)]
+pub(super) struct When {
+    kinds: Box<[Box<str>]>,
+    equals: Box<[Equals]>,
+    present: Box<[Place]>,
+    same: Box<[Place]>,
+    pub(super) status: Option<&'static str>,
+    pub(super) fetch: Fetch,
+    pub(super) places: Places,
+}
+
+/// A place, and the texts of which it must have one.
+type Equals = (Place, Box<[Box<str>]>);
+
+/// From the provider's words to canonical statuses.
+#[derive(Clone, Debug)]
+pub(super) enum StatusTable {
+    /// The profile has none: what `status_by` finds must itself be canonical.
+    None,
+    /// Its table, and what becomes of an event that it lacks.
+    Table(BTreeMap<Box<str>, &'static str>, Unlisted),
+}
+
+impl StatusTable {
+    /// The canonical status for a key.
+    pub(super) fn status(&self, key: &str) -> Option<&'static str> {
+        match self {
+            Self::None => canonical(key),
+            Self::Table(table, _) => table.get(key).copied(),
+        }
+    }
+
+    /// Whether an event without a status still states the rest.
+    pub(super) fn may_be_missing(&self) -> bool {
+        match self {
+            Self::None | Self::Table(_, Unlisted::Mapped) => true,
+            Self::Table(_, Unlisted::Unmapped) => false,
+        }
+    }
+}
+
+fn canonical(name: &str) -> Option<&'static str> {
+    STATUSES.into_iter().find(|status| *status == name)
+}
+
+impl When {
+    /// Whether it is for this event. An absent place equals the empty text.
+    pub(super) fn fits(&self, values: &Values<'_>, around: Around<'_>, kind: Option<&str>) -> bool {
+        let of_type = |pattern: &str| match (pattern.strip_suffix('*'), kind) {
+            (_, None) => false,
+            (Some(prefix), Some(kind)) => kind.starts_with(prefix),
+            (None, Some(kind)) => kind == pattern,
+        };
+        let text = |place: &Place| place.text(values, around, kind).map(Cow::into_owned);
+        let equal = |(place, texts): &Equals| {
+            let text = text(place).unwrap_or_default();
+            texts.iter().any(|wanted| **wanted == *text)
+        };
+        let same = |places: &[Place]| {
+            let mut texts = places.iter().map(text);
+            let first = texts.next().flatten();
+            first.is_some() && texts.all(|other| other == first)
+        };
+        (self.kinds.is_empty() || self.kinds.iter().any(|pattern| of_type(pattern)))
+            && self.equals.iter().all(equal)
+            && self.present.iter().all(|place| text(place).is_some())
+            && (self.same.is_empty() || same(&self.same))
+    }
+}
+
+/// What a place may be made of.
+#[derive(Clone, Copy)]
+enum Trust {
+    /// It moves money, or tells one event from another.
+    Covered,
+    /// An event's time orders what the signature covers, and moves nothing by itself. Adyen does not sign
+    /// it, and without it the ledger would hang on the order of arrival. A delivery that was altered there is a
+    /// conflict, since its id is covered: it never reaches the ledger next to the true one.
+    Body,
+    /// Only people read it.
+    Anything,
+}
+
+struct Compiler<'s, 'f> {
+    places: PlaceReader<'s>,
+    fault: &'f mut dyn FnMut(String, TemplateFault),
+}
+
+impl Mapping {
+    /// The mapping of a profile whose signature is `scheme`.
+    pub(in crate::signature) fn of_profile(
+        profile: &ProfileDescriptor,
+        scheme: Option<&Scheme>,
+        each: Option<ListPointer>,
+        faults: &mut Faults,
+    ) -> Self {
+        let values = scheme.map(Scheme::covered_values).unwrap_or_default();
+        let id = match scheme.and_then(|scheme| scheme.id.as_ref()) {
+            Some(signature::Place::Header(names)) => names.to_vec(),
+            Some(
+                signature::Place::Form(_)
+                | signature::Place::Json(_)
+                | signature::Place::Query(_)
+                | signature::Place::Item(_),
+            )
+            | None => Vec::new(),
+        };
+        let covered = Covered::new(profile.signed.unwrap_or(Coverage::Body), &values, id);
+        let plain = EventDescriptor::default();
+        let event = profile.event.as_ref().unwrap_or(&plain);
+        Self::compile(event, each, &covered, &mut |key, fault| {
+            faults.add(&key, fault.what, &fault.mend)
+        })
+    }
+
+    /// Compiles a profile's `[event]`; `each` is the list whose elements are the events, where there is one. Every
+    /// fault is told with its key.
+    pub(super) fn compile(
+        event: &EventDescriptor,
+        each: Option<ListPointer>,
+        covered: &Covered,
+        fault: &mut dyn FnMut(String, TemplateFault),
+    ) -> Self {
+        let mut selection = Selection::default();
+        let mut readings = Readings::default();
+        let mut compiler = Compiler {
+            places: PlaceReader {
+                selection: &mut selection,
+                covered,
+                readings: &mut readings,
+                kind: None,
+            },
+            fault,
+        };
+        compiler.formats(event);
+        let id = compiler.place("event.id", event.id.as_ref(), Trust::Covered);
+        let (kind, certainty) =
+            compiler.place_and_certainty("event.type", event.kind.as_ref(), Trust::Anything);
+        let account = compiler.place("event.account", event.account.as_ref(), Trust::Covered);
+        let places = compiler.payment_places(event);
+        let no_payment = no_payment(&places, covered);
+        let fetch = compiler.fetch("event.fetch_needed", event.fetch_needed);
+        let status = compiler.status(event);
+        compiler.places.kind = Some(certainty);
+        let by_type = OneOrMany::One("{type}".to_owned());
+        // A profile that maps no payments may take its type from wherever it likes.
+        let status_by = match (&event.status_by, no_payment) {
+            (None, Some(_)) => Place::default(),
+            (None, None) if certainty != Certainty::Covered => {
+                compiler.fault(
+                    "event.status_by",
+                    "is missing, and the signature does not cover the type, which would decide without it",
+                    "add it, with a place that signature.content names, as status_by = \"/status\"",
+                );
+                Place::default()
+            }
+            (given, _) => compiler.place(
+                "event.status_by",
+                Some(given.as_ref().unwrap_or(&by_type)),
+                Trust::Covered,
+            ),
+        };
+        let when = event.when.iter().flatten().enumerate();
+        let when = when
+            .map(|(index, when)| compiler.when(index, when, event, &places, certainty))
+            .collect();
+        Self {
+            format: event.format.unwrap_or_default(),
+            field: event.field.as_deref().map(Into::into),
+            each,
+            id,
+            id_field: covered.field(event.field.as_deref()).map(Into::into),
+            kind,
+            occurred_at_unit: event.occurred_at_unit,
+            account,
+            no_payment,
+            fetch,
+            places,
+            status_by,
+            status,
+            minor_digits: compiler.minor_digits(event),
+            refunds: compiler.refunds(event),
+            when,
+            selection,
+            readings: Arc::new(readings),
+        }
+    }
+}
+
+fn no_payment(places: &Places, covered: &Covered) -> Option<NoPayment> {
+    match covered.coverage {
+        Coverage::Reference => Some(NoPayment::FetchNeeded),
+        Coverage::Body | Coverage::Fields | Coverage::Connection => {
+            places.payment_id.is_empty().then_some(NoPayment::NotMapped)
+        }
+    }
+}
+
+impl Compiler<'_, '_> {
+    fn fault(&mut self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
+        (self.fault)(
+            key.to_owned(),
+            TemplateFault {
+                what: what.into(),
+                mend: mend.into(),
+            },
+        );
+    }
+
+    fn formats(&mut self, event: &EventDescriptor) {
+        let format = event.format.unwrap_or_default();
+        match (format, &event.field) {
+            (BodyFormat::Json, Some(_)) => {
+                self.fault(
+                    "event.field",
+                    "a JSON body has no form field",
+                    "remove it, or set format = \"form\"",
+                );
+            }
+            (BodyFormat::JsonOrForm | BodyFormat::FormXml, None) => {
+                self.fault(
+                    "event.field",
+                    "is missing",
+                    "name the form field that holds the document",
+                );
+            }
+            (BodyFormat::Json | BodyFormat::Form, None)
+            | (BodyFormat::Form | BodyFormat::JsonOrForm | BodyFormat::FormXml, Some(_)) => {}
+        }
+        if format != BodyFormat::Json && event.each.is_some() {
+            self.fault(
+                "event.each",
+                "a form holds one event",
+                "remove it, or set format = \"json\"",
+            );
+        }
+    }
+
+    fn place(&mut self, key: &str, texts: Option<&OneOrMany>, trust: Trust) -> Place {
+        self.place_and_certainty(key, texts, trust).0
+    }
+
+    fn place_and_certainty(
+        &mut self,
+        key: &str,
+        texts: Option<&OneOrMany>,
+        trust: Trust,
+    ) -> (Place, Certainty) {
+        let Some(texts) = texts else {
+            return (Place::default(), Certainty::Covered);
+        };
+        let (place, certainty) = match self.places.read(texts) {
+            Ok(read) => read,
+            Err(faults) => {
+                for fault in faults {
+                    (self.fault)(key.to_owned(), fault);
+                }
+                return (Place::default(), Certainty::Covered);
+            }
+        };
+        let trusted = match (trust, certainty) {
+            (_, Certainty::Covered)
+            | (Trust::Body, Certainty::BodyUncovered)
+            | (Trust::Anything, Certainty::BodyUncovered | Certainty::RequestUncovered) => true,
+            (Trust::Covered, Certainty::BodyUncovered | Certainty::RequestUncovered)
+            | (Trust::Body, Certainty::RequestUncovered) => false,
+        };
+        if !trusted {
+            self.fault(
+                key,
+                "takes a value that the signature does not cover",
+                "take it from what signature.content names, or leave it out",
+            );
+        }
+        (place, certainty)
+    }
+
+    fn fetch(&mut self, key: &str, stated: Option<bool>) -> Fetch {
+        match (self.places.covered.coverage, stated) {
+            (Coverage::Reference, Some(false)) => {
+                self.fault(
+                    key,
+                    "the signature covers a reference, and nothing that could do without fetching",
+                    "leave it out",
+                );
+                Fetch::Needed { reference: None }
+            }
+            (Coverage::Reference, Some(true) | None)
+            | (Coverage::Body | Coverage::Fields | Coverage::Connection, Some(true)) => {
+                Fetch::Needed { reference: None }
+            }
+            (Coverage::Body | Coverage::Fields | Coverage::Connection, Some(false) | None) => {
+                Fetch::Unneeded
+            }
+        }
+    }
+
+    fn payment_places(&mut self, event: &EventDescriptor) -> Places {
+        Places {
+            occurred_at: self.place("event.occurred_at", event.occurred_at.as_ref(), Trust::Body),
+            payment_id: self.place(
+                "event.payment_id",
+                event.payment_id.as_ref(),
+                Trust::Covered,
+            ),
+            amount: self.place("event.amount", event.amount.as_ref(), Trust::Covered),
+            unit: event.amount_unit.unwrap_or_default(),
+            amount_refunded: self.place(
+                "event.amount_refunded",
+                event.amount_refunded.as_ref(),
+                Trust::Covered,
+            ),
+            currency: self.place("event.currency", event.currency.as_ref(), Trust::Covered),
+        }
+    }
+
+    fn status(&mut self, event: &EventDescriptor) -> StatusTable {
+        let Some(table) = &event.status else {
+            if event.unlisted.is_some() {
+                self.fault(
+                    "event.unlisted",
+                    "there is no table that could lack a type",
+                    "add [event.status]",
+                );
+            }
+            return StatusTable::None;
+        };
+        let mut known = BTreeMap::new();
+        for (key, name) in table {
+            if let Some(status) = self.canonical(&format!("event.status.\"{key}\""), name) {
+                known.insert(key.as_str().into(), status);
+            }
+        }
+        StatusTable::Table(known, event.unlisted.unwrap_or_default())
+    }
+
+    fn canonical(&mut self, key: &str, name: &str) -> Option<&'static str> {
+        let status = canonical(name);
+        if status.is_none() {
+            self.fault(
+                key,
+                format!("\"{name}\" is no canonical status"),
+                format!("write one of {}", STATUSES.join(", ")),
+            );
+        }
+        status
+    }
+
+    fn refunds(&mut self, event: &EventDescriptor) -> Option<Refunds> {
+        let refunds = event.refunds.as_ref()?;
+        match (
+            self.places.covered.coverage,
+            event.format.unwrap_or_default(),
+        ) {
+            (Coverage::Body | Coverage::Connection, BodyFormat::Json) => {}
+            (
+                Coverage::Body | Coverage::Connection | Coverage::Fields | Coverage::Reference,
+                BodyFormat::Json | BodyFormat::JsonOrForm | BodyFormat::Form | BodyFormat::FormXml,
+            ) => self.fault(
+                "event.refunds",
+                "is for JSON bodies that are signed whole",
+                "leave it out",
+            ),
+        }
+        Refunds::compile(refunds, self.fault)
+    }
+
+    fn minor_digits(&mut self, event: &EventDescriptor) -> Box<[(Box<str>, u8)]> {
+        const DIGITS_MAX: u8 = 8;
+        let mut all = Vec::new();
+        for (code, digits) in event.minor_digits.iter().flatten() {
+            let counted = u8::try_from(*digits).ok();
+            match counted.filter(|digits| code.len() == 3 && *digits <= DIGITS_MAX) {
+                Some(digits) => all.push((code.as_str().into(), digits)),
+                None => self.fault(
+                    &format!("event.minor_digits.{code}"),
+                    "is no currency and a count of decimals",
+                    format!("write a count from 0 to {DIGITS_MAX}, as ISK = 2"),
+                ),
+            }
+        }
+        all.into()
+    }
+
+    fn when(
+        &mut self,
+        index: usize,
+        when: &WhenDescriptor,
+        event: &EventDescriptor,
+        base: &Places,
+        kind: Certainty,
+    ) -> When {
+        let key = |name: &str| format!("event.when[{index}].{name}");
+        if when.kind.is_none()
+            && when.equals.is_none()
+            && when.present.is_none()
+            && when.same.is_none()
+        {
+            self.fault(
+                &key("type"),
+                "it would replace the places of every event",
+                "name types, or texts with equals",
+            );
+        }
+        if when.kind.is_some() && kind != Certainty::Covered {
+            self.fault(
+                &key("type"),
+                "the signature does not cover the type",
+                "tell the events apart with equals",
+            );
+        }
+        let mut equals = Vec::new();
+        for (place, texts) in when.equals.iter().flatten() {
+            let name = key(&format!("equals.\"{place}\""));
+            let place = self.place(&name, Some(&OneOrMany::One(place.clone())), Trust::Covered);
+            equals.push((place, texts.iter().map(Into::into).collect()));
+        }
+        let mut all = |name: &str, texts: &mut dyn Iterator<Item = &str>| -> Box<[Place]> {
+            let one = |text: &str| OneOrMany::One(text.to_owned());
+            texts
+                .map(|text| self.place(&key(name), Some(&one(text)), Trust::Covered))
+                .collect()
+        };
+        let present = all(
+            "present",
+            &mut when.present.iter().flat_map(OneOrMany::iter),
+        );
+        let same = all("same", &mut when.same.iter().flatten().map(String::as_str));
+        if when.same.is_some() && same.len() < 2 {
+            self.fault(&key("same"), "compares nothing", "name two places at least");
+        }
+        let mut other = |name: &str, texts: Option<&OneOrMany>, base: &Place, trust| match texts {
+            Some(texts) => self.place(&key(name), Some(texts), trust),
+            None => base.clone(),
+        };
+        let places = Places {
+            occurred_at: other(
+                "occurred_at",
+                when.occurred_at.as_ref(),
+                &base.occurred_at,
+                Trust::Body,
+            ),
+            payment_id: other(
+                "payment_id",
+                when.payment_id.as_ref(),
+                &base.payment_id,
+                Trust::Covered,
+            ),
+            amount: other("amount", when.amount.as_ref(), &base.amount, Trust::Covered),
+            unit: when.amount_unit.or(event.amount_unit).unwrap_or_default(),
+            amount_refunded: other(
+                "amount_refunded",
+                when.amount_refunded.as_ref(),
+                &base.amount_refunded,
+                Trust::Covered,
+            ),
+            currency: other(
+                "currency",
+                when.currency.as_ref(),
+                &base.currency,
+                Trust::Covered,
+            ),
+        };
+        let status = when
+            .status
+            .as_ref()
+            .and_then(|name| self.canonical(&key("status"), name));
+        let fetch = self.fetch(
+            &key("fetch_needed"),
+            when.fetch_needed.or(event.fetch_needed),
+        );
+        let kinds = when
+            .kind
+            .iter()
+            .flat_map(OneOrMany::iter)
+            .map(Into::into)
+            .collect();
+        When {
+            kinds,
+            equals: equals.into(),
+            present,
+            same,
+            status,
+            fetch,
+            places,
+        }
+    }
+}

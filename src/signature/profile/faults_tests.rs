@@ -1,0 +1,496 @@
+//! What a profile may not say: told with its key when it is loaded, never by the first delivery.
+
+use crate::signature::{Profile, ProfileDescriptor};
+
+/// A profile without a fault, in which each case replaces something.
+const SOUND: &str = r#"signed = "body"
+[signature]
+from = { header = ["acme-signature"] }
+split = ","
+pair = "="
+pick = ["v1"]
+algorithm = "sha256"
+encoding = "hex"
+key = "utf8"
+content = "{timestamp}.{body}"
+[timestamp]
+from = { item = "t" }
+unit = "s"
+past = "5m"
+[event]
+id = "/id"
+type = "/type"
+payment_id = "/data/id"
+amount = "/data/amount"
+currency = "/data/currency"
+[event.status]
+"payment.succeeded" = "succeeded"
+[answer]
+accepted = 204
+"#;
+
+/// The same over fields.
+const FIELDS: &str = r#"signed = "fields"
+[signature]
+from = { header = ["acme-signature"] }
+content = "{json:/id}:{json:/pid}:{json:/amount}:{json:/currency}:{json:/type}"
+[event]
+id = "/id"
+type = "/type"
+payment_id = "/pid"
+amount = "/amount"
+currency = "/currency"
+[event.status]
+"payment.succeeded" = "succeeded"
+"#;
+
+fn told(text: &str) -> Vec<String> {
+    let descriptor: ProfileDescriptor = toml::from_str(text).unwrap();
+    match Profile::compile("test", &descriptor) {
+        Ok(_sound) => Vec::new(),
+        Err(faults) => faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[track_caller]
+fn replaced(base: &str, changes: &[(&str, &str)]) -> String {
+    let mut text = base.to_owned();
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old} is not in the profile");
+        text = text.replacen(old, new, 1);
+    }
+    text
+}
+
+/// The only fault is the one that begins so.
+#[track_caller]
+fn check(base: &str, changes: &[(&str, &str)], expected: &str) {
+    let told = told(&replaced(base, changes));
+    assert!(
+        matches!(&told[..], [one] if one.starts_with(expected)),
+        "{changes:?}: {told:#?}"
+    );
+}
+
+#[track_caller]
+fn check_sound(base: &str, changes: &[(&str, &str)]) {
+    assert_eq!(
+        told(&replaced(base, changes)),
+        Vec::<String>::new(),
+        "{changes:?}"
+    );
+}
+
+#[test]
+fn the_profiles_that_the_cases_change_hold() {
+    check_sound(SOUND, &[]);
+    check_sound(FIELDS, &[]);
+}
+
+#[test]
+fn a_value_of_which_a_part_alone_is_signed_counts_for_nothing() {
+    let uncovered = "takes a value that the signature does not cover";
+    for (signed, filtered, key) in [
+        ("{json:/amount}", "{json:/amount|after:.}", "event.amount"),
+        ("{json:/amount}", "{crc32:json:/amount}", "event.amount"),
+        (
+            "{json:/currency}",
+            "[{json:/x}{json:/currency}]",
+            "event.currency",
+        ),
+        ("{json:/pid}", "{json:/pid|after:/}", "event.payment_id"),
+        ("{json:/id}", "{json:/id|after:/}", "event.id"),
+        ("{json:/type}", "{crc32:json:/type}", "event.status_by"),
+    ] {
+        let expected = match key {
+            "event.status_by" => {
+                "event.status_by: is missing, and the signature does not cover the type".to_owned()
+            }
+            key => format!("{key}: {uncovered}"),
+        };
+        check(FIELDS, &[(signed, filtered)], &expected);
+    }
+    let timestamp = "timestamp: the signature does not cover it";
+    for content in [
+        "{timestamp|after:T}.{body}",
+        "{crc32:timestamp}.{body}",
+        "[{timestamp}{header:x}.]{body}",
+    ] {
+        check(SOUND, &[("{timestamp}.{body}", content)], timestamp);
+    }
+    let id = ("pair = \"=\"", "pair = \"=\"\nid = { header = [\"x-id\"] }");
+    for content in [
+        "{id|after:-}.{timestamp}.{body}",
+        "{crc32:id}.{timestamp}.{body}",
+    ] {
+        let content = ("{timestamp}.{body}", content);
+        check(SOUND, &[id, content], &format!("signature.id: {uncovered}"));
+    }
+    for content in [
+        "{header:x-id|after:/}{timestamp}.{body}",
+        "{crc32:header:x-id}{timestamp}.{body}",
+        "[{header:x-id}{header:x-other}]{timestamp}.{body}",
+    ] {
+        let changes = [
+            ("{timestamp}.{body}", content),
+            ("\"/id\"", "\"{header:x-id}\""),
+        ];
+        check(SOUND, &changes, &format!("event.id: {uncovered}"));
+    }
+}
+
+#[test]
+fn a_value_that_is_signed_whole_counts_however_it_is_written() {
+    for amount in [
+        "{json:/amount|is:amount}",
+        "{json:/amount|without::}",
+        "{sha256_hex:json:/amount}",
+        "[{json:/amount};]",
+    ] {
+        check_sound(FIELDS, &[("{json:/amount}", amount)]);
+    }
+    for content in ["{timestamp|is:unix}{body}", "[{timestamp}.]{body}"] {
+        check_sound(SOUND, &[("{timestamp}.{body}", content)]);
+    }
+}
+
+/// In which a sound profile is changed, and what is told of it.
+type Cases<'a> = &'a [(&'a str, &'a str, &'a str)];
+
+#[track_caller]
+fn check_all(base: &str, cases: Cases<'_>) {
+    for (old, new, expected) in cases {
+        check(base, &[(old, new)], expected);
+    }
+}
+
+#[test]
+fn a_signature_that_could_never_be_right_is_a_fault() {
+    let from = "{ header = [\"acme-signature\"] }";
+    let inside = "signature.from: stands inside what is signed";
+    let content = "\"{timestamp}.{body}\"";
+    check_all(
+        SOUND,
+        &[
+            (content, "[]", "signature.content: is an empty list"),
+            (
+                content,
+                "\"{quoted:timestamp}.{body}\"",
+                "signature.content: \"quoted:\" is for challenges",
+            ),
+            (
+                content,
+                "\"{json:/a/*}.{timestamp}.{body}\"",
+                "signature.content: has a \"*\"",
+            ),
+            (
+                content,
+                "\"{item:}.{timestamp}.{body}\"",
+                "signature.content: there is no value",
+            ),
+            (
+                content,
+                "\"{item:+99}.{timestamp}.{body}\"",
+                "signature.content: there is no item at position +99",
+            ),
+            (from, "{ json = \"/sig\" }", inside),
+            (from, "{ form = \"sig\" }", inside),
+            (from, "{ json = \"/*/sig\" }", "signature.from: has a \"*\""),
+            (
+                content,
+                "\"{header:acme-signature}{timestamp}.{body}\"",
+                inside,
+            ),
+            (
+                "pick = [\"v1\"]",
+                "pick = [\"v,1\"]",
+                "signature.pick: \"v,1\" is no item's key",
+            ),
+            (
+                "pick = [\"v1\"]",
+                "pick = [\" v1 \"]",
+                "signature.pick: \" v1 \" is no item's key",
+            ),
+            (
+                "algorithm = \"sha256\"",
+                "algorithm = { item = \"\", allow = [\"sha256\"] }",
+                "signature.algorithm: names no item",
+            ),
+            (
+                content,
+                "\"{timestamp}.{body}\"\nstrip_prefix = \"old_\"\nalso = [{ pick = [\"v0\"], algorithm = \"sha512\", strip_prefix = \"old_\" }]",
+                "signature.also[0].strip_prefix: is another scheme's as well",
+            ),
+        ],
+    );
+    let query = (from, "{ query = \"sig\" }");
+    for value in ["{path_and_query}", "{url}", "{query:sig}"] {
+        let content = format!("\"{value}{{timestamp}}.{{body}}\"");
+        check(
+            SOUND,
+            &[query, ("\"{timestamp}.{body}\"", &content)],
+            inside,
+        );
+    }
+    let whole = [(from, "{ json = \"\" }"), ("{json:/id}:", "{json:/id}")];
+    let told = told(&replaced(FIELDS, &whole));
+    assert!(
+        told.iter()
+            .any(|fault| fault.contains("names the whole body")),
+        "{told:#?}"
+    );
+    check(
+        FIELDS,
+        &[(
+            "[signature]",
+            "[signature]\nalgorithm = { item = \"alg\", allow = [\"sha256\"] }",
+        )],
+        "signature.algorithm: names an item of a signature that has none",
+    );
+}
+
+#[test]
+fn a_time_that_stands_nowhere_is_a_fault() {
+    check_all(
+        SOUND,
+        &[
+            (
+                "{ item = \"t\" }",
+                "{ item = \"\" }",
+                "timestamp.from: names no item",
+            ),
+            (
+                "{ item = \"t\" }",
+                "{ item = \"+x\" }",
+                "timestamp.from: \"+x\" is no position",
+            ),
+            (
+                "{ item = \"t\" }",
+                "{ item = \"+99999999999999999999\" }",
+                "timestamp.from: \"+99999999999999999999\" is no position",
+            ),
+            (
+                "{ item = \"t\" }",
+                "{ item = \"+32\" }",
+                "timestamp.from: there is no item at position +32",
+            ),
+            (
+                "unit = \"s\"",
+                "unit = \"http-date\"",
+                "timestamp.unit: an HTTP date holds commas and spaces",
+            ),
+        ],
+    );
+    check_sound(SOUND, &[("{ item = \"t\" }", "{ item = \"+0\" }")]);
+    check_sound(
+        SOUND,
+        &[
+            ("unit = \"s\"", "unit = \"http-date\""),
+            ("split = \",\"", "split = \";\""),
+        ],
+    );
+}
+
+#[test]
+fn a_mapping_that_no_event_could_meet_is_a_fault() {
+    let type_ = "type = \"/type\"\n";
+    let currency = "currency = \"/data/currency\"\n";
+    let amount = "amount = \"/data/amount\"\n";
+    let status = "[event.status]";
+    check_all(
+        SOUND,
+        &[
+            ("\"/id\"", "\"=x\"", "event.id: is the same for every event"),
+            (
+                "\"/id\"",
+                "[\"/id\", \"=x\"]",
+                "event.id: is the same for every event",
+            ),
+            (
+                type_,
+                "",
+                "event.type: is missing, and event.status is looked up by it",
+            ),
+            (type_, "type = []\n", "event.type: is missing"),
+            (
+                "payment_id = \"/data/id\"\n",
+                "",
+                "event.amount: speaks of a payment",
+            ),
+            (
+                amount,
+                "amount = \"=abc\"\n",
+                "event.amount: \"=abc\" is no amount",
+            ),
+            (
+                amount,
+                "amount = \"=19.99\"\n",
+                "event.amount: \"=19.99\" is no amount",
+            ),
+            (
+                currency,
+                "amount_unit = \"major\"\n",
+                "event.currency: is missing",
+            ),
+            (
+                currency,
+                "minor_digits = { ISK = 2 }\n",
+                "event.minor_digits: counts the decimals of currencies",
+            ),
+            (
+                currency,
+                "currency = \"/c\"\nminor_digits = { ISK = 2, isk = 0 }\n",
+                "event.minor_digits.isk: stands twice",
+            ),
+            (
+                status,
+                "amount_unit = \"major\"\n[[event.when]]\ntype = \"a\"\ncurrency = []\n[event.status]",
+                "event.when[0].currency: is missing",
+            ),
+            (
+                status,
+                "[[event.when]]\ntype = \"\"\n[event.status]",
+                "event.when[0].type: \"\" fits no type",
+            ),
+            (
+                status,
+                "[[event.when]]\ntype = \"a*b\"\n[event.status]",
+                "event.when[0].type: \"a*b\" fits no type",
+            ),
+            (
+                status,
+                "[[event.when]]\ntype = []\n[event.status]",
+                "event.when[0].type: names no type",
+            ),
+            (
+                status,
+                "[[event.when]]\ntype = \"*\"\n[[event.when]]\ntype = \"a\"\n[event.status]",
+                "event.when[1].type: is never looked at",
+            ),
+            (
+                status,
+                "refunds = { each = \"/r/*\", amount = \"/a/*/b\" }\n[event.status]",
+                "event.refunds.amount: has a \"*\"",
+            ),
+        ],
+    );
+    for sound in [
+        "payment_id = []\n",
+        "payment_id = \"/data/id\"\namount_unit = \"major\"\n",
+        "payment_id = \"/data/id\"\nwhen = []\n",
+    ] {
+        check_sound(SOUND, &[("payment_id = \"/data/id\"\n", sound)]);
+    }
+    check_sound(SOUND, &[(amount, "amount = \"=1999\"\n")]);
+    check_sound(SOUND, &[(type_, "status_by = \"/data/status\"\n")]);
+}
+
+#[test]
+fn an_answer_that_nobody_can_hear_is_a_fault() {
+    let accepted = "accepted = 204";
+    check_all(
+        SOUND,
+        &[
+            (
+                accepted,
+                "accepted = 205\nbody = \"x\"",
+                "answer.body: an answer 205 has no body",
+            ),
+            (
+                accepted,
+                "accepted = 200\nbody = \"x\"\ncontent_type = \"nonsense\"",
+                "answer.content_type: is no media type",
+            ),
+            (
+                accepted,
+                "accepted = 200\nbody = \"x\"\ncontent_type = \"a b/c\"",
+                "answer.content_type: is no media type",
+            ),
+            (
+                accepted,
+                "accepted = 204\n[[challenge]]\nwhen = { json = \"/c\" }\nstatus = 204\nbody = \"{json:/c}\"",
+                "challenge[0].status: an answer 204 has no body",
+            ),
+            (
+                accepted,
+                "accepted = 204\n[[challenge]]\nwhen = { json = \"/c\" }\ncontent_type = \"x\"\nbody = \"{json:/c}\"",
+                "challenge[0].content_type: is no media type",
+            ),
+        ],
+    );
+    check_sound(
+        SOUND,
+        &[(
+            accepted,
+            "accepted = 200\nbody = \"{}\"\ncontent_type = \"application/json; charset=utf-8\"",
+        )],
+    );
+}
+
+#[test]
+fn what_send_could_not_write_is_a_fault() {
+    let answer = "[answer]";
+    check_all(
+        SOUND,
+        &[
+            (
+                answer,
+                "[sent]\nsignature = \"t=$TIME,x=$SIGNATURE\"\n[answer]",
+                "sent.signature: is written as signature.split, pair and pick do not read it",
+            ),
+            (
+                answer,
+                "[sent]\nsignature = \"v1=$SIGNATURE\"\n[answer]",
+                "sent.signature: lacks the item",
+            ),
+            (
+                answer,
+                "[sent]\nheaders = { host = \"x\" }\n[answer]",
+                "sent.headers.host: is a header of the connection's own",
+            ),
+            (
+                answer,
+                "[sent]\nheaders = { Content-Length = \"3\" }\n[answer]",
+                "sent.headers.Content-Length: is a header of the connection's own",
+            ),
+            (
+                answer,
+                "[sent]\nheaders = { a = \"x\\ny\" }\n[answer]",
+                "sent.headers.a: has a control character",
+            ),
+            (
+                answer,
+                "[samples]\nx = \"{\"\n[answer]",
+                "samples.\"x\": is not of the form",
+            ),
+            (
+                answer,
+                "[samples]\nx = \"id=$ID\"\n[answer]",
+                "samples.\"x\": is not of the form",
+            ),
+        ],
+    );
+    check(
+        SOUND,
+        &[(
+            "[event]",
+            "[samples]\nx = \"{}\"\n[event]\nformat = \"form\"",
+        )],
+        "samples.\"x\": is not of the form",
+    );
+    for sound in [
+        "[sent]\nsignature = \"t=$TIME, v1=$SIGNATURE\"\n[answer]",
+        "[samples]\nx = '{\"id\":\"$ID\",\"amount\":$AMOUNT_MINOR}'\n[answer]",
+    ] {
+        check_sound(SOUND, &[(answer, sound)]);
+    }
+}
+
+#[test]
+fn sha_1_is_weak_whichever_scheme_has_it() {
+    let pick = "pick = [\"v1\"]";
+    let also = "pick = [\"v1\"]\nalso = [{ pick = [\"v0\"], algorithm = \"sha1\", strip_prefix = \"old_\" }]";
+    check(SOUND, &[(pick, also)], "weak: SHA-1 is weak");
+    let weak = "signed = \"body\"\nweak = \"for as long as old secrets are in use\"";
+    check_sound(SOUND, &[("signed = \"body\"", weak), (pick, also)]);
+}

@@ -1,0 +1,14 @@
+//! Profiles as data: what stands under `[profiles.NAME]` and in `profiles.toml`, and what it means.
+//!
+//! [`descriptor`] is the written form, [`meaning`] what it comes to, checked once and whole; [`impossible`] finds what no
+//! delivery could ever meet. [`catalogue`] knows them by name, and [`extend`] joins one with another.
+
+pub(super) mod catalogue;
+pub(super) mod descriptor;
+mod extend;
+#[cfg(test)]
+mod faults_tests;
+mod impossible;
+mod impossible_event;
+pub(super) mod meaning;
+pub(super) mod sent;
