@@ -6,13 +6,6 @@
 
 mod backup;
 mod bench;
-mod bench_connections;
-mod bench_load;
-mod bench_process;
-mod bench_report;
-mod bench_request;
-mod bench_tally;
-mod bench_wire;
 mod burst;
 mod certs;
 mod check;

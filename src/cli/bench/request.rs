@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
-use super::sample::{self, Tale};
-use super::sender::{Author, Stopped};
+use crate::cli::sample::{self, Tale};
+use crate::cli::sender::{Author, Stopped};
 use crate::signature::{Request, SignRequest, Signed};
 
 /// What every event's id begins with.
@@ -193,8 +193,8 @@ fn padded(mut body: String, bytes: usize) -> String {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use super::super::wire::Target;
     use super::*;
+    use crate::cli::wire::Target;
     use crate::secret::Secret;
     use crate::signature::{Algorithm, AlgorithmDescriptor, Profile, Settings, builtin};
 

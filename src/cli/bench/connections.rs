@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 
-use super::bench_load::{Course, Interrupt, REST, Ran, Round};
-use super::bench_process::Watch;
-use super::bench_wire::{Dial, Line, LineFailure};
-use super::sender::Stopped;
+use super::load::{Course, Interrupt, REST, Ran, Round};
+use super::process::Watch;
+use super::wire::{Dial, Line, LineFailure};
+use crate::cli::sender::Stopped;
 
 /// Opens and closes connections, so many at once, until the course ends.
 pub(super) async fn shake_hands(

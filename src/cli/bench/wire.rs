@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use super::output::chain;
-use super::sender::Stopped;
-use super::wire::Target;
+use crate::cli::output::chain;
+use crate::cli::sender::Stopped;
+use crate::cli::wire::Target;
 use crate::tls::client::{ConnectFailure, Connector, Stream, in_words};
 
 /// How long a connection, an answer, or the end of a connection is waited for.

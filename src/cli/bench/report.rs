@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::bench_load::Ran;
-use super::bench_process::Watch;
-use super::bench_tally::Counts;
-use super::histogram::Waits;
-use super::output::{Table, json_line, say};
+use super::load::Ran;
+use super::process::Watch;
+use super::tally::Counts;
+use crate::cli::histogram::Waits;
+use crate::cli::output::{Table, json_line, say};
 
 /// What is asked of a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::bench_wire::LineFailure;
-use super::histogram::Histogram;
+use super::wire::LineFailure;
+use crate::cli::histogram::Histogram;
 
 /// A delivery that was sent more than this after it was due was late.
 pub(super) const LATE: Duration = Duration::from_millis(1);

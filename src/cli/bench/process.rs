@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::sender::Stopped;
+use crate::cli::sender::Stopped;
 
 /// How often the memory is looked at.
 pub(super) const EVERY: Duration = Duration::from_millis(100);

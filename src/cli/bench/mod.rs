@@ -2,6 +2,14 @@
 //!
 //! The events that it sends are real: the receiver keeps them. Their ids begin with `bench_`.
 
+mod connections;
+mod load;
+mod process;
+mod report;
+mod request;
+mod tally;
+mod wire;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,19 +17,20 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::bench_connections::{hold, shake_hands};
-use super::bench_load::{self, Course, Interrupt, Ran};
-use super::bench_process::Watch;
-use super::bench_report::{About, Mode, Report};
-use super::bench_request::{ID_PREFIX, Mould, Pattern};
-use super::bench_tally::Tally;
-use super::bench_wire::{Dial, PATIENCE};
 use super::output::{Outcome, complain};
 use super::provider::Provider;
 use super::sender::Stopped;
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
 use crate::tls;
+
+use connections::{hold, shake_hands};
+use load::{Course, Interrupt, Ran};
+use process::Watch;
+use report::{About, Mode, Report};
+use request::{ID_PREFIX, Mould, Pattern};
+use tally::Tally;
+use wire::{Dial, PATIENCE};
 
 /// How much more than it sustains is sent to a receiver that is to be overloaded.
 const OVERLOAD: f64 = 2.0;
@@ -212,9 +221,9 @@ impl Prepared<'_> {
         };
         let mut watch = self.watch()?;
         let opening = Tally::default();
-        let lines = bench_load::open(&self.dial, wanted, &opening, interrupt).await?;
+        let lines = load::open(&self.dial, wanted, &opening, interrupt).await?;
         let (opened, course) = (lines.len(), self.course(mode, rate));
-        let ran = bench_load::deliver(
+        let ran = load::deliver(
             course,
             &self.dial,
             &self.pattern,
@@ -252,7 +261,7 @@ impl Prepared<'_> {
         let mut watch = self.watch()?;
         let opening = Tally::default();
         let (ran, opened, kept): (Ran, _, _) = if mode == Mode::Idle {
-            let lines = bench_load::open(&self.dial, wanted, &opening, interrupt).await?;
+            let lines = load::open(&self.dial, wanted, &opening, interrupt).await?;
             let opened = lines.len();
             let (ran, kept) = hold(course, lines, &mut watch, interrupt).await?;
             (ran, opened, Some(kept))

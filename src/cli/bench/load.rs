@@ -14,11 +14,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, sleep_until};
 
-use super::bench_process::{self, Watch};
-use super::bench_request::{Mould, Pattern};
-use super::bench_tally::Tally;
-use super::bench_wire::{Dial, Line, LineFailure, PATIENCE};
-use super::sender::Stopped;
+use super::process::{self, Watch};
+use super::request::{Mould, Pattern};
+use super::tally::Tally;
+use super::wire::{Dial, Line, LineFailure, PATIENCE};
+use crate::cli::sender::Stopped;
 
 /// Connections that are opened at once.
 const OPENED_AT_ONCE: usize = 64;
@@ -234,7 +234,7 @@ impl Round {
         watch: &mut Option<Watch>,
         interrupt: &mut Interrupt,
     ) -> Result<Ran, Stopped> {
-        let mut looks = interval(bench_process::EVERY);
+        let mut looks = interval(process::EVERY);
         let closing = self.stop + self.course.grace;
         // Whatever is under way then has ended by itself; nothing waits longer than that.
         let mut last = closing + 3 * PATIENCE;
