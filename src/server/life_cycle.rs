@@ -339,8 +339,8 @@ fn local_address(listeners: &[TcpListener]) -> io::Result<SocketAddr> {
         .local_addr()
 }
 
-/// Resolves at SIGTERM or SIGINT.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+/// Resolves at SIGTERM or SIGINT, which end nobody's process from now on.
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

@@ -25,6 +25,6 @@ mod tasks;
 mod watching;
 
 pub use certificates::{certificates, is_revoked};
-pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into};
+pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into, stop_signal};
 pub use marks::{in_words, still_marked};
 pub use tasks::TaskEnded;

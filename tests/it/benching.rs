@@ -501,7 +501,14 @@ fn a_receiver_that_vanishes_is_told_and_the_measurement_ends() {
 }
 
 #[test]
-fn an_interrupt_ends_it_and_prints_what_there_is() {
+fn a_wish_to_stop_ends_it_and_prints_what_there_is() {
+    for signal in [Signal::INT, Signal::TERM] {
+        check_ends_and_prints(signal);
+    }
+}
+
+#[track_caller]
+fn check_ends_and_prints(signal: Signal) {
     let receiver = Receiver::start();
     let url = receiver.url();
     let child = binary(&[])
@@ -521,7 +528,7 @@ fn an_interrupt_ends_it_and_prints_what_there_is() {
         .spawn()
         .unwrap();
     eventually(PATIENCE, || events(&receiver));
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    kill_process(Pid::from_child(&child), signal).unwrap();
     let output = peers::finished(child);
     assert_eq!(output.code, Some(0), "{output:?}");
     let report = report(&output);

@@ -22,6 +22,7 @@ use super::provider::Provider;
 use super::sender::Stopped;
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
+use crate::server;
 use crate::tls;
 
 use connections::{hold, shake_hands};
@@ -144,7 +145,7 @@ impl Bench {
                 self.provider.url
             ));
         }
-        let mut interrupt = interrupt();
+        let mut interrupt = interrupt()?;
         match self.mode {
             Mode::Closed => bench.deliver(Mode::Closed, None, &mut interrupt).await,
             Mode::Rate => {
@@ -299,15 +300,19 @@ impl Prepared<'_> {
     }
 }
 
-/// Ctrl-C, from now on.
-fn interrupt() -> Interrupt {
+/// A wish to stop, by Ctrl-C or SIGTERM, from now on.
+fn interrupt() -> Result<Interrupt, Stopped> {
+    let stopped = server::stop_signal().map_err(|error| {
+        Stopped::Failed(format!(
+            "the signals of a stop can not be received: {error}"
+        ))
+    })?;
     let (wanted, interrupt) = watch::channel(false);
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            wanted.send_replace(true);
-        }
+        stopped.await;
+        wanted.send_replace(true);
         // The channel stays: its end would be read as a wish to stop.
         wanted.closed().await;
     });
-    interrupt
+    Ok(interrupt)
 }
