@@ -1,6 +1,7 @@
 //! What is written to PostgreSQL beside the batches: names, refusals, and which certificates and secrets are in use.
 //!
-//! Each statement is a transaction of its own and takes its locks in the order of its keys.
+//! Each statement is a transaction of its own and takes its locks in the order of its keys; only an errand's are one together, in
+//! the order of the kinds of an export, so that what failed is none of it done, and nothing is counted twice.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
@@ -91,17 +92,37 @@ async fn producers_of(
         .map(drop)
 }
 
-/// Does an errand.
+/// Does an errand, whole or not at all.
 pub(super) async fn run(client: &Client, work: &Work) -> Result<(), Error> {
-    if !work.refusals.is_empty() {
-        keep_refusals(client, &work.refusals).await?;
-        bound_refusals(client).await?;
+    client.batch_execute("BEGIN").await?;
+    match write(client, work).await {
+        Ok(()) => client.batch_execute("COMMIT").await,
+        Err(error) => {
+            // A session whose statement was cancelled is used again.
+            let _ended = client.batch_execute("ROLLBACK").await;
+            Err(error)
+        }
+    }
+}
+
+async fn write(client: &Client, work: &Work) -> Result<(), Error> {
+    let leaves = work.leaves.iter();
+    let of_leaves = leaves.map(|seen| (seen.tenant.as_str(), hold(&seen.producer)));
+    let secrets = work.secrets.iter();
+    let of_secrets = secrets.map(|seen| (seen.tenant.as_str(), hold(&seen.producer)));
+    let (tenants, producers): (Vec<_>, Vec<_>) = of_leaves.chain(of_secrets).unzip();
+    if !producers.is_empty() {
+        producers_of(client, &tenants, &producers).await?;
+    }
+    if !work.secrets.is_empty() {
+        keep_secrets(client, &work.secrets).await?;
     }
     if !work.leaves.is_empty() {
         keep_leaves(client, &work.leaves).await?;
     }
-    if !work.secrets.is_empty() {
-        keep_secrets(client, &work.secrets).await?;
+    if !work.refusals.is_empty() {
+        keep_refusals(client, &work.refusals).await?;
+        bound_refusals(client).await?;
     }
     if !work.shadows.is_empty() {
         shadows::keep(client, &work.shadows).await?;
@@ -193,9 +214,6 @@ async fn bound_refusals(client: &Client) -> Result<(), Error> {
 }
 
 async fn keep_leaves(client: &Client, sightings: &[LeafSighting]) -> Result<(), Error> {
-    let tenants: Vec<_> = sightings.iter().map(|seen| seen.tenant.as_str()).collect();
-    let producers: Vec<_> = sightings.iter().map(|seen| hold(&seen.producer)).collect();
-    producers_of(client, &tenants, &producers).await?;
     let rows: Vec<_> = sightings
         .iter()
         .map(|seen| LeafRow {
@@ -276,7 +294,6 @@ async fn write_leaves(client: &Client, rows: &[LeafRow<'_>]) -> Result<(), Error
 async fn keep_secrets(client: &Client, sightings: &[SecretSighting]) -> Result<(), Error> {
     let tenants: Vec<_> = sightings.iter().map(|seen| seen.tenant.as_str()).collect();
     let producers: Vec<_> = sightings.iter().map(|seen| hold(&seen.producer)).collect();
-    producers_of(client, &tenants, &producers).await?;
     let references: Vec<_> = sightings.iter().map(|seen| hold(&seen.secret)).collect();
     let first: Vec<_> = sightings
         .iter()

@@ -7,6 +7,8 @@
 pub(super) mod address;
 pub(super) mod batch;
 pub(super) mod engine;
+#[cfg(test)]
+mod errand_tests;
 pub(super) mod errands;
 pub(super) mod export;
 pub(super) mod import;

@@ -12,7 +12,7 @@ use crate::store::fixtures::*;
 use crate::store::views::*;
 use crate::store::{Shadows, Watched};
 
-fn refusal(subject: &str, second: i64) -> Refusal {
+pub(in crate::store) fn refusal(subject: &str, second: i64) -> Refusal {
     Refusal {
         gate: Gate::Handshake,
         reason: "expired",
@@ -255,7 +255,7 @@ pub(in crate::store) async fn certificates_and_secrets_in_use_are_remembered(pla
     assert_eq!(used, ["file:certs/producer.secret", "file:new.secret"]);
 }
 
-fn met(subject: &str, would: Would) -> Watched<'_> {
+pub(in crate::store) fn met(subject: &str, would: Would) -> Watched<'_> {
     Watched {
         mark: ShadowMark::Secret,
         what: "file:next.secret",
