@@ -99,6 +99,15 @@ pub enum PruneFailure {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The embedded store's disk has no room.
+    #[error(
+        "the disk of the store is full, and SQLite writes to its log even to delete; make some room on it, then prune again"
+    )]
+    NoRoom {
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
     /// The database took too long over a step.
     #[error("the database did not let go within {waited:?}")]
     TookTooLong {
@@ -107,10 +116,40 @@ pub enum PruneFailure {
     },
 }
 
+impl From<rusqlite::Error> for PruneFailure {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::NoRoom { source: error },
+            Some(_) | None => Self::Statement {
+                source: error.into(),
+            },
+        }
+    }
+}
+
 impl From<tokio_postgres::Error> for PruneFailure {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Statement {
             source: error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_what_to_do() {
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        let failure = PruneFailure::from(rusqlite::Error::SqliteFailure(full, None));
+        assert!(
+            failure
+                .to_string()
+                .ends_with("; make some room on it, then prune again")
+        );
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        let failure = PruneFailure::from(rusqlite::Error::SqliteFailure(busy, None));
+        assert!(matches!(failure, PruneFailure::Statement { .. }));
     }
 }

@@ -242,9 +242,7 @@ impl Hand<'_> {
             }
         };
         *connection = Some(own);
-        taken.map_err(|error| PruneFailure::Statement {
-            source: error.into(),
-        })
+        taken.map_err(PruneFailure::from)
     }
 }
 
