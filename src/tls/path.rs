@@ -266,6 +266,11 @@ fn object_to_leaf(trust: &Trust, path: &Path<'_>, objections: &mut Vec<Objection
             HandshakeReason::UnsupportedCertificate,
             "the leaf is of X.509 version 1, and tls.accept_v1_leaf is false",
         ),
+        // Whoever checks constraints looks at a leaf's extensions too, and this one has none; nothing else here would check them.
+        1 if path.anchor.constrains_names() => object(
+            HandshakeReason::UnsupportedCertificate,
+            "the trust anchor limits names (nameConstraints), to which a leaf of X.509 version 1 can not be held",
+        ),
         1 if path.intermediates.is_empty() => {}
         1 => object(
             HandshakeReason::UnsupportedCertificate,

@@ -170,6 +170,11 @@ impl Certificate {
         self.0.extensions.extended_key_usage.as_ref()
     }
 
+    /// Whether it limits the names in what it signs (RFC 5280 §4.2.1.10).
+    pub fn constrains_names(&self) -> bool {
+        self.0.extensions.constrains_names
+    }
+
     /// The subject's other names.
     pub fn subject_alt_names(&self) -> &[SubjectAltName] {
         &self.0.extensions.subject_alt_names

@@ -19,6 +19,7 @@ pub(super) struct Extensions {
     pub(super) subject_alt_names: Vec<SubjectAltName>,
     pub(super) subject_key_id: Option<Box<[u8]>>,
     pub(super) authority_key_id: Option<Box<[u8]>>,
+    pub(super) constrains_names: bool,
     pub(super) has_unknown_critical: bool,
 }
 
@@ -91,7 +92,7 @@ impl Extensions {
             ParsedExtension::AuthorityKeyIdentifier(id) => {
                 self.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.into());
             }
-            ParsedExtension::NameConstraints(_) => {}
+            ParsedExtension::NameConstraints(_) => self.constrains_names = true,
             _ => return false,
         }
         true

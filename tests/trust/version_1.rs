@@ -197,6 +197,34 @@ fn under_an_intermediate_it_is_refused() {
 }
 
 #[test]
+fn a_leaf_of_version_1_does_not_escape_the_names_to_which_its_anchor_is_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    openssl(at, "ecparam -genkey -name prime256v1 -noout -out ca.key");
+    openssl(
+        at,
+        "req -x509 -new -key ca.key -days 30 -subj '/CN=CA' -addext 'nameConstraints=critical,permitted;email:example.com' -out ca.crt",
+    );
+    openssl(
+        at,
+        "ecparam -genkey -name prime256v1 -noout -out producer.key",
+    );
+    openssl(
+        at,
+        "req -new -key producer.key -subj '/CN=payments-provider' -out producer.csr",
+    );
+    openssl(
+        at,
+        "x509 -req -in producer.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 9 -out producer.crt",
+    );
+    let producer = certificate(at, "producer.crt");
+    assert_eq!(Certificate::decode(&producer).unwrap().version(), 1);
+    let trusted = trust(&[&certificate(at, "ca.crt")]);
+    let verdict = verdict_at(&trusted, &[&producer], Timestamp::now());
+    assert_eq!(verdict, "unsupported-certificate");
+}
+
+#[test]
 fn a_root_of_version_1_may_be_an_anchor() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
