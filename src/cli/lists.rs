@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::output::{Outcome, Table, complain, failed, json_line, printable, say};
+use super::output::{Outcome, Table, complain, failed, json_line, json_lines, printable};
 use super::replay::ReplayArguments;
 use super::{Selection, of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
@@ -266,8 +266,7 @@ fn show<T: Serialize>(found: &[T], which: &Which, what: &str) -> Outcome {
         if which.json {
             json_line(object);
         } else {
-            // Views are structs of texts and numbers: they always serialize.
-            say(&serde_json::to_string_pretty(object).unwrap_or_default());
+            json_lines(object);
         }
     }
     Outcome::Done

@@ -108,7 +108,31 @@ pub(super) fn what_and_mend(error: &dyn std::error::Error) -> (String, Option<St
 /// Prints one object as a JSON line.
 pub(super) fn json_line(value: &impl Serialize) {
     // Views are structs of texts and numbers: they always serialize.
-    say(&serde_json::to_string(value).unwrap_or_default());
+    say(&visible(&serde_json::to_string(value).unwrap_or_default()));
+}
+
+/// Prints one object for a person, a field a line.
+pub(super) fn json_lines(value: &impl Serialize) {
+    say(&visible(
+        &serde_json::to_string_pretty(value).unwrap_or_default(),
+    ));
+}
+
+/// JSON without a character that a terminal obeys, or that hides others: the same value, with more of it escaped (RFC 8259 §7).
+fn visible(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for character in json.chars() {
+        let breaks_a_line = character == '\n';
+        if (character.is_control() && !breaks_a_line) || turns_or_hides(character) {
+            for unit in character.encode_utf16(&mut units) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// A table for a person: columns as wide as their widest cell, two blanks between.
@@ -251,5 +275,16 @@ mod tests {
     #[test]
     fn a_terminal_never_sees_a_control_character_of_a_sender() {
         assert_eq!(printable("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        // What serde_json leaves as it is: DEL, C1 controls, text that turns, and the tag characters beyond the first plane.
+        let text = "a\u{7f}\u{9b}31m\u{202e}b\u{e0041}\u{e9}\n";
+        for json in [
+            serde_json::to_string(&[text]).unwrap(),
+            serde_json::to_string_pretty(&[text]).unwrap(),
+        ] {
+            let shown = visible(&json);
+            assert_eq!(serde_json::from_str::<[String; 1]>(&shown).unwrap(), [text]);
+            let seen = |c: &char| *c != '\n' && (c.is_control() || turns_or_hides(*c));
+            assert_eq!(shown.chars().find(seen), None, "{shown}");
+        }
     }
 }

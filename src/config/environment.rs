@@ -77,12 +77,14 @@ impl Environment {
     /// The variables that override a key of the file, each with its value; with none where that may be a secret, or lead to one.
     pub fn overriding(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.overrides().map(|(name, value)| {
-            let may_hold_a_secret = match name.rsplit("__").next() {
+            // A key may be written in either case.
+            let key = name.to_ascii_uppercase();
+            let may_hold_a_secret = match key.rsplit("__").next() {
                 Some("PASSWORD" | "TOKEN" | "SECRETS") => true,
-                _ if name.contains("__SECRETS__") || name.contains("__VALUES") => true,
+                _ if key.contains("__SECRETS__") || key.contains("__VALUES") => true,
                 Some("URL") => !value.to_str().is_some_and(|url| url.starts_with("sqlite:")),
                 // A list of whole tables says anything.
-                _ => !name.contains("__") || name.starts_with("COUNTERSIGN_TENANTS"),
+                _ => !key.contains("__") || key.starts_with("COUNTERSIGN_TENANTS"),
             };
             (name, value.to_str().filter(|_| !may_hold_a_secret))
         })
@@ -406,5 +408,28 @@ mod tests {
                 "COUNTERSIGN_TENANTS__5__ID"
             ]
         );
+    }
+
+    #[test]
+    fn a_variable_that_may_hold_a_secret_is_not_shown_however_it_is_spelt() {
+        let shown = |name: &str, value: &str| {
+            let environment = Environment::from([(name, value)]);
+            let mut all = environment.overriding();
+            all.next().unwrap().1.map(str::to_owned)
+        };
+        for (name, value) in [
+            ("COUNTERSIGN_STORE__URL", "postgres://u:hunter2@h/db"),
+            ("COUNTERSIGN_store__url", "postgres://u:hunter2@h/db"),
+            ("COUNTERSIGN_admin__Token", "hunter2"),
+            ("COUNTERSIGN_tenants", "[]"),
+            (
+                "COUNTERSIGN_Tenants__0__producers__0__values__salt",
+                "hunter2",
+            ),
+        ] {
+            assert_eq!(shown(name, value), None, "{name}");
+        }
+        let shown = shown("COUNTERSIGN_server__listen", "127.0.0.1:1");
+        assert_eq!(shown.as_deref(), Some("127.0.0.1:1"));
     }
 }
