@@ -156,9 +156,10 @@ pub fn run() -> ExitCode {
         return Outcome::Unusable.into();
     }
     let place = environment.configuration_file(cli.config);
-    match cli.command {
-        Command::Dev(command) => command.run(&place, &environment),
-        Command::Serve => serve::run(&place, &environment),
+    let outcome = match cli.command {
+        // Who serves answers on the wire.
+        Command::Dev(command) => return command.run(&place, &environment).into(),
+        Command::Serve => return serve::run(&place, &environment).into(),
         Command::Check(command) => command.run(&place, &environment),
         Command::Certs(command) => command.run(&place, &environment),
         Command::Send(command) => command.run(&place, &environment),
@@ -177,8 +178,8 @@ pub fn run() -> ExitCode {
         Command::Export(command) => command.run(&place, &environment),
         Command::Import(command) => command.run(&place, &environment),
         Command::Health(command) => command.run(&place, &environment),
-    }
-    .into()
+    };
+    output::whole(outcome).into()
 }
 
 /// Prints every fault of a configuration that a command could not use.

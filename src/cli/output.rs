@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -66,10 +67,31 @@ pub(super) fn log(environment: &Environment) {
     telemetry::log_to_stderr(filter.unwrap_or("info"), format);
 }
 
-/// Prints a line to standard output. A reader that went away (`| head`) is no error.
+/// The first failure of standard output.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints a line to standard output. A reader that went away (`| head`) is no error; what else fails is told by [`whole`].
 pub(super) fn say(line: &str) {
     let mut out = io::stdout().lock();
-    let _closed = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // The first says why.
+        let _told = LOST.set(error);
+    }
+}
+
+/// The outcome of a command whose answer is what it printed: what could not be printed was not answered.
+pub(super) fn whole(outcome: Outcome) -> Outcome {
+    match LOST.get() {
+        Some(error) => {
+            complain(&format!(
+                "countersign: what was printed is not whole: standard output: {error}"
+            ));
+            Outcome::Failed
+        }
+        None => outcome,
+    }
 }
 
 /// Prints a line to standard error.

@@ -122,6 +122,7 @@ impl Rehearse {
             ca_pem: sender::read(&ca.join("ca.crt"), "the CA's certificate")?,
             identity,
             subject: producer.subject.clone(),
+            pinned: !producer.pins.is_empty(),
             private_ca,
             revoked,
             oldest: verifier.oldest(),

@@ -69,6 +69,31 @@ fn a_sound_receiver_passes_every_scene() {
 }
 
 #[test]
+fn a_producer_that_is_bound_to_its_key_is_played_with_no_other() {
+    let receiver = receiver();
+    trust_another_ca(&receiver);
+    let arguments = ["certs", "inspect", "certs/producer.crt", "--json"];
+    let inspected = receiver.countersign(&arguments).objects().remove(0);
+    let pin = inspected["spki_sha256"].as_str().unwrap();
+    let configured = std::fs::read_to_string(receiver.directory().join("countersign.toml"));
+    let own = "profile = \"timestamped\"";
+    let pinned = format!("{own}\npins = [\"sha256:{pin}\"]");
+    receiver.write(
+        "countersign.toml",
+        &configured.unwrap().replacen(own, &pinned, 1),
+    );
+    assert_eq!(receiver.reload_now().status, 200);
+
+    let (scenes, code) = rehearse(&receiver, &["--ca", "rehearsal"]);
+    let (result, detail) = &scenes["version 1 leaf"];
+    assert_eq!(result, "skipped");
+    assert!(detail.contains("pinned keys"), "{detail}");
+    let failed = scenes.values().filter(|(result, _)| result == "failed");
+    assert_eq!(failed.count(), 0, "{scenes:?}");
+    assert_eq!(code, 0);
+}
+
+#[test]
 fn without_the_cas_key_its_scenes_are_skipped_with_a_reason() {
     let (scenes, code) = rehearse(&receiver(), &[]);
     let (result, detail) = &scenes["expired"];

@@ -208,3 +208,33 @@ fn each_fault_of_a_databases_address_and_of_its_spool_is_told_with_a_mend_of_its
         assert!(!has("what", "; "), "{finding}");
     }
 }
+
+#[test]
+fn what_can_not_be_printed_is_no_answer_and_a_reader_that_went_away_is_no_fault() {
+    let receiver = Receiver::start();
+    assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
+    for arguments in [
+        &["events", "list"][..],
+        &["events", "show", "evt_1", "--json"],
+        &["profiles", "list"],
+        &["check"],
+    ] {
+        let run = |output: std::process::Stdio| {
+            let mut command = binary(&[]);
+            command.args(arguments).current_dir(receiver.directory());
+            command.stdout(output).stderr(std::process::Stdio::piped());
+            let ended = command.spawn().unwrap().wait_with_output().unwrap();
+            (
+                ended.status.code(),
+                String::from_utf8(ended.stderr).unwrap(),
+            )
+        };
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let (code, told) = run(full.unwrap().into());
+        assert_eq!(code, Some(1), "{arguments:?}: {told}");
+        assert!(told.contains("what was printed is not whole"), "{told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(writer.into()).0, Some(0), "{arguments:?}");
+    }
+}
