@@ -146,7 +146,7 @@ impl Answer {
     }
 
     pub(super) fn no_single_host() -> Self {
-        let detail = "send exactly one Host header";
+        let detail = "send exactly one Host header, and the same host in :authority";
         Self::new(
             StatusCode::BAD_REQUEST,
             "host-malformed",
