@@ -35,7 +35,13 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
             .steps()
             .iter()
             .fold(at.clone(), |told, step| told.then(step.clone()));
-        findings.shapeless(told, what, mend);
+        let above = path.steps().split_last().map(|(_, above)| above);
+        let of_a_taken_one = matches!(misfit.kind, Kind::Missing { .. })
+            && above.is_some_and(|above| tree.is_void_at(above));
+        // An element that was taken away lacks nothing more.
+        if !of_a_taken_one {
+            findings.shapeless(told, what, mend);
+        }
         let taken = match misfit.kind {
             // What is missing cannot be taken away: the table that lacks it is.
             Kind::Missing { .. } => path.steps().split_last().map(|(_, above)| above.to_vec()),
