@@ -144,8 +144,8 @@ pub struct SignatureDescriptor {
     /// What separates an item's key from its value, at the first one: `=` `,` `|` `/` `:` or a space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pair: Option<String>,
-    /// Which items are signatures: keys (`["v1"]`; `{key_id}` and `*` stand for any key or the configured
-    /// one), `"*"` for every whole item, `"+1"` for each item from position 1 on. Default `"*"`.
+    /// Which items are signatures: keys (`["v1"]`; `*` stands for any key, `{key_id}` for the one that the producer must
+    /// configure), `"*"` for every whole item, `"+1"` for each item from position 1 on. Default `"*"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pick: Option<OneOrMany>,
     /// An item without the key is a signature too (`sha256=` is optional); default false.
