@@ -139,6 +139,9 @@ fn told(faults: &[ProfileFault]) -> String {
 
 fn print(explanation: &Explanation) {
     match &explanation.outcome {
+        Ok(()) if explanation.nothing_is_signed => {
+            say("nothing is signed by this profile: the client's certificate is the only proof");
+        }
         Ok(()) => {
             let by = explanation.verified_by.as_deref().unwrap_or("no secret");
             say(&format!("the signature is right, by {}", printable(by)));
@@ -148,6 +151,9 @@ fn print(explanation: &Explanation) {
             refusal.name(),
             printable(&refusal.to_string())
         )),
+    }
+    if explanation.nothing_is_signed {
+        return;
     }
     say("\nexpected");
     for finding in &explanation.findings {
@@ -163,7 +169,9 @@ fn print(explanation: &Explanation) {
         say(&format!("  its time is {}", age_text(age)));
     }
     match explanation.contents.as_slice() {
-        [] => say("\nwhat was signed can not be put together: a part of it is absent"),
+        [] => say(
+            "\nwhat was signed can not be put together: a part of it is absent, or stands twice",
+        ),
         contents => {
             say("\nthe signed content, byte for byte (escaped)");
             for content in contents {
@@ -249,6 +257,7 @@ fn object(explanation: &Explanation) -> Value {
         "verified": explanation.outcome.is_ok(),
         "reason": explanation.outcome.as_ref().err().map(|refusal| refusal.name()),
         "detail": explanation.outcome.as_ref().err().map(ToString::to_string),
+        "nothing_is_signed": explanation.nothing_is_signed,
         "secret": explanation.verified_by.as_deref(),
         "expected": findings.collect::<Vec<_>>(),
         "signed_content": explanation.contents,

@@ -1,5 +1,6 @@
 //! A request's head, as people keep it: lines, what `curl -v` showed, a dump of the whole request, or JSON.
 
+use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
@@ -9,16 +10,24 @@ pub(super) struct Head {
     pub(super) method: Option<Method>,
     pub(super) path_and_query: Option<String>,
     pub(super) headers: HeaderMap,
+    authority: Option<HeaderValue>,
 }
 
 impl Head {
     /// Reads it, or tells what of it is no head.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        match text.trim_ascii_start().first() {
-            Some(b'{' | b'[') => Self::of_json(text),
-            Some(_) | None => Self::of_lines(text),
+        let mut head = match text.trim_ascii_start().first() {
+            Some(b'{' | b'[') => Self::of_json(text)?,
+            Some(_) | None => Self::of_lines(text)?,
+        };
+        // As a receiver reads it: over HTTP/2 the host stands there.
+        if let Some(authority) = head.authority.take()
+            && !head.headers.contains_key(HOST)
+        {
+            head.headers.insert(HOST, authority);
         }
+        Ok(head)
     }
 
     /// `Name: value` lines, as HTTP/1.1 and `curl -v` write them, up to the body if that follows.
@@ -116,6 +125,7 @@ impl Head {
         match name {
             b":method" => self.method = text.parse().ok(),
             b":path" => self.path_and_query = Some(text.into_owned()),
+            b":authority" => self.authority = HeaderValue::from_bytes(value).ok(),
             [b':', ..] => {}
             name => {
                 let name = HeaderName::from_bytes(name).ok()?;
@@ -175,6 +185,8 @@ mod tests {
             "*   Trying 127.0.0.1:8443...\n* using HTTP/1.x\n> POST /a?b=1 HTTP/1.1\r\n> Host: h\r\n\
              > X-Sig: t=1,v1=2\r\n> \r\n} [12 bytes data]\n< HTTP/1.1 401 Unauthorized\r\n< X-Sig: 3\r\n",
             ":method: POST\n:path: /a?b=1\nx-sig: t=1,v1=2\nhost: h",
+            ":method: POST\n:authority: h\n:path: /a?b=1\nx-sig: t=1,v1=2\n",
+            ":method: POST\n:authority: h\n:path: /a?b=1\nx-sig: t=1,v1=2\nhost: h\n",
             r#"{":method":"POST",":path":"/a?b=1","X-Sig":"t=1,v1=2","Host":["h"]}"#,
             r#"[[":method","POST"],[":path","/a?b=1"],["X-Sig","t=1,v1=2"],["Host","h"]]"#,
             r#"{"method":"POST","url":"https://h/a?b=1","headers":[{"name":"X-Sig","value":"t=1,v1=2"},

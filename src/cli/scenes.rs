@@ -285,7 +285,12 @@ impl Stage {
                 let then = Timestamp::now().checked_sub(oldest + TOO_OLD_BY)?;
                 let delivery = self.author.tell(&self.tale()?, then)?;
                 let outcome = self.send(own, &delivery).await;
-                self.note("stale", Expected::Problem("timestamp-outside-tolerance"), outcome);
+                // Where the provider demands other words, no problem is named.
+                let expected = match profile.answer().bad_signature_body {
+                    Some(_) => Expected::Status(refused),
+                    None => Expected::Problem("timestamp-outside-tolerance"),
+                };
+                self.note("stale", expected, outcome);
             }
             None => self.skip(
                 "stale",

@@ -41,9 +41,14 @@ impl KeyPath {
     /// Further down by `dotted`, which is written as `Display` does: `signature.from`.
     pub(super) fn dotted(&self, dotted: &str) -> Self {
         let mut path = self.clone();
-        for part in dotted.split('.').filter(|part| !part.is_empty()) {
-            let (key, indices) = part.split_once('[').unwrap_or((part, ""));
-            path.0.push(Step::Key(key.trim_matches('"').into()));
+        let mut rest = dotted;
+        while !rest.is_empty() {
+            let (key, after) = first_key(rest);
+            if !key.is_empty() {
+                path.0.push(Step::Key(key.into()));
+            }
+            let (indices, next) = after.split_once('.').unwrap_or((after, ""));
+            rest = next;
             let indices = indices.split('[').map(|index| index.trim_end_matches(']'));
             path.0.extend(
                 indices
@@ -63,6 +68,19 @@ impl KeyPath {
     pub(super) fn is_within(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
     }
+}
+
+/// The key that `dotted` begins with, and what follows it. One in quotes may hold dots, and ends with the quote before one.
+fn first_key(dotted: &str) -> (&str, &str) {
+    if let Some(quoted) = dotted.strip_prefix('"') {
+        let mut quotes = quoted.match_indices('"').map(|(at, _)| at);
+        let ends = |at: &usize| matches!(quoted.as_bytes().get(at + 1), None | Some(b'.' | b'['));
+        let end = quotes.find(ends).unwrap_or(quoted.len());
+        let after = quoted.get(end + 1..).unwrap_or_default();
+        return (quoted.get(..end).unwrap_or_default(), after);
+    }
+    let end = dotted.find(['.', '[']).unwrap_or(dotted.len());
+    dotted.split_at(end)
 }
 
 impl FromIterator<Step> for KeyPath {
@@ -112,5 +130,13 @@ mod tests {
         assert_eq!(read.to_string(), "profiles.acme.event.when[1].type");
         assert!(read.is_within(&KeyPath::of(&["profiles", "acme"])));
         assert!(!path.is_within(&path.key("subject")));
+        for dotted in [
+            "event.when[0].equals.\"/additionalData/modification.action\"",
+            "event.status.\"a:b [1].c\"",
+            "samples.\"orders/paid *\"",
+            "a[0][1].b",
+        ] {
+            assert_eq!(KeyPath::default().dotted(dotted).to_string(), dotted);
+        }
     }
 }

@@ -31,11 +31,6 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
             Err(misfit) => misfit,
         };
         let (path, what, mend) = misfit.in_words();
-        let told = path
-            .steps()
-            .iter()
-            .fold(at.clone(), |told, step| told.then(step.clone()));
-        findings.shapeless(told, what, mend);
         let taken = match misfit.kind {
             // What is missing cannot be taken away: the table that lacks it is.
             Kind::Missing { .. } => path.steps().split_last().map(|(_, above)| above.to_vec()),
@@ -44,6 +39,11 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
             | Kind::Unfit { .. }
             | Kind::Words(_) => Some(path.steps().to_vec()),
         };
+        // What was taken away already lacks nothing more.
+        if !taken.as_ref().is_some_and(|path| tree.is_void_at(path)) {
+            let told = at.steps().iter().chain(path.steps()).cloned().collect();
+            findings.shapeless(told, what, mend);
+        }
         if !taken.is_some_and(|path| tree.take(&path)) {
             break;
         }

@@ -151,6 +151,13 @@ impl Node {
         }
     }
 
+    /// Whether what stood at `path` was taken away.
+    pub(super) fn is_void_at(&self, path: &[Step]) -> bool {
+        let mut steps = path.iter();
+        let there = steps.try_fold(self, |here, step| here.child(step));
+        there.is_some_and(|node| matches!(node.value, Value::Void))
+    }
+
     fn child(&self, step: &Step) -> Option<&Self> {
         match (&self.value, step) {
             (Value::Table(entries), Step::Key(key)) => entries.get(key),

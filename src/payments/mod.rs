@@ -12,6 +12,8 @@
 
 mod amount;
 mod claim;
+#[cfg(test)]
+mod currencies_tests;
 mod currency;
 mod payment;
 #[cfg(test)]

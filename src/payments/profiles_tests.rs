@@ -15,12 +15,12 @@ use crate::signature::{BodyFormat, Facts, NoPayment, Profile, Request, builtin};
 
 const NOW: i64 = 1_790_000_000;
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(NOW + seconds).unwrap()
 }
 
 /// A sample with its places filled in.
-fn filled(sample: &str, kind: &str, id: &str, payment: &str, at: Timestamp) -> String {
+pub(super) fn filled(sample: &str, kind: &str, id: &str, payment: &str, at: Timestamp) -> String {
     sample
         .replace("$ID", id)
         .replace("$TYPE", kind)
@@ -36,7 +36,7 @@ fn filled(sample: &str, kind: &str, id: &str, payment: &str, at: Timestamp) -> S
         .replace("$CURRENCY", "BRL")
 }
 
-fn facts(profile: &Profile, body: String) -> Facts {
+pub(super) fn facts(profile: &Profile, body: String) -> Facts {
     let headers = HeaderMap::from_iter(
         [
             ("webhook-id", "msg_1"),
@@ -69,12 +69,12 @@ fn facts(profile: &Profile, body: String) -> Facts {
     profile.facts(&items[0], &request).unwrap()
 }
 
-fn samples(profile: &Profile) -> BTreeMap<String, String> {
+pub(super) fn samples(profile: &Profile) -> BTreeMap<String, String> {
     profile.descriptor().samples.clone().unwrap_or_default()
 }
 
 /// `PAYMENT STATUS AMOUNT/REFUNDED CURRENCY`, with `-` for what it does not state.
-fn stated(claim: &Claim) -> String {
+pub(super) fn stated(claim: &Claim) -> String {
     let amount = |amount: Option<i64>| amount.map_or("-".to_owned(), |amount| amount.to_string());
     format!(
         "{} {} {}/{} {}",
@@ -133,8 +133,8 @@ const TOLD: &[(&str, &str)] = &[
     ("bluesnap", "CHARGE: succeeded -/- -"),
     ("braintree", "dispute_opened: disputed -/- -; transaction_settled: succeeded 1999/- BRL"),
     ("btcpay", "InvoiceSettled: succeeded -/- -"),
-    ("cashfree", "PAYMENT_SUCCESS_WEBHOOK: succeeded 1999/- BRL; REFUND_STATUS_WEBHOOK: refunded -/- BRL"),
-    ("checkout-com", "payment_approved: authorized 1999/- BRL; payment_refunded: refunded -/1999 BRL"),
+    ("cashfree", "PAYMENT_SUCCESS_WEBHOOK: succeeded 1999/- BRL; REFUND_STATUS_WEBHOOK: refunded -/- -"),
+    ("checkout-com", "payment_approved: authorized 1999/- BRL; payment_refunded: refunded 1999/1999 BRL"),
     ("coinbase-commerce", "charge:confirmed: succeeded 1999/- BRL"),
     ("cryptopay", "Invoice.completed: succeeded 1999/- BRL"),
     ("dodo", "payment.succeeded: succeeded 1999/- BRL; refund.succeeded: refunded -/- -"),
@@ -160,7 +160,7 @@ const TOLD: &[(&str, &str)] = &[
     ("razorpay", "payment.captured: captured 1999/0 BRL; refund.processed: refunded 1999/1999 BRL"),
     ("recurly", "payment.succeeded: succeeded -/- -"),
     ("revolut", "ORDER_COMPLETED: succeeded -/- -"),
-    ("shopify", "orders/paid: succeeded -/- BRL; orders/paid: succeeded 1999/- BRL"),
+    ("shopify", "orders/paid: succeeded -/- -; orders/paid: succeeded 1999/- BRL"),
     ("square", "payment.updated: succeeded 1999/- BRL; refund.updated: the profile's table lacks this type"),
     ("standard-webhooks", "payment.succeeded: succeeded 1999/- BRL"),
     ("stripe", "charge.dispute.closed: dispute_won -/- -; charge.dispute.created: disputed -/- -; charge.dispute.funds_reinstated: dispute_won -/- -; charge.refunded: refunded 1999/1999 BRL; checkout.session.completed: succeeded 1999/- BRL; payment_intent.succeeded: succeeded 1999/- BRL"),
@@ -350,12 +350,12 @@ fn what_the_type_alone_does_not_say_stands_elsewhere_in_the_body() {
     check(
         "adyen-classic",
         &adyen("CAPTURE", "true"),
-        "p captured -/- IDR",
+        "p captured -/- -",
     );
     check(
         "adyen-classic",
         &adyen("CAPTURE", "false"),
-        "p failed -/- IDR",
+        "p failed -/- -",
     );
     // Adyen counts rupiah in whole ones, ISO 4217 in hundredths.
     check(
@@ -363,16 +363,13 @@ fn what_the_type_alone_does_not_say_stands_elsewhere_in_the_body() {
         &adyen("AUTHORISATION", "true"),
         "p authorized 50000/- IDR",
     );
-    check(
-        "adyen-classic",
-        &adyen("REFUND", "false"),
-        "the profile's table lacks this type",
-    );
-    check(
-        "adyen-classic",
-        &adyen("CANCEL_OR_REFUND", "true"),
-        "the profile's table lacks this type",
-    );
+    for (code, success) in [("REFUND", "false"), ("CANCEL_OR_REFUND", "true")] {
+        check(
+            "adyen-classic",
+            &adyen(code, success),
+            "the profile's table lacks this type",
+        );
+    }
     let charge = |captured: bool| {
         format!(
             r#"{{"type":"charge.succeeded","data":{{"object":{{"id":"ch_1","payment_intent":null,"amount":50000,"captured":{captured},"currency":"isk"}}}}}}"#
@@ -398,8 +395,18 @@ fn what_the_type_alone_does_not_say_stands_elsewhere_in_the_body() {
     check(
         "shopify",
         r#"{"id":1,"order_id":7,"type":"chargeback","status":"lost","amount":"1.00","currency":"EUR"}"#,
-        "7 dispute_lost -/- EUR",
+        "7 dispute_lost -/- -",
     );
+    let order = |paid: &str, cancelled: &str| {
+        format!(r#"{{"id":7,"financial_status":"{paid}","cancelled_at":{cancelled}}}"#)
+    };
+    for (paid, cancelled, expected) in [
+        ("authorized", "\"2026-09-21T14:13:20Z\"", "7 canceled -/- -"),
+        ("authorized", "null", "7 authorized -/- -"),
+        ("paid", "\"2026-09-21T14:13:20Z\"", "7 succeeded -/- -"),
+    ] {
+        check("shopify", &order(paid, cancelled), expected);
+    }
     check(
         "gocardless",
         r#"{"events":[{"id":"EV1","resource_type":"mandates","action":"active","links":{"mandate":"MD1"}}]}"#,

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, Version};
 use crate::identity::IdentityRefusal;
 use crate::inbox::InboxFailure;
 use crate::problem::{self, Problem};
-use crate::signature::{NotAnObject, SignatureRefusal};
+use crate::signature::{AnswerBody, NotAnObject, SignatureRefusal};
 
 /// What becomes of the connection after the answer: an extension of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ impl Afterwards {
 #[derive(Debug)]
 pub(super) struct Answer {
     problem: Problem,
+    /// What is said instead of the problem.
+    instead: Option<Box<AnswerBody>>,
     retry_after: Option<u32>,
     allow: Option<&'static str>,
     afterwards: Afterwards,
@@ -54,6 +56,7 @@ impl Answer {
         };
         Self {
             problem,
+            instead: None,
             retry_after: None,
             allow: None,
             afterwards: Afterwards::Keep,
@@ -87,6 +90,12 @@ impl Answer {
     /// The same problem with the status that this provider demands.
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
         self.problem.status = status;
+        self
+    }
+
+    /// The same with the body that this provider demands.
+    pub(super) fn with_body(mut self, body: AnswerBody) -> Self {
+        self.instead = Some(Box::new(body));
         self
     }
 
@@ -146,7 +155,7 @@ impl Answer {
     }
 
     pub(super) fn no_single_host() -> Self {
-        let detail = "send exactly one Host header";
+        let detail = "send exactly one Host header, and the same host in :authority";
         Self::new(
             StatusCode::BAD_REQUEST,
             "host-malformed",
@@ -301,12 +310,30 @@ impl From<&InboxFailure> for Answer {
     }
 }
 
+/// A response that says what a profile wants said, if it is anything.
+pub(super) fn with_body(body: &AnswerBody) -> Response {
+    let mut response = Response::new(Body::from(body.text.to_string()));
+    if !body.text.is_empty()
+        && let Ok(media_type) = HeaderValue::from_str(&body.content_type)
+    {
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+    }
+    response
+}
+
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.problem.to_json()));
+        let mut response = match &self.instead {
+            Some(body) => with_body(body),
+            None => {
+                let mut response = Response::new(Body::from(self.problem.to_json()));
+                let media_type = HeaderValue::from_static(problem::MEDIA_TYPE);
+                response.headers_mut().insert(CONTENT_TYPE, media_type);
+                response
+            }
+        };
         *response.status_mut() = self.problem.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::MEDIA_TYPE));
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

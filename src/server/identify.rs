@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Version};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use jiff::Timestamp;
@@ -118,12 +119,37 @@ fn still_trusted<I>(
     }
 }
 
-/// What RFC 9112 demands of a request and hyper lets pass: one `Host` (§3.2), and no transfer coding but `chunked` (§6.1).
+/// Over HTTP/2 the host stands in `:authority`, and mostly there alone (RFC 9113 §8.3.1): who signs a host, signs that one.
+pub(super) fn name_the_host(head: &mut Parts) {
+    let authority = head.uri.authority().map(Authority::as_str);
+    if head.version >= Version::HTTP_2
+        && !head.headers.contains_key(HOST)
+        && let Some(Ok(host)) = authority.map(HeaderValue::from_str)
+    {
+        head.headers.insert(HOST, host);
+    }
+}
+
+/// What is demanded of a request and hyper lets pass: one `Host` (RFC 9112 §3.2), which is that of `:authority` (RFC 9113 §8.3.1),
+/// and no transfer coding but `chunked` (RFC 9112 §6.1).
 fn well_framed(head: &Parts) -> Result<(), Answer> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if head.version >= Version::HTTP_2 {
+        let authority = head.uri.authority().map(Authority::as_str);
+        let one = host.zip(authority).is_none_or(|(host, authority)| {
+            host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
+        });
+        return if one && second.is_none() {
+            Ok(())
+        } else {
+            Err(Answer::no_single_host())
+        };
+    }
     if head.version != Version::HTTP_11 {
         return Ok(());
     }
-    if head.headers.get_all(HOST).iter().count() != 1 {
+    if host.is_none() || second.is_some() {
         return Err(Answer::no_single_host());
     }
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
@@ -187,4 +213,53 @@ pub(super) fn read_away(body: Incoming, version: Version, deadline: Instant) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The host that is read of such a request, or the name of its problem.
+    fn read(version: Version, uri: &str, hosts: &[&str]) -> Result<Option<String>, &'static str> {
+        let mut request = http::Request::builder().version(version).uri(uri);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        name_the_host(&mut head);
+        well_framed(&head).map_err(|answer| answer.name())?;
+        let host = head.headers.get(HOST);
+        Ok(host.map(|host| host.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn a_request_names_one_host_in_either_version() {
+        let named = |host: &str| Ok(Some(host.to_owned()));
+        let malformed = Err("host-malformed");
+        let (old, new) = (Version::HTTP_11, Version::HTTP_2);
+        let whole = "https://a.example:8443/hooks";
+        for (version, uri, hosts, expected) in [
+            (old, "/hooks", &["a.example"][..], named("a.example")),
+            (old, "/hooks", &[], malformed.clone()),
+            (
+                old,
+                "/hooks",
+                &["a.example", "a.example"],
+                malformed.clone(),
+            ),
+            (new, whole, &[], named("a.example:8443")),
+            (new, whole, &["A.example:8443"], named("A.example:8443")),
+            (new, whole, &["b.example"], malformed.clone()),
+            (
+                new,
+                whole,
+                &["a.example:8443", "a.example:8443"],
+                malformed.clone(),
+            ),
+            (new, "/hooks", &["a.example"], named("a.example")),
+            (new, "/hooks", &[], Ok(None)),
+        ] {
+            assert_eq!(read(version, uri, hosts), expected, "{uri} {hosts:?}");
+        }
+    }
 }

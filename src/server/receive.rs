@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
+use http::Method;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
-use super::answer::Answer;
+use super::answer::{Answer, with_body};
 use super::identify::{Admitted, as_of_now, read_away};
 use super::receiver::{Current, ROOM_UNIT, Receiver};
 use crate::identity::Producer;
@@ -190,12 +190,13 @@ fn refused<I>(receiver: &Receiver<I>, admitted: &Admitted, refusal: &SignatureRe
     let identified = &admitted.identified;
     let answer = receiver.refuse_signature(identified, refusal, admitted.at);
     let verifier = admitted.current.snapshot.verifier(identified.producer().id);
-    let expected = verifier.and_then(|verifier| verifier.profile().answer().bad_signature);
-    match (refusal, expected) {
-        // The body names another account: that is no matter of the signature.
-        (SignatureRefusal::AccountMismatch, _) | (_, None) => answer,
-        (_, Some(status)) => answer.with_status(status),
-    }
+    let expected = verifier.map(|verifier| verifier.profile().answer());
+    // The body names another account: that is no matter of the signature.
+    let expected = expected.filter(|_| *refusal != SignatureRefusal::AccountMismatch);
+    let status = expected.and_then(|expected| expected.bad_signature);
+    let body = expected.and_then(|expected| expected.bad_signature_body.clone());
+    let answer = status.into_iter().fold(answer, Answer::with_status);
+    body.into_iter().fold(answer, Answer::with_body)
 }
 
 /// Gates 4 and 5: every event of the delivery durable, and the ledger with it.
@@ -284,15 +285,10 @@ fn acknowledge<I>(
         .snapshot
         .verifier(identified.producer().id)
         .map(|verifier| verifier.profile().answer());
-    let mut response = Response::new(Body::empty());
+    let body = expected.and_then(|expected| expected.body.as_ref());
+    let mut response = body.map_or_else(|| Response::new(Body::empty()), with_body);
     if let Some(expected) = expected {
         *response.status_mut() = expected.accepted;
-        if let Some(body) = &expected.body {
-            if let Ok(media_type) = HeaderValue::from_str(&body.content_type) {
-                response.headers_mut().insert(CONTENT_TYPE, media_type);
-            }
-            *response.body_mut() = Body::from(body.text.to_string());
-        }
     }
     Ok(response)
 }

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tower::{Service, service_fn};
 
 use super::answer::{Afterwards, Answer};
-use super::identify::identify;
+use super::identify::{identify, name_the_host};
 use super::receive::receive;
 use super::receiver::Receiver;
 use crate::inbox::Inbox;
@@ -40,7 +40,8 @@ pub(super) fn providers<I: Inbox + 'static>(
         let receiver = Arc::clone(&receiver);
         // In a box, since a connection keeps room for it also while it is idle.
         let answered: BoxFuture<'static, _> = Box::pin(async move {
-            let (head, body) = request.into_parts();
+            let (mut head, body) = request.into_parts();
+            name_the_host(&mut head);
             Ok(account(&receiver, &head, body).await)
         });
         answered

@@ -89,6 +89,23 @@ impl KeyPattern {
     }
 }
 
+impl Pick {
+    /// Whether this is the one key that a signature can bear.
+    pub(super) fn is_the_key(&self, item: &str) -> bool {
+        let Self::Keys(keys) = self else { return false };
+        let same =
+            |key: &KeyPattern| matches!(&*key.parts, [KeyPart::Literal(text)] if **text == *item);
+        keys.iter().all(same)
+    }
+
+    /// Whether it asks for the configured key id.
+    pub(super) fn names_the_key_id(&self) -> bool {
+        let Self::Keys(keys) = self else { return false };
+        let mut parts = keys.iter().flat_map(|key| key.parts.iter());
+        parts.any(|part| *part == KeyPart::KeyId)
+    }
+}
+
 /// A header holds more than anyone signs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooMany;

@@ -177,7 +177,11 @@ impl Scheme {
     }
 
     pub(super) fn needed_values(&self) -> Vec<&str> {
-        self.values().filter_map(configured).collect()
+        let picked = self
+            .variants()
+            .any(|variant| variant.pick.names_the_key_id());
+        let picked = picked.then_some("key_id");
+        self.values().filter_map(configured).chain(picked).collect()
     }
 
     /// Why the scheme is weak, if it is.

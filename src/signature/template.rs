@@ -23,6 +23,13 @@ enum Part {
     Group(Box<[Part]>),
 }
 
+/// A part of a template, whichever group it stands in.
+pub(super) enum Piece<'t> {
+    Literal,
+    /// With its filters, in the order in which they are applied.
+    Value(&'t Value, &'t [Filter]),
+}
+
 #[derive(Clone, Debug, PartialEq)]
 struct Filtered {
     value: Value,
@@ -103,6 +110,22 @@ impl Template {
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Unwritable> {
         write_parts(&self.parts, values, sink)
+    }
+
+    /// Its parts in order, as they stand where nothing vanishes.
+    pub(super) fn pieces(&self) -> Vec<Piece<'_>> {
+        fn spread<'t>(parts: &'t [Part], pieces: &mut Vec<Piece<'t>>) {
+            for part in parts {
+                match part {
+                    Part::Literal(_) => pieces.push(Piece::Literal),
+                    Part::Value(own) => pieces.push(Piece::Value(&own.value, &own.filters)),
+                    Part::Group(inner) => spread(inner, pieces),
+                }
+            }
+        }
+        let mut pieces = Vec::new();
+        spread(&self.parts, &mut pieces);
+        pieces
     }
 
     /// Every value in it, those of groups too.

@@ -44,7 +44,7 @@ fn a_profile_whose_type_is_not_signed_is_told_which_key_it_lacks() {
 signed = \"fields\"
 [profiles.mine.signature]
 from = { header = [\"x-sig\"] }
-content = \"{json:/id}{json:/status}\"
+content = \"{json:/id}:{json:/status}\"
 [profiles.mine.event]
 type = \"/kind\"
 payment_id = \"/id\"
@@ -161,4 +161,46 @@ accepted = 99999
             "/a".repeat(40)
         )],
     );
+}
+
+#[test]
+fn a_fault_names_the_key_that_it_is_about_and_no_other() {
+    check(
+        "[profiles.mine]
+extends = \"timestamped\"
+[profiles.mine.signature]
+also = [{ pick = [\"v1\"], algorithm = \"sha512\" }]
+[[profiles.mine.event.when]]
+equals = { \"/additionalData/modification.*\" = \"cancel\", \"/a/*/b.c\" = \"x\" }
+status = \"canceled\"
+",
+        &[
+            "countersign.toml:4: profiles.mine.signature.also[0].strip_prefix: is missing; add strip_prefix = …",
+            "countersign.toml:6: profiles.mine.event.when[0].equals.\"/a/*/b.c\": \"/a/*/b.c\" has a \"*\", which is a list's elements in each alone; name one element, as /data/0/amount; or set event.each, and write what stands in an element",
+        ],
+    );
+}
+
+#[test]
+fn a_key_that_is_picked_by_its_id_needs_the_id() {
+    let profile = "profile = \"mine\"
+[profiles.mine.signature]
+from = { header = [\"x-sig\"] }
+split = \",\"
+pair = \"/\"
+pick = [\"{key_id}/SHA256\"]
+content = \"{body}\"
+";
+    let told = |text: &str| {
+        let faults = load(directory().path(), text, &Environment::empty());
+        let faults = faults.map(|_| ()).err().unwrap_or_default();
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let faults = told(&format!("{TENANT}{profile}"));
+    assert!(
+        matches!(&faults[..], [one] if one.contains("values.key_id")),
+        "{faults:?}"
+    );
+    let given = format!("{TENANT}values = {{ key_id = \"k1\" }}\n{profile}");
+    assert_eq!(told(&given), Vec::<String>::new());
 }

@@ -214,6 +214,43 @@ bad_signature = 422
 "#;
 
 #[test]
+fn a_bad_signature_is_answered_in_the_words_of_the_profile() {
+    let receiver = Receiver::with(&crate::receiver::Changes {
+        more: r#"
+[[tenants.producers]]
+name = "xero"
+subject = "CN=xero,O=Example,OU=tenant-42"
+profile = "xero"
+secrets = ["file:certs/producer.secret"]
+[[tenants.producers]]
+name = "wordy"
+subject = "CN=wordy,O=Example,OU=tenant-42"
+profile = "wordy"
+secrets = ["file:certs/producer.secret"]
+[profiles.wordy]
+extends = "timestamped"
+[profiles.wordy.answer]
+bad_signature_body = '{"ok":false}'
+content_type = "application/json"
+"#,
+        ..Default::default()
+    });
+    for (name, body, media_type) in [
+        ("xero", "", None),
+        ("wordy", r#"{"ok":false}"#, Some("application/json")),
+    ] {
+        let subject = [("CN", name), ("O", "Example"), ("OU", "tenant-42")];
+        let identity = receiver.authority.issue(&Leaf::of(&subject));
+        let mut producer = receiver.producer_as(Some(&identity));
+        producer.secret = b"another secret".to_vec();
+        let answer = producer.deliver(&event("evt_1"));
+        assert_eq!((answer.status, &*answer.body), (401, body), "{answer:?}");
+        assert_eq!(answer.header("content-type"), media_type, "{answer:?}");
+        assert!(answer.header("x-request-id").is_some(), "{answer:?}");
+    }
+}
+
+#[test]
 fn one_item_that_does_not_hold_is_answered_as_all_are_by_the_status_of_the_profile() {
     let receiver = Receiver::with(&crate::receiver::Changes {
         more: EACH_SIGNED,

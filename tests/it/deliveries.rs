@@ -51,6 +51,46 @@ fn curl_and_a_signature_are_all_that_a_provider_needs() {
 }
 
 #[test]
+fn a_host_that_is_signed_is_the_one_of_the_request_in_either_version() {
+    let receiver = Receiver::with(&crate::receiver::Changes {
+        more: r#"
+[[tenants.producers]]
+name = "host"
+subject = "CN=payments-provider,O=Example,OU=tenant-42"
+path = "/webhooks/host"
+profile = "host"
+secrets = ["file:certs/producer.secret"]
+
+[profiles.host.signature]
+from = { header = "x-signature" }
+encoding = "hex"
+content = "{timestamp}.{header:host}:{body}"
+[profiles.host.timestamp]
+from = { header = "x-time" }
+"#,
+        ..Default::default()
+    });
+    let authority = format!("localhost:{}", receiver.address.port());
+    for version in ["--http1.1", "--http2"] {
+        let body = event(version.trim_start_matches('-'));
+        let now = unix_now();
+        let signed = format!("{authority}:{body}");
+        let signature = sign(&receiver.producer().secret, now, &signed);
+        let output = receiver.curl(&[
+            version,
+            "--header",
+            &format!("X-Time: {now}"),
+            "--header",
+            &format!("X-Signature: {signature}"),
+            "--data-binary",
+            &body,
+            &format!("https://{authority}/webhooks/host"),
+        ]);
+        assert!(output.stdout.ends_with("\n204"), "{version} {output:?}");
+    }
+}
+
+#[test]
 fn what_is_not_signed_changes_nothing() {
     let receiver = Receiver::start();
     let mut producer = receiver.producer();

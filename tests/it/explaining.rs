@@ -175,6 +175,32 @@ fn a_compressed_body_is_named_as_a_likely_cause() {
 }
 
 #[test]
+fn a_header_that_stands_twice_is_not_said_to_be_missing() {
+    let twice = format!("Stripe-Signature: t={TIME},v1=SIGNATURE\n").repeat(2);
+    let output = explain_stripe(&twice, BODY.as_bytes());
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let told = &output.stdout;
+    assert!(told.contains("there are several"), "{output:?}");
+    assert!(
+        told.contains("the signature itself is right, and yet"),
+        "{output:?}"
+    );
+    assert!(!told.contains("missing"), "{output:?}");
+}
+
+#[test]
+fn where_nothing_is_signed_no_signature_is_said_to_be_right() {
+    let (output, _) = explain(BODY, BODY, &["--profile", "pix"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(
+        output
+            .stdout
+            .starts_with("nothing is signed by this profile")
+    );
+    assert!(!output.stdout.contains("absent"), "{output:?}");
+}
+
+#[test]
 fn what_can_not_be_used_is_usage() {
     for (arguments, expected) in [
         (&["--profile", "nobody"][..], "there is no profile"),

@@ -12,6 +12,8 @@ use crate::signature::template::Value;
 
 /// Fewer bytes are no signature, but any text.
 const BYTES_MIN: usize = 16;
+/// So many letters make whole bytes in each encoding: eight of base64 are six digits, and those are three bytes.
+const LETTERS_OF_BYTES_MAX: usize = 8;
 const ENCODINGS: [Encoding; 4] = [
     Encoding::Hex,
     Encoding::Base64,
@@ -25,6 +27,8 @@ pub(super) struct Candidate {
     place: Option<Mistake>,
     encoding: Encoding,
     bytes: Vec<u8>,
+    /// The text itself, where it ends within a byte: what was cut off may be a part of one.
+    cut: Option<Box<str>>,
 }
 
 impl Candidate {
@@ -40,11 +44,14 @@ impl Candidate {
         expected: Encoding,
     ) -> Option<Vec<Mistake>> {
         let begins_it = || {
-            right
-                .bytes()
-                .is_some_and(|bytes| bytes.starts_with(&self.bytes))
+            let begins = |bytes: &&[u8]| bytes.starts_with(&self.bytes);
+            right.bytes().filter(begins).is_some_and(|bytes| {
+                self.cut
+                    .as_deref()
+                    .is_none_or(|text| begins_so(&self.encoding.encode(bytes), text, self.encoding))
+            })
         };
-        let cut_off = match right.matches(&self.bytes) {
+        let cut_off = match self.cut.is_none() && right.matches(&self.bytes) {
             true => None,
             false if begins_it() => Some(Mistake::CutOff),
             false => return None,
@@ -62,10 +69,11 @@ impl Delivery<'_> {
         let listed = self.listed();
         let mut candidates = Vec::new();
         let mut add = |piece: &str, place: Option<Mistake>| {
-            candidates.extend(decoded(piece).map(|(encoding, bytes)| Candidate {
+            candidates.extend(decoded(piece).map(|(encoding, bytes, cut)| Candidate {
                 place: place.clone(),
                 encoding,
                 bytes,
+                cut,
             }));
         };
         for piece in self.texts.iter().flat_map(|text| pieces(text)) {
@@ -148,11 +156,26 @@ impl Delivery<'_> {
     }
 }
 
-/// The bytes that a text may stand for, by each encoding in which it can be read.
-fn decoded(piece: &str) -> impl Iterator<Item = (Encoding, Vec<u8>)> {
+/// The bytes that a text may stand for, by each encoding in which it can be read; and the text, where the last of its letters
+/// make no whole byte.
+fn decoded(piece: &str) -> impl Iterator<Item = (Encoding, Vec<u8>, Option<Box<str>>)> {
     ENCODINGS.into_iter().filter_map(move |encoding| {
-        let bytes = encoding.decode(piece)?;
-        (bytes.len() >= BYTES_MIN).then(|| (encoding, bytes.to_vec()))
+        let whole = encoding.decode(piece).map(|bytes| (bytes, None));
+        let (bytes, cut) = whole.or_else(|| {
+            let shorter = (1..=LETTERS_OF_BYTES_MAX).map(|cut| piece.len().checked_sub(cut));
+            let mut shorter = shorter.filter_map(|end| encoding.decode(piece.get(..end?)?));
+            Some((shorter.next()?, Some(piece.into())))
+        })?;
+        (bytes.len() >= BYTES_MIN).then(|| (encoding, bytes.to_vec(), cut))
+    })
+}
+
+/// Whether the written signature begins with this text.
+fn begins_so(written: &str, text: &str, encoding: Encoding) -> bool {
+    let written = written.get(..text.len());
+    written.is_some_and(|written| match encoding {
+        Encoding::Hex => written.eq_ignore_ascii_case(text),
+        Encoding::Base64 | Encoding::Base64url | Encoding::Base64OfHex => written == text,
     })
 }
 

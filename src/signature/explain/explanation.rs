@@ -34,7 +34,9 @@ pub struct Explanation {
     pub verified_by: Option<Arc<str>>,
     /// What the profile expects, where, and what is there.
     pub findings: Vec<Finding>,
-    /// The exact signed content, escaped; several where the profile tries several forms. Empty when a part is absent.
+    /// Nothing is signed by this profile: the connection is the only proof.
+    pub nothing_is_signed: bool,
+    /// The exact signed content, escaped; several where the profile tries several forms. Empty when a part is absent, or stands twice.
     pub contents: Vec<String>,
     /// How far the stated time is from ours: positive when the delivery is old.
     pub age: Option<SignedDuration>,
@@ -99,6 +101,7 @@ pub fn explain(
         outcome,
         verified_by,
         findings: Vec::new(),
+        nothing_is_signed: verifier.profile.scheme.is_none(),
         contents: Vec::new(),
         age: None,
         signature_is_right: false,
@@ -195,6 +198,8 @@ pub(super) struct Delivery<'a> {
     pub(super) document: Option<&'a RawValue>,
     pub(super) texts: Vec<String>,
     pub(super) time: Option<String>,
+    /// The time is an item that stands twice, so that none of them counts.
+    time_is_repeated: bool,
     pub(super) id: Option<String>,
 }
 
@@ -221,6 +226,11 @@ impl<'a> Delivery<'a> {
             }
         };
         let time = verifier.profile.timestamp.as_ref();
+        let repeated = |rule: &TimestampRule| match &rule.place {
+            Place::Item(key) => items(scheme, &texts).is_some_and(|all| all.named(key).is_err()),
+            Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_) => false,
+        };
+        let time_is_repeated = time.is_some_and(repeated);
         let time = time.and_then(|rule| first(&rule.place));
         let id = scheme.id.as_ref().and_then(first);
         Self {
@@ -231,6 +241,7 @@ impl<'a> Delivery<'a> {
             document,
             texts,
             time,
+            time_is_repeated,
             id,
         }
     }
@@ -253,6 +264,8 @@ impl<'a> Delivery<'a> {
         });
         if let Some(rule) = &verifier.profile.timestamp {
             let found = self.time.as_ref().map(|text| self.shown(text.as_bytes()));
+            let repeated = "there are several, of which none counts";
+            let found = found.or_else(|| self.time_is_repeated.then(|| repeated.to_owned()));
             explanation.findings.push(Finding {
                 what: "timestamp",
                 place: rule.place.to_string(),

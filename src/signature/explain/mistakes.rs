@@ -17,6 +17,8 @@ pub enum Mistake {
     Url(UrlMistake),
     /// No HMAC was made, but a plain digest.
     PlainDigest(Algorithm),
+    /// An HMAC was made, and no plain digest.
+    Hmac,
     /// Another algorithm was used.
     Algorithm(Algorithm),
     /// Another algorithm was used than the one that the signature names.
@@ -180,6 +182,7 @@ impl fmt::Display for Mistake {
             Self::PlainDigest(algorithm) => {
                 write!(f, "the signature is a plain {} digest and no HMAC", algorithm.name_for_senders())
             }
+            Self::Hmac => f.write_str("the signature is an HMAC with the secret as its key, and no plain digest"),
             Self::TimestampUnit => {
                 f.write_str("the timestamp was signed in seconds and sent in milliseconds, or the other way round")
             }

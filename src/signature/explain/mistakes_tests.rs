@@ -68,7 +68,7 @@ fn timestamped(signature: &str) -> Explanation {
     report
 }
 
-fn tells_nothing(report: &Explanation, signature: &str) {
+pub(super) fn tells_nothing(report: &Explanation, signature: &str) {
     let all = format!("{report:?}");
     assert!(
         !all.contains(SECRET) && !all.contains("MfKQ9r8GKYqr"),
@@ -103,6 +103,15 @@ fn written_again(sent: &str, other: &str) -> BodyMistake {
         .find(|(_, text)| text.as_deref() == Some(other))
         .unwrap();
     BodyMistake::Rewritten(writing)
+}
+
+#[test]
+fn no_library_is_named_that_does_not_sort() {
+    let sorted = written_again(
+        BODY,
+        "{\"a\":1.00,\"id\":\"evt_1\",\"url\":\"https://x/y\"}",
+    );
+    assert!(!sorted.to_string().contains(" does)"), "{sorted}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub(super) mod explanation;
 mod around_tests;
 #[cfg(test)]
 mod mistakes_tests;
+#[cfg(test)]
+mod signatures_tests;
 mod floats;
 pub(super) mod mistakes;
 mod other_contents;

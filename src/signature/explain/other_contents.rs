@@ -15,6 +15,7 @@ pub(super) fn contents<'a>(
     for text in own {
         texts.extend(SEPARATORS.iter().filter_map(|other| separated(text, other)));
         texts.extend(with_secret(text));
+        texts.extend(without_the_secret(text));
     }
     texts.extend(with_secret("{body}"));
     let mut joined = |parts: &[&str]| {
@@ -63,6 +64,26 @@ fn with_secret(text: &str) -> [String; 4] {
         format!("{{secret}}.{text}"),
         format!("{text}.{{secret}}"),
     ]
+}
+
+/// A content with its secret at the other end, and one without it, for an HMAC.
+fn without_the_secret(text: &str) -> Vec<String> {
+    const SECRET: &str = "{secret}";
+    let joint = |letter: char| SEPARATORS.iter().any(|one| one.starts_with(letter));
+    let (rest, moved) = match (text.strip_suffix(SECRET), text.strip_prefix(SECRET)) {
+        (Some(rest), _) => {
+            let bare = rest.trim_end_matches(joint);
+            let between = rest.get(bare.len()..).unwrap_or_default();
+            (bare, format!("{SECRET}{between}{bare}"))
+        }
+        (None, Some(rest)) => {
+            let bare = rest.trim_start_matches(joint);
+            let between = rest.get(..rest.len() - bare.len()).unwrap_or_default();
+            (bare, format!("{bare}{between}{SECRET}"))
+        }
+        (None, None) => return Vec::new(),
+    };
+    vec![moved, rest.to_owned()]
 }
 
 /// A content with another text between its values; `None` where it has groups, or one value alone.

@@ -305,6 +305,7 @@ impl Writing {
     /// Who writes so, where the bytes tell.
     fn library(self) -> Option<&'static str> {
         match (self.texts, self.space) {
+            (texts, _) if self.order == Order::Sorted && texts != Texts::ForHtml => None,
             (Texts::Kept | Texts::Plain, Space::Nowhere) => Some("JSON.stringify"),
             (Texts::Kept | Texts::Plain | Texts::Ascii, Space::AfterCommaAndColon) => {
                 Some("Python's json.dumps")

@@ -18,7 +18,7 @@ use crate::signature::asked::{self, Asked, Place};
 use crate::signature::delivery::Request;
 use crate::signature::grammar::Items;
 use crate::signature::key::Key;
-use crate::signature::profile::descriptor::{Algorithm, Encoding, MacKind, TimeUnit};
+use crate::signature::profile::descriptor::{Algorithm, Encoding, KeyForm, MacKind, TimeUnit};
 use crate::signature::profile::meaning::TimestampRule;
 use crate::signature::scheme::{AlgorithmRule, Variant};
 use crate::signature::secrets::Prepared;
@@ -308,6 +308,19 @@ impl Delivery<'_> {
                     });
                 }
             }
+        }
+        if *mac == MacKind::Hash {
+            let hmacs = possible.iter().filter_map(|own| {
+                let key = Key::prepare(&secret.shown, KeyForm::Utf8, None, MacKind::Hmac, *own);
+                Some(WayToKey {
+                    mistakes: vec![Mistake::Hmac],
+                    label: Arc::clone(&secret.label),
+                    secret: secret.shown.clone(),
+                    key: key.ok()?,
+                    encoding: *encoding,
+                })
+            });
+            all.extend(hmacs);
         }
         if *mac == MacKind::Hmac && !variant.is_asymmetric() {
             let digests = [

@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn samples_of_another_form_are_not_inherited() {
         let samples = |own: &str| {
-            let text = format!("[own]\nextends = \"timestamped\"\n[own.event]\n{own}");
+            let text = format!("[own]\nextends = \"increase\"\n[own.event]\n{own}");
             let profiles = Profiles::compile(&toml::from_str(&text).unwrap(), builtin()).unwrap();
             let samples = profiles.get("own").unwrap().descriptor().samples.clone();
             samples.unwrap_or_default().len()

@@ -144,8 +144,8 @@ pub struct SignatureDescriptor {
     /// What separates an item's key from its value, at the first one: `=` `,` `|` `/` `:` or a space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pair: Option<String>,
-    /// Which items are signatures: keys (`["v1"]`; `{key_id}` and `*` stand for any key or the configured
-    /// one), `"*"` for every whole item, `"+1"` for each item from position 1 on. Default `"*"`.
+    /// Which items are signatures: keys (`["v1"]`; `*` stands for any key, `{key_id}` for the one that the producer must
+    /// configure), `"*"` for every whole item, `"+1"` for each item from position 1 on. Default `"*"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pick: Option<OneOrMany>,
     /// An item without the key is a signature too (`sha256=` is optional); default false.
@@ -500,12 +500,15 @@ pub struct AnswerDescriptor {
     /// Its body; default empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Its media type; default `text/plain; charset=utf-8` where there is a body.
+    /// The media type of the bodies that this table names; default `text/plain; charset=utf-8`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// The status of a delivery that gate 3 refuses: 400 to 499; default 401.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bad_signature: Option<i64>,
+    /// The body of that answer instead of the problem; `""` for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad_signature_body: Option<String>,
     /// How long the provider waits (`"5s"`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,

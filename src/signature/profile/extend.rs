@@ -94,7 +94,7 @@ impl TimestampDescriptor {
 
 impl AnswerDescriptor {
     fn over(self, base: &Self) -> Self {
-        or_else!(whole self, base; accepted, body, content_type, bad_signature, budget)
+        or_else!(whole self, base; accepted, body, content_type, bad_signature, bad_signature_body, budget)
     }
 }
 

@@ -472,10 +472,15 @@ fn what_send_could_not_write_is_a_fault() {
     );
     check(
         SOUND,
-        &[(
-            "[event]",
-            "[samples]\nx = \"{}\"\n[event]\nformat = \"form\"",
-        )],
+        &[
+            (
+                "[event]",
+                "[samples]\nx = \"{}\"\n[event]\nformat = \"form\"",
+            ),
+            ("\"/data/id\"", "\"/id\""),
+            ("\"/data/amount\"", "\"/amount\""),
+            ("\"/data/currency\"", "\"/currency\""),
+        ],
         "samples.\"x\": is not of the form",
     );
     for sound in [
@@ -493,4 +498,103 @@ fn sha_1_is_weak_whichever_scheme_has_it() {
     check(SOUND, &[(pick, also)], "weak: SHA-1 is weak");
     let weak = "signed = \"body\"\nweak = \"for as long as old secrets are in use\"";
     check_sound(SOUND, &[("signed = \"body\"", weak), (pick, also)]);
+}
+
+#[test]
+fn a_signature_that_stands_where_something_else_does_is_a_fault() {
+    let (pick, time) = ("pick = [\"v1\"]", "{ item = \"t\" }");
+    let content = "content = \"{timestamp}.{body}\"";
+    let with_an_id = "id = { header = \"Acme-Signature\" }\ncontent = \"{id}.{timestamp}.{body}\"";
+    check_all(
+        SOUND,
+        &[
+            (
+                pick,
+                "pick = [\"t\"]",
+                "timestamp.from: the item t is the signature itself",
+            ),
+            (
+                content,
+                "content = \"{item:v1}.{timestamp}.{body}\"",
+                "signature.content: the item v1 is the signature itself",
+            ),
+            (
+                time,
+                "{ header = \"acme-signature\" }",
+                "timestamp.from: is the signature's own place",
+            ),
+            (
+                content,
+                with_an_id,
+                "signature.id: is the signature's own place",
+            ),
+        ],
+    );
+    check_sound(SOUND, &[(pick, "pick = [\"t\", \"v1\"]")]);
+    check_sound(SOUND, &[(pick, "pick = [\"t\"]\nbare = true")]);
+}
+
+#[test]
+fn a_place_or_a_line_that_nothing_ever_fits_is_a_fault() {
+    let (status, kind) = ("[event.status]\n", "type = \"/type\"\n");
+    let line = "\"payment.succeeded\"";
+    let by_both = "type = \"/type\"\nstatus_by = \"{type}:{/data/status}\"\n";
+    check_all(
+        SOUND,
+        &[
+            (
+                status,
+                "[event.status]\n\"payment.*\" = \"failed\"\n",
+                "event.status.\"payment.*\": fits no type",
+            ),
+            (
+                kind,
+                by_both,
+                "event.status_by: writes nothing that event.status has a line for",
+            ),
+            (
+                kind,
+                "type = \"/type\"\noccurred_at = \"=x\"\n",
+                "event.occurred_at: is the same for every event",
+            ),
+            (
+                status,
+                "[[event.when]]\ntype = \"a\"\noccurred_at = \"=x\"\n[event.status]\n",
+                "event.when[0].occurred_at: is the same for every event",
+            ),
+            (
+                "currency = \"/data/currency\"\n",
+                "",
+                "event.currency: is missing, and an amount means nothing without it",
+            ),
+        ],
+    );
+    check_sound(SOUND, &[(kind, by_both), (line, "\"payment:paid\"")]);
+    let form = [
+        ("\"/id\"", "\"/id\"\nformat = \"form\""),
+        ("\"/data/id\"", "[\"/id\", \"/data~1id\"]"),
+        ("\"/data/currency\"", "\"/currency\""),
+    ];
+    let [a, b, c] = form;
+    check_sound(SOUND, &[a, b, c, ("\"/data/amount\"", "\"/amount\"")]);
+    check(SOUND, &form, "event.amount: \"/data/amount\" lies deeper");
+}
+
+#[test]
+fn fields_that_could_be_cut_up_in_another_way_are_a_fault() {
+    let two = "{json:/pid}:{json:/amount}";
+    let open = "signature.content: nothing tells where the field /pid of the body ends and the field /amount of the body begins";
+    check(FIELDS, &[(two, "{json:/pid}{json:/amount}")], open);
+    check_sound(
+        FIELDS,
+        &[(
+            "{json:/amount}:{json:/currency}",
+            "{json:/amount}{json:/currency|is:currency}",
+        )],
+    );
+    // What the mapping does not read may be cut up as one likes.
+    check_sound(
+        FIELDS,
+        &[(two, "{json:/pid}:{json:/amount}:{json:/x}{json:/y}")],
+    );
 }

@@ -8,13 +8,13 @@ use super::descriptor::{
     AlgorithmDescriptor, AlsoDescriptor, AnswerDescriptor, BodyFormat, OneOrMany, PlaceDescriptor,
     ProfileDescriptor, SignatureDescriptor, TimeUnit,
 };
-use super::impossible_event;
 use super::meaning::Faults;
 use super::sent::Sent;
+use super::{borders, impossible_event};
 use crate::signature::body;
 use crate::signature::body::document::Document;
 use crate::signature::grammar::{Grammar, ITEMS_MAX, Items};
-use crate::signature::scheme::{Place, Scheme};
+use crate::signature::scheme::{Place, Scheme, Variant};
 use crate::signature::template::{Template, Value};
 
 /// Headers that belong to the connection, or are counted from the body.
@@ -39,7 +39,9 @@ pub(super) fn check(
 ) {
     if let (Some(signature), Some(scheme)) = (&profile.signature, scheme) {
         check_the_signature(signature, scheme, faults);
+        check_the_places(profile, scheme, faults);
         check_the_items(profile, signature, scheme, faults);
+        borders::check(profile, scheme, faults);
         check_what_is_sent(profile, scheme, sent, faults);
     }
     check_the_sent_headers(profile, faults);
@@ -89,6 +91,28 @@ fn check_the_signature(descriptor: &SignatureDescriptor, scheme: &Scheme, faults
     }
 }
 
+/// A time or an id can not stand where the signature does.
+fn check_the_places(profile: &ProfileDescriptor, scheme: &Scheme, faults: &mut Faults) {
+    let time = profile.timestamp.as_ref();
+    let time = time.and_then(|rule| rule.from.as_ref());
+    // What is no place is told where it is compiled.
+    let time = time.and_then(|from| Place::compile(from, "", &mut Faults::default()));
+    for (key, place) in [("timestamp.from", &time), ("signature.id", &scheme.id)] {
+        let values: Vec<Value> = match place {
+            Some(Place::Header(names)) => names.iter().cloned().map(Value::Header).collect(),
+            Some(Place::Json(pointer)) => vec![Value::Json(pointer.clone())],
+            Some(Place::Form(name)) => vec![Value::Form(name.clone())],
+            Some(Place::Query(name)) => vec![Value::Query(name.clone())],
+            Some(Place::Item(_)) | None => Vec::new(),
+        };
+        if values.iter().any(|value| stands_in(&scheme.place, value)) {
+            let what = "is the signature's own place, whose text is the signature";
+            let mend = "name another place, or an item of the signature, as { item = \"t\" }";
+            faults.add(key, what, mend);
+        }
+    }
+}
+
 /// Whether the signature's own place is a part of this value.
 fn stands_in(place: &Place, value: &Value) -> bool {
     match (place, value) {
@@ -128,7 +152,17 @@ fn check_the_items(
         }
     }
     for (key, item) in named {
-        if let Some((what, mend)) = item.and_then(|item| no_item(&item, grammar)) {
+        let Some(item) = item else { continue };
+        if let Some((what, mend)) = no_item(&item, grammar) {
+            faults.add(key, what, mend);
+        }
+        // Of several keys the signature may bear another.
+        let is_it = |variant: &Variant| variant.pick.is_the_key(&item);
+        if !grammar.bare && scheme.variants().any(is_it) {
+            let what = format!(
+                "the item {item} is the signature itself: no signature could ever be right"
+            );
+            let mend = "name another item, or take it out of the pick";
             faults.add(key, what, mend);
         }
     }

@@ -1,7 +1,7 @@
 //! What `[event]` can say, and no event can ever meet, or what would make of every event the same.
 
 use super::descriptor::{
-    AmountUnit, EventDescriptor, OneOrMany, ProfileDescriptor, WhenDescriptor,
+    AmountUnit, BodyFormat, EventDescriptor, OneOrMany, ProfileDescriptor, WhenDescriptor,
 };
 use super::meaning::Faults;
 
@@ -18,6 +18,9 @@ pub(super) fn check(profile: &ProfileDescriptor, faults: &mut Faults) {
         faults.add("event.id", what, mend);
     }
     check_the_type(event, faults);
+    check_the_time(event, faults);
+    check_the_table(event, faults);
+    check_the_depth(event, faults);
     check_the_payment(event, faults);
     check_the_currency(event, faults);
     check_the_digits(event, faults);
@@ -37,6 +40,140 @@ fn check_the_type(event: &EventDescriptor, faults: &mut Faults) {
         let what = "is missing, and event.status is looked up by it";
         faults.add("event.type", what, mend);
     }
+}
+
+/// A time that is written into the profile orders nothing.
+fn check_the_time(event: &EventDescriptor, faults: &mut Faults) {
+    let rules = event.when.iter().flatten().enumerate();
+    let own = rules.map(|(at, rule)| (format!("event.when[{at}].occurred_at"), &rule.occurred_at));
+    let all = std::iter::once(("event.occurred_at".to_owned(), &event.occurred_at)).chain(own);
+    for (key, texts) in all {
+        if texts
+            .iter()
+            .flat_map(OneOrMany::iter)
+            .any(|text| text.starts_with('='))
+        {
+            let what = "is the same for every event, and would put none before another";
+            let mend = "write where the time stands, as occurred_at = \"/created\"";
+            faults.add(&key, what, mend);
+        }
+    }
+}
+
+fn check_the_table(event: &EventDescriptor, faults: &mut Faults) {
+    let keys = || event.status.iter().flatten().map(|(key, _)| key.as_str());
+    for key in keys().filter(|key| key.ends_with('*')) {
+        let what = "fits no type: the keys of this table are whole";
+        let mend = "write a line for each type, or [[event.when]] with this type and a status";
+        faults.add(&format!("event.status.\"{key}\""), what, mend);
+    }
+    let Some(by) = &event.status_by else { return };
+    let some = |key: &str| by.iter().any(|text| may_write(text, key));
+    if by.iter().next().is_some() && keys().next().is_some() && !keys().any(some) {
+        let what = "writes nothing that event.status has a line for";
+        let mend = "write the keys of event.status as this writes them, or add \"{type}\" to it";
+        faults.add("event.status_by", what, mend);
+    }
+}
+
+/// Whether a place may come to this text: what stands between its values must be in it, in order.
+fn may_write(place: &str, text: &str) -> bool {
+    if let Some(constant) = place.strip_prefix('=') {
+        return constant == text;
+    }
+    if place.starts_with('/') {
+        return true;
+    }
+    let mut rest = text;
+    let mut literals = place
+        .split('{')
+        .map(|part| part.split_once('}').map_or(part, |(_, literal)| literal));
+    let Some(after) = literals.next().and_then(|first| rest.strip_prefix(first)) else {
+        return false;
+    };
+    rest = after;
+    for literal in literals {
+        // A value is never empty.
+        let mut letters = rest.chars();
+        if letters.next().is_none() {
+            return false;
+        }
+        match letters.as_str().find(literal) {
+            Some(at) => {
+                rest = letters
+                    .as_str()
+                    .get(at + literal.len()..)
+                    .unwrap_or_default()
+            }
+            None => return false,
+        }
+    }
+    true
+}
+
+/// The fields of a form hold texts, and nothing below them.
+fn check_the_depth(event: &EventDescriptor, faults: &mut Faults) {
+    if event.format != Some(BodyFormat::Form) || event.field.is_some() {
+        return;
+    }
+    let is_deep = |text: &str| {
+        let mut named = text.split(['{', '}']);
+        named.any(|part| part.starts_with('/') && part.matches('/').count() > 1)
+    };
+    for (key, texts) in places(event) {
+        let deep = texts
+            .first()
+            .filter(|_| texts.iter().all(|text| is_deep(text)));
+        if let Some(deep) = deep {
+            let what = format!("\"{deep}\" lies deeper than a form does");
+            let mend = "name the field, as \"/amount\"; a \"/\" in its name is written ~1";
+            faults.add(&key, what, mend);
+        }
+    }
+}
+
+/// Every place from which something of an event is taken, or by which one is chosen, with its key.
+pub(super) fn places(event: &EventDescriptor) -> Vec<(String, Vec<&str>)> {
+    fn texts(one: &Option<OneOrMany>) -> Vec<&str> {
+        one.iter().flat_map(OneOrMany::iter).collect()
+    }
+    let own = [
+        ("id", &event.id),
+        ("type", &event.kind),
+        ("occurred_at", &event.occurred_at),
+        ("account", &event.account),
+        ("payment_id", &event.payment_id),
+        ("amount", &event.amount),
+        ("amount_refunded", &event.amount_refunded),
+        ("currency", &event.currency),
+        ("status_by", &event.status_by),
+    ];
+    let own = own.map(|(name, one)| (format!("event.{name}"), texts(one)));
+    let mut all = Vec::from(own);
+    for (at, rule) in event.when.iter().flatten().enumerate() {
+        let key = |name: &str| format!("event.when[{at}].{name}");
+        for (name, one) in [
+            ("present", &rule.present),
+            ("payment_id", &rule.payment_id),
+            ("amount", &rule.amount),
+            ("amount_refunded", &rule.amount_refunded),
+            ("currency", &rule.currency),
+            ("occurred_at", &rule.occurred_at),
+        ] {
+            all.push((key(name), texts(one)));
+        }
+        let same = rule.same.iter().flatten().map(String::as_str);
+        all.push((key("same"), same.collect()));
+        for place in rule
+            .equals
+            .iter()
+            .flatten()
+            .map(|(place, _)| place.as_str())
+        {
+            all.push((key(&format!("equals.\"{place}\"")), vec![place]));
+        }
+    }
+    all
 }
 
 fn check_the_payment(event: &EventDescriptor, faults: &mut Faults) {
@@ -66,22 +203,21 @@ fn check_the_currency(event: &EventDescriptor, faults: &mut Faults) {
     if counts && !any_currency(event) {
         let what = "counts the decimals of currencies, and event.currency is missing";
         faults.add("event.minor_digits", what, mend);
+        return;
     }
-    let major = event.amount_unit == Some(AmountUnit::Major);
-    let what = "is missing, and an amount in the major unit means nothing without it";
-    if major && amounts && !names(&event.currency) {
+    let what = "is missing, and an amount means nothing without it";
+    if amounts && !names(&event.currency) {
         faults.add("event.currency", what, mend);
         return;
     }
     for (at, rule) in event.when.iter().flatten().enumerate() {
-        let unit = rule.amount_unit.or(event.amount_unit).unwrap_or_default();
         let own = |own: &Option<OneOrMany>, base: &Option<OneOrMany>| {
             own.as_ref()
                 .map_or_else(|| names(base), |own| own.iter().next().is_some())
         };
         let amounts =
             own(&rule.amount, &event.amount) || own(&rule.amount_refunded, &event.amount_refunded);
-        if unit == AmountUnit::Major && amounts && !own(&rule.currency, &event.currency) {
+        if amounts && !own(&rule.currency, &event.currency) {
             faults.add(&format!("event.when[{at}].currency"), what, mend);
         }
     }

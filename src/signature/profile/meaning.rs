@@ -57,6 +57,8 @@ pub struct Answer {
     pub body: Option<AnswerBody>,
     /// The status that the provider demands for a bad signature; `None` leaves the contract's 401.
     pub bad_signature: Option<StatusCode>,
+    /// The body that it demands then, perhaps an empty one; `None` leaves the problem.
+    pub bad_signature_body: Option<AnswerBody>,
     /// How long the provider waits.
     pub budget: Option<SignedDuration>,
 }
@@ -341,14 +343,19 @@ impl Answer {
         let bad_signature = descriptor
             .bad_signature
             .and_then(|code| status(code, 400..=499, "answer.bad_signature", faults));
-        let body = descriptor.body.as_ref().map(|text| AnswerBody {
-            text: text.as_str().into(),
-            content_type: descriptor
-                .content_type
-                .as_deref()
-                .unwrap_or("text/plain; charset=utf-8")
-                .into(),
-        });
+        let body = |text: &Option<String>| {
+            let text = text.as_deref()?;
+            Some(AnswerBody {
+                text: text.into(),
+                content_type: descriptor
+                    .content_type
+                    .as_deref()
+                    .unwrap_or("text/plain; charset=utf-8")
+                    .into(),
+            })
+        };
+        let bad_signature_body = body(&descriptor.bad_signature_body);
+        let body = body(&descriptor.body);
         if accepted == StatusCode::NO_CONTENT && body.is_some() {
             faults.add(
                 "answer.body",
@@ -361,6 +368,7 @@ impl Answer {
             accepted,
             body,
             bad_signature,
+            bad_signature_body,
             budget,
         }
     }

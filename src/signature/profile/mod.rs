@@ -3,6 +3,7 @@
 //! [`descriptor`] is the written form, [`meaning`] what it comes to, checked once and whole; [`impossible`] finds what no
 //! delivery could ever meet. [`catalogue`] knows them by name, and [`extend`] joins one with another.
 
+mod borders;
 pub(super) mod catalogue;
 pub(super) mod descriptor;
 mod extend;

@@ -1,0 +1,178 @@
+//! Where signed fields end. Of fields that are signed one after another the signature covers the text alone: what can be cut up
+//! in another way is signed in that way too.
+
+use super::descriptor::{Coverage, ProfileDescriptor};
+use super::impossible_event;
+use super::meaning::Faults;
+use crate::signature::filter::{Filter, Shape};
+use crate::signature::scheme::Scheme;
+use crate::signature::template::{Piece, Value};
+
+/// How the end of a value is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By its length, or because no sender chooses it.
+    Known,
+    /// It holds digits and a point.
+    Amount,
+    /// It holds letters, and is looked up: one that is cut is another, and unknown.
+    Word,
+    /// Not at all.
+    Open,
+}
+
+/// Adds a fault where two values of which one is read stand side by side, and may be cut apart in more ways than one.
+pub(super) fn check(profile: &ProfileDescriptor, scheme: &Scheme, faults: &mut Faults) {
+    // A body is signed whole, and holds its own borders.
+    if profile.signed != Some(Coverage::Fields) {
+        return;
+    }
+    let time = profile.timestamp.as_ref();
+    let dated = time.is_some_and(|rule| rule.past.is_some() && rule.future.is_some());
+    let event = profile.event.as_ref();
+    let places = event.map(impossible_event::places).unwrap_or_default();
+    let places: Vec<&str> = places.into_iter().flat_map(|(_, texts)| texts).collect();
+    let counts = |value: &Value| scheme.signs_if_present(value) && is_read(value, &places);
+    let blurred = scheme
+        .contents
+        .iter()
+        .flat_map(|content| blurred(&content.pieces(), dated));
+    let mut blurred = blurred.filter(|(one, other)| counts(one) || counts(other));
+    if let Some((one, other)) = blurred.next() {
+        let what = format!(
+            "nothing tells where {one} ends and {other} begins: one signature would serve for several deliveries"
+        );
+        let mend = "write how one is written, as {json:/currency|is:currency}, or put a separator between them that the provider signs";
+        faults.add("signature.content", what, mend);
+    }
+}
+
+/// Whether one of these places is, or lies in, this value.
+fn is_read(value: &Value, places: &[&str]) -> bool {
+    let named = match value {
+        Value::Json(pointer) => pointer.to_string(),
+        Value::Form(name) => format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+        Value::Header(name) => format!("header:{name}"),
+        Value::Query(name) => format!("query:{name}"),
+        Value::Id => "id".to_owned(),
+        Value::Timestamp
+        | Value::Body
+        | Value::Url
+        | Value::Method
+        | Value::PathAndQuery
+        | Value::Secret
+        | Value::KeyId
+        | Value::Item(_)
+        | Value::Config(_) => return false,
+    };
+    let is_it = |inner: &str| inner == named || inner.starts_with(&format!("{named}/"));
+    let inside = |place: &str| place.split(['{', '}']).any(is_it);
+    places.iter().any(|place| inside(place))
+}
+
+/// The values whose border is not told.
+fn blurred<'t>(pieces: &[Piece<'t>], dated: bool) -> Vec<(&'t Value, &'t Value)> {
+    let mut found = Vec::new();
+    let mut before: Option<(&Value, End)> = None;
+    let mut open: Option<&Value> = None;
+    for piece in pieces {
+        let (value, filters) = match piece {
+            Piece::Literal => {
+                (before, open) = (None, None);
+                continue;
+            }
+            Piece::Value(value, filters) => (*value, *filters),
+        };
+        let end = end(value, filters, dated);
+        let told = |other: End| match (other, end) {
+            (End::Known, _) | (_, End::Known) => true,
+            (End::Word, End::Word) => false,
+            (End::Word, _) | (_, End::Word) => true,
+            (End::Amount | End::Open, End::Amount | End::Open) => false,
+        };
+        match (before, open) {
+            (Some((other, its)), _) if !told(its) => found.push((other, value)),
+            // Between two open ones all that lies between them may move.
+            (_, Some(first)) if end == End::Open => found.push((first, value)),
+            (_, _) => {}
+        }
+        let closes = end == End::Word || *value == Value::Secret;
+        match end {
+            End::Open => open = Some(value),
+            End::Known | End::Amount | End::Word if closes => open = None,
+            End::Known | End::Amount | End::Word => {}
+        }
+        before = Some((value, end));
+    }
+    found
+}
+
+/// `dated` tells that a time is held to its bounds: with a digit more or less it lies far beyond them.
+fn end(value: &Value, filters: &[Filter], dated: bool) -> End {
+    let of_filter = |filter: &Filter| match filter {
+        Filter::Sha256Base64 | Filter::Sha256Hex => Some(End::Known),
+        Filter::Is(Shape::Currency | Shape::DateTime | Shape::Unix) => Some(End::Known),
+        Filter::Is(Shape::Amount) => Some(End::Amount),
+        Filter::Is(Shape::Word) => Some(End::Word),
+        Filter::Without(_)
+        | Filter::Base64
+        | Filter::Crc32
+        | Filter::Upper
+        | Filter::Lower
+        | Filter::Quoted
+        | Filter::Mac
+        | Filter::After(_) => None,
+    };
+    let told = filters.iter().rev().find_map(of_filter);
+    told.unwrap_or(match value {
+        Value::Url
+        | Value::Method
+        | Value::PathAndQuery
+        | Value::Secret
+        | Value::KeyId
+        | Value::Config(_) => End::Known,
+        Value::Timestamp if dated => End::Known,
+        Value::Timestamp
+        | Value::Body
+        | Value::Id
+        | Value::Header(_)
+        | Value::Query(_)
+        | Value::Form(_)
+        | Value::Json(_)
+        | Value::Item(_) => End::Open,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::template::Template;
+
+    #[test]
+    fn fields_side_by_side_need_something_that_tells_them_apart() {
+        for (content, expected) in [
+            ("{json:/id}", true),
+            ("{json:/id}{json:/amount}", false),
+            ("{json:/id}.{json:/amount}", true),
+            ("{json:/id}{json:/amount|is:amount}", false),
+            ("{json:/id|without:.}{json:/amount}", false),
+            ("{json:/a|is:amount}{json:/b|is:amount}", false),
+            ("{json:/a|is:word}{json:/b|is:word}", false),
+            ("{json:/a|is:amount}{json:/b|is:currency}", true),
+            ("{json:/a|is:amount}{json:/b|is:word}{json:/c}", true),
+            ("{json:/a}{json:/b|is:currency}{json:/c}", false),
+            ("{json:/a}{json:/b|is:currency}.{json:/c}", true),
+            ("{json:/a}{secret}{json:/b}", true),
+            ("{timestamp}{json:/a}", false),
+            ("{timestamp|is:unix}{json:/a}", true),
+            ("{config:shop}{json:/a}", true),
+            ("[{json:/a}]{json:/b}", false),
+        ] {
+            let template = Template::parse(content).unwrap();
+            let found = blurred(&template.pieces(), false);
+            assert_eq!(found.is_empty(), expected, "{content}");
+        }
+        let template = Template::parse("{timestamp}{json:/a}").unwrap();
+        assert!(blurred(&template.pieces(), true).is_empty());
+    }
+}
