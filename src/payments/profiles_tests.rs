@@ -165,7 +165,7 @@ const TOLD: &[(&str, &str)] = &[
     ("standard-webhooks", "payment.succeeded: succeeded 1999/- BRL"),
     ("stripe", "charge.dispute.closed: dispute_won -/- -; charge.dispute.created: disputed -/- -; charge.dispute.funds_reinstated: dispute_won -/- -; charge.refunded: refunded 1999/1999 BRL; checkout.session.completed: succeeded 1999/- BRL; payment_intent.succeeded: succeeded 1999/- BRL"),
     ("svix", "payment.succeeded: succeeded 1999/- BRL"),
-    ("timestamped", "payment.refunded: refunded 1999/1999 BRL; payment.succeeded: succeeded 1999/0 BRL"),
+    ("timestamped", "partially_refunded: partially_refunded 1999/500 BRL; payment.partially_refunded: partially_refunded 1999/500 BRL; payment.refunded: refunded 1999/1999 BRL; payment.succeeded: succeeded 1999/0 BRL; refunded: refunded 1999/1999 BRL"),
     ("vipps", "AUTHORIZED: authorized 1999/- BRL"),
     ("volt", "payment.RECEIVED: succeeded -/- -"),
     ("wise", "transfers#state-change: succeeded -/- -"),
