@@ -30,6 +30,8 @@ pub(super) mod retention;
 mod retention_tests;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod schema_tests;
 pub(super) mod session;
 pub(super) mod shadows;
 pub(super) mod steps;

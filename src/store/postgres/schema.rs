@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, IsolationLevel};
 
 use super::session::SessionFailure;
 use crate::store::StoreFault;
@@ -140,7 +140,12 @@ pub(super) async fn look_ahead(
 
 /// All steps in one transaction, under a lock that ends with it: a pooler may give each transaction another session.
 async fn migrate(client: &mut Client, place: &str) -> Result<(), SessionFailure> {
-    let transaction = client.transaction().await?;
+    // Whatever the database's default is: a stricter level sees what was there before the lock was waited for.
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await?;
     transaction
         .batch_execute(&format!("SELECT pg_advisory_xact_lock({LOCK})"))
         .await?;
