@@ -121,3 +121,30 @@ async fn a_move_that_waited_for_another_goes_on_whatever_isolation_the_database_
     assert_eq!(moved, [Receipt::Accepted]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_waits_for_a_reader_holds_up_nobody_else() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    // The sixth step alters the table of events.
+    let url = at_schema(&server, 5);
+    let session = || async { Session::open(&target(&url), Purpose::Look).await.unwrap() };
+    let (reader, receiver) = (session().await, session().await);
+    let reading = "BEGIN; SELECT count(*) FROM countersign.events";
+    reader.client.batch_execute(reading).await.unwrap();
+    let migrating = tokio::spawn({
+        let url = url.clone();
+        async move { Store::migrate(&url).await }
+    });
+    for _ in 0..3 {
+        waiting(&server, "1").await;
+        let delivery = "SET statement_timeout = '3s'; BEGIN;
+            LOCK TABLE countersign.events IN ROW EXCLUSIVE MODE; COMMIT";
+        receiver.client.batch_execute(delivery).await.unwrap();
+    }
+    assert_eq!(schema(&server), "5");
+    reader.client.batch_execute("COMMIT").await.unwrap();
+    migrating.await.unwrap().unwrap();
+    assert_eq!(schema(&server), known(POSTGRES).to_string());
+}
+
