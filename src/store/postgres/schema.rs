@@ -262,16 +262,19 @@ async fn take(
     transaction.batch_execute(&noted).await
 }
 
-/// A step that the database refused is the operator's; a connection that broke is not.
+/// What the operator must mend stops the start: a step that fails in the same way each time, or a right that is lacking. All else
+/// passes, or another host does better.
 fn failed(error: tokio_postgres::Error, place: &str, name: &'static str) -> SessionFailure {
-    if error.as_db_error().is_none() || error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
-        return SessionFailure::Refused(error);
+    let class = error.code().and_then(|code| code.code().get(..2));
+    match class {
+        // Feature not supported, data exception, integrity constraint violation, syntax error or missing right.
+        Some("0A" | "22" | "23" | "42") => SessionFailure::Fault(StoreFault::Migration {
+            place: place.to_owned(),
+            name,
+            source: error.into(),
+        }),
+        _ => SessionFailure::Refused(error),
     }
-    SessionFailure::Fault(StoreFault::Migration {
-        place: place.to_owned(),
-        name,
-        source: error.into(),
-    })
 }
 
 /// Makes the partitions of the days to come, unless another receiver is about it. The server itself gives it up after `limit`: a

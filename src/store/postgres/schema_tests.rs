@@ -148,3 +148,34 @@ async fn a_migration_that_waits_for_a_reader_holds_up_nobody_else() {
     assert_eq!(schema(&server), known(POSTGRES).to_string());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_that_passes_does_not_stop_the_start() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = at_schema(&server, 4);
+    for code in ["57P01", "25006", "40P01", "53300", "08P01"] {
+        refuse_changes(&server, code);
+        let store = Store::open(&url, Limits::default()).await.unwrap();
+        let failure = store.ready().await.unwrap_err();
+        let away = matches!(failure, InboxFailure::Unavailable { .. });
+        assert!(away, "{code}: {failure:?}");
+        store.close().await;
+        allow_changes(&server);
+    }
+    for code in ["42501", "42P07", "22012", "23505", "0A000"] {
+        refuse_changes(&server, code);
+        let fault = Store::open(&url, Limits::default()).await.unwrap_err();
+        let stops = matches!(fault, StoreFault::Migration { .. });
+        assert!(stops, "{code}: {fault:?}");
+        allow_changes(&server);
+    }
+    refuse_changes(&server, "57P01");
+    let store = Store::open(&url, Limits::default()).await.unwrap();
+    allow_changes(&server);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(failure) = store.ready().await {
+        assert!(Instant::now() < deadline, "{failure:?}");
+    }
+    assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
+}
