@@ -406,7 +406,7 @@ fn same_names(a: &Row, b: &Row) -> bool {
 /// standby. A full disk or a lacking right is the same for each.
 fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
     let code = error.code().map_or("", |code| code.code());
-    matches!(code.get(..2), Some("57" | "08" | "25"))
+    matches!(code.get(..2), Some("57" | "25"))
 }
 
 /// Between half of it and all of it, so that receivers who lost the same server do not come back in step.
@@ -462,6 +462,9 @@ mod tests {
     use super::super::mute_tests::{MUTE, address, target};
     use super::super::tests::server;
     use super::*;
+    use crate::inbox::{Inbox, InboxFailure, Limits};
+    use crate::store::Store;
+    use crate::store::fixtures::event;
 
     #[tokio::test]
     async fn a_session_that_gets_no_answer_between_two_batches_is_given_up() {
@@ -478,5 +481,21 @@ mod tests {
         engine.tidy().await;
         assert!(engine.session.is_none());
         assert!(engine.partitions_made.elapsed() < PARTITIONS_EVERY);
+    }
+
+    #[tokio::test]
+    async fn a_batch_whose_answer_was_lost_behind_a_pooler_is_not_told_as_not_kept() {
+        let Some(server) = server::Postgres::start(&[]) else {
+            return;
+        };
+        let url = address(&server, "inbox");
+        let store = Store::open(&url, Limits::default()).await.unwrap();
+        let lost = "CREATE FUNCTION public.lose() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN RAISE EXCEPTION ''server conn crashed?'' USING ERRCODE = ''08P01''; END';
+            CREATE TRIGGER lose AFTER INSERT ON countersign.events EXECUTE FUNCTION public.lose()";
+        server.psql("inbox", lost);
+        let failure = store.accept(vec![event("evt_1")]).await.unwrap_err();
+        let unknown = matches!(failure, InboxFailure::Commit { .. });
+        assert!(unknown, "{failure:?}");
     }
 }
