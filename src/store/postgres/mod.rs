@@ -13,6 +13,8 @@ pub(super) mod errands;
 pub(super) mod export;
 pub(super) mod import;
 mod import_write;
+#[cfg(test)]
+mod late_tests;
 pub(super) mod moving;
 #[cfg(test)]
 mod mute_tests;
