@@ -500,7 +500,7 @@ impl Engine for Postgres {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mute_tests::{MUTE, address, target};
+    use super::super::mute_tests::{MUTE, address, target, waiting};
     use super::super::tests::server;
     use super::*;
     use crate::inbox::{Inbox, InboxFailure, Limits};
@@ -536,6 +536,41 @@ mod tests {
             CREATE TRIGGER lose AFTER INSERT ON countersign.events EXECUTE FUNCTION public.lose()";
         server.psql("inbox", lost);
         let failure = store.accept(vec![event("evt_1")]).await.unwrap_err();
+        let unknown = matches!(failure, InboxFailure::Commit { .. });
+        assert!(unknown, "{failure:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_server_that_dies_behind_a_pooler_leaves_a_batch_of_which_nobody_knows() {
+        let Some(server) = server::Postgres::start(&[]) else {
+            return;
+        };
+        let direct = address(&server, "inbox");
+        let Some(pooler) = server::Pooler::start(&server) else {
+            return;
+        };
+        let pooled = pooler.url("inbox").parse().unwrap();
+        let store = Arc::new(Store::open(&pooled, Limits::default()).await.unwrap());
+        let dawdle = "CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';
+            CREATE TRIGGER dawdle AFTER INSERT ON countersign.events EXECUTE FUNCTION public.dawdle()";
+        server.psql("inbox", dawdle);
+        let holder = Session::open(&target(&direct), Purpose::Look)
+            .await
+            .unwrap();
+        let hold = "BEGIN; SELECT pg_advisory_xact_lock(7)";
+        holder.client.batch_execute(hold).await.unwrap();
+        let accepting = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.accept(vec![event("evt_1")]).await }
+        });
+        waiting(&server, "1").await;
+        let waits = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        let pid = server.psql("inbox", waits);
+        let mut kill = std::process::Command::new("kill");
+        let killed = kill.args(["-KILL", pid.trim()]).status();
+        assert!(killed.unwrap().success());
+        let failure = accepting.await.unwrap().unwrap_err();
         let unknown = matches!(failure, InboxFailure::Commit { .. });
         assert!(unknown, "{failure:?}");
     }
