@@ -45,6 +45,8 @@ pub(in crate::store) struct Postgres {
     reach: Arc<Reach>,
     /// How many outages had ended when the session was opened.
     outages: u64,
+    /// Of the batch that failed together, and comes again apart.
+    deadline: Option<Instant>,
 }
 
 /// Since when there is no session, and when the next attempt is due.
@@ -81,6 +83,11 @@ pub(super) struct Unanswered {
     pub(super) rows: usize,
 }
 
+/// A batch was given up before its next statement.
+#[derive(Debug, thiserror::Error)]
+#[error("the database was not ready for a batch within {0:?}")]
+struct TooLate(Duration);
+
 impl Postgres {
     pub(in crate::store) fn new(
         target: Arc<Target>,
@@ -97,6 +104,7 @@ impl Postgres {
             errands,
             reach,
             outages: 0,
+            deadline: None,
         }
     }
 
@@ -188,17 +196,28 @@ impl Postgres {
         cause
     }
 
-    /// Writes deliveries in one transaction, and again while that may help and nothing of it is durable.
-    async fn write(&mut self, batch: &[Vec<Prepared>]) -> Result<Vec<Vec<Receipt>>, Failure> {
+    /// Writes deliveries in one transaction, and again while that may help and nothing of it is durable. No statement begins or
+    /// goes on after `deadline`: by then a sender that was told nothing may have its delivery moved here from the spool.
+    async fn write(
+        &mut self,
+        batch: &[Vec<Prepared>],
+        deadline: Instant,
+    ) -> Result<Vec<Vec<Receipt>>, Failure> {
         let folded = Folded::fold(batch);
         let began = Instant::now();
         let limit = self.target.access.statement_timeout;
         let mut pause = Duration::from_millis(2);
         loop {
             let session = self.session().await.map_err(Failure::Unavailable)?;
+            let in_time = deadline.saturating_duration_since(Instant::now());
+            if in_time.is_zero() {
+                self.session = Some(session);
+                return Err(Failure::Unavailable(Arc::new(TooLate(self.batch_max()))));
+            }
             let left = limit
                 .saturating_sub(began.elapsed())
-                .max(Duration::from_millis(100));
+                .max(Duration::from_millis(100))
+                .min(in_time);
             let tried = timeout(left, attempt(&session, &mut self.names, batch, &folded)).await;
             let error = match tried {
                 Ok(Ok(answers)) => {
@@ -256,11 +275,15 @@ impl Postgres {
     }
 
     /// Each delivery by itself in the end, but by halves, so that the sound ones of a large batch need few statements.
-    async fn write_apart(&mut self, batch: &[Vec<Prepared>]) -> Result<Vec<Outcome>, BatchFailure> {
+    async fn write_apart(
+        &mut self,
+        batch: &[Vec<Prepared>],
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, BatchFailure> {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
-            match self.write(part).await {
+            match self.write(part, deadline).await {
                 Ok(receipts) => outcomes.extend(receipts.into_iter().map(Ok)),
                 Err(Failure::Row(cause)) if part.len() <= 1 => {
                     tracing::error!(
@@ -280,6 +303,18 @@ impl Postgres {
             }
         }
         Ok(outcomes)
+    }
+
+    /// How long a batch may be at hand, its session's opening and all its attempts taken together: the outage's patience, a round of
+    /// hosts that are slow to greet, to make partitions and to be left, and a statement's own bound.
+    fn batch_max(&self) -> Duration {
+        let access = &self.target.access;
+        let hosts = u32::try_from(self.target.hosts_count()).unwrap_or(u32::MAX);
+        let host = access.connect_timeout.saturating_mul(2) + Duration::from_secs(1);
+        access
+            .statement_timeout
+            .saturating_add(access.patience)
+            .saturating_add(host.saturating_mul(hosts))
     }
 
     /// Tells whether anything can be written, by writing.
@@ -406,7 +441,7 @@ fn same_names(a: &Row, b: &Row) -> bool {
 /// standby. A full disk or a lacking right is the same for each.
 fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
     let code = error.code().map_or("", |code| code.code());
-    matches!(code.get(..2), Some("57" | "08" | "25"))
+    matches!(code.get(..2), Some("57" | "25"))
 }
 
 /// Between half of it and all of it, so that receivers who lost the same server do not come back in step.
@@ -437,11 +472,17 @@ impl Engine for Postgres {
             self.probe().await?;
             return Ok(batch.iter().map(|_| Ok(Vec::new())).collect());
         }
+        // Together and apart are one batch, which has been at hand since the first attempt.
+        let earlier = self.deadline.take();
+        let anew = Instant::now() + self.batch_max();
         match isolation {
-            Isolation::Apart => self.write_apart(batch).await,
-            Isolation::Together => match self.write(batch).await {
+            Isolation::Apart => self.write_apart(batch, earlier.unwrap_or(anew)).await,
+            Isolation::Together => match self.write(batch, anew).await {
                 Ok(receipts) => Ok(receipts.into_iter().map(Ok).collect()),
-                Err(Failure::Row(cause)) => Err(BatchFailure::Row(cause)),
+                Err(Failure::Row(cause)) => {
+                    self.deadline = Some(anew);
+                    Err(BatchFailure::Row(cause))
+                }
                 Err(Failure::Unavailable(cause)) => Err(BatchFailure::Unavailable(cause)),
                 Err(Failure::Unknown(cause)) => Err(BatchFailure::Commit(cause)),
             },
@@ -459,9 +500,12 @@ impl Engine for Postgres {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mute_tests::{MUTE, address, target};
+    use super::super::mute_tests::{MUTE, address, target, waiting};
     use super::super::tests::server;
     use super::*;
+    use crate::inbox::{Inbox, InboxFailure, Limits};
+    use crate::store::Store;
+    use crate::store::fixtures::event;
 
     #[tokio::test]
     async fn a_session_that_gets_no_answer_between_two_batches_is_given_up() {
@@ -478,5 +522,56 @@ mod tests {
         engine.tidy().await;
         assert!(engine.session.is_none());
         assert!(engine.partitions_made.elapsed() < PARTITIONS_EVERY);
+    }
+
+    #[tokio::test]
+    async fn a_batch_whose_answer_was_lost_behind_a_pooler_is_not_told_as_not_kept() {
+        let Some(server) = server::Postgres::start(&[]) else {
+            return;
+        };
+        let url = address(&server, "inbox");
+        let store = Store::open(&url, Limits::default()).await.unwrap();
+        let lost = "CREATE FUNCTION public.lose() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN RAISE EXCEPTION ''server conn crashed?'' USING ERRCODE = ''08P01''; END';
+            CREATE TRIGGER lose AFTER INSERT ON countersign.events EXECUTE FUNCTION public.lose()";
+        server.psql("inbox", lost);
+        let failure = store.accept(vec![event("evt_1")]).await.unwrap_err();
+        let unknown = matches!(failure, InboxFailure::Commit { .. });
+        assert!(unknown, "{failure:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_server_that_dies_behind_a_pooler_leaves_a_batch_of_which_nobody_knows() {
+        let Some(server) = server::Postgres::start(&[]) else {
+            return;
+        };
+        let direct = address(&server, "inbox");
+        let Some(pooler) = server::Pooler::start(&server) else {
+            return;
+        };
+        let pooled = pooler.url("inbox").parse().unwrap();
+        let store = Arc::new(Store::open(&pooled, Limits::default()).await.unwrap());
+        let dawdle = "CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';
+            CREATE TRIGGER dawdle AFTER INSERT ON countersign.events EXECUTE FUNCTION public.dawdle()";
+        server.psql("inbox", dawdle);
+        let holder = Session::open(&target(&direct), Purpose::Look)
+            .await
+            .unwrap();
+        let hold = "BEGIN; SELECT pg_advisory_xact_lock(7)";
+        holder.client.batch_execute(hold).await.unwrap();
+        let accepting = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.accept(vec![event("evt_1")]).await }
+        });
+        waiting(&server, "1").await;
+        let waits = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        let pid = server.psql("inbox", waits);
+        let mut kill = std::process::Command::new("kill");
+        let killed = kill.args(["-KILL", pid.trim()]).status();
+        assert!(killed.unwrap().success());
+        let failure = accepting.await.unwrap().unwrap_err();
+        let unknown = matches!(failure, InboxFailure::Commit { .. });
+        assert!(unknown, "{failure:?}");
     }
 }

@@ -2,7 +2,9 @@
 //! answer whole; and bodies in portions, for they may be long.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -16,8 +18,8 @@ use super::rows::{
 use super::session::{Purpose, Session};
 use super::text::give_back;
 use crate::store::migrations::{POSTGRES, known};
-use crate::store::transfer::export::{ExportFailure, Extent, Position, Writing};
-use crate::store::transfer::record::{EventRecord, Kind, Record};
+use crate::store::transfer::export::{ExportFailure, Position, Writing};
+use crate::store::transfer::record::{EventRecord, Hex, Kind, Record};
 
 /// Rows of one answer.
 const PAGE: i64 = 200;
@@ -25,6 +27,19 @@ const PAGE: i64 = 200;
 const PORTION: i64 = 4 << 20;
 /// Groups of refusals, and tallies of shadow marks: what the receivers keep, and what they are about to let go.
 const GROUPS_MAX: i64 = 100_000;
+
+/// How long the server may take over the extent. Nobody waits for it.
+const EXTENT_MAX: Duration = Duration::from_secs(3600);
+/// Sums of hashes of whole rows, which do not hang on the order in which they are read.
+const EXTENT: &str = "SELECT
+    (SELECT ROW(count(*), sum(hashtextextended(p::text, 0)))::text FROM countersign.payments p
+        WHERE $1::text IS NULL OR p.tenant_id = $1),
+    (SELECT ROW(count(*), sum(hashtextextended(e::text, 0)))::text FROM countersign.events e
+        WHERE $1::text IS NULL OR e.tenant_id = $1),
+    (SELECT ROW(count(*), sum(hashtextextended(s::text, 0)))::text FROM countersign.superseded s
+        WHERE $1::text IS NULL OR s.tenant_id = $1),
+    (SELECT ROW(array_agg((SELECT min(b.received_at) FROM countersign.bodies b WHERE b.tenant_id = t.tenant_id)
+        ORDER BY t.tenant_id))::text FROM countersign.tenants t WHERE $1::text IS NULL OR t.tenant_id = $1)";
 
 type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
@@ -51,10 +66,9 @@ impl Source {
             tenants: Vec::new(),
             tenant: tenant.map(str::to_owned),
         };
-        let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {BY_INDEX}");
         source
             .client()
-            .batch_execute(&begin)
+            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
             .map_err(ExportFailure::statement)?;
         let rows = source
@@ -83,6 +97,15 @@ impl Source {
     async fn ask(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, ExportFailure> {
         // Ten times the time of a reading: nobody waits for an export, and its pages are long.
         let limit = self.target.access.statement_timeout.saturating_mul(10);
+        self.ask_within(limit, sql, parameters).await
+    }
+
+    async fn ask_within(
+        &self,
+        limit: Duration,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, ExportFailure> {
         match timeout(limit, self.client().query_typed(sql, parameters)).await {
             Ok(rows) => rows.map_err(ExportFailure::statement),
             Err(elapsed) => Err(ExportFailure::statement(elapsed)),
@@ -97,19 +120,25 @@ impl Source {
         known(POSTGRES)
     }
 
-    /// Between when the events of each tenant were received.
-    pub(in crate::store) async fn extent(&self) -> Result<Vec<(String, Extent)>, ExportFailure> {
-        let sql = "SELECT t.tenant_id, (SELECT min(received_at) FROM countersign.events e
-                 WHERE e.tenant_id = t.tenant_id AND received_at >= 0),
-                 (SELECT max(received_at) FROM countersign.events e
-                 WHERE e.tenant_id = t.tenant_id AND received_at >= 0)
-             FROM unnest($1::text[]) WITH ORDINALITY AS t (tenant_id, i) ORDER BY t.i";
-        let rows = self.ask(sql, &[(&self.tenants, Type::TEXT_ARRAY)]).await?;
-        let extent = |row: &Row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)));
-        rows.iter()
-            .map(extent)
-            .collect::<Result<_, tokio_postgres::Error>>()
-            .map_err(ExportFailure::statement)
+    /// Of every payment and event, and of the oldest body of each tenant: bodies never change, and go in the order in which they
+    /// came. All rows are read for it once, but without what is long.
+    pub(in crate::store) async fn extent(&self) -> Result<Hex<32>, ExportFailure> {
+        let rows = self
+            .ask_within(EXTENT_MAX, EXTENT, &[(&self.tenant, Type::TEXT)])
+            .await?;
+        let mut hash = Sha256::new();
+        for tenant in &self.tenants {
+            hash.update(tenant.len().to_be_bytes());
+            hash.update(tenant);
+        }
+        for row in &rows {
+            for column in 0..row.len() {
+                let of_rows: String = row.try_get(column).map_err(ExportFailure::statement)?;
+                hash.update(of_rows.len().to_be_bytes());
+                hash.update(of_rows);
+            }
+        }
+        Ok(Hex(hash.finalize().into()))
     }
 
     /// About how many rows there are, by the planner's own statistics.
@@ -140,6 +169,10 @@ impl Source {
         after: &Position,
         writing: &mut Writing<'_>,
     ) -> Result<(), ExportFailure> {
+        self.client()
+            .batch_execute(BY_INDEX)
+            .await
+            .map_err(ExportFailure::statement)?;
         if *after == Position::Beginning {
             for tenant in &self.tenants {
                 self.producers(tenant, writing).await?;

@@ -13,6 +13,8 @@ pub(super) mod errands;
 pub(super) mod export;
 pub(super) mod import;
 mod import_write;
+#[cfg(test)]
+mod late_tests;
 pub(super) mod moving;
 #[cfg(test)]
 mod mute_tests;
@@ -30,6 +32,8 @@ pub(super) mod retention;
 mod retention_tests;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod schema_tests;
 pub(super) mod session;
 pub(super) mod shadows;
 pub(super) mod steps;

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, IsolationLevel};
 
 use super::batch::{Folded, Prepared, durably};
 use super::engine::{Name, Unanswered, commit, write_unknown_names};
@@ -59,7 +59,13 @@ pub(in crate::store) async fn move_batch<'a>(
     let tenant = first.prepared.row.tenant.as_str();
     let rows = batch.iter().map(|moving| &moving.prepared.row);
     write_unknown_names(&session.client, names, rows).await?;
-    let transaction = session.client.transaction().await?;
+    // Whatever the database's default is: a stricter level sees what was there before the mark was waited for.
+    let transaction = session
+        .client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await?;
     let client = transaction.client();
     let mark = lock_mark(client, tenant, run).await?;
     let left: Vec<&Moving> = batch

@@ -115,7 +115,7 @@ async fn a_session_that_gets_no_answer_is_given_up_and_holds_up_no_close() {
 }
 
 /// Waits until so many of our statements wait for a lock.
-async fn waiting(server: &Postgres, expected: &str) {
+pub(super) async fn waiting(server: &Postgres, expected: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     while server.psql("inbox", blocked).trim() != expected {

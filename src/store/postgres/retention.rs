@@ -8,6 +8,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
@@ -170,8 +171,9 @@ impl Pass<'_> {
         pruner: &mut Pruner,
     ) -> Result<(), PruneFailure> {
         let (passed, kept) = divide(tenants, partition);
-        let swept = pruner.swept.get(&partition.name) == Some(&passed.len());
-        if passed.is_empty() || swept {
+        // Which, not how many: a reload may let one tenant's time pass and give another more.
+        let whose = digest(&passed);
+        if passed.is_empty() || pruner.swept.get(&partition.name) == Some(&whose) {
             return Ok(());
         }
         if partition.end.is_some() {
@@ -196,7 +198,7 @@ impl Pass<'_> {
             self.rows(partition, tenant, before).await?;
         }
         if partition.end.is_some() && !self.left {
-            pruner.swept.insert(partition.name.clone(), passed.len());
+            pruner.swept.insert(partition.name.clone(), whose);
         }
         Ok(())
     }
@@ -375,6 +377,16 @@ fn divide<'t>(tenants: &'t [Tenant], partition: &Partition) -> (Vec<&'t Tenant>,
             .map(|tenant| tenant.held.as_str())
             .collect(),
     )
+}
+
+/// Of the names of tenants, which stand in the order of the list of all.
+fn digest(tenants: &[&Tenant]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for tenant in tenants {
+        hash.update(tenant.held.len().to_be_bytes());
+        hash.update(&tenant.held);
+    }
+    hash.finalize().into()
 }
 
 async fn within<T>(

@@ -10,7 +10,7 @@ use super::session::{Purpose, Session};
 use super::tests::server::Postgres;
 use crate::inbox::{Event, Inbox, Limits, Receipt};
 use crate::store::fixtures::{accept, event, of_tenant};
-use crate::store::{Clock, Keep, Prune, Pruned, Retention, Store, Tally, Url};
+use crate::store::{Clock, Keep, Prune, Pruned, Pruner, Retention, Store, Tally, Url};
 
 const PARTITIONS: &str =
     "SELECT count(*) FROM pg_inherits WHERE inhparent = 'countersign.bodies'::regclass";
@@ -92,6 +92,29 @@ async fn a_day_in_which_one_tenant_keeps_something_stays_and_the_others_rows_go(
     assert_eq!(pruned.total().bodies, 1);
     let kept = store.views().events_by_id(Some("b"), "evt_1").await;
     assert!(kept.unwrap()[0].body.is_some());
+}
+
+#[tokio::test]
+async fn a_reload_that_changes_whose_time_has_passed_is_noticed_though_as_many_have_it() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let (_url, store) = received_today(&server, "inbox", &["a", "b", "c"]).await;
+    // The clock is believed, for something came since.
+    let since = Event {
+        received_at: in_days(50),
+        ..event("evt_2")
+    };
+    accept(&store, since).await;
+    let mut pruner = Pruner::default();
+    for (passed, forever) in [("a", ["b", "c"]), ("b", ["a", "c"])] {
+        let retention = bodies_for(30, &forever);
+        let pruned = store.prune(&mut pruner, &retention, in_days(60)).await;
+        let pruned = pruned.unwrap();
+        assert_eq!(pruned.tenants[passed].bodies, 1, "{pruned:?}");
+        assert_eq!(pruned.total().bodies, 1);
+    }
+    assert_eq!(server.psql("inbox", PARTITIONS).trim(), "2");
 }
 
 #[tokio::test]

@@ -1,16 +1,22 @@
 //! PostgreSQL's schema: what a database has, what it needs, and how it gets there, once, however many receivers start.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
-use tokio_postgres::Client;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, IsolationLevel};
 
+use super::engine::jittered;
 use super::session::SessionFailure;
 use crate::store::StoreFault;
 use crate::store::migrations::{Migration, POSTGRES, known};
 
 /// How long a migration may wait for another receiver's, and take.
 const MIGRATION_MAX: Duration = Duration::from_secs(600);
+/// How long a step waits for a table that somebody holds: whoever comes after it waits as long.
+const HELD_UP_MAX: &str = "200ms";
+/// The first and the longest pause before a table that was held is asked for again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// Days for which bodies have a partition, beside today.
 const DAYS_AHEAD: i32 = 7;
 /// Whoever holds this advisory lock migrates. "CSGN", as a number.
@@ -138,11 +144,72 @@ pub(super) async fn look_ahead(
     }
 }
 
-/// All steps in one transaction, under a lock that ends with it: a pooler may give each transaction another session.
+/// Takes the missing steps, and again while somebody holds a table that one of them alters. A reader may hold it for hours, and
+/// deliveries must not queue up behind a step that waits for it.
 async fn migrate(client: &mut Client, place: &str) -> Result<(), SessionFailure> {
-    let transaction = client.transaction().await?;
+    let began = Instant::now();
+    let mut pause = PAUSES.0;
+    loop {
+        let held = match take_all(client, place).await {
+            Err(SessionFailure::Refused(error))
+                if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) =>
+            {
+                error
+            }
+            done => return done,
+        };
+        if began.elapsed() + pause >= MIGRATION_MAX {
+            return Err(SessionFailure::Refused(held));
+        }
+        tell_holder(client, place).await;
+        sleep(jittered(pause)).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Says for whom a migration waits, as far as that can be told.
+async fn tell_holder(client: &Client, place: &str) {
+    match oldest_holder(client).await {
+        Ok(Some(holder)) => tracing::warn!(
+            store = place,
+            %holder,
+            "the schema's migration waits for a table that another session holds; end that one if it takes too long"
+        ),
+        Ok(None) | Err(_) => tracing::warn!(
+            store = place,
+            "the schema's migration waits for a table that another session held"
+        ),
+    }
+}
+
+/// The oldest transaction that holds one of our tables.
+async fn oldest_holder(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let rows = client
+        .query_typed(
+            "SELECT concat_ws(' ', 'pid', l.pid, 'on', c.relname, 'as', a.usename, a.application_name, 'since', a.xact_start)
+             FROM pg_locks l JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p')
+             JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'countersign'
+             JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+             LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+             WHERE l.granted AND l.pid <> pg_backend_pid() ORDER BY a.xact_start, l.pid LIMIT 1",
+            &[],
+        )
+        .await?;
+    rows.first().map(|row| row.try_get(0)).transpose()
+}
+
+/// All steps in one transaction, under a lock that ends with it: a pooler may give each transaction another session.
+async fn take_all(client: &mut Client, place: &str) -> Result<(), SessionFailure> {
+    // Whatever the database's default is: a stricter level sees what was there before the lock was waited for.
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await?;
     transaction
-        .batch_execute(&format!("SELECT pg_advisory_xact_lock({LOCK})"))
+        .batch_execute(&format!(
+            "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({LOCK}); SET LOCAL lock_timeout = '{HELD_UP_MAX}'"
+        ))
         .await?;
     // Whoever had the lock before may have done it all: only now does it hold what we see.
     transaction
@@ -195,16 +262,19 @@ async fn take(
     transaction.batch_execute(&noted).await
 }
 
-/// A step that the database refused is the operator's; a connection that broke is not.
+/// What the operator must mend stops the start: a step that fails in the same way each time, or a right that is lacking. All else
+/// passes, or another host does better.
 fn failed(error: tokio_postgres::Error, place: &str, name: &'static str) -> SessionFailure {
-    if error.as_db_error().is_none() {
-        return SessionFailure::Refused(error);
+    let class = error.code().and_then(|code| code.code().get(..2));
+    match class {
+        // Feature not supported, data exception, integrity constraint violation, syntax error or missing right.
+        Some("0A" | "22" | "23" | "42") => SessionFailure::Fault(StoreFault::Migration {
+            place: place.to_owned(),
+            name,
+            source: error.into(),
+        }),
+        _ => SessionFailure::Refused(error),
     }
-    SessionFailure::Fault(StoreFault::Migration {
-        place: place.to_owned(),
-        name,
-        source: error.into(),
-    })
 }
 
 /// Makes the partitions of the days to come, unless another receiver is about it. The server itself gives it up after `limit`: a

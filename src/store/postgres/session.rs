@@ -284,7 +284,7 @@ pub(in crate::store) enum Meaning {
     Cancelled,
     /// The server is, or its state. Nothing of it is durable; another session may do better.
     Server,
-    /// No answer: it may be durable or not.
+    /// No answer, or only that of a pooler whose own connection broke: it may be durable or not.
     Unknown,
 }
 
@@ -307,7 +307,12 @@ pub(in crate::store) fn meaning(error: &tokio_postgres::Error) -> Meaning {
     if *code == SqlState::QUERY_CANCELED {
         return Meaning::Cancelled;
     }
+    if *code == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN {
+        return Meaning::Unknown;
+    }
     match code.code().get(..2) {
+        // A connection exception is a pooler's word: it lost the server, perhaps after the commit.
+        Some("08") => Meaning::Unknown,
         // Data exception, integrity constraint violation, program limit exceeded.
         Some("22" | "23" | "54") => Meaning::Row,
         _ => Meaning::Server,
@@ -389,5 +394,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mute_tests::{address, target};
+    use super::super::tests::server::Postgres;
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_the_server_itself_says_of_a_statement_proves_that_nothing_of_it_is_durable()
+    {
+        let Some(server) = Postgres::start(&[]) else {
+            return;
+        };
+        let url = address(&server, "inbox");
+        let session = Session::open(&target(&url), Purpose::Write).await.unwrap();
+        for (code, expected) in [
+            // What a pooler says when its own connection broke, or no answer came in its time.
+            ("08P01", Meaning::Unknown),
+            ("08006", Meaning::Unknown),
+            ("08007", Meaning::Unknown),
+            ("40003", Meaning::Unknown),
+            ("40001", Meaning::Collision),
+            ("40P01", Meaning::Collision),
+            ("55P03", Meaning::Collision),
+            ("57014", Meaning::Cancelled),
+            ("57P01", Meaning::Server),
+            ("25006", Meaning::Server),
+            ("53100", Meaning::Server),
+            ("22003", Meaning::Row),
+            ("54000", Meaning::Row),
+        ] {
+            let raise =
+                format!("DO $$ BEGIN RAISE EXCEPTION 'so' USING ERRCODE = '{code}'; END $$");
+            let error = session.client.batch_execute(&raise).await.unwrap_err();
+            assert_eq!(meaning(&error), expected, "{code}");
+        }
     }
 }

@@ -40,8 +40,8 @@ pub struct Pruner {
     anew: Option<Instant>,
     /// How far each tenant's events were looked through for bodies.
     pub(super) positions: HashMap<i64, Position>,
-    /// Partitions from which nothing more goes row by row, and for how many tenants that was found.
-    pub(in crate::store) swept: HashMap<String, usize>,
+    /// Partitions from which nothing more goes row by row, and the SHA-256 of the tenants of whom that was found.
+    pub(in crate::store) swept: HashMap<String, [u8; 32]>,
 }
 
 /// A pass that somebody asks for.

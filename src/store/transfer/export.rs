@@ -28,6 +28,9 @@ pub(super) const VERSION: u32 = 2;
 /// That of an export without tallies of shadow marks, which came with the second: older programs read it.
 const WITHOUT_SHADOWS: u32 = 1;
 
+/// What an extent is of: every column of every payment and event, in the engine's own form, and since when there are bodies.
+const EXTENT_FORM: u32 = 2;
+
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Header {
@@ -41,9 +44,15 @@ pub(super) struct Header {
     pub(super) exported_at: Micros,
     /// The one tenant that it has, if it has not all.
     pub(super) tenant_id: Option<String>,
-    /// The SHA-256 of the tenants and of when their oldest and latest events came: tells whether the store is still what it
-    /// was, and neither received nor forgot anything.
+    /// Of all payments and events: tells whether the store is still what it was.
     pub(super) extent: Hex<32>,
+    /// What `extent` is of. A header without it is of the first form: of when each tenant's oldest and latest events came.
+    #[serde(default = "first_form")]
+    pub(super) extent_form: u32,
+}
+
+fn first_form() -> u32 {
+    1
 }
 
 /// The last line.
@@ -169,17 +178,6 @@ impl Position {
             key: row.key.0,
         }
     }
-}
-
-/// When the oldest and the latest event of a tenant were received.
-pub(in crate::store) type Extent = (Option<i64>, Option<i64>);
-
-fn extent_of(tenants: &[(String, Extent)]) -> Hex<32> {
-    let mut hash = Sha256::new();
-    for (tenant, extent) in tenants {
-        hash.update(format!("{tenant}\0{extent:?}\0"));
-    }
-    Hex(hash.finalize().into())
 }
 
 /// What is exported.
@@ -384,14 +382,14 @@ impl Export {
             Source::Sqlite(source) => (
                 "sqlite",
                 source.schema(),
-                extent_of(&source.extent()?),
+                source.extent()?,
                 source.about()?,
                 source.has_shadows()?,
             ),
             Source::Postgres(source) => (
                 "postgres",
                 source.schema(),
-                extent_of(&source.extent().await?),
+                source.extent().await?,
                 source.about().await?,
                 source.has_shadows().await?,
             ),
@@ -409,6 +407,7 @@ impl Export {
             exported_at: Micros(Timestamp::now().as_microsecond()),
             tenant_id: self.tenant.clone(),
             extent,
+            extent_form: EXTENT_FORM,
         };
         let mut writing = Writing {
             out,
@@ -451,8 +450,10 @@ impl Part {
             "the part is of another store"
         } else if part.tenant_id != header.tenant_id {
             "the part is of another tenant, or of all"
+        } else if part.extent_form != header.extent_form {
+            "another version of countersign wrote the part, and did not note what tells whether the store is as it was"
         } else if part.extent != header.extent {
-            "the store has received events, or let some go, since the part was written"
+            "payments or events have come, changed or gone since the part was written"
         } else if part.version != header.version {
             "the first shadow mark was met, or the last tally went, since the part was written"
         } else {

@@ -14,4 +14,6 @@ pub(super) mod lines;
 pub(super) mod part_file;
 pub(super) mod record;
 #[cfg(test)]
+mod resume_tests;
+#[cfg(test)]
 mod tests;

@@ -109,7 +109,7 @@ fn long_ago() -> Vec<Event> {
 }
 
 /// A store that got all that, forgot what is old, and saw peers, secrets and refusals.
-async fn filled(place: &Place, seed: u64) -> Store {
+pub(super) async fn filled(place: &Place, seed: u64) -> Store {
     let store = place.open().await;
     for event in long_ago().into_iter().chain(deliveries(seed, 250)) {
         store.accept(vec![event]).await.unwrap();
@@ -184,7 +184,7 @@ pub(super) async fn export(url: &Url) -> Vec<u8> {
 }
 
 /// A session with a PostgreSQL.
-async fn session(url: &Url) -> Option<Session> {
+pub(super) async fn session(url: &Url) -> Option<Session> {
     let Url::Postgres(address) = url else {
         return None;
     };

@@ -1,0 +1,105 @@
+//! A store that changed between the two halves of an export: rows of two moments are never joined.
+
+use rusqlite::Connection;
+
+use super::tests::{export, filled, session};
+use crate::store::fixtures::{Place, accept, event, payment_event, received};
+use crate::store::{Export, ExportFailure, Part, Store};
+
+/// What may happen to a store meanwhile.
+enum Change {
+    /// An event comes, or comes once more.
+    Comes(&'static str, i64),
+    /// Something beside the receiver does this: an import, a replay, a pruning.
+    Statement(&'static str),
+}
+
+async fn run(place: &Place, sql: &str) {
+    match session(&place.url).await {
+        None => {
+            let connection = Connection::open(place.file()).unwrap();
+            assert_ne!(
+                connection
+                    .execute(&sql.replace("SCHEMA", "main"), [])
+                    .unwrap(),
+                0
+            );
+        }
+        Some(session) => {
+            let sql = sql.replace("SCHEMA", "countersign");
+            assert_ne!(session.client.execute(&sql, &[]).await.unwrap(), 0);
+        }
+    }
+}
+
+async fn change(place: &Place, store: &Store, change: &Change) {
+    match change {
+        Change::Comes(id, second) => {
+            let event = payment_event(id, "pay_new", "pending", 1);
+            accept(store, received(event, *second)).await;
+        }
+        Change::Statement(sql) => run(place, sql).await,
+    }
+}
+
+async fn resume(place: &Place, whole: &[u8]) -> Result<Vec<u8>, ExportFailure> {
+    let part = Part::read(&mut &whole[..whole.len() / 2]).unwrap();
+    let mut out = whole[..usize::try_from(part.bytes).unwrap()].to_vec();
+    Export::default()
+        .run(&place.url, Some(part), &mut out, &mut |_, _| {})
+        .await
+        .map(|_| out)
+}
+
+fn places() -> impl Iterator<Item = Place> {
+    [Some(Place::sqlite()), Place::postgres()]
+        .into_iter()
+        .flatten()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_of_a_store_that_changed_in_any_way_is_not_gone_on_with() {
+    for place in places() {
+        let store = filled(&place, 3).await;
+        accept(&store, received(event("evt_last"), 1_800_000_000)).await;
+        for happened in [
+            // From the spool of another receiver, or by an import.
+            Change::Comes("evt_between", 1_790_000_500),
+            // A duplicate is counted.
+            Change::Comes("evt_between", 1_790_000_600),
+            Change::Statement(
+                "UPDATE SCHEMA.payments SET changed_at = changed_at + 1 WHERE payment_id = 'pay_new'",
+            ),
+            Change::Statement(
+                "UPDATE SCHEMA.events SET named_payment_id = 'pay_2' WHERE event_id = 'evt_last'",
+            ),
+            Change::Statement(
+                "UPDATE SCHEMA.events SET fetch_needed = true WHERE event_id = 'evt_last'",
+            ),
+            Change::Statement("DELETE FROM SCHEMA.events WHERE received_at < 0"),
+        ] {
+            let whole = export(&place.url).await;
+            assert!(resume(&place, &whole).await.unwrap() == whole);
+            change(&place, &store, &happened).await;
+            let resumed = resume(&place, &whole).await;
+            let refused = matches!(resumed, Err(ExportFailure::NotTheSame { .. }));
+            assert!(refused, "{:?}", resumed.map(|_| ()));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_an_earlier_version_wrote_is_begun_anew() {
+    for place in places() {
+        filled(&place, 3).await;
+        let whole = String::from_utf8(export(&place.url).await).unwrap();
+        let former = whole.replacen(",\"extent_form\":2", "", 1);
+        assert_ne!(former, whole);
+        let failure = resume(&place, former.as_bytes())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(failure.contains("another version"), "{failure}");
+        assert!(failure.contains("begin anew"), "{failure}");
+    }
+}
