@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::Config;
@@ -206,6 +207,8 @@ pub(in crate::store) struct Target {
     tls: Arc<Tls>,
     pub(in crate::store) place: String,
     pub(in crate::store) access: Access,
+    /// Whether our schema was met there.
+    ours: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Target {
@@ -248,7 +251,18 @@ impl Target {
             tls,
             place,
             access: address.access.clone(),
+            ours: Arc::default(),
         })
+    }
+
+    /// Notes that our schema was met.
+    pub(super) fn is_ours(&self) {
+        self.ours.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether our schema was met there since the start: it is made where there was none, never in the place of one that went.
+    pub(super) fn was_ours(&self) -> bool {
+        self.ours.load(Ordering::Relaxed)
     }
 
     /// How each host is spoken to, with the password of this moment.

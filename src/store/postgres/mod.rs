@@ -11,6 +11,8 @@ pub(super) mod engine;
 mod errand_tests;
 pub(super) mod errands;
 pub(super) mod export;
+#[cfg(test)]
+mod gone_tests;
 pub(super) mod import;
 mod import_write;
 #[cfg(test)]

@@ -89,6 +89,11 @@ pub(in crate::store) enum SessionFailure {
         "the database takes no writes; several hosts, divided by commas, let the receiver find the one that does"
     )]
     ReadOnly,
+    /// The schema that this process wrote to is there no more.
+    #[error(
+        "the schema countersign is gone from the database; put it back from a backup, or restart every receiver to begin anew without what was kept"
+    )]
+    Gone,
     /// The database is not ours to use.
     #[error("the database can not be used")]
     Fault(#[source] StoreFault),
@@ -105,10 +110,12 @@ impl SessionFailure {
     pub(in crate::store) fn into_fault(self, place: &str) -> StoreFault {
         match self {
             Self::Fault(fault) => fault,
-            Self::Refused(_) | Self::TimedOut(_) | Self::ReadOnly => StoreFault::Unreachable {
-                place: place.to_owned(),
-                source: self.into(),
-            },
+            Self::Refused(_) | Self::TimedOut(_) | Self::ReadOnly | Self::Gone => {
+                StoreFault::Unreachable {
+                    place: place.to_owned(),
+                    source: self.into(),
+                }
+            }
         }
     }
 }
@@ -162,6 +169,9 @@ impl Session {
             Purpose::Write | Purpose::Prune | Purpose::Look if found.read_only => {
                 return Err(SessionFailure::ReadOnly);
             }
+            Purpose::Write | Purpose::Prune if found.schema == 0 && target.was_ours() => {
+                return Err(SessionFailure::Gone);
+            }
             Purpose::Look if schema::is_up_to_date(&found) => {}
             Purpose::Look => look_at_rights(&session.client, &target.place).await?,
             Purpose::Write | Purpose::Prune => {
@@ -171,6 +181,7 @@ impl Session {
                     }
                     return Err(failure);
                 }
+                target.is_ours();
             }
         }
         Ok(session)
