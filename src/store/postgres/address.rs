@@ -207,8 +207,8 @@ pub(in crate::store) struct Target {
     tls: Arc<Tls>,
     pub(in crate::store) place: String,
     pub(in crate::store) access: Access,
-    /// Whether our schema was met there.
-    ours: Arc<AtomicBool>,
+    /// Of each host whether our schema was met there.
+    ours: Arc<[AtomicBool]>,
 }
 
 impl fmt::Debug for Target {
@@ -245,24 +245,28 @@ impl Target {
         }
         let hosts = single_hosts(&config).map_err(|fault| fault_of(&place, fault))?;
         let tls = Arc::new(Tls::load(tls, &address.base, &place)?);
+        let ours = hosts.iter().map(|_| AtomicBool::new(false)).collect();
         Ok(Self {
             hosts,
             password: address.password.clone(),
             tls,
             place,
             access: address.access.clone(),
-            ours: Arc::default(),
+            ours,
         })
     }
 
-    /// Notes that our schema was met.
-    pub(super) fn is_ours(&self) {
-        self.ours.store(true, Ordering::Relaxed);
+    /// Notes that our schema was met at this host.
+    pub(super) fn is_ours(&self, host: usize) {
+        if let Some(ours) = self.ours.get(host) {
+            ours.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Whether our schema was met there since the start: it is made where there was none, never in the place of one that went.
-    pub(super) fn was_ours(&self) -> bool {
-        self.ours.load(Ordering::Relaxed)
+    /// Whether our schema was met at this host since the start: it is made where there was none, never in the place of one that went.
+    pub(super) fn was_ours(&self, host: usize) -> bool {
+        let ours = self.ours.get(host);
+        ours.is_some_and(|ours| ours.load(Ordering::Relaxed))
     }
 
     /// How each host is spoken to, with the password of this moment.

@@ -128,8 +128,8 @@ impl Session {
     ) -> Result<Self, SessionFailure> {
         let mut last = SessionFailure::ReadOnly;
         let tls = target.tls().await;
-        for host in target.hosts() {
-            match Self::open_at(target, &host, &tls, purpose).await {
+        for (number, host) in target.hosts().iter().enumerate() {
+            match Self::open_at(target, (number, host), &tls, purpose).await {
                 Ok(session) => return Ok(session),
                 // Another host has the same data: it would be no better.
                 Err(fault @ SessionFailure::Fault(_)) => return Err(fault),
@@ -141,7 +141,7 @@ impl Session {
 
     async fn open_at(
         target: &Target,
-        host: &Config,
+        (number, host): (usize, &Config),
         tls: &DatabaseTls,
         purpose: Purpose,
     ) -> Result<Self, SessionFailure> {
@@ -169,7 +169,7 @@ impl Session {
             Purpose::Write | Purpose::Prune | Purpose::Look if found.read_only => {
                 return Err(SessionFailure::ReadOnly);
             }
-            Purpose::Write | Purpose::Prune if found.schema == 0 && target.was_ours() => {
+            Purpose::Write | Purpose::Prune if found.schema == 0 && target.was_ours(number) => {
                 return Err(SessionFailure::Gone);
             }
             Purpose::Look if schema::is_up_to_date(&found) => {}
@@ -181,7 +181,7 @@ impl Session {
                     }
                     return Err(failure);
                 }
-                target.is_ours();
+                target.is_ours(number);
             }
         }
         Ok(session)

@@ -358,7 +358,7 @@ impl Writing<'_> {
 /// The store, at the moment at which it was opened.
 enum Source {
     Sqlite(sqlite::export::Source),
-    Postgres(postgres::export::Source),
+    Postgres(Box<postgres::export::Source>),
 }
 
 impl Export {
@@ -375,7 +375,8 @@ impl Export {
         let source = match url {
             Url::Sqlite(path) => Source::Sqlite(sqlite::export::Source::open(path, tenant)?),
             Url::Postgres(address) => {
-                Source::Postgres(postgres::export::Source::open(address, tenant).await?)
+                let source = postgres::export::Source::open(address, tenant).await?;
+                Source::Postgres(Box::new(source))
             }
         };
         let (store, schema, extent, about, has_shadows) = match &source {
