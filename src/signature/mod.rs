@@ -19,6 +19,8 @@ mod body;
 mod borders_tests;
 mod challenge;
 mod clock;
+#[cfg(test)]
+mod covered_tests;
 mod delivery;
 mod explain;
 mod filter;

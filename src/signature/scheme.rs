@@ -3,8 +3,8 @@
 pub(super) use super::asked::Place;
 use super::grammar::{Grammar, KeyPattern, Pick};
 use super::profile::descriptor::{
-    Algorithm, AlgorithmDescriptor, AlsoDescriptor, Coverage, Encoding, KeyForm, MacKind,
-    OneOrMany, ProfileDescriptor, SignatureDescriptor,
+    Algorithm, AlgorithmDescriptor, AlsoDescriptor, BodyFormat, Coverage, Encoding, KeyForm,
+    MacKind, OneOrMany, ProfileDescriptor, SignatureDescriptor,
 };
 use super::profile::meaning::Faults;
 use super::template::{Template, Value};
@@ -233,9 +233,11 @@ impl Scheme {
             let what = "takes a value that the signature does not cover";
             faults.add("signature.id", what, mend);
         }
+        // A body that may be JSON as well is not read by that field alone.
         let document = profile
             .event
             .as_ref()
+            .filter(|event| event.format != Some(BodyFormat::JsonOrForm))
             .and_then(|event| event.field.as_deref())
             .map(|field| Value::Form(field.into()));
         let covered = match coverage {

@@ -10,6 +10,7 @@ use super::body::json::{self, Pointer};
 use super::explain::mistakes::KeyMistake;
 use super::explain::other_keys::surrounded;
 use super::key::{self, Key};
+use super::mapping::place::Read;
 use super::profile::descriptor::{Algorithm, BodyFormat, Coverage};
 use super::profile::meaning::{Faults, Profile, ProfileFault, pointer};
 use super::template::Value;
@@ -277,7 +278,15 @@ fn account(profile: &Profile, binding: AccountBinding, faults: &mut Faults) -> O
                     .is_some_and(|scheme| scheme.signs(value))
             };
             let name = binding.pointer.trim_start_matches('/');
-            signed(&Value::Json(at.clone())) || signed(&Value::Form(name.into()))
+            match Read::of(
+                profile.mapping.format,
+                profile.mapping.field.as_deref(),
+                false,
+            ) {
+                Read::Json => signed(&Value::Json(at.clone())),
+                Read::Form => signed(&Value::Form(name.into())),
+                Read::Unpacked => false,
+            }
         }
         Coverage::Reference => false,
     };
@@ -303,6 +312,16 @@ fn check_url(profile: &Profile, url: Option<&str>, faults: &mut Faults) {
         }
         Some(url) if !url.starts_with("https://") && !url.starts_with("http://") => {
             faults.add("url", "is no URL", mend);
+        }
+        Some(url) if url.contains('?') => {
+            // It is signed as it stands here; what a request has behind its own question mark could be anyone's.
+            for name in profile.read_by_url_alone() {
+                faults.add(
+                    "url",
+                    format!("has a query, and the mapping reads {{query:{name}}} of each request, which nothing signs then"),
+                    "leave the query out of url: that of each request is signed with it",
+                );
+            }
         }
         None | Some(_) => {}
     }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::form;
 use super::json::{BATCH_ELEMENTS_MAX, JsonFault};
-use super::select::Fields;
+use super::select::{FIELDS_MAX, Fields};
 use super::xml;
 use crate::signature::profile::descriptor::BodyFormat;
 
@@ -104,6 +104,9 @@ fn form_fields(body: &[u8]) -> Option<Fields> {
             .entry(format!("/{name}"))
             .and_modify(|text| *text = None)
             .or_insert(Some(value));
+        if fields.len() > FIELDS_MAX {
+            return None;
+        }
     }
     (!fields.is_empty()).then_some(fields)
 }
@@ -156,6 +159,8 @@ mod tests {
         );
         check(Form, "", Err(NotTheForm));
         check(Form, "a=%ff", Err(NotTheForm));
+        let many: String = (0..=FIELDS_MAX).map(|n| format!("{n}=&")).collect();
+        check(Form, &many, Err(NotTheForm));
         check(JsonOrForm, "payload=%7B%22id%22%3A1%7D", Ok("{\"id\":1}"));
         check(JsonOrForm, "{\"id\":1}", Ok("{\"id\":1}"));
         check(JsonOrForm, "id=1", Err(NotTheForm));

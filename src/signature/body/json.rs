@@ -139,7 +139,8 @@ impl ListPointer {
         self.element.to_string()
     }
 
-    /// The elements in order; `None` where there is no list. An element that lacks the inner part stands whole.
+    /// The elements in order; `None` where there is no list. An element that lacks the inner part, or has it twice, stands whole: one
+    /// that can not be read hides no other.
     pub(in crate::signature) fn elements<'a>(
         &self,
         document: &'a RawValue,
@@ -155,12 +156,9 @@ impl ListPointer {
         let elements = Elements
             .deserialize(&mut reader)
             .map_err(|_not_json| JsonFault::TooMany)?;
-        let inner = |element: &'a RawValue| Ok(self.element.find(element)?.unwrap_or(element));
-        elements
-            .into_iter()
-            .map(inner)
-            .collect::<Result<_, _>>()
-            .map(Some)
+        let inner =
+            |element: &'a RawValue| self.element.find(element).ok().flatten().unwrap_or(element);
+        Ok(Some(elements.into_iter().map(inner).collect()))
     }
 }
 

@@ -41,6 +41,9 @@ pub(super) enum Found<'a> {
 /// A document that is no JSON (a form, XML): pointer to text, `None` where a name occurs twice.
 pub(super) type Fields = BTreeMap<String, Option<String>>;
 
+/// Fields of one document, at most: short ones would take a hundred times the memory that the body has.
+pub(super) const FIELDS_MAX: usize = 4096;
+
 #[derive(Clone, Debug, Default)]
 struct Node {
     slot: Option<Slot>,

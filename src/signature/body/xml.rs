@@ -1,10 +1,12 @@
 //! As much of XML as a provider's notification needs: elements, text, the five entities. No document type, no
 //! namespaces, no attributes; what declares entities of its own is refused, whatever it says.
 
-use super::select::Fields;
+use super::select::{FIELDS_MAX, Fields};
 
 /// How deep elements may stand in each other.
 const DEPTH_MAX: usize = 64;
+/// Bytes of a path, at most: each field has one of its own.
+const PATH_BYTES_MAX: usize = 1024;
 
 /// The text of each element that holds no other, by its path (`/notification/kind`); `None` for what is no such
 /// document. An element that occurs twice in one place has no text.
@@ -41,6 +43,9 @@ pub(in crate::signature) fn fields(document: &str) -> Option<Fields> {
                 return None;
             }
             close(&mut fields, &path, element);
+            if fields.len() > FIELDS_MAX {
+                return None;
+            }
             path.truncate(path.rfind('/')?);
             rest = behind;
         } else {
@@ -66,6 +71,9 @@ pub(in crate::signature) fn fields(document: &str) -> Option<Fields> {
             };
             path.push('/');
             path.push_str(name);
+            if path.len() > PATH_BYTES_MAX {
+                return None;
+            }
             if empty {
                 path.truncate(element.parent_len);
             } else {
@@ -186,6 +194,23 @@ mod tests {
         }
         let deep = format!("{}{}", "<a>".repeat(65), "</a>".repeat(65));
         assert_eq!(fields(&deep), None);
+    }
+
+    #[test]
+    fn names_and_fields_have_a_bound() {
+        let long = |name: usize| {
+            let name = "a".repeat(name);
+            fields(&format!("<{name}><b>1</b></{name}>"))
+        };
+        assert!(long(PATH_BYTES_MAX - 3).is_some());
+        assert_eq!(long(PATH_BYTES_MAX - 2), None);
+        let many = |fields_wanted: usize| {
+            let each = |number| format!("<a{number}>1</a{number}>");
+            let inner: String = (0..fields_wanted).map(each).collect();
+            fields(&format!("<r>{inner}</r>"))
+        };
+        assert!(many(FIELDS_MAX).is_some());
+        assert_eq!(many(FIELDS_MAX + 1), None);
     }
 
     proptest! {

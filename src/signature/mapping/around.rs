@@ -17,7 +17,7 @@ pub(in crate::signature) struct Around<'a> {
 #[derive(Clone, Debug, Default)]
 pub(in crate::signature) struct Readings {
     pub(in crate::signature) headers: Vec<HeaderName>,
-    pub(super) query: Vec<Box<str>>,
+    pub(in crate::signature) query: Vec<Box<str>>,
 }
 
 impl Readings {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::around::{Around, Readings};
 use super::facts::{Fetch, NoPayment, STATUSES};
-use super::place::{Certainty, Covered, Place, PlaceReader};
+use super::place::{Certainty, Covered, Place, PlaceReader, Read};
 use super::refunds::Refunds;
 use crate::signature::AmountUnit;
 use crate::signature::body::json::ListPointer;
@@ -163,9 +163,13 @@ impl Mapping {
             )
             | None => Vec::new(),
         };
-        let covered = Covered::new(profile.signed.unwrap_or(Coverage::Body), &values, id);
         let plain = EventDescriptor::default();
         let event = profile.event.as_ref().unwrap_or(&plain);
+        let parts = each.is_some() && !scheme.is_some_and(|scheme| scheme.per_item);
+        let format = event.format.unwrap_or_default();
+        let read = Read::of(format, event.field.as_deref(), parts);
+        let coverage = profile.signed.unwrap_or(Coverage::Body);
+        let covered = Covered::new(coverage, &values, id, read);
         Self::compile(event, each, &covered, &mut |key, fault| {
             faults.add(&key, fault.what, &fault.mend)
         })

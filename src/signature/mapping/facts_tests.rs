@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::around::Around;
 use super::compiled::Mapping;
 use super::facts::{Facts, NoPayment};
-use super::place::Covered;
+use super::place::{Covered, Read};
 use crate::signature::body::document::NotAnObject;
 use crate::signature::body::json::{ListPointer, Pointer};
 use crate::signature::profile::descriptor::{Coverage, EventDescriptor};
@@ -32,7 +32,12 @@ fn compile(event: &str, covered: &Covered) -> Result<Mapping, Vec<String>> {
 
 fn whole_body() -> Covered {
     let id = HeaderName::from_static("webhook-id");
-    Covered::new(Coverage::Body, &[&Value::Body, &Value::Id], vec![id])
+    Covered::new(
+        Coverage::Body,
+        &[&Value::Body, &Value::Id],
+        vec![id],
+        Read::Json,
+    )
 }
 
 fn mapping(event: &str) -> Mapping {
@@ -251,7 +256,12 @@ fn a_signed_header_may_be_an_id_and_an_unsigned_one_only_a_label() {
 #[test]
 fn where_fields_are_signed_nothing_else_becomes_money() {
     let fields = ["/psp", "/amount"].map(|pointer| Value::Json(Pointer::parse(pointer).unwrap()));
-    let covered = Covered::new(Coverage::Fields, &[&fields[0], &fields[1]], Vec::new());
+    let covered = Covered::new(
+        Coverage::Fields,
+        &[&fields[0], &fields[1]],
+        Vec::new(),
+        Read::Json,
+    );
     let event = "payment_id = '/psp'\namount = '/amount'\noccurred_at = '/date'\ntype = '/reason'\nstatus_by = '/psp'";
     assert!(compile(event, &covered).is_ok());
     assert!(compile("id = '/date'", &covered).is_err());
@@ -262,7 +272,7 @@ fn where_fields_are_signed_nothing_else_becomes_money() {
         )
         .is_err()
     );
-    let reference = Covered::new(Coverage::Reference, &[], Vec::new());
+    let reference = Covered::new(Coverage::Reference, &[], Vec::new(), Read::Json);
     let told = facts(
         &compile("type = '/type'\noccurred_at = '/at'", &reference).unwrap(),
         r#"{"type":"payment"}"#,

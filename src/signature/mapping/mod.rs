@@ -9,6 +9,6 @@ pub(super) mod compiled;
 pub(super) mod facts;
 #[cfg(test)]
 mod facts_tests;
-mod place;
+pub(super) mod place;
 pub(super) mod refunds;
 pub(super) mod when;

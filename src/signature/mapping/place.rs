@@ -10,7 +10,7 @@ use crate::signature::body;
 use crate::signature::body::json::Pointer;
 use crate::signature::body::select::{Selection, Slot, Values};
 use crate::signature::explain::shown::shortened;
-use crate::signature::profile::descriptor::{Coverage, OneOrMany};
+use crate::signature::profile::descriptor::{BodyFormat, Coverage, OneOrMany};
 use crate::signature::template::{TemplateFault, Value, header_name};
 
 /// How long an id, a type or an amount may be, in bytes. What is longer, or holds control characters, counts as
@@ -22,8 +22,10 @@ const TEXT_BYTES_MAX: usize = 512;
 pub(super) struct Covered {
     /// As the profile says.
     pub(super) coverage: Coverage,
-    /// With `Coverage::Fields`: the pointers in its content.
-    pub(super) fields: Vec<Pointer>,
+    /// With `Coverage::Fields`: what of the document its content names.
+    fields: Vec<Pointer>,
+    /// The fields of a form in its content.
+    form: Vec<Pointer>,
     /// The headers in its content, that of `{id}` among them.
     pub(super) headers: Vec<HeaderName>,
     /// Where `{id}` stands.
@@ -37,15 +39,21 @@ pub(super) struct Covered {
 impl Covered {
     /// The form field in which the document stands, where that field is signed instead of the body around it.
     pub(super) fn field<'a>(&self, document: Option<&'a str>) -> Option<&'a str> {
-        let signed = |name: &&str| self.fields.contains(&Pointer::of_name(name));
+        let signed = |name: &&str| self.form.contains(&Pointer::of_name(name));
         document.filter(signed)
     }
 
     /// From the values that the profile's signature covers whole; `id` is where `{id}` stands.
-    pub(super) fn new(coverage: Coverage, values: &[&Value], id: Vec<HeaderName>) -> Self {
+    pub(super) fn new(
+        coverage: Coverage,
+        values: &[&Value],
+        id: Vec<HeaderName>,
+        read: Read,
+    ) -> Self {
         let mut covered = Self {
             coverage,
             fields: Vec::new(),
+            form: Vec::new(),
             headers: Vec::new(),
             id,
             query: Vec::new(),
@@ -53,13 +61,14 @@ impl Covered {
         };
         for value in values {
             match value {
-                Value::Json(pointer) => covered.fields.push(pointer.clone()),
-                Value::Form(name) => covered.fields.push(Pointer::of_name(name)),
+                Value::Json(pointer) if read == Read::Json => covered.fields.push(pointer.clone()),
+                Value::Form(name) => covered.form.push(Pointer::of_name(name)),
                 Value::Header(name) => covered.headers.push(name.clone()),
                 Value::Query(name) => covered.query.push(name.clone()),
                 Value::Url | Value::PathAndQuery => covered.whole_query = true,
                 Value::Id => covered.headers.extend(covered.id.iter().cloned()),
                 Value::Body
+                | Value::Json(_)
                 | Value::Timestamp
                 | Value::Method
                 | Value::Secret
@@ -68,7 +77,36 @@ impl Covered {
                 | Value::Config(_) => {}
             }
         }
+        if read == Read::Form {
+            covered.fields.clone_from(&covered.form);
+        }
         covered
+    }
+}
+
+/// Which values of a content name what a mapping's pointers name. A body can be read in more ways than one: what was signed
+/// as a field of a form may be anything in JSON that holds the form in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::signature) enum Read {
+    /// `{json:POINTER}`: the document is the body, or the item that bears the signature.
+    Json,
+    /// `{form:NAME}`: the fields of the body.
+    Form,
+    /// None: the document is unpacked from the body, or a part of what is signed.
+    Unpacked,
+}
+
+impl Read {
+    /// By the body's format, the field that holds the document, and whether the events are parts of what bears a signature.
+    pub(in crate::signature) fn of(format: BodyFormat, field: Option<&str>, parts: bool) -> Self {
+        match (format, field) {
+            (BodyFormat::Json, _) if !parts => Self::Json,
+            (BodyFormat::Form, None) => Self::Form,
+            (
+                BodyFormat::Json | BodyFormat::JsonOrForm | BodyFormat::Form | BodyFormat::FormXml,
+                _,
+            ) => Self::Unpacked,
+        }
     }
 }
 

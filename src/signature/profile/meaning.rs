@@ -19,6 +19,7 @@ use crate::signature::mapping::around::Around;
 use crate::signature::mapping::compiled::Mapping;
 use crate::signature::mapping::facts::Facts;
 use crate::signature::scheme::Scheme;
+use crate::signature::template::Value;
 
 /// A compiled profile: immutable, shared by every producer that uses it.
 #[derive(Debug)]
@@ -193,6 +194,19 @@ impl Profile {
     /// Whether the producer must name the URL that it registered with the provider.
     pub fn needs_url(&self) -> bool {
         self.scheme.as_ref().is_some_and(Scheme::needs_url)
+    }
+
+    /// The parameters of the query string that a mapping reads and that only `{url}` in the content signs.
+    pub(in crate::signature) fn read_by_url_alone(&self) -> impl Iterator<Item = &str> {
+        let scheme = self
+            .scheme
+            .as_ref()
+            .filter(|scheme| scheme.needs_url() && !scheme.signs_if_present(&Value::PathAndQuery));
+        let signs = move |name: &Box<str>| {
+            scheme.is_none_or(|scheme| scheme.signs_if_present(&Value::Query(name.clone())))
+        };
+        let read = self.mapping.readings.query.iter();
+        read.filter(move |name| !signs(name)).map(|name| &**name)
     }
 
     /// The values that the producer must configure (`{config:NAME}`, `{key_id}`).

@@ -1,0 +1,193 @@
+//! What is read is what was signed: a body that can be taken in two ways is taken in the way in which it was signed, or in none.
+
+use bytes::Bytes;
+use hmac::{KeyInit, Mac};
+use jiff::Timestamp;
+
+use super::*;
+use crate::identity::Force;
+use crate::secret::Secret;
+
+const UNCOVERED: &str = "takes a value that the signature does not cover";
+
+fn compiled(text: &str) -> Result<Profile, Vec<String>> {
+    let descriptor: ProfileDescriptor = toml::from_str(text).unwrap();
+    let told = |faults: Vec<ProfileFault>| faults.iter().map(ToString::to_string).collect();
+    Profile::compile("own", &descriptor).map_err(told)
+}
+
+/// A profile over fields that signs them in one notation; `event` says how the mapping reads the body.
+fn over_fields(content: &str, event: &str) -> String {
+    format!(
+        "signed = 'fields'\n[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n[event]\nid = '/id'\n\
+         payment_id = '/id'\namount = '/amount'\ncurrency = '/currency'\nstatus_by = '=succeeded'\n{event}\n"
+    )
+}
+
+#[track_caller]
+fn check_uncovered(content: &str, event: &str) {
+    let faults = compiled(&over_fields(content, event)).unwrap_err();
+    let uncovered = |key: &str| {
+        let about = format!("{key}: {UNCOVERED}");
+        faults.iter().any(|fault| fault.starts_with(&about))
+    };
+    let all = [
+        "event.id",
+        "event.payment_id",
+        "event.amount",
+        "event.currency",
+    ];
+    assert!(all.into_iter().all(uncovered), "{content}: {faults:#?}");
+}
+
+#[test]
+fn a_field_of_a_form_is_no_field_of_json() {
+    let form = "{form:id}&{form:amount}&{form:currency}";
+    let json = "{json:/id}&{json:/amount}&{json:/currency}";
+    check_uncovered(form, "");
+    check_uncovered(json, "format = 'form'");
+    // The document is what another field of the form holds.
+    check_uncovered(form, "format = 'form'\nfield = 'payload'");
+    check_uncovered(json, "format = 'form'\nfield = 'payload'");
+    check_uncovered(json, "format = 'json-or-form'\nfield = 'payload'");
+    // The events are parts of what is signed, and what they hold is not.
+    check_uncovered(json, "each = '/items/*'");
+    compiled(&over_fields(form, "format = 'form'")).unwrap();
+    compiled(&over_fields(json, "")).unwrap();
+}
+
+#[test]
+fn a_body_that_may_be_json_is_not_covered_by_its_form_field() {
+    let profile = |format: &str, content: &str| {
+        format!(
+            "[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n[event]\nid = '/id'\nformat = '{format}'\n\
+             field = 'payload'\n"
+        )
+    };
+    let faults = compiled(&profile("json-or-form", "{form:payload}")).unwrap_err();
+    assert!(
+        faults[0].starts_with("signature.content: does not cover what `signed` says"),
+        "{faults:#?}"
+    );
+    compiled(&profile("json-or-form", "{body}")).unwrap();
+    compiled(&profile("form", "{form:payload}")).unwrap();
+}
+
+fn verifier(profile: Profile, settings: Settings) -> Result<Verifier, Vec<String>> {
+    let secret = ProducerSecret {
+        label: "the secret".into(),
+        secret: Secret::new("a secret of some length".into()),
+        force: Force::Live,
+    };
+    let told = |faults: Vec<ProfileFault>| faults.iter().map(ToString::to_string).collect();
+    Verifier::new(profile.into(), vec![secret], settings).map_err(told)
+}
+
+#[test]
+fn an_account_is_bound_to_what_is_signed_as_it_is_read() {
+    let bound = |content: &str, event: &str| {
+        let text = format!(
+            "signed = 'fields'\n[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n[event]\n{event}"
+        );
+        let account = AccountBinding {
+            pointer: "/account".into(),
+            equals: "acct_1".into(),
+        };
+        let settings = Settings {
+            account: Some(account),
+            ..Settings::default()
+        };
+        verifier(compiled(&text).unwrap(), settings).map(drop)
+    };
+    bound("{json:/account}", "").unwrap();
+    bound("{form:account}", "format = 'form'").unwrap();
+    for (content, event) in [
+        ("{form:account}", ""),
+        ("{json:/account}", "format = 'form'"),
+        ("{form:account}", "format = 'form'\nfield = 'payload'"),
+    ] {
+        let faults = bound(content, event).unwrap_err();
+        assert!(
+            faults[0].starts_with("account.pointer: the profile's signature does not cover it"),
+            "{faults:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_query_that_only_a_url_with_a_query_signs_is_read_by_nobody() {
+    let with_url = |content: &str, url: &str| {
+        let text = format!(
+            "[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n[event]\nid = '{{query:id}}'\n"
+        );
+        let settings = Settings {
+            url: Some(url.to_owned()),
+            ..Settings::default()
+        };
+        verifier(compiled(&text).unwrap(), settings).map(drop)
+    };
+    with_url("{url}{body}", "https://hooks.example.com/in").unwrap();
+    with_url(
+        "{url}|{query:id}|{body}",
+        "https://hooks.example.com/in?v=1",
+    )
+    .unwrap();
+    let faults = with_url("{url}{body}", "https://hooks.example.com/in?v=1").unwrap_err();
+    assert!(
+        faults[0].starts_with("url: has a query, and the mapping reads {query:id} of each request"),
+        "{faults:#?}"
+    );
+}
+
+#[test]
+fn an_item_that_can_not_be_read_hides_no_other() {
+    let profile = "signed = 'fields'\n[signature]\nfrom = { json = '/s' }\nencoding = 'hex'\ncontent = '{json:/id}'\n\
+                   each = '/items/*/event'\n[event]\nid = '/id'";
+    let verifier = verifier(compiled(profile).unwrap(), Settings::default()).unwrap();
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(b"a secret of some length").unwrap();
+    mac.update(b"evt_1");
+    let good = format!(
+        r#"{{"id":"evt_1","s":"{}"}}"#,
+        hex::encode(mac.finalize().into_bytes())
+    );
+    let body =
+        format!(r#"{{"items":[{{"event":{good}}},{{"event":{good},"event":{{"id":"evil"}}}}]}}"#);
+    let request = Request {
+        method: &http::Method::POST,
+        path_and_query: "/",
+        headers: &http::HeaderMap::new(),
+    };
+    let proof = verifier
+        .prove(&request, Bytes::from(body), Timestamp::UNIX_EPOCH)
+        .unwrap();
+    let verdicts: Vec<_> = proof
+        .items
+        .iter()
+        .map(|item| item.refusal().is_none())
+        .collect();
+    assert_eq!(verdicts, [true, false]);
+}
+
+#[test]
+fn an_event_of_a_batch_that_stands_twice_hides_no_other() {
+    let profile = "[signature]\nfrom = { header = ['x-sig'] }\ncontent = '{body}'\n[event]\nid = '/id'\neach = '/items/*/event'";
+    let profile = compiled(profile).unwrap();
+    let body = r#"{"items":[{"event":{"id":"evt_1"}},{"event":{"id":"evt_2"},"event":{"id":"evt_3"}},{"event":{"id":"evt_4"}}]}"#;
+    let items = profile
+        .mapping
+        .items(&Bytes::from_static(body.as_bytes()))
+        .unwrap();
+    assert_eq!(items.len(), 3);
+    let around = mapping::around::Around {
+        headers: &http::HeaderMap::new(),
+        query: "",
+    };
+    let ids: Vec<_> = items
+        .iter()
+        .map(|item| profile.mapping.facts(item, around).unwrap().event_id)
+        .collect();
+    assert_eq!(
+        ids,
+        [Some("evt_1".to_owned()), None, Some("evt_4".to_owned())]
+    );
+}
