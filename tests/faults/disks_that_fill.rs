@@ -153,3 +153,57 @@ fn a_spool_that_has_filled_its_disk_is_emptied_though_nobody_makes_room() {
     }
     verify(&scene.receiver, &load.finish());
 }
+
+/// What the first attempt to empty it was given, deliveries must not take: the database refuses again, and is back for good only then.
+#[test]
+fn a_spool_that_was_emptied_a_little_and_filled_again_is_emptied_though_nobody_makes_room() {
+    let (Some(server), Some(disk)) = (Postgres::start(&[]), SmallDisk::of(24 * MIB)) else {
+        return;
+    };
+    let store = format!(
+        "{}[store.spool]\npath = \"{}/spool.db\"\n",
+        on_postgres(&server.create_database("inbox")),
+        disk.path().display()
+    );
+    let scene = Scene::new(
+        "a_spool_that_was_emptied_a_little",
+        Changes {
+            store: &store,
+            run_by: disk.run_by(),
+            ..Changes::default()
+        },
+    );
+    let takes = |events: usize| {
+        let refuses = format!(
+            "CREATE OR REPLACE FUNCTION countersign.refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF (SELECT count(*) FROM countersign.events) >= {events} THEN
+                     RAISE EXCEPTION 'the disk is full' USING ERRCODE = '53100';
+                 END IF;
+                 RETURN NEW; END $$;
+             CREATE OR REPLACE TRIGGER refuses BEFORE INSERT ON countersign.events
+                 FOR EACH ROW EXECUTE FUNCTION countersign.refuses()"
+        );
+        server.psql("inbox", &refuses);
+    };
+    takes(0);
+    let load = Load::of_bodies(&scene, LONGER_BY);
+    load.answered("503 store-unavailable", 12);
+    let mut events = 0;
+    eventually(PATIENCE, || {
+        events += 20;
+        takes(events);
+        scene
+            .receiver
+            .log()
+            .contains("is used to empty it")
+            .then_some(())
+    });
+    load.answered("503 store-unavailable", 24);
+    server.psql("inbox", "DROP TRIGGER refuses ON countersign.events");
+    load.advance(20);
+    eventually(PATIENCE, || {
+        let told = scene.receiver.admin("/readyz").body;
+        told.contains("\"waiting\":0").then_some(())
+    });
+    verify(&scene.receiver, &load.finish());
+}

@@ -1,5 +1,6 @@
 //! What waits in the spool, counted beside the file, so that telling it costs nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -39,15 +40,29 @@ pub(super) struct Counted {
 
 /// The figures, shared by who writes and who moves.
 #[derive(Debug, Default)]
-pub(super) struct Counts(Mutex<Counted>);
+pub(super) struct Counts {
+    counted: Mutex<Counted>,
+    /// Bytes that the file may have in use, as its disk is.
+    bytes_max: AtomicU64,
+}
 
 impl Counts {
     fn lock(&self) -> MutexGuard<'_, Counted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn get(&self) -> Counted {
         *self.lock()
+    }
+
+    /// Bytes that the file may have in use now.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Ordering::Acquire)
+    }
+
+    /// Its disk was looked at.
+    pub(super) fn bounded(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Release);
     }
 
     /// A batch is durable.

@@ -13,6 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::backlog::Counts;
 use super::form::{self, FORM};
+use super::reserve::Reserve;
 use crate::identity::TenantId;
 use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome, Receipt, Standing};
 use crate::store::StoreFault;
@@ -57,10 +58,42 @@ impl SpoolSettings {
 #[derive(Debug)]
 pub(super) struct Spool {
     writing: Writing,
-    pages_max: u64,
-    /// Pages that the log may have before they are moved into the file, by whoever commits then.
-    log_pages: i64,
+    bounds: Bounds,
     counts: Arc<Counts>,
+}
+
+/// How large the file may be, and its log.
+#[derive(Debug)]
+struct Bounds {
+    path: PathBuf,
+    pages_max: u64,
+    reserve: Arc<Reserve>,
+}
+
+impl Bounds {
+    /// Sets them for this connection. Pages that the file may have.
+    fn set(&self, connection: &Connection) -> rusqlite::Result<u64> {
+        // By whoever commits then, the log is moved into the file.
+        let log_pages = self.reserve.log_pages();
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", log_pages, |_| Ok(()))?;
+        let pages_max = i64::try_from(self.pages(connection)?).unwrap_or(i64::MAX);
+        // It is never less than there are.
+        let pages_max =
+            connection.pragma_update_and_check(None, "max_page_count", pages_max, |row| {
+                row.get::<_, i64>(0)
+            })?;
+        Ok(u64::try_from(pages_max).unwrap_or(0))
+    }
+
+    /// As many as it was allowed, and its disk has room for. What comes takes its room twice, in the log and in the file; what the log
+    /// holds already, once more. Without this the log could neither be moved nor grow, and nothing be taken out.
+    fn pages(&self, connection: &Connection) -> rusqlite::Result<u64> {
+        let in_file = std::fs::metadata(&self.path).map_or(0, |file| file.len() / PAGE_BYTES);
+        let pages = connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))?;
+        let in_log_alone = u64::try_from(pages).unwrap_or(0).saturating_sub(in_file);
+        let room = (self.reserve.room() / PAGE_BYTES).saturating_add(in_log_alone);
+        Ok(in_file.saturating_add(room / 2).min(self.pages_max))
+    }
 }
 
 /// An event made ready.
@@ -97,14 +130,18 @@ impl SpoolRow {
 impl Spool {
     pub(super) fn open(
         settings: &SpoolSettings,
-        log_pages: i64,
+        reserve: Arc<Reserve>,
         counts: Arc<Counts>,
     ) -> Result<Self, StoreFault> {
         let connection = FILE.open(&settings.path)?;
+        counts.bounded(settings.bytes);
         Ok(Self {
             writing: Writing::new(&FILE, &settings.path, connection),
-            pages_max: (settings.bytes / PAGE_BYTES).max(1),
-            log_pages,
+            bounds: Bounds {
+                path: settings.path.clone(),
+                pages_max: (settings.bytes / PAGE_BYTES).max(1),
+                reserve,
+            },
             counts,
         })
     }
@@ -115,7 +152,7 @@ impl Spool {
 
     fn write(&mut self, batch: &[Vec<SpoolRow>]) -> Result<Vec<Outcome>, BatchFailure> {
         let now = Timestamp::now().as_microsecond();
-        let (pages_max, log_pages) = (self.pages_max, self.log_pages);
+        let (bounds, counts) = (&self.bounds, &self.counts);
         let (outcomes, events) = self.writing.transact(|connection| {
             if batch.iter().all(Vec::is_empty) {
                 // It changes nothing, and must reach the disk to succeed.
@@ -123,7 +160,9 @@ impl Spool {
                     .pragma_update(None, "user_version", known(SPOOL))
                     .map_err(unavailable)?;
             }
-            insert(connection, batch, pages_max, log_pages, now).map_err(unavailable)
+            let pages_max = bounds.set(connection).map_err(unavailable)?;
+            counts.bounded(pages_max.saturating_mul(PAGE_BYTES));
+            insert(connection, batch, now).map_err(unavailable)
         })?;
         if let Some(connection) = self.writing.connection()
             && events > 0
@@ -139,13 +178,8 @@ impl Spool {
 fn insert(
     connection: &Connection,
     batch: &[Vec<SpoolRow>],
-    pages_max: u64,
-    log_pages: i64,
     now: i64,
 ) -> rusqlite::Result<(Vec<Outcome>, u64)> {
-    let pages_max = i64::try_from(pages_max).unwrap_or(i64::MAX);
-    connection.pragma_update_and_check(None, "max_page_count", pages_max, |_| Ok(()))?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", log_pages, |_| Ok(()))?;
     // It lasts as long as the connection: another file, or the same one opened again, has another run.
     connection
         .execute_batch("CREATE TEMP TABLE IF NOT EXISTS run AS SELECT randomblob(16) AS run")?;

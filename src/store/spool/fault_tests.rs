@@ -133,6 +133,66 @@ async fn a_full_spool_is_a_failure_and_is_not_ready_until_it_was_moved() {
     assert_eq!(accept(&store, again).await, Receipt::Spooled);
 }
 
+#[tokio::test]
+async fn while_its_reserve_is_given_a_spool_takes_what_its_free_pages_hold_and_does_not_grow() {
+    let site = Site::new(64 << 20);
+    let store = site
+        .open(&impatient("postgres://nobody@127.0.0.1:1/none"))
+        .await;
+    let large = |id: &str| received(with_body(event(id), vec![b'x'; 150_000]), 100);
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        assert_eq!(accept(&store, large(id)).await, Receipt::Spooled);
+    }
+    let reserve = site.settings.path.with_file_name("spool.db-reserve");
+    let part = site.settings.path.with_file_name("spool.db-reserve.part");
+    // It can not be taken again.
+    std::fs::create_dir(&part).unwrap();
+    std::fs::remove_file(&reserve).unwrap();
+    let failure = store.accept(vec![large("evt_4")]).await.unwrap_err();
+    assert!(chain(&failure).contains("full"), "{failure:?}");
+    let not_ready = store.ready().await.unwrap_err();
+    assert!(chain(&not_ready).contains("full"), "{not_ready:?}");
+    let file = Connection::open(&site.settings.path).unwrap();
+    let pages = || -> i64 {
+        let count = file.query_row("PRAGMA page_count", [], |row| row.get(0));
+        count.unwrap()
+    };
+    let before = pages();
+    file.execute("DELETE FROM waiting WHERE position = 1", [])
+        .unwrap();
+    assert_eq!(accept(&store, large("evt_4")).await, Receipt::Spooled);
+    assert!(store.accept(vec![large("evt_5")]).await.is_err());
+    assert_eq!(pages(), before);
+    std::fs::remove_dir(&part).unwrap();
+    assert_eq!(accept(&store, large("evt_5")).await, Receipt::Spooled);
+    assert!(pages() > before);
+    assert!(reserve.exists());
+}
+
+#[tokio::test]
+async fn what_was_set_aside_is_put_back_little_by_little_and_in_order() {
+    let site = Site::new(64 << 20);
+    let nowhere = impatient("postgres://nobody@127.0.0.1:1/none");
+    site.open(&nowhere).await.close().await;
+    let file = Connection::open(&site.settings.path).unwrap();
+    file.execute_batch(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 150)
+         INSERT INTO aside (tenant_id, spooled_at, form, event, body, refused_at, reason)
+         SELECT 't', n, 1, '', zeroblob(iif(n = 70, 3000000, 10)), 0, '' FROM n",
+    )
+    .unwrap();
+    let store = site.open(&nowhere).await;
+    assert_eq!(store.backlog().unwrap().waiting, 150);
+    let told: (i64, i64, i64) = file
+        .query_row(
+            "SELECT count(DISTINCT run), sum(spooled_at <> position), (SELECT count(*) FROM aside) FROM waiting",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    assert_eq!(told, (5, 0, 0));
+}
+
 /// Sends until there is no room, which is before anything was answered; gives back what becomes of all that was sent.
 async fn crowd(store: &Arc<Store>) -> JoinSet<Receipt> {
     let mut senders = JoinSet::new();

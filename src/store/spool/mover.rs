@@ -54,10 +54,18 @@ pub(super) struct Mover {
     /// The event that met such an error last, and how often in a row.
     stubborn: (i64, u32),
     moved: u64,
-    failing: bool,
+    /// What keeps it from moving, of which the log was told since all was moved last.
+    told: HashSet<Side>,
     /// When the database was last found to be back, and the pause before it is asked again if that was just now.
     returned: Option<Instant>,
     pause: Duration,
+}
+
+/// Where it is that something fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Side {
+    Database,
+    File,
 }
 
 /// Events of one tenant and one run.
@@ -87,7 +95,7 @@ impl Mover {
             settled: 0,
             stubborn: (0, 0),
             moved: 0,
-            failing: false,
+            told: HashSet::new(),
             returned: None,
             pause: PAUSES.0,
         }
@@ -101,17 +109,11 @@ impl Mover {
             match self.round().await {
                 Ok(()) => {
                     pause = PAUSES.0;
-                    self.failing = false;
+                    self.told.clear();
                 }
                 Err(cause) => {
                     self.session = None;
-                    if !self.reach.is_away() && !self.failing {
-                        self.failing = true;
-                        tracing::error!(
-                            error = &*cause as &dyn std::error::Error,
-                            "the spool can not be moved into the database; it is tried again"
-                        );
-                    }
+                    self.tell(&cause);
                     tokio::select! {
                         () = sleep(jittered(pause)) => {}
                         () = self.reach.reopened() => {}
@@ -119,6 +121,24 @@ impl Mover {
                     pause = (pause * 2).min(PAUSES.1);
                 }
             }
+        }
+    }
+
+    /// Once for each side: a full disk of the database's must not hide a full disk here.
+    fn tell(&mut self, cause: &Cause) {
+        let error = &**cause as &dyn std::error::Error;
+        if cause.is::<StoreFault>() {
+            if self.told.insert(Side::File) {
+                tracing::error!(
+                    error,
+                    "the spool's file can not be read, or not be emptied; it is tried again"
+                );
+            }
+        } else if !self.reach.is_away() && self.told.insert(Side::Database) {
+            tracing::error!(
+                error,
+                "the spool can not be moved into the database; it is tried again"
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! The spool's file, as the mover sees it: what waits, in order, and what becomes of it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
@@ -11,6 +12,12 @@ use super::reserve::Reserve;
 use crate::store::StoreFault;
 use crate::store::sqlite;
 use crate::store::sqlite::file::Lasting;
+
+/// Bytes in use with which the file is made small again: SQLite holds them in memory meanwhile, for nowhere but in this file may bodies
+/// be written.
+const TIDY_BYTES_MAX: u64 = 8 << 20;
+/// Events that are put back at a time, at most, and bytes of theirs unless one has more.
+const BACK: (i64, i64) = (64, 1 << 20);
 
 /// An event that waits.
 #[derive(Debug)]
@@ -29,13 +36,13 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) struct Queue {
     file: Lasting,
-    reserve: Reserve,
+    reserve: Arc<Reserve>,
     connection: Option<Connection>,
 }
 
 impl Queue {
     /// Of the file that is at this path.
-    pub(super) fn new(path: &Path, reserve: Reserve) -> Self {
+    pub(super) fn new(path: &Path, reserve: Arc<Reserve>) -> Self {
         Self {
             file: Lasting::at(path),
             reserve,
@@ -75,13 +82,15 @@ impl Queue {
         work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
         let mut done = work(self.connection()?);
-        if done.as_ref().is_err_and(lacks_room) && self.reserve.give() {
-            tracing::warn!(
-                spool = %self.file.path().display(),
-                "the spool's disk is full: what it keeps in reserve is used to empty it"
-            );
+        if done.as_ref().is_err_and(lacks_room) {
+            if self.reserve.give() {
+                tracing::warn!(
+                    spool = %self.file.path().display(),
+                    "the spool's disk is full: what it keeps in reserve is used to empty it, and it does not grow meanwhile"
+                );
+            }
             let connection = self.connection()?;
-            // With what it holds in the file, the log begins anew and need not grow.
+            // With what it holds in the file, the log begins anew and need not grow. Deliveries may have filled it since the room was given.
             let _best_effort = truncate_the_log(connection);
             done = work(connection);
         }
@@ -92,26 +101,31 @@ impl Queue {
         done.map_err(|error| sqlite::file::fault(self.file.path(), error))
     }
 
-    /// Puts what was set aside back at the end: another version, or a mended database, may take it.
+    /// Puts what was set aside back at the end: another version, or a mended database, may take it. A little at a time, for while it is
+    /// written it is there twice.
     pub(super) fn take_back(&mut self) -> Result<u64, StoreFault> {
-        self.with(|connection| {
-            // Where there is nothing, nothing is written: the disk may be full.
-            if !connection.query_row("SELECT EXISTS (SELECT 1 FROM aside)", [], |row| row.get(0))? {
-                return Ok(0);
+        // Another process of ours may set more aside meanwhile.
+        let last: Option<i64> = self.with(|connection| {
+            connection.query_row("SELECT max(aside) FROM aside", [], |row| row.get(0))
+        })?;
+        let mut back = 0;
+        // Where there is nothing, nothing is written: the disk may be full.
+        while let Some(last) = last {
+            match self.with(|connection| take_some_back(connection, last)) {
+                Ok(0) => break,
+                Ok(some) => back += some,
+                // It keeps: what waits already is more urgent.
+                Err(fault) if is_for_room(&fault) => {
+                    tracing::warn!(
+                        error = &fault as &dyn std::error::Error,
+                        "the spool's disk is too full to try again what was set aside: the next start does"
+                    );
+                    break;
+                }
+                Err(fault) => return Err(fault),
             }
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let run: Vec<u8> =
-                transaction.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
-            let back = transaction.execute(
-                "INSERT INTO waiting (run, tenant_id, spooled_at, settles_at, form, event, body)
-                 SELECT ?1, tenant_id, spooled_at, settles_at, form, event, body FROM aside ORDER BY aside",
-                [run],
-            )?;
-            transaction.execute("DELETE FROM aside", [])?;
-            transaction.commit()?;
-            Ok(back as u64)
-        })
+        }
+        Ok(back)
     }
 
     /// The first of those that wait: so many at most, and so many bytes, but one at least.
@@ -148,22 +162,17 @@ impl Queue {
         &mut self,
         positions: &[i64],
     ) -> Result<(u64, Option<i64>, u64), StoreFault> {
-        self.with(|connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut removed = 0;
-            for position in positions {
-                removed += transaction
-                    .prepare_cached("DELETE FROM waiting WHERE position = ?1")?
-                    .execute([position])?;
+        let removed = self.with(|connection| remove(connection, positions));
+        match removed {
+            // Fewer take less of the log.
+            Err(fault) if positions.len() > 1 && is_for_room(&fault) => {
+                let (first, second) = positions.split_at(positions.len() / 2);
+                let (before, ..) = self.remove(first)?;
+                let (removed, oldest, bytes) = self.remove(second)?;
+                Ok((before + removed, oldest, bytes))
             }
-            transaction.commit()?;
-            Ok((
-                removed as u64,
-                oldest(connection)?,
-                bytes_in_use(connection)?,
-            ))
-        })
+            removed => removed,
+        }
     }
 
     /// Sets one aside, durably. `None` if another process has done so.
@@ -204,15 +213,67 @@ impl Queue {
         })
     }
 
-    /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies.
+    /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies. Not while much is left: its
+    /// pages are used again.
     pub(super) fn tidy(&mut self) -> Result<(), StoreFault> {
-        self.with(|connection| {
-            connection.execute_batch("VACUUM")?;
+        let tidied = self.with(|connection| {
+            if bytes_in_use(connection)? <= TIDY_BYTES_MAX {
+                connection.execute_batch("VACUUM")?;
+            }
             truncate_the_log(connection)
-        })?;
+        });
         self.keep_in_reserve();
-        Ok(())
+        tidied
     }
+}
+
+fn take_some_back(connection: &mut Connection, last: i64) -> rusqlite::Result<u64> {
+    let (rows, bytes) = BACK;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let some: Option<i64> = transaction.query_row(
+        "SELECT max(aside) FROM (
+             SELECT aside, row_number() OVER first AS number, sum(held) OVER first AS bytes
+             FROM (SELECT aside, length(body) + length(event) AS held FROM aside WHERE aside <= ?1 ORDER BY aside LIMIT ?2)
+             WINDOW first AS (ORDER BY aside)
+         ) WHERE number = 1 OR bytes <= ?3",
+        [last, rows, bytes],
+        |row| row.get(0),
+    )?;
+    let run: Vec<u8> = transaction.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
+    let back = transaction.execute(
+        "INSERT INTO waiting (run, tenant_id, spooled_at, settles_at, form, event, body)
+         SELECT ?1, tenant_id, spooled_at, settles_at, form, event, body FROM aside WHERE aside <= ?2 ORDER BY aside",
+        params![run, some],
+    )?;
+    transaction.execute("DELETE FROM aside WHERE aside <= ?1", [some])?;
+    transaction.commit()?;
+    Ok(back as u64)
+}
+
+fn remove(
+    connection: &mut Connection,
+    positions: &[i64],
+) -> rusqlite::Result<(u64, Option<i64>, u64)> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut removed = 0;
+    for position in positions {
+        removed += transaction
+            .prepare_cached("DELETE FROM waiting WHERE position = ?1")?
+            .execute([position])?;
+    }
+    transaction.commit()?;
+    Ok((
+        removed as u64,
+        oldest(connection)?,
+        bytes_in_use(connection)?,
+    ))
+}
+
+/// The same, of an error that has its place.
+fn is_for_room(fault: &StoreFault) -> bool {
+    std::error::Error::source(fault)
+        .and_then(|source| source.downcast_ref())
+        .is_some_and(lacks_room)
 }
 
 /// Whether there was no room on the disk; where not even the log's index can be made, SQLite says only that it could not write.

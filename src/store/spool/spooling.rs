@@ -44,7 +44,9 @@ struct NoSpool {
 
 /// The spool has less room than for the largest delivery.
 #[derive(Debug, thiserror::Error)]
-#[error("the database is away, and the spool is full: {used} of {bytes} bytes are in use")]
+#[error(
+    "the database is away, and the spool, or its disk, is full: {used} of {bytes} bytes are in use"
+)]
 struct SpoolFull {
     used: u64,
     bytes: u64,
@@ -63,8 +65,9 @@ impl Spooling {
         let opened = off_the_runtime({
             let (settings, counts) = (settings.clone(), Arc::clone(&counts));
             move || {
-                let reserve = Reserve::of(&settings.path, settings.bytes);
-                let open = || Spool::open(&settings, reserve.log_pages(), Arc::clone(&counts));
+                let (bytes, delivery_bytes) = (settings.bytes, settings.delivery_bytes);
+                let reserve = Arc::new(Reserve::of(&settings.path, bytes, delivery_bytes));
+                let open = || Spool::open(&settings, Arc::clone(&reserve), Arc::clone(&counts));
                 // SQLite needs room even to open a file: that of the reserve, on a disk that is full.
                 let spool =
                     open().or_else(|fault| if reserve.give() { open() } else { Err(fault) })?;
@@ -205,7 +208,7 @@ impl Spooling {
             Err(InboxFailure::QueueFull) if good => {}
             Err(failure) => return Err(in_context(failure)),
         }
-        let (used, bytes) = (self.counts.get().bytes, self.settings.bytes);
+        let (used, bytes) = (self.counts.get().bytes, self.counts.bytes_max());
         if used.saturating_add(self.settings.delivery_bytes) > bytes {
             return Err(InboxFailure::Unavailable {
                 source: Arc::new(SpoolFull { used, bytes }),
