@@ -15,6 +15,7 @@ mod environment;
 mod fault;
 mod file;
 mod key;
+mod listen;
 mod meaning;
 mod reload;
 mod retention;
@@ -53,6 +54,7 @@ use crate::store::Retention;
 pub use cut_offs::{CutOff, CutOffEntry, CutOffFault, CutOffs};
 pub use environment::Environment;
 pub use fault::{Fault, Warning, Weight};
+pub use listen::ListenAddress;
 pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
 pub use reload::{ReloadStatus, Reloader};
 pub use secrets::Labelled;
@@ -115,18 +117,6 @@ impl Config {
         now: Timestamp,
     ) -> Result<Self, Vec<Fault>> {
         load_all(file, environment, None, now).config
-    }
-
-    /// Loads `[admin]` alone, for asking a running receiver how it is.
-    pub fn load_admin(
-        file: &ConfigFile,
-        environment: &Environment,
-    ) -> Result<AdminSettings, Vec<Fault>> {
-        let (mut context, shape) = open(file, environment)?;
-        match meaning::admin(&shape.admin, None, &mut context) {
-            Some(admin) if !context.findings.any() => Ok(admin),
-            Some(_) | None => Err(context.findings.into_faults()),
-        }
     }
 
     /// Loads `[profiles]` alone, beside the built-in ones: for the commands that play a sender.
