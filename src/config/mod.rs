@@ -139,7 +139,9 @@ impl Config {
         environment: &Environment,
     ) -> Result<(CutOffs, ProducerNames), Vec<Fault>> {
         let (mut context, shape) = open(file, environment)?;
-        let path = context.resolve(&shape.server.cutoffs);
+        let Some(path) = cut_offs::place(&shape.server.cutoffs, &mut context) else {
+            return Err(context.findings.into_faults());
+        };
         let known = shape.tenants.iter().flat_map(|tenant| {
             let producers = tenant.producers.iter();
             producers.map(|producer| {
@@ -345,7 +347,7 @@ fn parts(
 /// Whom the operator turned away by hand.
 fn cut_offs(path: &str, directory: &Directory, context: &mut Context<'_>) -> Option<CutOffs> {
     let key = KeyPath::of(&["server", "cutoffs"]);
-    let path = context.resolve(path);
+    let path = cut_offs::place(path, context)?;
     context.files.insert(path.clone(), Mark::of(&path));
     match CutOffs::read(&path) {
         Ok(cut_offs) => {

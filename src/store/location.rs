@@ -151,7 +151,7 @@ pub enum StoreFault {
         path: PathBuf,
     },
     /// A directory, where a file is needed.
-    #[error("{}: this is a directory; name a file in it, as sqlite:{}/countersign.db", path.display(), path.display())]
+    #[error("{}: this is a directory; name a file in it: put /countersign.db at the end of the path", path.display())]
     IsDirectory {
         /// What was named.
         path: PathBuf,
