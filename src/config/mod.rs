@@ -17,6 +17,7 @@ mod file;
 mod key;
 mod listen;
 mod meaning;
+mod nearest;
 mod reload;
 mod retention;
 mod secrets;
