@@ -348,6 +348,18 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_told_with_a_mend_that_can_be_followed_wherever_one_is() {
+        let path = PathBuf::from("etc/certs");
+        let told = StoreFault::IsDirectory { path }.to_string();
+        let (what, mend) = told.split_once("; ").unwrap();
+        assert_eq!(what, "etc/certs: this is a directory");
+        assert!(
+            mend.contains("/countersign.db") && !mend.contains("certs"),
+            "{mend}"
+        );
+    }
+
+    #[test]
     fn a_relative_file_is_relative_to_the_configuration() {
         let url: Url = "sqlite:data/countersign.db".parse().unwrap();
         assert_eq!(
