@@ -1,7 +1,7 @@
 //! `countersign dev`: the first run. Makes what is missing, overwrites nothing, serves, and prints what to paste.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,12 +10,14 @@ use jiff::Timestamp;
 use super::output::{self, Outcome, complain, say};
 use super::{serve, unusable};
 use crate::ca::{CaFault, Order, PrivateCa, ServerName, write_new_secret};
-use crate::config::{Config, ConfigFile, Environment, TEMPLATE};
+use crate::config::{Config, ConfigFile, Environment, ListenAddress, TEMPLATE};
 use crate::server::{Announced, Prelude};
 use crate::x509::{DistinguishedName, NameFault};
 
 /// Who the first producer is.
 pub(super) const PRODUCER_SUBJECT: &str = "CN=payments-provider,O=Example,OU=tenant-42";
+/// How it signs, and what `send` does if it is told nothing else.
+const FIRST_PROFILE: &str = "timestamped";
 const CA_SUBJECT: &str = "CN=countersign private CA";
 const SERVER_SUBJECT: &str = "CN=localhost";
 const CA_DAYS: u32 = 3650;
@@ -90,7 +92,8 @@ impl Dev {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             Some(_) | None => PathBuf::from("."),
         };
-        match make(&home, place.path(), Timestamp::now()) {
+        let listen = ListenAddress::of_server(place, environment).address;
+        match make(&home, place.path(), listen.ip(), Timestamp::now()) {
             Ok(made) => made
                 .iter()
                 .for_each(|path| say(&format!("made {}", path.display()))),
@@ -104,15 +107,10 @@ impl Dev {
             Ok(config) => config,
             Err(faults) => return unusable(&faults),
         };
-        let path = config
-            .server
-            .paths
-            .first()
-            .map_or_else(|| "/".to_owned(), ToString::to_string);
         let hint = Hint {
             home,
             file: place.path().to_owned(),
-            path,
+            delivery: Delivery::of(&config),
             variables: exports(environment),
         };
         serve::serve(prelude, config, &place, environment, |announced| {
@@ -121,8 +119,13 @@ impl Dev {
     }
 }
 
-/// Makes what is missing; gives what was made.
-fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevFailure> {
+/// Makes what is missing; gives what was made. The server's certificate is also for `listen`, if others can call it so.
+fn make(
+    home: &Path,
+    config: &Path,
+    listen: IpAddr,
+    now: Timestamp,
+) -> Result<Vec<PathBuf>, DevFailure> {
     let certs = home.join("certs");
     let file = |name: &str| certs.join(name);
     let mut made = Vec::new();
@@ -153,9 +156,10 @@ fn make(home: &Path, config: &Path, now: Timestamp) -> Result<Vec<PathBuf>, DevF
         Ok(std::iter::once(certificate).chain(key).collect())
     };
     if !file("server.crt").exists() {
-        let names = ["localhost", "127.0.0.1", "::1"];
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let server_names = names
-            .iter()
+            .into_iter()
+            .chain((!is_local(listen)).then(|| listen.to_string()))
             .map(|name| name.parse())
             .collect::<Result<Vec<ServerName>, CaFault>>()?;
         let subject = Some(DistinguishedName::parse_as_encoded(SERVER_SUBJECT)?);
@@ -208,8 +212,7 @@ fn exports(environment: &Environment) -> String {
     for (name, value) in environment.overriding() {
         lines.push_str(&match value {
             Some(value) => {
-                let quoted = value.replace('\'', "'\\''");
-                format!("  export {name}='{}'\n", output::printable(&quoted))
+                format!("  export {name}={}\n", in_quotes(value))
             }
             None => format!(
                 "  export {name}=…                 # as it is set here; it may hold a secret\n"
@@ -222,11 +225,68 @@ fn exports(environment: &Environment) -> String {
     format!("\n  # what overrides the configuration here\n{lines}")
 }
 
+/// Between single quotes, as a shell takes it for one word of these very characters.
+fn in_quotes(text: &str) -> String {
+    format!("'{}'", output::printable(&text.replace('\'', "'\\''")))
+}
+
+/// A word as a shell takes it: in quotes only where it needs them.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        in_quotes(text)
+    }
+}
+
+/// How this program is called from `here`: a name without a slash would be looked for elsewhere.
+fn called(program: Option<&Path>, here: Option<&Path>) -> String {
+    let Some(program) = program else {
+        return "countersign".to_owned();
+    };
+    let beneath = here.and_then(|here| program.strip_prefix(here).ok());
+    let shown = match beneath {
+        Some(name) if name.components().count() == 1 => Path::new(".").join(name),
+        Some(path) => path.to_owned(),
+        None => program.to_owned(),
+    };
+    word(&shown.display().to_string())
+}
+
+/// How the first producer delivers.
+struct Delivery {
+    path: String,
+    profile: String,
+}
+
+impl Delivery {
+    /// As the producer whose certificate was made is configured; if there is none any more, as it was.
+    fn of(config: &Config) -> Self {
+        let subject = DistinguishedName::parse_as_encoded(PRODUCER_SUBJECT).ok();
+        let producers = config.snapshot.directory().producers();
+        let producer = producers.iter().find(|producer| {
+            subject
+                .as_ref()
+                .is_some_and(|subject| producer.subject.matches(subject))
+        });
+        let verifier = producer.and_then(|producer| config.snapshot.verifier(producer.id));
+        let own = producer.and_then(|producer| producer.path.as_ref());
+        let path = own.or_else(|| config.server.paths.first());
+        Self {
+            path: path.map_or_else(|| "/".to_owned(), ToString::to_string),
+            profile: verifier
+                .map_or(FIRST_PROFILE, |verifier| verifier.profile().name())
+                .to_owned(),
+        }
+    }
+}
+
 /// What can be done now, from another terminal.
 struct Hint {
     home: PathBuf,
     file: PathBuf,
-    path: String,
+    delivery: Delivery,
     /// Lines to be pasted before all others.
     variables: String,
 }
@@ -235,50 +295,41 @@ impl Hint {
     fn print(&self, announced: Announced) {
         let program = std::env::current_exe().ok();
         let here = std::env::current_dir().ok();
-        let shown = |path: &Path| {
-            let relative = here
-                .as_deref()
-                .and_then(|here| path.strip_prefix(here).ok());
-            relative.unwrap_or(path).display().to_string()
-        };
-        let program = program
-            .as_deref()
-            .map_or_else(|| "countersign".to_owned(), shown);
+        let program = called(program.as_deref(), here.as_deref());
+        say(&self.text(&program, announced));
+    }
+
+    fn text(&self, program: &str, announced: Announced) -> String {
         let config = if self.file == Path::new("countersign.toml") {
             String::new()
         } else {
-            format!(" --config {}", self.file.display())
+            format!(" --config {}", word(&self.file.display().to_string()))
         };
         let variables = &self.variables;
-        let certs = self.home.join("certs");
-        let certs = certs
-            .strip_prefix(".")
-            .unwrap_or(&certs)
-            .display()
-            .to_string();
+        let Delivery { path, profile } = &self.delivery;
         let port = announced.server.port();
-        let url = format!("https://{}:{port}{}", host(announced.server), self.path);
-        // `send` knows the default address by itself.
-        let to = if port == 8443 && self.path == "/webhooks/payments" {
+        let url = word(&format!("https://{}:{port}{path}", host(announced.server)));
+        // `send` knows the defaults by itself.
+        let to = if port == 8443 && path == "/webhooks/payments" {
             String::new()
         } else {
             format!(" --url {url}")
         };
-        say(&format!(
+        let (by, by_hand) = if profile == FIRST_PROFILE {
+            (String::new(), self.by_hand(&url))
+        } else {
+            (format!(" --profile {}", word(profile)), String::new())
+        };
+        let ca = self.cert("ca.crt");
+        format!(
             "
 Try it from another terminal, in this folder:
 {variables}
   # a signed payment event over mutual TLS
-  {program} send{config}{to}
-
-  # the same with openssl and curl
-  time=$(date +%s)
-  body='{{\"id\":\"evt_'$(openssl rand -hex 8)'\",\"type\":\"payment.succeeded\",\"created\":'$time',\"data\":{{\"payment_id\":\"pay_by_hand\",\"amount\":1999,\"currency\":\"EUR\",\"status\":\"succeeded\"}}}}'
-  mac=$(printf '%s.%s' \"$time\" \"$body\" | openssl dgst -sha256 -hmac \"$(cat {certs}/producer.secret)\" -r | cut -d' ' -f1)
-  curl -i --cacert {certs}/ca.crt --cert {certs}/producer.crt --key {certs}/producer.key -H \"X-Webhook-Timestamp: $time\" -H \"X-Webhook-Signature: sha256=$mac\" --data-binary \"$body\" {url}
-
+  {program} send{config}{to}{by}
+{by_hand}
   # without a certificate: refused at the handshake, and recorded
-  curl -i --cacert {certs}/ca.crt --data-binary '{{}}' {url}
+  curl -i --cacert {ca} --data-binary '{{}}' {url}
 
   # what became of it
   {program} payments list{config}
@@ -288,16 +339,41 @@ Try it from another terminal, in this folder:
 The operator's side: http://{}/metrics. Stop with Ctrl-C.
 ",
             announced.admin
-        ));
+        )
     }
+
+    /// The first profile's signature, made by other programs.
+    fn by_hand(&self, url: &str) -> String {
+        let (ca, certificate) = (self.cert("ca.crt"), self.cert("producer.crt"));
+        let (key, secret) = (self.cert("producer.key"), self.cert("producer.secret"));
+        format!(
+            "
+  # the same with openssl and curl
+  time=$(date +%s)
+  body='{{\"id\":\"evt_'$(openssl rand -hex 8)'\",\"type\":\"payment.succeeded\",\"created\":'$time',\"data\":{{\"payment_id\":\"pay_by_hand\",\"amount\":1999,\"currency\":\"EUR\",\"status\":\"succeeded\"}}}}'
+  mac=$(printf '%s.%s' \"$time\" \"$body\" | openssl dgst -sha256 -hmac \"$(cat {secret})\" -r | cut -d' ' -f1)
+  curl -i --cacert {ca} --cert {certificate} --key {key} -H \"X-Webhook-Timestamp: $time\" -H \"X-Webhook-Signature: sha256=$mac\" --data-binary \"$body\" {url}
+"
+        )
+    }
+
+    /// A file that was made, as a word.
+    fn cert(&self, name: &str) -> String {
+        let path = self.home.join("certs").join(name);
+        let path = path.strip_prefix(".").unwrap_or(&path);
+        word(&path.display().to_string())
+    }
+}
+
+/// Whether only this machine, or nobody, calls a server by this address.
+fn is_local(address: IpAddr) -> bool {
+    address.is_unspecified() || address.is_loopback()
 }
 
 /// The name by which the first server certificate may be called.
 fn host(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() || address.ip().is_loopback() {
-        return "localhost".to_owned();
-    }
     match address {
+        address if is_local(address.ip()) => "localhost".to_owned(),
         SocketAddr::V4(address) => address.ip().to_string(),
         SocketAddr::V6(address) => format!("[{}]", address.ip()),
     }
@@ -326,5 +402,88 @@ mod tests {
         let told = exports(&Environment::from(file));
         assert!(told.contains("='sqlite:it'\\''s.db'"), "{told}");
         assert_eq!(exports(&Environment::empty()), "");
+    }
+
+    fn hint(file: &str, path: &str, profile: &str) -> String {
+        let file = PathBuf::from(file);
+        let hint = Hint {
+            home: file.parent().unwrap().to_owned(),
+            file,
+            delivery: Delivery {
+                path: path.to_owned(),
+                profile: profile.to_owned(),
+            },
+            variables: String::new(),
+        };
+        let announced = Announced {
+            server: "192.0.2.2:8443".parse().unwrap(),
+            admin: "127.0.0.1:9443".parse().unwrap(),
+        };
+        hint.text("./countersign", announced)
+    }
+
+    #[test]
+    fn what_is_printed_is_one_word_to_a_shell() {
+        assert_eq!(word("certs/ca.crt"), "certs/ca.crt");
+        assert_eq!(word("a b"), "'a b'");
+        assert_eq!(word("it's"), "'it'\\''s'");
+        assert_eq!(word(""), "''");
+        let told = hint("my dir/countersign.toml", "/hooks?a=1&b", "timestamped");
+        for line in [
+            "  ./countersign send --config 'my dir/countersign.toml' --url 'https://192.0.2.2:8443/hooks?a=1&b'\n",
+            "$(cat 'my dir/certs/producer.secret')",
+            "  curl -i --cacert 'my dir/certs/ca.crt' --cert 'my dir/certs/producer.crt' --key 'my dir/certs/producer.key' ",
+            "  ./countersign refusals list --config 'my dir/countersign.toml'\n",
+        ] {
+            assert!(told.contains(line), "{line}\n{told}");
+        }
+    }
+
+    #[test]
+    fn another_profile_is_named_and_not_signed_by_hand() {
+        let told = hint("countersign.toml", "/webhooks/payments", "stripe");
+        assert!(
+            told.contains("  ./countersign send --profile stripe\n"),
+            "{told}"
+        );
+        assert!(!told.contains("openssl"), "{told}");
+    }
+
+    #[test]
+    fn a_program_is_called_from_where_one_is() {
+        let called = |program: &str| called(Some(Path::new(program)), Some(Path::new("/srv")));
+        assert_eq!(called("/srv/countersign"), "./countersign");
+        assert_eq!(called("/srv/bin/countersign"), "bin/countersign");
+        assert_eq!(
+            called("/opt/my bin/countersign"),
+            "'/opt/my bin/countersign'"
+        );
+        assert_eq!(super::called(None, None), "countersign");
+    }
+
+    #[test]
+    fn the_certificate_bears_the_address_that_is_printed() {
+        for (listen, borne) in [
+            ("0.0.0.0", false),
+            ("127.0.0.1", false),
+            ("192.0.2.2", true),
+            ("2001:db8::2", true),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let config = home.path().join("countersign.toml");
+            let address = listen.parse().unwrap();
+            make(home.path(), &config, address, Timestamp::now()).unwrap();
+            let pem = std::fs::read(home.path().join("certs/server.crt")).unwrap();
+            let der = crate::x509::decode_certificates(&pem).unwrap().remove(0);
+            let leaf = crate::x509::Certificate::decode(&der).unwrap();
+            let names = leaf.subject_alt_names();
+            assert_eq!(names.len(), 3 + usize::from(borne), "{listen}");
+            let own = crate::x509::SubjectAltName::Ip(address);
+            assert_eq!(
+                names.contains(&own),
+                borne || address.is_loopback(),
+                "{listen}"
+            );
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! `countersign health`: for a container's health check, which has no shell and no curl.
+//! `countersign health`: for a container's health check, which has no shell and no curl. It needs nothing of the configuration but
+//! where the operator's side is, and no token: what it asks is open to all.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,8 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::output::{Outcome, complain, failed, json_line, say};
-use super::unusable;
-use crate::config::{Config, ConfigFile, Environment};
+use crate::config::{ConfigFile, Environment, ListenAddress};
 
 const WAIT: Duration = Duration::from_secs(2);
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -30,10 +30,8 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        let listen = match Config::load_admin(place, environment) {
-            Ok(admin) => admin.listen,
-            Err(faults) => return unusable(&faults),
-        };
+        // A receiver is well or not whatever became of its configuration since it started.
+        let ListenAddress { address, unread } = ListenAddress::of_admin(place, environment);
         let runtime = match tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -42,14 +40,21 @@ impl Health {
             Err(error) => return failed(&error),
         };
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        let asked = async { tokio::time::timeout(WAIT, ask(reachable(listen), path)).await };
+        let asked = async { tokio::time::timeout(WAIT, ask(reachable(address), path)).await };
         let answered = match runtime.block_on(asked) {
             Ok(Ok(answered)) => Ok(answered),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_elapsed) => Err(format!("no answer in {} s", WAIT.as_secs())),
         };
         let well = matches!(&answered, Ok((status, _)) if status.is_success());
-        let url = format!("http://{listen}{path}");
+        let unknown = answered.is_err() && unread.is_some();
+        let answered = answered.map_err(|error| match unread {
+            Some(fault) => {
+                format!("{error}; this is the default, for admin.listen can not be known: {fault}")
+            }
+            None => error,
+        });
+        let url = format!("http://{address}{path}");
         if self.json {
             json_line(&object(&url, well, &answered));
         } else {
@@ -58,7 +63,13 @@ impl Health {
                 Err(error) => complain(&format!("countersign: {url}: {error}")),
             }
         }
-        if well { Outcome::Done } else { Outcome::Failed }
+        if well {
+            Outcome::Done
+        } else if unknown {
+            Outcome::Unusable
+        } else {
+            Outcome::Failed
+        }
     }
 }
 

@@ -34,6 +34,11 @@ impl Context<'_> {
         self.base.join(path)
     }
 
+    /// The path as the configuration would name it.
+    pub(super) fn as_written<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.base).unwrap_or(path)
+    }
+
     /// Reads the file that the value at `key` names, or tells why it cannot.
     pub(super) fn read(
         &mut self,
@@ -41,6 +46,11 @@ impl Context<'_> {
         path: &Path,
         bytes_max: usize,
     ) -> Option<FileRead> {
+        if path == self.base {
+            let mend = "write its path; relative paths begin where the configuration file is";
+            self.findings.fault(key, "names no file", mend);
+            return None;
+        }
         self.files.insert(path.to_owned(), Mark::of(path));
         match read_file(path, bytes_max) {
             Ok(read) => Some(read),

@@ -15,7 +15,7 @@ use crate::identity::{Producer, TenantId};
 use crate::tls;
 use crate::x509::{Serial, SpkiPin};
 
-use super::context;
+use super::context::{self, Context};
 use super::fault::Findings;
 use super::key::KeyPath;
 
@@ -297,6 +297,17 @@ impl CutOffs {
         }
         text
     }
+}
+
+/// Where the list is. Without a place there would be nothing to write anybody into.
+pub(super) fn place(written: &str, context: &mut Context<'_>) -> Option<PathBuf> {
+    if written.is_empty() {
+        let key = KeyPath::of(&["server", "cutoffs"]);
+        let mend = "write cutoffs = \"data/cutoffs.toml\"";
+        context.findings.fault(&key, "names no file", mend);
+        return None;
+    }
+    Some(context.resolve(written))
 }
 
 /// Locks the list until the file that is returned is dropped, and makes the list's directory where there is none. The list itself is

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::ConfigFile;
 use super::fault::Findings;
-use super::shape::nearest;
+use super::nearest::nearest;
 use super::tree::{Node, Origin, Value};
 
 /// What every variable of ours begins with.

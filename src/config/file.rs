@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Unexpected, Visitor};
 
 use crate::signature::ProfileDescriptor;
@@ -98,6 +98,7 @@ impl Default for Admin {
 pub(super) struct Tls {
     pub(super) certificate: String,
     pub(super) private_key: String,
+    #[serde(deserialize_with = "marked::<Authority, _>")]
     pub(super) client_ca: Vec<Marked>,
     pub(super) intermediates: Vec<String>,
     pub(super) crls: Vec<String>,
@@ -269,8 +270,10 @@ pub(super) struct Tenant {
 pub(super) struct Producer {
     pub(super) name: String,
     pub(super) subject: Option<String>,
+    #[serde(deserialize_with = "marked::<Pin, _>")]
     pub(super) pins: Vec<Marked>,
     pub(super) profile: Option<String>,
+    #[serde(deserialize_with = "marked::<Secret, _>")]
     pub(super) secrets: Vec<Marked>,
     pub(super) tolerance: Option<Span>,
     pub(super) path: Option<String>,
@@ -312,36 +315,72 @@ impl Marked {
     }
 }
 
-impl<'de> Deserialize<'de> for Marked {
+/// What is marked, by the keys that its table has.
+trait Markable {
+    /// The key of the text, and `shadow`.
+    const KEYS: &'static [&'static str];
+    /// The key of the text.
+    const KEY: &'static str;
+}
+
+struct Authority;
+struct Pin;
+struct Secret;
+
+impl Markable for Authority {
+    const KEYS: &'static [&'static str] = &["file", "shadow"];
+    const KEY: &'static str = "file";
+}
+
+impl Markable for Pin {
+    const KEYS: &'static [&'static str] = &["pin", "shadow"];
+    const KEY: &'static str = "pin";
+}
+
+impl Markable for Secret {
+    const KEYS: &'static [&'static str] = &["secret", "shadow"];
+    const KEY: &'static str = "secret";
+}
+
+fn marked<'de, M: Markable, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Marked>, D::Error> {
+    let read: Vec<Reading<M>> = Vec::deserialize(deserializer)?;
+    Ok(read.into_iter().map(|Reading(marked, _)| marked).collect())
+}
+
+struct Reading<M>(Marked, PhantomData<M>);
+
+impl<'de, M: Markable> Deserialize<'de> for Reading<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(MarkedVisitor)
+        deserializer.deserialize_str(MarkedVisitor(PhantomData))
     }
 }
 
-struct MarkedVisitor;
+struct MarkedVisitor<M>(PhantomData<M>);
 
-impl<'de> Visitor<'de> for MarkedVisitor {
-    type Value = Marked;
+impl<'de, M: Markable> Visitor<'de> for MarkedVisitor<M> {
+    type Value = Reading<M>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a text in quotes")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Marked, E> {
-        Ok(Marked::live(text))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Reading<M>, E> {
+        Ok(Reading(Marked::live(text), PhantomData))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Marked, A::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            #[serde(alias = "pin", alias = "secret")]
-            file: String,
-            #[serde(default)]
-            shadow: bool,
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reading<M>, A::Error> {
+        let (mut text, mut shadow) = (None, false);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "shadow" => shadow = map.next_value()?,
+                key if key == M::KEY => text = Some(map.next_value()?),
+                key => return Err(de::Error::unknown_field(key, M::KEYS)),
+            }
         }
-        let Table { file, shadow } = Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Marked { text: file, shadow })
+        let text = text.ok_or_else(|| de::Error::missing_field(M::KEY))?;
+        Ok(Reading(Marked { text, shadow }, PhantomData))
     }
 }
 

@@ -15,7 +15,9 @@ mod environment;
 mod fault;
 mod file;
 mod key;
+mod listen;
 mod meaning;
+mod nearest;
 mod reload;
 mod retention;
 mod secrets;
@@ -53,6 +55,7 @@ use crate::store::Retention;
 pub use cut_offs::{CutOff, CutOffEntry, CutOffFault, CutOffs};
 pub use environment::Environment;
 pub use fault::{Fault, Warning, Weight};
+pub use listen::ListenAddress;
 pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
 pub use reload::{ReloadStatus, Reloader};
 pub use secrets::Labelled;
@@ -117,18 +120,6 @@ impl Config {
         load_all(file, environment, None, now).config
     }
 
-    /// Loads `[admin]` alone, for asking a running receiver how it is.
-    pub fn load_admin(
-        file: &ConfigFile,
-        environment: &Environment,
-    ) -> Result<AdminSettings, Vec<Fault>> {
-        let (mut context, shape) = open(file, environment)?;
-        match meaning::admin(&shape.admin, None, &mut context) {
-            Some(admin) if !context.findings.any() => Ok(admin),
-            Some(_) | None => Err(context.findings.into_faults()),
-        }
-    }
-
     /// Loads `[profiles]` alone, beside the built-in ones: for the commands that play a sender.
     pub fn load_profiles(
         file: &ConfigFile,
@@ -149,7 +140,9 @@ impl Config {
         environment: &Environment,
     ) -> Result<(CutOffs, ProducerNames), Vec<Fault>> {
         let (mut context, shape) = open(file, environment)?;
-        let path = context.resolve(&shape.server.cutoffs);
+        let Some(path) = cut_offs::place(&shape.server.cutoffs, &mut context) else {
+            return Err(context.findings.into_faults());
+        };
         let known = shape.tenants.iter().flat_map(|tenant| {
             let producers = tenant.producers.iter();
             producers.map(|producer| {
@@ -355,7 +348,7 @@ fn parts(
 /// Whom the operator turned away by hand.
 fn cut_offs(path: &str, directory: &Directory, context: &mut Context<'_>) -> Option<CutOffs> {
     let key = KeyPath::of(&["server", "cutoffs"]);
-    let path = context.resolve(path);
+    let path = cut_offs::place(path, context)?;
     context.files.insert(path.clone(), Mark::of(&path));
     match CutOffs::read(&path) {
         Ok(cut_offs) => {

@@ -13,6 +13,7 @@ use serde::forward_to_deserialize_any;
 
 use super::fault::Findings;
 use super::key::{KeyPath, Step};
+use super::nearest::nearest;
 use super::tree::{Node, Origin, Value};
 
 /// Values without a shape that are told of one file.
@@ -37,6 +38,7 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
             Kind::UnknownKey { .. }
             | Kind::UnknownWord { .. }
             | Kind::Unfit { .. }
+            | Kind::TableForList
             | Kind::Words(_) => Some(path.steps().to_vec()),
         };
         // What was taken away already lacks nothing more.
@@ -49,42 +51,6 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
         }
     }
     T::default()
-}
-
-/// The nearest of `known` to `word`, if one is near enough to have been meant.
-pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let reach = (word.chars().count() / 3).clamp(1, 3);
-    known
-        .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= reach)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Edits from one word to the other, in either case: a letter more, less, another, or two swapped.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.to_lowercase().chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    let mut last = None;
-    for (i, a) in one.to_lowercase().chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, b) in other.iter().copied().enumerate() {
-            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
-            let mut cost = (at(&row, j) + usize::from(a != b))
-                .min(at(&row, j + 1) + 1)
-                .min(at(&next, j) + 1);
-            let swapped = j > 0 && last == Some(b) && other.get(j - 1).copied() == Some(a);
-            if swapped {
-                cost = cost.min(at(&before, j - 1) + 1);
-            }
-            next.push(cost);
-        }
-        before = std::mem::replace(&mut row, next);
-        last = Some(a);
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }
 
 /// A value that has not the shape that belongs there.
@@ -112,8 +78,13 @@ enum Kind {
         what: String,
         expected: String,
     },
+    /// A table where a list belongs: of tables, if its header only lacks its second pair of brackets.
+    TableForList,
     Words(String),
 }
+
+/// Lists of which each element is a table with a header of its own.
+const LISTS_OF_TABLES: [&str; 5] = ["tenants", "producers", "challenge", "also", "when"];
 
 impl Misfit {
     fn of(kind: Kind) -> Self {
@@ -158,6 +129,20 @@ impl Misfit {
                 format!("add {key} = …"),
             ),
             Kind::Unfit { what, expected } => (path, what.clone(), format!("write {expected}")),
+            Kind::TableForList => {
+                let keys = path.steps().iter().filter_map(|step| match step {
+                    Step::Key(key) => Some(key.as_str()),
+                    Step::Index(_) => None,
+                });
+                let keys: Vec<&str> = keys.collect();
+                let mend = match keys.last() {
+                    Some(last) if LISTS_OF_TABLES.contains(last) => {
+                        format!("write [[{}]]", keys.join("."))
+                    }
+                    Some(_) | None => "write a list in square brackets".to_owned(),
+                };
+                (path, "a table does not belong here".to_owned(), mend)
+            }
             Kind::Words(words) => (
                 path,
                 "this value does not belong here".to_owned(),
@@ -192,6 +177,10 @@ impl de::Error for Misfit {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let expected = expected.to_string();
+        if matches!(found, Unexpected::Map) && expected == "a sequence" {
+            return Self::of(Kind::TableForList);
+        }
         let found = match found {
             Unexpected::Bool(_) => Value::Boolean(true).kind(),
             Unexpected::Unsigned(_) | Unexpected::Signed(_) => Value::Integer(0).kind(),
@@ -211,7 +200,6 @@ impl de::Error for Misfit {
             | Unexpected::NewtypeVariant
             | Unexpected::TupleVariant => "this value",
         };
-        let expected = expected.to_string();
         let expected = match expected.as_str() {
             "a string" => "a text in quotes".to_owned(),
             "a sequence" => "a list in square brackets".to_owned(),
@@ -279,6 +267,7 @@ impl Misfit {
             "u16" => format!("a whole number from 0 to {}", u16::MAX),
             "u32" => format!("a whole number from 0 to {}", u32::MAX),
             "u64" | "usize" => "a whole number that is not negative".to_owned(),
+            "i64" => "a whole number of at most 18 digits".to_owned(),
             other => other.to_owned(),
         };
         Self::of(Kind::Unfit {
@@ -578,21 +567,5 @@ impl<'de> VariantAccess<'de> for Word<'_> {
         _: V,
     ) -> Result<V::Value, Misfit> {
         Err(de::Error::custom("one word"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::nearest;
-
-    #[test]
-    fn the_nearest_key_is_the_one_that_was_meant() {
-        let keys = ["listen", "paths", "limits", "certificate"];
-        assert_eq!(nearest("litsen", keys), Some("listen"));
-        assert_eq!(nearest("path", keys), Some("paths"));
-        assert_eq!(nearest("Listen", keys), Some("listen"));
-        assert_eq!(nearest("certificat_e", keys), Some("certificate"));
-        assert_eq!(nearest("port", keys), None);
-        assert_eq!(nearest("", keys), None);
     }
 }

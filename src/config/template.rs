@@ -25,11 +25,12 @@ mod tests {
         (file, faults.iter().map(ToString::to_string).collect())
     }
 
-    /// The template with every line that is a key made one.
+    /// The template with every line that is a key, or an example of one, made one.
     fn opened() -> String {
-        let lines = TEMPLATE.lines().map(|line| match line.strip_prefix('#') {
-            Some(key) if !key.is_empty() && !key.starts_with(' ') => key,
-            _ => line,
+        let lines = TEMPLATE.lines().map(|line| {
+            let key = line.strip_prefix("#-").or(line.strip_prefix('#'));
+            key.filter(|key| !key.is_empty() && !key.starts_with(' '))
+                .unwrap_or(line)
         });
         lines.collect::<Vec<_>>().join("\n")
     }

@@ -165,7 +165,7 @@ fn warn_of_a_list_that_is_not_named(
             "{} lies beside the CA and is not named here: whom it revokes is let in",
             list.display()
         );
-        let mend = format!("add it: crls = [\"{}\"]", list.display());
+        let mend = format!("add it: crls = [{:?}]", context.as_written(&list));
         context.findings.warn(key, what, mend);
     }
 }

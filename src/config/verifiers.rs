@@ -13,8 +13,8 @@ use crate::signature::{
 
 use super::fault::Findings;
 use super::key::KeyPath;
+use super::nearest::nearest;
 use super::secrets;
-use super::shape::nearest;
 use super::tenants::{PlannedSecret, SignaturePlan, TOLERANCE_MAX};
 
 /// Compiles the user's own profiles beside the built-in ones. Where one of them is wrong, the built-in ones are left.

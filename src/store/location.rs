@@ -151,7 +151,7 @@ pub enum StoreFault {
         path: PathBuf,
     },
     /// A directory, where a file is needed.
-    #[error("{}: this is a directory; name a file in it, as sqlite:{}/countersign.db", path.display(), path.display())]
+    #[error("{}: this is a directory; name a file in it: put /countersign.db at the end of the path", path.display())]
     IsDirectory {
         /// What was named.
         path: PathBuf,
@@ -345,6 +345,18 @@ mod tests {
             .unwrap();
         assert_eq!(url.to_string(), "postgres://db.example:5432/inbox");
         assert_eq!(format!("{url:?}"), "Url(postgres://db.example:5432/inbox)");
+    }
+
+    #[test]
+    fn a_directory_is_told_with_a_mend_that_can_be_followed_wherever_one_is() {
+        let path = PathBuf::from("etc/certs");
+        let told = StoreFault::IsDirectory { path }.to_string();
+        let (what, mend) = told.split_once("; ").unwrap();
+        assert_eq!(what, "etc/certs: this is a directory");
+        assert!(
+            mend.contains("/countersign.db") && !mend.contains("certs"),
+            "{mend}"
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod reload;
 mod retention;
 mod shut_out;
 mod waits;
+mod written;
 
 use authority::{Authority, Leaf, SUBJECT};
 
@@ -530,6 +531,7 @@ fn mutated() -> impl Strategy<Value = String> {
     );
     cuts.prop_map(|cuts| {
         let mut text = countersign::config::TEMPLATE
+            .replace("\n#-", "\n")
             .replace("\n#", "\n")
             .into_bytes();
         for (from, to, inserted) in cuts {

@@ -144,6 +144,29 @@ fn whatever_prints_data_prints_it_as_an_object_too() {
 }
 
 #[test]
+fn a_receiver_is_well_whatever_became_of_its_file() {
+    let receiver = Receiver::start();
+    let listen = format!("[admin]\nlisten = \"{}\"\n", receiver.admin);
+    for damaged in [
+        format!("x = 1\n{listen}"),
+        format!("{listen}token = \"file:nope\"\n"),
+        format!("{listen}[tls]\ncertificate =\n"),
+        format!("{listen}[tls\ncertificate =\n"),
+    ] {
+        receiver.write("damaged.toml", &damaged);
+        let told = receiver.countersign(&["--config", "damaged.toml", "health"]);
+        assert_eq!(told.code, Some(0), "{damaged}{told:?}");
+    }
+    let mut command = binary(&[]);
+    let listen = ("COUNTERSIGN_ADMIN__LISTEN", receiver.admin.to_string());
+    command
+        .args(["--config", "absent.toml", "health"])
+        .envs([listen]);
+    let told = peers::run(receiver.directory(), &mut command, b"");
+    assert_eq!(told.code, Some(0), "{told:?}");
+}
+
+#[test]
 fn each_fault_of_a_databases_address_and_of_its_spool_is_told_with_a_mend_of_its_own() {
     let receiver = Receiver::start();
     receiver.write("no.pem", "nothing");

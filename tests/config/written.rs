@@ -1,0 +1,120 @@
+//! What is written in a configuration: what the template offers, and what a mend says to write.
+
+use std::fs;
+
+use countersign::config::{Config, ConfigFile, Environment, TEMPLATE};
+use jiff::Timestamp;
+
+use crate::{check, directory, load, write};
+
+#[test]
+fn each_key_of_the_template_counts_once_its_sign_is_taken_away() {
+    let directory = directory();
+    let is_key = |line: &str| {
+        let key = line.strip_prefix('#');
+        key.is_some_and(|key| key.starts_with(|c: char| c.is_ascii_alphabetic()))
+    };
+    let mut opened = 0;
+    for (number, line) in TEMPLATE.lines().enumerate() {
+        if !is_key(line) {
+            continue;
+        }
+        let lines = TEMPLATE.lines().enumerate();
+        let lines = lines.map(|(at, line)| {
+            let opened = line.strip_prefix('#').filter(|_| at == number);
+            opened.unwrap_or(line)
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        match load(directory.path(), &text, &Environment::empty()) {
+            Ok(config) => assert_eq!(config.warnings, [], "{line}"),
+            Err(faults) => panic!("{line}: {faults:?}"),
+        }
+        opened += 1;
+    }
+    assert!(opened > 30, "{opened}");
+}
+
+#[test]
+fn a_mend_is_of_the_shape_that_belongs_there() {
+    check(
+        "[server]
+paths = { a = 1 }
+[server.limits]
+body_bytes = 9223372036854775808
+connections = -9223372036854775808
+[tls]
+client_ca = [{ pin = \"certs/ca.crt\" }]
+[[tenants]]
+id = \"a\"
+[tenants.producers]
+name = \"p\"
+[profiles.acme.event.when]
+",
+        &[
+            "countersign.toml:2: server.paths: a table does not belong here; write a list in square brackets",
+            "countersign.toml:4: server.limits.body_bytes: 9223372036854775808 does not belong here; write a whole number of at most 18 digits",
+            "countersign.toml:5: server.limits.connections: -9223372036854775808 is out of range; write a number from 1 to 1000000",
+            "countersign.toml:7: tls.client_ca[0].pin: unknown key; the keys here are file, shadow",
+            "countersign.toml:7: tls.client_ca[0].file: is missing; add file = …",
+            "countersign.toml:10: tenants[0].producers: a table does not belong here; write [[tenants.producers]]",
+            "countersign.toml:12: profiles.acme.event.when: a table does not belong here; write [[profiles.acme.event.when]]",
+            "countersign.toml:12: profiles.acme.signature: is missing; add [signature], or say signed = \"connection\" if mutual TLS is the only proof",
+        ],
+    );
+    check(
+        "[tenants]\nid = \"a\"\n",
+        &["countersign.toml:1: tenants: a table does not belong here; write [[tenants]]"],
+    );
+    check(
+        "[[tenants]]
+id = \"a\"
+[[tenants.producers]]
+name = \"p\"
+subject = \"CN=p\"
+secrets = [{}]
+pins = [{}]
+[[tenants.producers]]
+name = \"q\"
+subject = \"CN=q\"
+secrets = [{ secret = \"file:certs/producer.secret\", x = 1 }]
+",
+        &[
+            "countersign.toml:6: tenants[0].producers[0].secrets[0].secret: is missing; add secret = …",
+            "countersign.toml:6: tenants[0].producers[0].secrets[0]: is no reference to a secret; write \"file:PATH\" or \"env:NAME\", never the secret itself",
+            "countersign.toml:7: tenants[0].producers[0].pins[0].pin: is missing; add pin = …",
+            "countersign.toml:7: tenants[0].producers[0].pins[0]: is no pin; write sha256: and 64 hex digits, as countersign certs inspect FILE prints it",
+            "countersign.toml:11: tenants[0].producers[1].secrets[0].x: unknown key; the keys here are secret, shadow",
+        ],
+    );
+}
+
+#[test]
+fn a_path_that_names_no_file_is_a_fault() {
+    let mend =
+        "names no file; write its path; relative paths begin where the configuration file is";
+    check(
+        "[server]\ncutoffs = \"\"\n[tls]\ncertificate = \"\"\nprivate_key = \"\"\nclient_ca = [\"\"]\n",
+        &[
+            "countersign.toml:2: server.cutoffs: names no file; write cutoffs = \"data/cutoffs.toml\"",
+            &format!("countersign.toml:4: tls.certificate: {mend}"),
+            &format!("countersign.toml:5: tls.private_key: {mend}"),
+            "countersign.toml:6: tls.client_ca[0]: names no file; write the path of a certificate, as \"certs/ca.crt\"",
+        ],
+    );
+    let directory = directory();
+    let path = directory.path().join("countersign.toml");
+    fs::write(&path, "[server]\ncutoffs = \"\"\n").unwrap();
+    let faults = Config::load_cut_offs(&ConfigFile::Named(path), &Environment::empty());
+    assert_eq!(faults.unwrap_err()[0].key, "server.cutoffs");
+}
+
+#[test]
+fn a_mend_that_is_written_into_the_file_is_taken_up_there() {
+    let directory = directory();
+    write(&directory, "certs/ca.crl", "what certs revoke wrote");
+    let path = directory.path().join("countersign.toml");
+    fs::write(&path, TEMPLATE).unwrap();
+    let file = ConfigFile::Named(path);
+    let config = Config::load(&file, &Environment::empty(), Timestamp::now()).unwrap();
+    assert_eq!(config.warnings[0].mend, "add it: crls = [\"certs/ca.crl\"]");
+}
