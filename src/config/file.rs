@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Unexpected, Visitor};
 
+use super::listen;
 use crate::signature::ProfileDescriptor;
 
 /// The whole file.
@@ -38,7 +39,7 @@ pub(super) struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            listen: "0.0.0.0:8443".to_owned(),
+            listen: listen::SERVER.to_string(),
             paths: vec!["/webhooks/payments".to_owned()],
             trusted_proxies: Vec::new(),
             reuse_port: false,
@@ -86,7 +87,7 @@ pub(super) struct Admin {
 impl Default for Admin {
     fn default() -> Self {
         Self {
-            listen: "127.0.0.1:9443".to_owned(),
+            listen: listen::ADMIN.to_string(),
             token: None,
         }
     }

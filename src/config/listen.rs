@@ -9,6 +9,11 @@ use super::key::KeyPath;
 use super::tree::{Node, Value};
 use super::{CONFIG_BYTES_MAX, ConfigFile, Environment, text};
 
+/// `server.listen`, where nothing is said.
+pub(super) const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
+/// `admin.listen`, where nothing is said.
+pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9443);
+
 /// Where one side of a receiver listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
@@ -21,14 +26,12 @@ pub struct ListenAddress {
 impl ListenAddress {
     /// `admin.listen`.
     pub fn of_admin(file: &ConfigFile, environment: &Environment) -> Self {
-        let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9443);
-        find("admin", default, file, environment)
+        find("admin", ADMIN, file, environment)
     }
 
     /// `server.listen`.
     pub fn of_server(file: &ConfigFile, environment: &Environment) -> Self {
-        let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
-        find("server", default, file, environment)
+        find("server", SERVER, file, environment)
     }
 }
 
