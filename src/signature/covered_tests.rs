@@ -73,6 +73,30 @@ fn a_body_that_may_be_json_is_not_covered_by_its_form_field() {
     compiled(&profile("form", "{form:payload}")).unwrap();
 }
 
+#[test]
+fn a_document_in_one_case_alone_is_not_covered() {
+    let profile = |content: &str, event: &str| {
+        format!(
+            "[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n[event]\nid = '/id'\n{event}\n"
+        )
+    };
+    let of_a_form = "format = 'form'\nfield = 'payload'";
+    for (content, event) in [
+        ("{lower:body}", ""),
+        ("{upper:base64:body}", ""),
+        ("{sha256_hex:lower:body}", ""),
+        ("{lower:form:payload}", of_a_form),
+    ] {
+        let faults = compiled(&profile(content, event)).unwrap_err();
+        assert!(
+            faults[0].starts_with("signature.content: does not cover what `signed` says"),
+            "{content}: {faults:#?}"
+        );
+    }
+    compiled(&profile("{upper:sha256_hex:body}", "")).unwrap();
+    compiled(&profile("{base64:body}", "")).unwrap();
+}
+
 fn verifier(profile: Profile, settings: Settings) -> Result<Verifier, Vec<String>> {
     let secret = ProducerSecret {
         label: "the secret".into(),

@@ -86,7 +86,8 @@ impl Filter {
         match self {
             Self::Base64 | Self::Sha256Base64 | Self::Sha256Hex | Self::Quoted | Self::Mac => true,
             Self::Without(_) | Self::Is(_) => true,
-            // Letters of another case are the same letters.
+            // Of a name or a word the letters of another case are the same letters; of a document they are not, and its template
+            // sees to that.
             Self::Upper | Self::Lower => true,
             Self::Crc32 | Self::After(_) => false,
         }

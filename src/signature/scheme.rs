@@ -246,7 +246,11 @@ impl Scheme {
             .map(|field| Value::Form(field.into()));
         let covered = match coverage {
             Coverage::Body => {
-                self.signs(&Value::Body) || document.is_some_and(|field| self.signs(&field))
+                let whole = |field: &Value| {
+                    let mut contents = self.contents.iter();
+                    self.signs(field) && !contents.any(|content| content.folds_case_of(field))
+                };
+                self.signs(&Value::Body) || document.as_ref().is_some_and(whole)
             }
             Coverage::Fields => self
                 .values()

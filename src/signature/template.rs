@@ -163,6 +163,15 @@ impl Template {
         self.covers(value) || self.parts.iter().any(covers)
     }
 
+    /// Whether it holds this value in one case of its letters alone: of a document that is another one.
+    pub(super) fn folds_case_of(&self, value: &Value) -> bool {
+        let mut folds = false;
+        collect(&self.parts, &mut |filtered| {
+            folds |= filtered.value == *value && !filtered.keeps_case();
+        });
+        folds
+    }
+
     /// Whether it asks for a MAC with the producer's key (challenges).
     pub(super) fn asks_for_a_mac(&self) -> bool {
         self.has(&Filter::Mac)
@@ -272,7 +281,27 @@ fn all_present(parts: &[Part], values: &dyn Values) -> Result<bool, Unwritable> 
 impl Filtered {
     /// Whether it is this value, and no other would look the same.
     fn covers(&self, value: &Value) -> bool {
-        self.value == *value && self.filters.iter().all(Filter::tells_apart)
+        let whole = self.filters.iter().all(Filter::tells_apart);
+        self.value == *value && whole && (*value != Value::Body || self.keeps_case())
+    }
+
+    /// Whether a letter and the same in the other case look different behind its filters.
+    fn keeps_case(&self) -> bool {
+        let mut filters = self.filters.iter();
+        filters
+            .find_map(|filter| match filter {
+                Filter::Upper | Filter::Lower => Some(false),
+                // Its digits are the same in either case.
+                Filter::Sha256Hex | Filter::Mac => Some(true),
+                Filter::Base64
+                | Filter::Sha256Base64
+                | Filter::Crc32
+                | Filter::Quoted
+                | Filter::After(_)
+                | Filter::Without(_)
+                | Filter::Is(_) => None,
+            })
+            .unwrap_or(true)
     }
 
     /// What must have a shape must be there.
