@@ -31,9 +31,10 @@ impl DrainLimits {
         bytes: 64 * 1024,
         time: Duration::from_secs(1),
     };
-    /// For an authenticated peer, which may be in the middle of a body that was refused early.
+    /// For an authenticated peer, which may be in the middle of a body that was refused early: many clients read no answer before
+    /// they have written all of it. What is thrown away costs little, so time is the bound that counts.
     pub(super) const AUTHENTICATED: Self = Self {
-        bytes: 4 * 1024 * 1024,
+        bytes: 256 * 1024 * 1024,
         time: Duration::from_secs(3),
     };
 }
