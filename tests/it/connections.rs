@@ -153,11 +153,11 @@ fn an_answer_that_comes_before_the_body_has_been_sent_is_not_lost() {
     let mut connection = receiver.producer().connect().unwrap();
     connection
         .send(
-            b"POST /webhooks/payments HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n",
+            b"POST /webhooks/payments HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16000000\r\n\r\n",
         )
         .unwrap();
     // The peer may close while we still write: its answer is there all the same.
-    for _ in 0..30 {
+    for _ in 0..160 {
         if connection.send(&[b' '; 100_000]).is_err() {
             break;
         }
