@@ -8,9 +8,9 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::asked::Place;
-use super::profile::descriptor::PlaceDescriptor;
+use super::profile::descriptor::{BodyFormat, EventDescriptor, PlaceDescriptor};
 use super::profile::meaning::{Faults, status};
-use super::scheme::configured;
+use super::scheme::{Scheme, configured};
 use super::template::{Template, Value, Values};
 
 /// The longest challenge that is answered, in bytes.
@@ -40,6 +40,23 @@ pub struct ChallengeDescriptor {
     /// The answer: a template that knows two more filters, `mac:` (the hexadecimal MAC of the value with
     /// the producer's first secret) and `quoted:` (a JSON string).
     pub body: String,
+}
+
+/// Whether a delivery's content could be a challenge's: a document never is, and neither is what holds another letter.
+fn may_be_hex(scheme: &Scheme, event: Option<&EventDescriptor>) -> bool {
+    let field = event.and_then(|event| event.field.as_deref());
+    let format = event.and_then(|event| event.format).unwrap_or_default();
+    let document = match field {
+        Some(field) => Some(Value::Form(field.into())),
+        None => (format == BodyFormat::Json).then_some(Value::Body),
+    };
+    scheme.contents.iter().any(|content| {
+        let holds_it = |document: &Value| {
+            content.values().contains(&document) || content.values().contains(&&Value::Body)
+        };
+        let other = |letter: char| !matches!(letter, '0'..='9' | 'a'..='f');
+        !document.as_ref().is_some_and(holds_it) && !content.always_holds(other)
+    })
 }
 
 /// What a challenge that nobody signed may hold, so that it can never be used to have something signed.
@@ -80,6 +97,8 @@ impl Challenge {
     pub(super) fn compile(
         descriptor: &ChallengeDescriptor,
         at: usize,
+        scheme: Option<&Scheme>,
+        event: Option<&EventDescriptor>,
         faults: &mut Faults,
     ) -> Option<Self> {
         let key = |name: &str| format!("challenge[{at}].{name}");
@@ -126,6 +145,14 @@ impl Challenge {
             body: body?,
         };
         challenge.check(&key, faults);
+        if challenge.method == Method::GET
+            && challenge.body.asks_for_a_mac()
+            && scheme.is_some_and(|scheme| may_be_hex(scheme, event))
+        {
+            let what = "signs for anyone what could be the content of a delivery: hexadecimal digits alone";
+            let mend = "leave this challenge out, unless signature.content holds the document, or a text with another letter in it";
+            faults.add(&key("body"), what, mend);
+        }
         Some(challenge)
     }
 

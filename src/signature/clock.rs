@@ -45,8 +45,8 @@ impl TimeUnit {
 }
 
 fn digits(text: &str) -> Option<i64> {
-    // With more digits than these it is no time, whatever the unit.
-    if text.is_empty() || text.len() > 18 {
+    // With more digits than these it is no time, whatever the unit. A zero before them could be the end of what is signed before it.
+    if text.is_empty() || text.len() > 18 || text.len() > 1 && text.starts_with('0') {
         return None;
     }
     text.bytes().try_fold(0_i64, |number, letter| {
@@ -102,6 +102,7 @@ mod tests {
         for text in [
             "",
             "+1674087231",
+            "01674087231",
             " 1674087231",
             "1674087231.0",
             "-1",

@@ -97,6 +97,136 @@ fn a_document_in_one_case_alone_is_not_covered() {
     compiled(&profile("{base64:body}", "")).unwrap();
 }
 
+#[track_caller]
+fn check_fault(profile: &str, expected: &str) {
+    let faults = compiled(profile).err().unwrap_or_default();
+    let told = faults.iter().any(|fault| fault.contains(expected));
+    assert!(told, "{profile}\n{expected}: {faults:#?}");
+}
+
+#[test]
+fn what_is_signed_in_one_case_is_an_id_in_that_case_alone() {
+    let content =
+        "{lower:json:/id|without::}:{json:/amount|is:amount}:{upper:json:/status|is:word}";
+    let own = |event: &str| {
+        format!(
+            "signed = 'fields'\n[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n[event]\n{event}\n"
+        )
+    };
+    let folded = "of which the signature covers the letters in one case alone";
+    check_fault(
+        &own("id = '/id'"),
+        &format!("event.id: takes a value {folded}"),
+    );
+    check_fault(&own("payment_id = '/id'\nstatus_by = '/status'"), folded);
+    let in_that_case = "id = '{lower:/id}'\npayment_id = '{lower:/id}'\nstatus_by = '/status'";
+    let profile = compiled(&own(in_that_case)).unwrap();
+    let request = Request {
+        method: &http::Method::POST,
+        path_and_query: "/",
+        headers: &http::HeaderMap::new(),
+    };
+    let facts = profile.facts(br#"{"id":"aBc","status":"paid"}"#, &request);
+    assert_eq!(facts.unwrap().event_id.as_deref(), Some("abc"));
+    let account = AccountBinding {
+        pointer: "/id".into(),
+        equals: "A".into(),
+    };
+    let bound = Settings {
+        account: Some(account),
+        ..Settings::default()
+    };
+    let faults = verifier(profile, bound).map(drop).unwrap_err();
+    assert!(faults[0].contains("does not cover it"), "{faults:#?}");
+}
+
+#[test]
+fn forms_of_a_content_that_cut_it_up_in_another_way_are_a_fault() {
+    let own = |contents: &str| {
+        format!(
+            "signed = 'fields'\n[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = [{contents}]\n[event]\nid = '/id'\n"
+        )
+    };
+    for other in [
+        "{json:/amount|is:amount}:{json:/id|without::}",
+        "{json:/id|without::}.{json:/amount|is:amount}",
+        "{json:/id|without::}:",
+    ] {
+        let contents = format!("'{{json:/id|without::}}:{{json:/amount|is:amount}}', '{other}'");
+        check_fault(&own(&contents), "has forms that sign different things");
+    }
+    let sound = "'{json:/id|without::}:{json:/amount}', 'v1:{json:/id|without::}:{json:/amount|is:amount}\\n'";
+    compiled(&own(&sound.replace("'v1", "\"v1").replace("\\n'", "\\n\""))).unwrap();
+}
+
+#[test]
+fn a_group_shows_whether_it_is_there() {
+    let own = |content: &str| {
+        format!(
+            "signed = 'fields'\n[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n[event]\nid = '/id'\n"
+        )
+    };
+    for content in [
+        "{json:/id|without::}:[{json:/amount|is:amount}:][{json:/fee|is:amount}:]{json:/currency|is:currency}",
+        "{json:/id|without::}:{json:/amount|is:amount}[-{json:/fee|is:amount}]{json:/x|is:amount}",
+        "{json:/id|without::}:[a:{json:/fee}:][a:{json:/x}:]b",
+    ] {
+        check_fault(&own(content), "does not tell whether it is there");
+    }
+    compiled(&own(
+        "[id:{json:/id|without:;};][fee:{json:/fee|without:;};]end",
+    ))
+    .unwrap();
+}
+
+#[test]
+fn a_form_beside_a_value_has_no_border() {
+    let own = |content: &str, event: &str| {
+        format!(
+            "[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n[event]\nid = '/id'\n{event}\n"
+        )
+    };
+    for content in ["{url}{body}", "{header:x-nonce}{body}", "{body}{timestamp}"] {
+        let timed = "[timestamp]\nfrom = { header = ['x-time'] }\npast = '5m'\n";
+        let with_time = |text: String| match content.contains("timestamp") {
+            true => format!("{timed}{text}"),
+            false => text,
+        };
+        check_fault(
+            &with_time(own(content, "format = 'form'")),
+            "one signature would serve for several deliveries",
+        );
+        compiled(&with_time(own(content, ""))).unwrap();
+    }
+}
+
+#[test]
+fn of_several_headers_of_an_id_none_is_signed_by_itself() {
+    let own = |id: &str| {
+        format!(
+            "[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{{id}}.{{body}}'\nid = {{ header = ['a-id', 'b-id'] }}\n\
+             [event]\nid = '{id}'\n"
+        )
+    };
+    check_fault(&own("{header:b-id}"), UNCOVERED);
+    compiled(&own("{id}")).unwrap();
+}
+
+#[test]
+fn nothing_is_signed_for_a_stranger_that_a_delivery_could_say() {
+    let own = |content: &str, event: &str| {
+        format!(
+            "signed = 'fields'\n[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n[event]\n{event}\n\
+             [[challenge]]\nmethod = 'GET'\nwhen = {{ query = 'c' }}\naccept = 'hex'\nbody = '{{mac:query:c}}'\n"
+        )
+    };
+    let oracle = "signs for anyone what could be the content of a delivery";
+    check_fault(&own("{json:/pay}", ""), oracle);
+    check_fault(&own("{json:/pay}{json:/amount|is:currency}", ""), oracle);
+    check_fault(&own("{form:payload}", "format = 'form'"), oracle);
+    compiled(&own("pay:{json:/pay}", "")).unwrap();
+}
+
 fn verifier(profile: Profile, settings: Settings) -> Result<Verifier, Vec<String>> {
     let secret = ProducerSecret {
         label: "the secret".into(),

@@ -158,6 +158,12 @@ impl Scheme {
         self.contents.iter().all(|content| content.covers(value))
     }
 
+    /// Whether some content holds this value in one case of its letters alone.
+    pub(super) fn folds_case_of(&self, value: &Value) -> bool {
+        let mut contents = self.contents.iter();
+        contents.any(|content| content.folds_case_of(value))
+    }
+
     /// Whether every content covers this value wherever it is there.
     pub(super) fn signs_if_present(&self, value: &Value) -> bool {
         let mut contents = self.contents.iter();
@@ -246,10 +252,7 @@ impl Scheme {
             .map(|field| Value::Form(field.into()));
         let covered = match coverage {
             Coverage::Body => {
-                let whole = |field: &Value| {
-                    let mut contents = self.contents.iter();
-                    self.signs(field) && !contents.any(|content| content.folds_case_of(field))
-                };
+                let whole = |field: &Value| self.signs(field) && !self.folds_case_of(field);
                 self.signs(&Value::Body) || document.as_ref().is_some_and(whole)
             }
             Coverage::Fields => self
@@ -262,22 +265,28 @@ impl Scheme {
             let mend = "put {body} (or the signed fields) into it, or say signed = \"fields\" or \"reference\"";
             faults.add(content, "does not cover what `signed` says", mend);
         }
-        // Whichever form is the right one, the same things must be signed: what one form leaves out could be
-        // anyone's.
-        let first = self
-            .contents
-            .first()
-            .map(Template::values)
-            .unwrap_or_default();
-        let differs =
-            |content: &Template| content.values().iter().any(|value| !first.contains(value));
-        if self
+        // Whichever form is the right one, the same things must be signed, and where one ends must be told in the same way: what one
+        // form leaves out, or another takes for something else, could be anyone's.
+        let first = self.contents.first().map(Template::order);
+        let differs = |content: &Template| Some(content.order()) != first;
+        if self.contents.iter().any(differs) {
+            let mend = "let every form hold the same values in the same order, with the same text between them";
+            faults.add(content, "has forms that sign different things", mend);
+        }
+        let json = profile
+            .event
+            .as_ref()
+            .and_then(|event| event.format)
+            .unwrap_or_default()
+            == BodyFormat::Json;
+        if !self
             .contents
             .iter()
-            .any(|content| differs(content) || content.values().len() != first.len())
+            .all(|content| content.tells_its_groups(json))
         {
-            let mend = "let every form hold the same values";
-            faults.add(content, "has forms that sign different things", mend);
+            let mend = "let each group in brackets begin with a text of its own, as [id:{query:id};][ref:{query:ref};]ts:{timestamp}";
+            let what = "has a group of which the text does not tell whether it is there: one signature would serve for several deliveries";
+            faults.add(content, what, mend);
         }
         if self.main.mac == MacKind::Hash && !self.signs(&Value::Secret) {
             let mend = "put {secret} into it, or use mac = \"hmac\"";

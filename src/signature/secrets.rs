@@ -275,7 +275,7 @@ fn account(profile: &Profile, binding: AccountBinding, faults: &mut Faults) -> O
                 profile
                     .scheme
                     .as_ref()
-                    .is_some_and(|scheme| scheme.signs(value))
+                    .is_some_and(|scheme| scheme.signs(value) && !scheme.folds_case_of(value))
             };
             let name = binding.pointer.trim_start_matches('/');
             match Read::of(

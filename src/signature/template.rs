@@ -30,6 +30,15 @@ pub(super) enum Piece<'t> {
     Value(&'t Value, &'t [Filter]),
 }
 
+/// A piece of a template's [`Template::order`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark<'t> {
+    Text(&'t str),
+    Value(&'t Value),
+    /// A group begins or ends.
+    Group,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 struct Filtered {
     value: Value,
@@ -126,6 +135,81 @@ impl Template {
         let mut pieces = Vec::new();
         spread(&self.parts, &mut pieces);
         pieces
+    }
+
+    /// What it is made of but for the filters and for what stands before its first value and behind its last: of two templates in
+    /// which this is the same, one text is cut up in one way.
+    pub(super) fn order(&self) -> Vec<Mark<'_>> {
+        fn spread<'t>(parts: &'t [Part], marks: &mut Vec<Mark<'t>>) {
+            for part in parts {
+                match part {
+                    Part::Literal(text) => marks.push(Mark::Text(text)),
+                    Part::Value(own) => marks.push(Mark::Value(&own.value)),
+                    Part::Group(inner) => {
+                        marks.push(Mark::Group);
+                        spread(inner, marks);
+                        marks.push(Mark::Group);
+                    }
+                }
+            }
+        }
+        let mut marks = Vec::new();
+        spread(&self.parts, &mut marks);
+        if matches!(marks.last(), Some(Mark::Text(_))) {
+            marks.pop();
+        }
+        if matches!(marks.first(), Some(Mark::Text(_))) {
+            marks.remove(0);
+        }
+        marks
+    }
+
+    /// Whether it shows of each group whether it is there: by the text with which it begins, and nothing that may stand in its place does.
+    /// A body of `json` begins with a bracket, or with a space.
+    pub(super) fn tells_its_groups(&self, json: bool) -> bool {
+        fn beginning(part: &Part) -> Option<&str> {
+            match part {
+                Part::Literal(text) => Some(text),
+                Part::Value(_) => None,
+                Part::Group(inner) => inner.first().and_then(beginning),
+            }
+        }
+        let told = |at: usize, group: &Part| {
+            let Some(own) = beginning(group) else {
+                return false;
+            };
+            let mut behind = self.parts.iter().skip(at + 1);
+            let is_the_body = |part: &Part| match part {
+                Part::Value(own) => own.value == Value::Body && own.filters.is_empty(),
+                Part::Literal(_) | Part::Group(_) => false,
+            };
+            let other = |part: &Part| match beginning(part) {
+                Some(other) => !other.starts_with(own) && !own.starts_with(other),
+                None => {
+                    let bracket = own.trim_start().starts_with(['{', '[']);
+                    json && is_the_body(part) && !bracket && !own.trim_start().is_empty()
+                }
+            };
+            // Up to the first part that is always there.
+            loop {
+                match behind.next() {
+                    Some(part) if !other(part) => return false,
+                    Some(Part::Group(_)) => {}
+                    Some(Part::Literal(_) | Part::Value(_)) | None => return true,
+                }
+            }
+        };
+        let mut groups = self.parts.iter().enumerate();
+        groups.all(|(at, part)| !matches!(part, Part::Group(_)) || told(at, part))
+    }
+
+    /// Whether such a letter stands in it whatever the values are.
+    pub(super) fn always_holds(&self, letter: impl Fn(char) -> bool) -> bool {
+        let holds = |part: &Part| match part {
+            Part::Literal(text) => text.contains(&letter),
+            Part::Value(_) | Part::Group(_) => false,
+        };
+        self.parts.iter().any(holds)
     }
 
     /// Every value in it, those of groups too.

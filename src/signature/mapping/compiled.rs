@@ -17,7 +17,7 @@ use crate::signature::profile::descriptor::{
 };
 use crate::signature::profile::meaning::Faults;
 use crate::signature::scheme::{self as signature, Scheme};
-use crate::signature::template::TemplateFault;
+use crate::signature::template::{TemplateFault, Value};
 
 /// Where the event and its payment stand.
 #[derive(Clone, Debug)]
@@ -131,6 +131,8 @@ impl When {
 enum Trust {
     /// It moves money, or tells one event from another.
     Covered,
+    /// It is looked up: in another case it is another word, and unknown.
+    Word,
     /// An event's time orders what the signature covers, and moves nothing by itself. Adyen does not sign
     /// it, and without it the ledger would hang on the order of arrival. A delivery that was altered there is a
     /// conflict, since its id is covered: it never reaches the ledger next to the true one.
@@ -169,7 +171,10 @@ impl Mapping {
         let format = event.format.unwrap_or_default();
         let read = Read::of(format, event.field.as_deref(), parts);
         let coverage = profile.signed.unwrap_or(Coverage::Body);
-        let covered = Covered::new(coverage, &values, id, read);
+        let folds = |value: &Value| scheme.is_some_and(|scheme| scheme.folds_case_of(value));
+        let mut folded: Vec<Value> = values.iter().copied().cloned().collect();
+        folded.retain(folds);
+        let covered = Covered::new(coverage, &values, folded, id, read);
         Self::compile(event, each, &covered, &mut |key, fault| {
             faults.add(&key, fault.what, &fault.mend)
         })
@@ -208,7 +213,7 @@ impl Mapping {
         // A profile that maps no payments may take its type from wherever it likes.
         let status_by = match (&event.status_by, no_payment) {
             (None, Some(_)) => Place::default(),
-            (None, None) if certainty != Certainty::Covered => {
+            (None, None) if certainty > Certainty::InOneCase => {
                 compiler.fault(
                     "event.status_by",
                     "is missing, and the signature does not cover the type, which would decide without it",
@@ -219,7 +224,7 @@ impl Mapping {
             (given, _) => compiler.place(
                 "event.status_by",
                 Some(given.as_ref().unwrap_or(&by_type)),
-                Trust::Covered,
+                Trust::Word,
             ),
         };
         let when = event.when.iter().flatten().enumerate();
@@ -322,12 +327,23 @@ impl Compiler<'_, '_> {
         };
         let trusted = match (trust, certainty) {
             (_, Certainty::Covered)
+            | (Trust::Word | Trust::Body | Trust::Anything, Certainty::InOneCase)
             | (Trust::Body, Certainty::BodyUncovered)
             | (Trust::Anything, Certainty::BodyUncovered | Certainty::RequestUncovered) => true,
-            (Trust::Covered, Certainty::BodyUncovered | Certainty::RequestUncovered)
+            (Trust::Covered, Certainty::InOneCase)
+            | (
+                Trust::Covered | Trust::Word,
+                Certainty::BodyUncovered | Certainty::RequestUncovered,
+            )
             | (Trust::Body, Certainty::RequestUncovered) => false,
         };
-        if !trusted {
+        if !trusted && certainty == Certainty::InOneCase {
+            self.fault(
+                key,
+                "takes a value of which the signature covers the letters in one case alone",
+                "take it in that case, as {lower:/id} where signature.content has {lower:json:/id}",
+            );
+        } else if !trusted {
             self.fault(
                 key,
                 "takes a value that the signature does not cover",
@@ -358,13 +374,14 @@ impl Compiler<'_, '_> {
     }
 
     fn payment_places(&mut self, event: &EventDescriptor) -> Places {
+        // A reference makes no claim: it is what the provider is asked for, in its own spelling.
+        let payment = match self.places.covered.coverage {
+            Coverage::Reference => Trust::Word,
+            Coverage::Body | Coverage::Fields | Coverage::Connection => Trust::Covered,
+        };
         Places {
             occurred_at: self.place("event.occurred_at", event.occurred_at.as_ref(), Trust::Body),
-            payment_id: self.place(
-                "event.payment_id",
-                event.payment_id.as_ref(),
-                Trust::Covered,
-            ),
+            payment_id: self.place("event.payment_id", event.payment_id.as_ref(), payment),
             amount: self.place("event.amount", event.amount.as_ref(), Trust::Covered),
             unit: event.amount_unit.unwrap_or_default(),
             amount_refunded: self.place(
@@ -372,7 +389,7 @@ impl Compiler<'_, '_> {
                 event.amount_refunded.as_ref(),
                 Trust::Covered,
             ),
-            currency: self.place("event.currency", event.currency.as_ref(), Trust::Covered),
+            currency: self.place("event.currency", event.currency.as_ref(), Trust::Word),
         }
     }
 
@@ -520,7 +537,7 @@ impl Compiler<'_, '_> {
                 "currency",
                 when.currency.as_ref(),
                 &base.currency,
-                Trust::Covered,
+                Trust::Word,
             ),
         };
         let status = when

@@ -35,6 +35,7 @@ fn whole_body() -> Covered {
     Covered::new(
         Coverage::Body,
         &[&Value::Body, &Value::Id],
+        Vec::new(),
         vec![id],
         Read::Json,
     )
@@ -260,6 +261,7 @@ fn where_fields_are_signed_nothing_else_becomes_money() {
         Coverage::Fields,
         &[&fields[0], &fields[1]],
         Vec::new(),
+        Vec::new(),
         Read::Json,
     );
     let event = "payment_id = '/psp'\namount = '/amount'\noccurred_at = '/date'\ntype = '/reason'\nstatus_by = '/psp'";
@@ -272,7 +274,7 @@ fn where_fields_are_signed_nothing_else_becomes_money() {
         )
         .is_err()
     );
-    let reference = Covered::new(Coverage::Reference, &[], Vec::new(), Read::Json);
+    let reference = Covered::new(Coverage::Reference, &[], Vec::new(), Vec::new(), Read::Json);
     let told = facts(
         &compile("type = '/type'\noccurred_at = '/at'", &reference).unwrap(),
         r#"{"type":"payment"}"#,

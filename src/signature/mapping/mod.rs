@@ -9,6 +9,7 @@ pub(super) mod compiled;
 pub(super) mod facts;
 #[cfg(test)]
 mod facts_tests;
+pub(super) mod known;
 pub(super) mod place;
 pub(super) mod refunds;
 pub(super) mod when;

@@ -26,14 +26,18 @@ pub(super) struct Covered {
     fields: Vec<Pointer>,
     /// The fields of a form in its content.
     form: Vec<Pointer>,
-    /// The headers in its content, that of `{id}` among them.
-    pub(super) headers: Vec<HeaderName>,
-    /// Where `{id}` stands.
-    pub(super) id: Vec<HeaderName>,
+    /// The headers in its content, that of `{id}` among them where it is the only one.
+    headers: Vec<HeaderName>,
+    /// Where `{id}` stands: in the first of these that is there.
+    id: Vec<HeaderName>,
+    /// Whether `{id}` is in its content.
+    signs_the_id: bool,
     /// The parameters of the query string in its content.
     pub(super) query: Vec<Box<str>>,
     /// Whether its content holds the whole URL or path and query.
     pub(super) whole_query: bool,
+    /// What of all that is in its content in one case of its letters alone.
+    folded: Vec<Value>,
 }
 
 impl Covered {
@@ -43,10 +47,12 @@ impl Covered {
         document.filter(signed)
     }
 
-    /// From the values that the profile's signature covers whole; `id` is where `{id}` stands.
+    /// From the values that the profile's signature covers whole, and those of which it covers the letters in one case alone; `id` is
+    /// where `{id}` stands.
     pub(super) fn new(
         coverage: Coverage,
         values: &[&Value],
+        folded: Vec<Value>,
         id: Vec<HeaderName>,
         read: Read,
     ) -> Self {
@@ -56,8 +62,10 @@ impl Covered {
             form: Vec::new(),
             headers: Vec::new(),
             id,
+            signs_the_id: false,
             query: Vec::new(),
             whole_query: false,
+            folded,
         };
         for value in values {
             match value {
@@ -66,7 +74,13 @@ impl Covered {
                 Value::Header(name) => covered.headers.push(name.clone()),
                 Value::Query(name) => covered.query.push(name.clone()),
                 Value::Url | Value::PathAndQuery => covered.whole_query = true,
-                Value::Id => covered.headers.extend(covered.id.iter().cloned()),
+                Value::Id => {
+                    covered.signs_the_id = true;
+                    // Of several the first that is there is signed, and another may be there beside it.
+                    if let [only] = &*covered.id {
+                        covered.headers.push(only.clone());
+                    }
+                }
                 Value::Body
                 | Value::Json(_)
                 | Value::Timestamp
@@ -123,6 +137,34 @@ enum Part {
     Header(Box<[HeaderName]>),
     Query(Box<str>),
     Type,
+    /// Another part, in one case of its letters.
+    InCase(Case, Box<Self>),
+}
+
+/// `{upper:…}` and `{lower:…}`.
+#[derive(Clone, Copy, Debug)]
+enum Case {
+    Upper,
+    Lower,
+}
+
+impl Case {
+    fn of(name: &str) -> Option<(Self, &str)> {
+        let upper = name.strip_prefix("upper:").map(|rest| (Self::Upper, rest));
+        upper.or_else(|| name.strip_prefix("lower:").map(|rest| (Self::Lower, rest)))
+    }
+
+    fn fold(self, text: &str) -> String {
+        match self {
+            Self::Upper => text.to_ascii_uppercase(),
+            Self::Lower => text.to_ascii_lowercase(),
+        }
+    }
+}
+
+/// The value that stands between braces, whatever case it is taken in.
+pub(in crate::signature) fn in_any_case(name: &str) -> &str {
+    Case::of(name).map_or(name, |(_, rest)| rest)
 }
 
 /// Reads places, and remembers what of them the signature does not cover.
@@ -135,10 +177,12 @@ pub(super) struct PlaceReader<'s> {
 }
 
 /// Whether the signature covers a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Certainty {
     /// Every part of it.
     Covered,
+    /// The letters of some part could be of the other case.
+    InOneCase,
     /// Some part of the body is not.
     BodyUncovered,
     /// Some header, or parameter of the query string, is not.
@@ -227,6 +271,10 @@ impl Part {
                 Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
             },
             Self::Type => kind.map(Cow::Borrowed),
+            Self::InCase(case, part) => {
+                let text = part.text(values, around, kind)?;
+                Some(Cow::Owned(case.fold(&text)))
+            }
         }
     }
 }
@@ -312,6 +360,14 @@ impl PlaceReader<'_> {
     }
 
     fn value(&mut self, name: &str, certainty: &mut Certainty) -> Result<Part, TemplateFault> {
+        if let Some((case, inner)) = Case::of(name) {
+            let mut its = Certainty::Covered;
+            let part = self.value(inner, &mut its)?;
+            if its != Certainty::InOneCase {
+                certainty.weaken(its);
+            }
+            return Ok(Part::InCase(case, Box::new(part)));
+        }
         if name.starts_with('/') {
             return self.pointer(name, certainty);
         }
@@ -325,14 +381,10 @@ impl PlaceReader<'_> {
                 "write the type's own place",
             )),
             (None, _) if name == "id" && !self.covered.id.is_empty() => {
-                if !self
-                    .covered
-                    .id
-                    .iter()
-                    .all(|name| self.covered.headers.contains(name))
-                {
+                if !self.covered.signs_the_id {
                     certainty.weaken(Certainty::RequestUncovered);
                 }
+                self.fold(&[Value::Id], certainty);
                 self.readings.headers.extend_from_slice(&self.covered.id);
                 Ok(Part::Header(self.covered.id.clone().into()))
             }
@@ -347,6 +399,10 @@ impl PlaceReader<'_> {
                 {
                     certainty.weaken(Certainty::RequestUncovered);
                 }
+                if self.covered.id.contains(&name) {
+                    self.fold(&[Value::Id], certainty);
+                }
+                self.fold(&[Value::Header(name.clone())], certainty);
                 self.readings.headers.push(name.clone());
                 Ok(Part::Header([name].into()))
             }
@@ -355,6 +411,9 @@ impl PlaceReader<'_> {
                     || self.covered.query.iter().any(|query| **query == *name);
                 if !known && self.covered.coverage != Coverage::Connection {
                     certainty.weaken(Certainty::RequestUncovered);
+                }
+                if !self.covered.whole_query {
+                    self.fold(&[Value::Query(name.into())], certainty);
                 }
                 self.readings.query.push(name.into());
                 Ok(Part::Query(name.into()))
@@ -392,16 +451,28 @@ impl PlaceReader<'_> {
         if !covered {
             certainty.weaken(Certainty::BodyUncovered);
         }
+        if self.covered.coverage == Coverage::Fields {
+            let field = Value::Form(pointer.tokens().concat().into());
+            self.fold(&[Value::Json(pointer.clone()), field], certainty);
+        }
         Ok(Part::Pointer(self.selection.add(&pointer)))
+    }
+
+    /// Notes that one of these is signed in one case alone.
+    fn fold(&self, values: &[Value], certainty: &mut Certainty) {
+        if values
+            .iter()
+            .any(|value| self.covered.folded.contains(value))
+        {
+            certainty.weaken(Certainty::InOneCase);
+        }
     }
 }
 
 impl Certainty {
     /// The worse of the two.
     fn weaken(&mut self, other: Self) {
-        if *self == Self::Covered || other == Self::RequestUncovered {
-            *self = other;
-        }
+        *self = other.max(*self);
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where signed fields end. Of fields that are signed one after another the signature covers the text alone: what can be cut up
 //! in another way is signed in that way too.
 
-use super::descriptor::{Coverage, ProfileDescriptor};
+use super::descriptor::{BodyFormat, ProfileDescriptor};
 use super::impossible_event;
 use super::meaning::Faults;
 use crate::signature::filter::{Filter, Shape};
+use crate::signature::mapping::place::in_any_case;
 use crate::signature::scheme::Scheme;
 use crate::signature::template::{Piece, Value};
 
@@ -23,20 +24,19 @@ enum End {
 
 /// Adds a fault where two values of which one is read stand side by side, and may be cut apart in more ways than one.
 pub(super) fn check(profile: &ProfileDescriptor, scheme: &Scheme, faults: &mut Faults) {
-    // A body is signed whole, and holds its own borders.
-    if profile.signed != Some(Coverage::Fields) {
-        return;
-    }
     let time = profile.timestamp.as_ref();
-    let dated = time.is_some_and(|rule| rule.past.is_some() && rule.future.is_some());
     let event = profile.event.as_ref();
+    let known = Known {
+        time: time.is_some_and(|rule| rule.past.is_some() && rule.future.is_some()),
+        body: event.and_then(|event| event.format).unwrap_or_default() == BodyFormat::Json,
+    };
     let places = event.map(impossible_event::places).unwrap_or_default();
     let places: Vec<&str> = places.into_iter().flat_map(|(_, texts)| texts).collect();
     let counts = |value: &Value| scheme.signs_if_present(value) && is_read(value, &places);
     let blurred = scheme
         .contents
         .iter()
-        .flat_map(|content| blurred(&content.pieces(), dated));
+        .flat_map(|content| blurred(&content.pieces(), known));
     let mut blurred = blurred.filter(|(one, other)| counts(one) || counts(other));
     if let Some((one, other)) = blurred.next() {
         let what = format!(
@@ -55,23 +55,25 @@ fn is_read(value: &Value, places: &[&str]) -> bool {
         Value::Header(name) => format!("header:{name}"),
         Value::Query(name) => format!("query:{name}"),
         Value::Id => "id".to_owned(),
+        // Without a place in it, an event is known by the body itself.
+        Value::Body => return true,
+        Value::Url | Value::PathAndQuery => {
+            return places.iter().any(|place| place.contains("query:"));
+        }
         Value::Timestamp
-        | Value::Body
-        | Value::Url
         | Value::Method
-        | Value::PathAndQuery
         | Value::Secret
         | Value::KeyId
         | Value::Item(_)
         | Value::Config(_) => return false,
     };
     let is_it = |inner: &str| inner == named || inner.starts_with(&format!("{named}/"));
-    let inside = |place: &str| place.split(['{', '}']).any(is_it);
+    let inside = |place: &str| place.split(['{', '}']).map(in_any_case).any(is_it);
     places.iter().any(|place| inside(place))
 }
 
 /// The values whose border is not told.
-fn blurred<'t>(pieces: &[Piece<'t>], dated: bool) -> Vec<(&'t Value, &'t Value)> {
+fn blurred<'t>(pieces: &[Piece<'t>], known: Known) -> Vec<(&'t Value, &'t Value)> {
     let mut found = Vec::new();
     let mut before: Option<(&Value, End)> = None;
     let mut open: Option<&Value> = None;
@@ -83,9 +85,17 @@ fn blurred<'t>(pieces: &[Piece<'t>], dated: bool) -> Vec<(&'t Value, &'t Value)>
             }
             Piece::Value(value, filters) => (*value, *filters),
         };
-        let end = end(value, filters, dated);
+        let end = end(value, filters, known);
+        // What is cut off a word begins another field's name in a form.
+        let is_a_form = |value: &Value, its: End| *value == Value::Body && matches!(its, End::Open);
         let told = |other: End| match (other, end) {
             (End::Known, _) | (_, End::Known) => true,
+            (_, _)
+                if is_a_form(value, end)
+                    || before.is_some_and(|(one, its)| is_a_form(one, its)) =>
+            {
+                false
+            }
             (End::Word, End::Word) => false,
             (End::Word, _) | (_, End::Word) => true,
             (End::Amount | End::Open, End::Amount | End::Open) => false,
@@ -107,8 +117,16 @@ fn blurred<'t>(pieces: &[Piece<'t>], dated: bool) -> Vec<(&'t Value, &'t Value)>
     found
 }
 
-/// `dated` tells that a time is held to its bounds: with a digit more or less it lies far beyond them.
-fn end(value: &Value, filters: &[Filter], dated: bool) -> End {
+/// Which values show their end by themselves.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The time is held to its bounds: with a digit more or less it lies far beyond them.
+    time: bool,
+    /// The body is a JSON document: what is longer or shorter is none. A form goes on with whatever is put to it.
+    body: bool,
+}
+
+fn end(value: &Value, filters: &[Filter], known: Known) -> End {
     let of_filter = |filter: &Filter| match filter {
         Filter::Sha256Base64 | Filter::Sha256Hex => Some(End::Known),
         Filter::Is(Shape::Currency | Shape::DateTime | Shape::Unix) => Some(End::Known),
@@ -125,14 +143,13 @@ fn end(value: &Value, filters: &[Filter], dated: bool) -> End {
     };
     let told = filters.iter().rev().find_map(of_filter);
     told.unwrap_or(match value {
+        Value::Method | Value::Secret | Value::KeyId | Value::Config(_) => End::Known,
+        Value::Timestamp if known.time => End::Known,
+        Value::Body if known.body => End::Known,
+        // Whoever sends a request chooses its query string.
         Value::Url
-        | Value::Method
         | Value::PathAndQuery
-        | Value::Secret
-        | Value::KeyId
-        | Value::Config(_) => End::Known,
-        Value::Timestamp if dated => End::Known,
-        Value::Timestamp
+        | Value::Timestamp
         | Value::Body
         | Value::Id
         | Value::Header(_)
@@ -169,10 +186,46 @@ mod tests {
             ("[{json:/a}]{json:/b}", false),
         ] {
             let template = Template::parse(content).unwrap();
-            let found = blurred(&template.pieces(), false);
+            let found = blurred(&template.pieces(), UNKNOWN);
             assert_eq!(found.is_empty(), expected, "{content}");
         }
         let template = Template::parse("{timestamp}{json:/a}").unwrap();
-        assert!(blurred(&template.pieces(), true).is_empty());
+        let dated = Known {
+            time: true,
+            ..UNKNOWN
+        };
+        assert!(blurred(&template.pieces(), dated).is_empty());
+    }
+
+    const UNKNOWN: Known = Known {
+        time: false,
+        body: false,
+    };
+
+    #[test]
+    fn a_json_document_shows_its_own_end_and_a_form_does_not() {
+        let json = Known {
+            body: true,
+            ..UNKNOWN
+        };
+        for (content, of_json) in [
+            ("{header:x-nonce}{body}", true),
+            ("{url}{body}", true),
+            ("{body}{timestamp}", true),
+            ("{id}{body}", true),
+            ("{header:x-word|is:word}{body}", true),
+            // Within the document there may be another one.
+            ("{url}{body}{header:x-nonce}", false),
+            ("{header:x-a}{header:x-b}.{body}", false),
+        ] {
+            let template = Template::parse(content).unwrap();
+            let pieces = template.pieces();
+            assert_eq!(blurred(&pieces, json).is_empty(), of_json, "{content}");
+            assert!(!blurred(&pieces, UNKNOWN).is_empty(), "{content}");
+        }
+        for content in ["{body}{secret}", "{method}{body}", "{url}.{body}"] {
+            let template = Template::parse(content).unwrap();
+            assert!(blurred(&template.pieces(), UNKNOWN).is_empty(), "{content}");
+        }
     }
 }

@@ -345,7 +345,7 @@ pub struct EventDescriptor {
     /// A batch: each element of this list is an event, and every pointer is relative to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub each: Option<String>,
-    /// The event's id; absent: the SHA-256 of the body.
+    /// The event's id; absent: the SHA-256 of the body, with what is signed and read around it, or of the fields that are signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<OneOrMany>,
     /// The event's type, in the provider's words.

@@ -95,7 +95,7 @@ fn a_value_of_which_a_part_alone_is_signed_counts_for_nothing() {
         ("{json:/amount}", "{crc32:json:/amount}", "event.amount"),
         (
             "{json:/currency}",
-            "[{json:/x}{json:/currency}]",
+            "[c={json:/x}{json:/currency}]",
             "event.currency",
         ),
         ("{json:/pid}", "{json:/pid|after:/}", "event.payment_id"),
@@ -114,7 +114,7 @@ fn a_value_of_which_a_part_alone_is_signed_counts_for_nothing() {
     for content in [
         "{timestamp|after:T}.{body}",
         "{crc32:timestamp}.{body}",
-        "[{timestamp}{header:x}.]{body}",
+        "[t={timestamp}{header:x}.]{body}",
     ] {
         check(SOUND, &[("{timestamp}.{body}", content)], timestamp);
     }
@@ -129,7 +129,7 @@ fn a_value_of_which_a_part_alone_is_signed_counts_for_nothing() {
     for content in [
         "{header:x-id|after:/}{timestamp}.{body}",
         "{crc32:header:x-id}{timestamp}.{body}",
-        "[{header:x-id}{header:x-other}]{timestamp}.{body}",
+        "[id={header:x-id}{header:x-other}]t={timestamp}.{body}",
     ] {
         let changes = [
             ("{timestamp}.{body}", content),
@@ -145,11 +145,11 @@ fn a_value_that_is_signed_whole_counts_however_it_is_written() {
         "{json:/amount|is:amount}",
         "{json:/amount|without::}",
         "{sha256_hex:json:/amount}",
-        "[{json:/amount};]",
+        "[amount={json:/amount};]currency=",
     ] {
         check_sound(FIELDS, &[("{json:/amount}", amount)]);
     }
-    for content in ["{timestamp|is:unix}{body}", "[{timestamp}.]{body}"] {
+    for content in ["{timestamp|is:unix}{body}", "[t={timestamp}.]{body}"] {
         check_sound(SOUND, &[("{timestamp}.{body}", content)]);
     }
 }

@@ -18,6 +18,7 @@ use crate::signature::delivery::Request;
 use crate::signature::mapping::around::Around;
 use crate::signature::mapping::compiled::Mapping;
 use crate::signature::mapping::facts::Facts;
+use crate::signature::mapping::known::KnownBy;
 use crate::signature::scheme::Scheme;
 use crate::signature::template::Value;
 
@@ -31,6 +32,7 @@ pub struct Profile {
     pub(in crate::signature) timestamp: Option<TimestampRule>,
     pub(in crate::signature) batch: Option<ListPointer>,
     pub(in crate::signature) mapping: Mapping,
+    known_by: KnownBy,
     answer: Answer,
     pub(in crate::signature) challenges: Vec<Challenge>,
     pub(in crate::signature) sent: Sent,
@@ -127,7 +129,10 @@ impl Profile {
         let mapping = Mapping::of_profile(descriptor, scheme.as_ref(), batch.clone(), &mut faults);
         let challenges = descriptor.challenge.iter().flatten().enumerate();
         let challenges = challenges
-            .filter_map(|(at, one)| Challenge::compile(one, at, &mut faults))
+            .filter_map(|(at, one)| {
+                let event = descriptor.event.as_ref();
+                Challenge::compile(one, at, scheme.as_ref(), event, &mut faults)
+            })
             .collect();
         let answer = Answer::compile(descriptor.answer.as_ref(), &mut faults);
         let sent = Sent::compile(descriptor, scheme.as_ref(), &mut faults);
@@ -137,6 +142,7 @@ impl Profile {
             name: name.into(),
             descriptor: descriptor.clone(),
             coverage,
+            known_by: KnownBy::compile(coverage, scheme.as_ref(), &mapping.readings),
             scheme,
             timestamp,
             batch,
@@ -159,7 +165,11 @@ impl Profile {
             headers: request.headers,
             query: asked::query(request),
         };
-        self.mapping.facts(item, around)
+        let mut facts = self.mapping.facts(item, around)?;
+        if facts.event_id.is_none() {
+            facts.event_id = self.known_by.id(item, request);
+        }
+        Ok(facts)
     }
 
     /// Its name.
