@@ -10,11 +10,12 @@
 //!   `query:NAME`, `form:NAME`, `json:/POINTER`, `item:KEY`, `config:NAME`; before it may stand filters,
 //!   `base64:`, `sha256_base64:`, `sha256_hex:`, `crc32:`, `upper:`, `lower:`, and after it one of `|after:TEXT`
 //!   (what follows the last TEXT), `|without:TEXT` and `|is:SHAPE` (else the delivery is malformed; `amount`, `currency`, `word`,
-//!   `datetime` or `unix`): where values stand side by side, these keep one from being cut up into others. `[...]` is a group that vanishes when a value in it is absent. Braces and
-//!   brackets that stand for themselves are doubled: `{{`, `}}`, `[[`, `]]`.
+//!   `datetime` or `unix`): where values stand side by side, these keep one from being cut up into others. `[...]` is a group that
+//!   vanishes when a value in it is absent, and begins with a text of its own. Braces and brackets that stand for themselves are
+//!   doubled: `{{`, `}}`, `[[`, `]]`.
 //! - *Place* (in `[event]`): `/a/b` is a JSON pointer; `=TEXT` is that text; anything else is a template of
-//!   `{/pointer}`, `{type}` (in `status_by` alone), `{id}`, `{header:NAME}`, `{query:NAME}` and literals, and
-//!   is absent when any of its values is. A list is tried from the left: the first that is present and not
+//!   `{/pointer}`, `{type}` (in `status_by` alone), `{id}`, `{header:NAME}`, `{query:NAME}` (any of them in one case as
+//!   `{lower:…}` or `{upper:…}`) and literals, and is absent when any of its values is. A list is tried from the left: the first that is present and not
 //!   empty counts.
 //! - *List pointer* (`each`): a JSON pointer with one `*`, as `/events/*` or `/*`.
 
