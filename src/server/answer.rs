@@ -155,11 +155,11 @@ impl Answer {
     }
 
     pub(super) fn no_single_host() -> Self {
-        let detail = "send exactly one Host header, and the same host in :authority";
+        let detail = "send exactly one Host header (a name or an address, and a port at most), and over HTTP/2 the same in :authority";
         Self::new(
             StatusCode::BAD_REQUEST,
             "host-malformed",
-            "The request names no host, or several",
+            "The request names no host that can be, or several",
             detail,
         )
         .and_close()

@@ -3,6 +3,7 @@
 //! All that can be refused before a byte of the body is read is refused here. What a request says of itself in its headers
 //! is not looked at.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -130,27 +131,13 @@ pub(super) fn name_the_host(head: &mut Parts) {
     }
 }
 
-/// What is demanded of a request and hyper lets pass: one `Host` (RFC 9112 §3.2), which is that of `:authority` (RFC 9113 §8.3.1),
-/// and no transfer coding but `chunked` (RFC 9112 §6.1).
+/// What is demanded of a request and hyper lets pass: one host, and no transfer coding but `chunked` (RFC 9112 §6.1).
 fn well_framed(head: &Parts) -> Result<(), Answer> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if head.version >= Version::HTTP_2 {
-        let authority = head.uri.authority().map(Authority::as_str);
-        let one = host.zip(authority).is_none_or(|(host, authority)| {
-            host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
-        });
-        return if one && second.is_none() {
-            Ok(())
-        } else {
-            Err(Answer::no_single_host())
-        };
+    if !names_one_host(head) {
+        return Err(Answer::no_single_host());
     }
     if head.version != Version::HTTP_11 {
         return Ok(());
-    }
-    if host.is_none() || second.is_some() {
-        return Err(Answer::no_single_host());
     }
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     let known = match (codings.next(), codings.next()) {
@@ -166,6 +153,70 @@ fn well_framed(head: &Parts) -> Result<(), Answer> {
     } else {
         Err(Answer::unknown_transfer_coding())
     }
+}
+
+/// One `Host` that can be one (RFC 9112 §3.2), which is that of `:authority` (RFC 9113 §8.3.1).
+fn names_one_host(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (host, second) = (hosts.next().map(HeaderValue::as_bytes), hosts.next());
+    let authority = head.uri.authority().map(|one| one.as_str().as_bytes());
+    if second.is_some() || authority.is_some_and(|authority| !is_host(authority)) {
+        return false;
+    }
+    let Some(host) = host else {
+        return head.version < Version::HTTP_11;
+    };
+    if head.version >= Version::HTTP_2 {
+        is_host(host) && authority.is_none_or(|one| host.eq_ignore_ascii_case(one))
+    } else {
+        // Empty is who has no name for us, as RFC 9112 lets it.
+        host.is_empty() || is_host(host)
+    }
+}
+
+/// A name or an address, and a port that there is, or an empty one (RFC 3986 §3.2.2, §3.2.3); without a user's name (RFC 9110 §4.2.4).
+fn is_host(text: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(text) else {
+        return false;
+    };
+    let (is_named, port) = match text.strip_prefix('[') {
+        Some(literal) => {
+            let Some((address, port)) = literal.split_once(']') else {
+                return false;
+            };
+            (address.parse::<Ipv6Addr>().is_ok(), port)
+        }
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (is_registered_name(name), port)
+        }
+    };
+    is_named && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+/// An IPv4 address is written like a name.
+fn is_registered_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    while let Some(byte) = bytes.next() {
+        let known = match byte {
+            b'%' => {
+                let digits = [bytes.next(), bytes.next()];
+                digits
+                    .iter()
+                    .all(|digit| digit.is_some_and(|digit| digit.is_ascii_hexdigit()))
+            }
+            byte => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
+        };
+        if !known {
+            return false;
+        }
+    }
+    !name.is_empty()
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|digit| digit.is_ascii_digit())
+        && (port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 fn on_a_known_path(current: &Current, head: &Parts) -> Result<(), Answer> {
@@ -257,9 +308,87 @@ mod tests {
                 malformed.clone(),
             ),
             (new, "/hooks", &["a.example"], named("a.example")),
-            (new, "/hooks", &[], Ok(None)),
+            (new, "/hooks", &[], malformed.clone()),
+            (new, "https://u@a.example/hooks", &[], malformed.clone()),
+            (
+                old,
+                "https://u@a.example/hooks",
+                &["a.example"],
+                malformed.clone(),
+            ),
+            (old, whole, &["a.example:8443"], named("a.example:8443")),
+            // An older client may name none, and no client a wrong one.
+            (Version::HTTP_10, "/hooks", &[], Ok(None)),
+            (Version::HTTP_10, "/hooks", &["a b"], malformed.clone()),
+            (Version::HTTP_10, "/hooks", &["a", "a"], malformed.clone()),
+            (old, "/hooks", &[""], named("")),
+            (new, "/hooks", &[""], malformed.clone()),
         ] {
             assert_eq!(read(version, uri, hosts), expected, "{uri} {hosts:?}");
         }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_a_port_at_most() {
+        for host in [
+            "a",
+            "a.example",
+            "A.Example.",
+            "under_score.example",
+            "xn--bcher-kva.example",
+            "a%20b",
+            "a,b",
+            "127.0.0.1",
+            "127.0.0.1:8443",
+            "[::1]",
+            "[2001:DB8::1]:8443",
+            "[::ffff:192.0.2.1]",
+            "h:",
+            "[::1]:",
+            "h:0",
+            "h:65535",
+            "h:00443",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":",
+            ":443",
+            "a b",
+            "a b/@",
+            "a, b",
+            " a",
+            "evil.example/x?y",
+            "a?y",
+            "a#y",
+            "a\\b",
+            "\"<x>",
+            "u@h",
+            "u:p@h",
+            "a:99999999",
+            "a:65536",
+            "a:+80",
+            "a:8x",
+            "a:80:80",
+            "::1",
+            "[::1",
+            "[]",
+            "[a]",
+            "[127.0.0.1]",
+            "[fe80::1%25eth0]",
+            "[::1]x",
+            "[::1]80",
+            "[::1][::1]",
+            "a]",
+            "a%2",
+            "a%zz",
+            "%",
+            "b\u{fc}cher.example",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+        assert!(!is_host(b"a\xff"));
+        assert!(!is_host(b"a\0"));
     }
 }

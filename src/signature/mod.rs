@@ -41,6 +41,8 @@ mod secrets;
 mod sign;
 mod template;
 #[cfg(test)]
+mod template_tests;
+#[cfg(test)]
 mod vectors_tests;
 mod verify;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod connections;
 mod database;
 mod drain;
 mod explain;
+mod half_close;
 mod limits;
 mod listener;
 mod path;

@@ -15,7 +15,8 @@ use super::explain::explain;
 use super::revocation::Revocation;
 use super::signatures::{self, Signature};
 use super::trust::{CrlExpired, CrlMissing, Trust, V1Leaf, VerifiedChain};
-use crate::x509::{Certificate, Validity};
+use crate::x509::der::{self, tag};
+use crate::x509::{Certificate, DerFault, Validity};
 
 /// Of the certificates after the leaf that a client sends, so many are looked at; no honest chain is longer.
 const SENT_MAX: usize = 8;
@@ -359,6 +360,12 @@ fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
                 format!("the extendedKeyUsage of the issuer {subject} lacks clientAuth"),
             );
         }
+        if constrains_directory_names(issuer) {
+            object(
+                HandshakeReason::UnsupportedCertificate,
+                format!("the issuer {subject} {CONSTRAINS_DIRECTORY_NAMES}"),
+            );
+        }
         if is_anchor && issuer.has_unknown_critical_extension() {
             object(
                 HandshakeReason::UnsupportedCertificate,
@@ -372,6 +379,37 @@ fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
             below += 1;
         }
     }
+}
+
+/// What is to be said of such a CA. Pins do not help, for they come after the path.
+pub(super) const CONSTRAINS_DIRECTORY_NAMES: &str = "has nameConstraints on directory names, which are not evaluated: nothing below it is taken; have it issued anew without them, or put an unconstrained CA below it under tls.client_ca";
+
+/// Whether the nameConstraints of a CA speak of directory names: webpki then takes nothing below it, be it inside of them or not, as
+/// RFC 5280 §4.2.1.10 lets it.
+pub(super) fn constrains_directory_names(ca: &Certificate) -> bool {
+    if !ca.constrains_names() {
+        return false;
+    }
+    let der = CertificateDer::from_slice(ca.der());
+    let constraints = webpki::anchor_from_trusted_cert(&der)
+        .ok()
+        .and_then(|anchor| anchor.name_constraints);
+    constraints.is_some_and(|constraints| names_a_directory(&constraints).unwrap_or(false))
+}
+
+fn names_a_directory(constraints: &[u8]) -> Result<bool, DerFault> {
+    // What is permitted, and what is excluded.
+    let mut lists = der::Reader::new(constraints);
+    while !lists.is_empty() {
+        let mut subtrees = lists.element()?.reader();
+        while !subtrees.is_empty() {
+            let base = subtrees.expect(tag::SEQUENCE)?.reader().element()?;
+            if base.tag == tag::context_constructed(4) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Whether an anchor's own certificate allows what it is configured for.

@@ -35,6 +35,7 @@ use tower::Service;
 use super::{
     accept::Acceptor,
     connections::{Connection, Http, Signal},
+    half_close::HalfClosable,
     listener::BACKLOG,
 };
 
@@ -194,13 +195,16 @@ where
         return;
     };
     let connection = service.connection().clone();
-    let (io, service) = (TokioIo::new(stream), TowerToHyperService::new(service));
+    let service = TowerToHyperService::new(service);
     match connection.http() {
         Http::One => {
+            let io = TokioIo::new(HalfClosable::new(stream));
             let driven = protocols.one.serve_connection(io, service);
             drive(driven, &connection, |driven| driven.graceful_shutdown()).await;
         }
         Http::Two => {
+            // h2 gives up all streams at the end of its peer's data: who ends its side here gets no answer.
+            let io = TokioIo::new(stream);
             let driven = Box::pin(protocols.two.serve_connection(io, service));
             drive(driven, &connection, |driven| {
                 driven.get_mut().as_mut().graceful_shutdown()
@@ -244,6 +248,7 @@ impl Protocols {
         // hyper's own timer for heads costs each request a registration; `Connections` sweeps instead.
         one.timer(TokioTimer::new())
             .header_read_timeout(None)
+            .half_close(true)
             .max_buf_size(2 * HEAD_BYTES as usize)
             .max_header_size(HEAD_BYTES as usize);
         let mut two = http2::Builder::new(TokioExecutor::new());

@@ -176,6 +176,12 @@ pub enum TrustWarning {
         /// Its subject.
         subject: DistinguishedName,
     },
+    /// A CA's nameConstraints speak of directory names, so nothing below it is taken.
+    #[error("the CA {subject} {}", path::CONSTRAINS_DIRECTORY_NAMES)]
+    ConstrainsDirectoryNames {
+        /// Its subject.
+        subject: DistinguishedName,
+    },
     /// A revocation list is past its `nextUpdate`.
     #[error("the CRL of {issuer} ended at {since:.0}: {}", consequence_of_end(*.consequence))]
     CrlEnded {
@@ -432,8 +438,16 @@ impl Trust {
             } else if validity.is_before_start(now) {
                 let begins = validity.not_before;
                 warnings.push(TrustWarning::AnchorNotBegun { subject, begins });
+            } else if path::constrains_directory_names(anchor) {
+                warnings.push(TrustWarning::ConstrainsDirectoryNames { subject });
             } else if !path::may_issue_leaves(anchor) {
                 warnings.push(TrustWarning::AnchorUseless { subject });
+            }
+        }
+        for intermediate in &self.intermediates {
+            if path::constrains_directory_names(intermediate) {
+                let subject = intermediate.subject().clone();
+                warnings.push(TrustWarning::ConstrainsDirectoryNames { subject });
             }
         }
         for list in self.revocation.lists() {

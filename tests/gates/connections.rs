@@ -156,6 +156,101 @@ async fn a_peer_that_does_not_read_or_trickles_cannot_hold_a_connection() {
 }
 
 #[tokio::test]
+async fn a_peer_that_has_ended_its_own_side_is_answered_and_bound_like_any_other() {
+    let server = Server::start(quick(Duration::from_millis(100)));
+    for end in End::ALL {
+        let mut waiting = server.connect().await;
+        waiting
+            .write_all(request("/wait").as_bytes())
+            .await
+            .unwrap();
+        end.of(&mut waiting).await;
+        // Another connection goes through a whole idle time meanwhile, in which a request in flight is not idle.
+        let mut idle = server.connect().await;
+        read_to_close(&mut idle).await;
+        server.release.notify_one();
+        read_answer(&mut waiting).await;
+        read_to_close(&mut waiting).await;
+        server.count(0).await;
+
+        // With nothing in flight there is nothing to wait for.
+        let mut done = server.connect().await;
+        get(&mut done, "/").await;
+        end.of(&mut done).await;
+        read_to_close(&mut done).await;
+
+        // Never reads: the answers fill all buffers, then the server can write no more.
+        let mut deaf = server.connect().await;
+        let many = request("/").repeat(100);
+        while timeout(Duration::from_millis(300), deaf.write_all(many.as_bytes()))
+            .await
+            .is_ok_and(|written| written.is_ok())
+        {}
+        end.of(&mut deaf).await;
+        server.count(0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_has_ended_its_own_side_is_closed_after_its_answer_or_cut() {
+    let server = Server::start(Limits::default());
+    for end in End::ALL {
+        let mut busy = server.connect().await;
+        busy.write_all(request("/wait").as_bytes()).await.unwrap();
+        end.of(&mut busy).await;
+        // The request waits: another connection's exchange comes after it.
+        let mut other = server.connect().await;
+        get(&mut other, "/").await;
+        let connections = server.acceptor.connections();
+        assert_eq!(connections.close_where(|_| true), 2);
+        server.count(1).await;
+        server.release.notify_one();
+        let answer = read_answer(&mut busy).await;
+        assert!(answer.contains("connection: close"), "{answer}");
+        read_to_close(&mut busy).await;
+        server.count(0).await;
+
+        let mut cut = server.connect().await;
+        cut.write_all(request("/wait").as_bytes()).await.unwrap();
+        end.of(&mut cut).await;
+        get(&mut server.connect().await, "/").await;
+        assert!(connections.abort_all() >= 1);
+        let ended = timeout(PATIENCE, cut.read(&mut [0; 64])).await.unwrap();
+        assert!(matches!(ended, Ok(0) | Err(_)));
+        server.count(0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stop_answers_who_has_ended_its_own_side_and_waits_no_longer_for_it() {
+    let mut server = Server::start(Limits::default());
+    let mut busy = Vec::new();
+    for end in End::ALL {
+        let mut one = server.connect().await;
+        one.write_all(request("/wait").as_bytes()).await.unwrap();
+        end.of(&mut one).await;
+        busy.push(one);
+    }
+    let mut stuck = server.connect().await;
+    stuck.write_all(request("/wait").as_bytes()).await.unwrap();
+    End::Both.of(&mut stuck).await;
+    get(&mut server.connect().await, "/").await;
+    server.stop.take().unwrap().send(()).unwrap();
+    for one in &mut busy {
+        server.release.notify_one();
+        let answer = read_answer(one).await;
+        assert!(answer.contains("connection: close"), "{answer}");
+        read_to_close(one).await;
+    }
+    timeout(PATIENCE, &mut server.served)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    server.count(0).await;
+}
+
+#[tokio::test]
 async fn connections_that_fail_are_closed_idle_at_once_and_busy_after_their_answer() {
     let server = Server::start(Limits::default());
     let mut idle = server.connect().await;

@@ -238,6 +238,31 @@ pub(crate) fn trust() -> (Arc<dyn CurrentTrust>, ClientConfig, ClientConfig) {
     )
 }
 
+/// How a peer says that it will write no more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    /// TLS alone.
+    CloseNotify,
+    /// TCP alone.
+    Fin,
+    Both,
+}
+
+impl End {
+    pub(crate) const ALL: [Self; 3] = [Self::CloseNotify, Self::Fin, Self::Both];
+
+    pub(crate) async fn of(self, stream: &mut TlsStream<TcpStream>) {
+        if matches!(self, Self::CloseNotify | Self::Both) {
+            stream.get_mut().1.send_close_notify();
+            // A peer that reads nothing has no room for it.
+            let _ = timeout(Duration::from_millis(100), stream.flush()).await;
+        }
+        if matches!(self, Self::Fin | Self::Both) {
+            stream.get_mut().0.shutdown().await.unwrap();
+        }
+    }
+}
+
 pub(crate) async fn get(stream: &mut TlsStream<TcpStream>, path: &str) -> String {
     stream.write_all(request(path).as_bytes()).await.unwrap();
     read_answer(stream).await

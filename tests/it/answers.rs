@@ -329,6 +329,66 @@ secrets = ["file:certs/producer.secret"]
 }
 
 #[test]
+fn what_can_be_no_host_is_malformed_in_either_version() {
+    let receiver = receiver();
+    let producer = receiver.producer();
+    let deliver = |target: &str, host: &[u8]| {
+        let body = event("evt_1");
+        let start = format!("POST {target}");
+        let length = format!("Content-Length: {}\r\n", body.len());
+        let request = request(&producer, &start, &length, &body);
+        let place = request
+            .windows(9)
+            .position(|nine| nine == b"localhost")
+            .unwrap();
+        let request = [&request[..place], host, &request[place + 9..]].concat();
+        producer.connect().unwrap().exchange(&request).unwrap()
+    };
+    let path = "/webhooks/payments";
+    for host in [
+        &b"a b/@"[..],
+        b"evil.example/x?y",
+        b"\"<x>\xff",
+        b"a, b",
+        b"a:99999999",
+        b"u@h",
+        b"[::1",
+    ] {
+        check(&deliver(path, host), 400, Some("host-malformed"));
+    }
+    check(
+        &deliver("https://u@a.example/webhooks/payments", b"a.example"),
+        400,
+        Some("host-malformed"),
+    );
+    for host in [
+        "A.example.",
+        "a_b",
+        "127.0.0.1:8443",
+        "[::1]:8443",
+        "h:",
+        "",
+    ] {
+        check(&deliver(path, host.as_bytes()), 204, None);
+    }
+    let whole = "https://a.example:8443/webhooks/payments";
+    check(&deliver(whole, b"a.example:8443"), 204, None);
+    // Over HTTP/2 curl's Host stands in :authority, and without it there is neither.
+    for (host, problem) in [
+        ("Host: u@h", true),
+        ("Host: h:99999999", true),
+        ("Host:", true),
+        ("Host: h:", false),
+        ("Host: [::1]:8443", false),
+    ] {
+        let output = receiver.curl(&["--http2", "-H", host, "--data", "{}", &receiver.url()]);
+        let malformed = output.stdout.contains("host-malformed") && output.stdout.ends_with("400");
+        assert_eq!(malformed, problem, "{host} {output:?}");
+        assert!(malformed || output.stdout.ends_with("401"), "{output:?}");
+    }
+}
+
+#[test]
 fn over_http_2_what_is_refused_by_its_head_is_answered_before_its_body_comes() {
     let receiver = receiver();
     // curl waits for the body's end before it says anything of a slow one, unless it is answered first.

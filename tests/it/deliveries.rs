@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Receiver, event,
-    producer::{sign, unix_now},
+    Producer, Receiver, event,
+    producer::{End, sign, unix_now},
 };
 
 #[test]
@@ -131,4 +131,87 @@ fn every_event_that_got_a_204_is_there_after_a_kill() {
         .collect();
     assert_eq!(kept.len(), accepted.len());
     assert_eq!(kept.into_iter().collect::<BTreeSet<_>>(), accepted);
+}
+
+#[test]
+fn who_ends_its_own_side_after_a_whole_delivery_is_answered() {
+    let receiver = Receiver::start();
+    let producer = receiver.producer();
+    for (place, end) in End::ALL.into_iter().enumerate() {
+        let body = event(&format!("evt_{place}"));
+        let mut connection = producer.connect().unwrap();
+        connection.send_last(&producer.signed(&body), end).unwrap();
+        let answer = connection.answer();
+        let status = answer.map(|answer| answer.status);
+        assert!(matches!(status, Ok(204)), "{end:?}: {status:?}");
+
+        let mut connection = producer.connect().unwrap();
+        let two = [
+            producer.signed(&event(&format!("evt_first_{place}"))),
+            chunked(&producer, &event(&format!("evt_second_{place}"))),
+        ];
+        connection.send_last(&two.concat(), end).unwrap();
+        for _ in 0..2 {
+            let answer = connection.answer();
+            let status = answer.map(|answer| answer.status);
+            assert!(matches!(status, Ok(204)), "{end:?}: {status:?}");
+        }
+        assert!(connection.answer().is_err(), "it must be closed");
+    }
+    assert_eq!(kept(&receiver), 9);
+}
+
+#[test]
+fn a_delivery_that_the_end_of_its_senders_side_cuts_short_is_never_taken() {
+    let receiver = Receiver::start();
+    let producer = receiver.producer();
+    let body = event("evt_short");
+    let (framed, chunked) = (producer.signed(&body), chunked(&producer, &body));
+    let head = framed.len() - body.len();
+    let cut = |whole: &[u8], bytes: usize| whole[..whole.len() - bytes].to_vec();
+    let unreadable = [
+        cut(&framed, 1),
+        cut(&framed, body.len()),
+        cut(&chunked, 1),
+        // All of the body, without the chunk that ends it.
+        cut(&chunked, 5),
+        cut(&chunked, 7),
+    ];
+    for end in End::ALL {
+        for request in &unreadable {
+            let mut connection = producer.connect().unwrap();
+            connection.send_last(request, end).unwrap();
+            let answer = connection.answer().unwrap();
+            assert_eq!(answer.status, 400, "{end:?} {answer:?}");
+            assert_eq!(answer.problem().as_deref(), Some("body-unreadable"));
+        }
+        // Without a whole head there is nothing to be answered.
+        for bytes in [1, 2, head - 1] {
+            let mut connection = producer.connect().unwrap();
+            let request = cut(&framed[..head], bytes);
+            connection.send_last(&request, end).unwrap();
+            let answer = connection.answer();
+            assert!(!answer.is_ok_and(|answer| answer.status != 400), "{end:?}");
+        }
+    }
+    let mut connection = producer.connect().unwrap();
+    connection.send_torn(&framed).unwrap();
+    let answer = connection.answer();
+    assert!(!answer.is_ok_and(|answer| answer.status != 400));
+    assert_eq!(kept(&receiver), 0);
+}
+
+/// How many events there are.
+fn kept(receiver: &Receiver) -> usize {
+    let events = receiver.countersign(&["events", "list", "--json"]);
+    events.json_lines().len()
+}
+
+/// A signed delivery in chunks.
+fn chunked(producer: &Producer, body: &str) -> Vec<u8> {
+    let framed = String::from_utf8(producer.signed(body)).unwrap();
+    let length = format!("Content-Length: {}", body.len());
+    let (head, _) = framed.split_once("\r\n\r\n").unwrap();
+    let head = head.replace(&length, "Transfer-Encoding: chunked");
+    format!("{head}\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).into_bytes()
 }

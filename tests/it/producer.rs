@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -222,6 +222,20 @@ pub(crate) fn sign(secret: &[u8], unix_seconds: u64, body: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
+/// How a peer says that it will write no more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    /// TLS alone.
+    CloseNotify,
+    /// TCP alone.
+    Fin,
+    Both,
+}
+
+impl End {
+    pub(crate) const ALL: [Self; 3] = [Self::CloseNotify, Self::Fin, Self::Both];
+}
+
 /// One TLS connection, for whatever bytes a test wants to send.
 pub(crate) struct Connection {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
@@ -254,6 +268,35 @@ impl Connection {
         let stream = self.stream.get_mut();
         stream.write_all(bytes)?;
         stream.flush()
+    }
+
+    /// Sends bytes and no more after them.
+    pub(crate) fn send_last(&mut self, bytes: &[u8], end: End) -> io::Result<()> {
+        let StreamOwned { conn, sock } = self.stream.get_mut();
+        conn.writer().write_all(bytes)?;
+        if matches!(end, End::CloseNotify | End::Both) {
+            conn.send_close_notify();
+        }
+        while conn.wants_write() {
+            conn.write_tls(sock)?;
+        }
+        match end {
+            End::CloseNotify => Ok(()),
+            End::Fin | End::Both => sock.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// Sends bytes, of whose last TLS record the end does not come.
+    pub(crate) fn send_torn(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let StreamOwned { conn, sock } = self.stream.get_mut();
+        conn.writer().write_all(bytes)?;
+        let mut records = Vec::new();
+        while conn.wants_write() {
+            conn.write_tls(&mut records)?;
+        }
+        records.pop();
+        sock.write_all(&records)?;
+        sock.shutdown(Shutdown::Write)
     }
 
     /// Reads one answer with its body.

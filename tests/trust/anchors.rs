@@ -1,9 +1,10 @@
 //! Anchors: which count, of one name or none, and what is said of them.
 
+use countersign::refusals::TEXT_CHARACTERS;
 use countersign::tls::{Trust, TrustFault, TrustParts};
-use rcgen::{CertificateParams, KeyUsagePurpose, date_time_ymd};
+use rcgen::{CertificateParams, GeneralSubtree, KeyUsagePurpose, NameConstraints, date_time_ymd};
 
-use crate::forge::Ca;
+use crate::forge::{Ca, name};
 use crate::{leaves, now, parts, trust, verdict};
 
 #[test]
@@ -93,6 +94,90 @@ fn a_useless_anchor_is_warned_of() {
         assert!(warnings.contains(told), "{warnings}");
         assert_eq!(warnings.is_empty(), told.is_empty(), "{warnings}");
     }
+}
+
+/// Constraints that a leaf of the forge is inside of.
+fn of_directory_names(p: &mut CertificateParams) {
+    p.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![
+            GeneralSubtree::DnsName("example.com".to_owned()),
+            GeneralSubtree::DirectoryName(name("payments-provider")),
+        ],
+        excluded_subtrees: Vec::new(),
+    });
+}
+
+/// And such as speak of another name.
+fn of_another_directory_name(p: &mut CertificateParams) {
+    p.name_constraints = Some(NameConstraints {
+        permitted_subtrees: Vec::new(),
+        excluded_subtrees: vec![GeneralSubtree::DirectoryName(name("somebody-else"))],
+    });
+}
+
+#[test]
+fn below_a_ca_that_constrains_directory_names_nothing_is_taken_and_the_ca_is_told() {
+    for change in [of_directory_names, of_another_directory_name] {
+        let root = Ca::root_with("Constrained", change);
+        let (top, below) = (Ca::root("Top"), root.sub("Below"));
+        let sub = top.sub_with("Constrained", change);
+        let cases: [(&Ca, &[&[u8]]); 4] = [
+            (&root, &[&root.leaf()]),
+            (&root, &[&below.leaf(), &below.der]),
+            (&top, &[&sub.leaf(), &sub.der]),
+            (&sub, &[&sub.leaf()]),
+        ];
+        for (anchor, chain) in cases {
+            let chain: Vec<_> = chain.iter().map(|der| (*der).into()).collect();
+            let trusted = trust(&[&anchor.der]);
+            let refusal = trusted.verify(&chain, now()).unwrap_err();
+            assert_eq!(refusal.reason.as_str(), "unsupported-certificate");
+            let detail = refusal.detail;
+            assert!(detail.starts_with("the issuer "), "{detail}");
+            assert!(detail.contains("CN=Constrained"), "{detail}");
+            assert!(detail.contains("directory names"), "{detail}");
+            // What is kept of it must not end before the mend does.
+            assert!(detail.len() < TEXT_CHARACTERS, "{detail}");
+        }
+        // What is told to help, helps: the same CA without them, and a CA below it as an anchor.
+        let mut params = root.params.clone();
+        params.name_constraints = None;
+        let anew = params.self_signed(&*root.key).unwrap().der().to_vec();
+        assert_eq!(verdict(&trust(&[&anew]), &[&root.leaf()]), "holds");
+        assert_eq!(verdict(&trust(&[&below.der]), &[&below.leaf()]), "holds");
+        let over_both = trust(&[&root.der, &below.der]);
+        assert_eq!(verdict(&over_both, &[&below.leaf()]), "holds");
+    }
+}
+
+#[test]
+fn a_configured_ca_that_constrains_directory_names_is_warned_of() {
+    let told = |trusted: &Trust| -> Vec<String> {
+        let warnings = trusted.warnings(now());
+        warnings.iter().map(ToString::to_string).collect()
+    };
+    let top = Ca::root("Top");
+    for change in [of_directory_names, of_another_directory_name] {
+        let root = Ca::root_with("Constrained", change);
+        let sub = top.sub_with("Constrained", change);
+        let through = Trust::build(TrustParts {
+            intermediates: leaves(&[&sub.der]),
+            ..parts(&[&top.der])
+        });
+        for trusted in [trust(&[&root.der]), through.unwrap()] {
+            let told = told(&trusted);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].contains("CN=Constrained"), "{told:?}");
+            assert!(told[0].contains("directory names"), "{told:?}");
+        }
+    }
+    let of_hosts = Ca::root_with("Hosts", |p| {
+        p.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("example.com".to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+    });
+    assert!(told(&trust(&[&of_hosts.der])).is_empty());
 }
 
 #[test]
