@@ -1,9 +1,10 @@
 //! What a template writes, and what it refuses.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 
 use super::template::*;
-use std::borrow::Cow;
 
 /// Each value is its own name; what `absent` names is absent.
 struct Named {
