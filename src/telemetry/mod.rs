@@ -37,6 +37,8 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| OneLine(io::stderr()))
+        // They would go to standard error as well, and panic where that can not be written to.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     // A test may have set a subscriber already: the first one stays.
     let _already_set = match format {
@@ -46,7 +48,7 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) {
 }
 
 /// Writes each event, which comes whole, as one line: a database's own words have several, and whoever reads the log line by line
-/// would take them for events.
+/// would take them for events. One that can not be written (a full disk, a reader that went away) is counted, and is nobody's failure.
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
@@ -64,12 +66,16 @@ impl<W: Write> Write for OneLine<W> {
             }
         }
         whole.extend_from_slice(end);
-        self.0.write_all(&whole)?;
+        if self.0.write_all(&whole).is_err() {
+            meters::log_line_lost();
+        }
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        // What could not be written was counted.
+        let _lost = self.0.flush();
+        Ok(())
     }
 }
 
@@ -141,5 +147,25 @@ mod tests {
         }
         let written = String::from_utf8(log.0).unwrap();
         assert_eq!(written, "first\nERROR: a\\nDETAIL: b\\r\\n\n");
+    }
+
+    /// As standard error is when its disk is full.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn an_event_that_can_not_be_written_is_nobodys_failure() {
+        let mut log = OneLine(Full);
+        log.write_all(b"an event\n").unwrap();
+        log.flush().unwrap();
     }
 }
