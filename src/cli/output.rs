@@ -249,6 +249,8 @@ mod tests {
         for (name, value) in [
             ("COUNTERSIGN_LOG", "info"),
             ("COUNTERSIGN_LOG", "info,countersign=debug"),
+            ("COUNTERSIGN_LOG", "WARN,countersign::store=off,"),
+            ("COUNTERSIGN_LOG", "countersign[delivery{id=1}]=debug"),
             ("COUNTERSIGN_LOG", ""),
             ("COUNTERSIGN_LOG_FORMAT", "json"),
             ("COUNTERSIGN_LOG_FORMAT", "text"),
@@ -257,6 +259,13 @@ mod tests {
         }
         for (name, value) in [
             ("COUNTERSIGN_LOG", "countersign=loud"),
+            ("COUNTERSIGN_LOG", "countersign="),
+            ("COUNTERSIGN_LOG", "warning"),
+            ("COUNTERSIGN_LOG", "info,loud"),
+            ("COUNTERSIGN_LOG", "info;debug"),
+            ("COUNTERSIGN_LOG", "info;countersign=debug"),
+            ("COUNTERSIGN_LOG", "info, countersign=debug"),
+            ("COUNTERSIGN_LOG", "countersign"),
             ("COUNTERSIGN_LOG_FORMAT", "yaml"),
         ] {
             assert!(

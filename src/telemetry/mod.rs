@@ -13,6 +13,7 @@ use std::io::{self, IsTerminal, Write};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::inbox::BATCH_METRIC;
 
@@ -81,9 +82,28 @@ impl<W: Write> Write for OneLine<W> {
 
 /// What is wrong with a text that is to be a filter of log lines; nothing if it can be one.
 pub fn fault_of_filter(filter: &str) -> Option<String> {
-    EnvFilter::try_new(filter)
-        .err()
-        .map(|fault| fault.to_string())
+    let mut directives = filter.split(',').filter(|directive| !directive.is_empty());
+    directives.find_map(fault_of_directive).or_else(|| {
+        let fault = EnvFilter::try_new(filter).err()?;
+        Some(fault.to_string())
+    })
+}
+
+/// The filter itself takes any word that is no level for a target, of which it then lets everything through, and nothing else.
+fn fault_of_directive(directive: &str) -> Option<String> {
+    if directive.contains('[') {
+        // Of a span, which has a form of its own.
+        return None;
+    }
+    let (target, level) = match directive.rsplit_once('=') {
+        Some((target, level)) => (target, level),
+        None => ("", directive),
+    };
+    if level.is_empty() || level.parse::<LevelFilter>().is_err() {
+        return Some(format!("{level:?} is no level"));
+    }
+    let of_a_target = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ':');
+    (!target.chars().all(of_a_target)).then(|| format!("{target:?} is no target"))
 }
 
 /// An error and its causes in one line.
