@@ -147,7 +147,7 @@ pub enum StoreFault {
     /// There is no store to read.
     #[error("{}: there is no store yet; start the receiver, or run: countersign migrate", path.display())]
     NoStore {
-        /// The store's file.
+        /// The store's file, or the database.
         path: PathBuf,
     },
     /// A directory, where a file is needed.
