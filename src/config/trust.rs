@@ -82,22 +82,12 @@ pub(super) fn tls(
     warn_of_a_list_that_is_not_named(&anchors, &shape.crls, &key, context);
     once_each(&mut anchors);
     once_each(&mut shadow_anchors);
-    let issuers = anchors.iter().chain(&shadow_anchors).chain(&intermediates);
-    for found in issuers {
-        let whose = format!(
-            "the CA {} in {}",
-            found.what.subject(),
-            found.file.display()
-        );
-        let mend = "add its successor beside it before then, and take this one out once it ended";
-        warn_of_the_end(
-            &found.what,
-            &whose,
-            mend,
-            &found.key,
-            now,
-            &mut context.findings,
-        );
+    let all_ended = anchors.iter().all(|anchor| has_ended(anchor, now));
+    for found in &anchors {
+        warn_of_an_issuers_end(found, all_ended, now, &mut context.findings);
+    }
+    for found in shadow_anchors.iter().chain(&intermediates) {
+        warn_of_an_issuers_end(found, false, now, &mut context.findings);
     }
     let policy = TrustPolicy {
         v1_leaf: if shape.accept_v1_leaf {
@@ -270,17 +260,48 @@ fn warn_of_our_leaf(
         findings.warn(key, what, issue);
     }
     let mend = "issue its successor and put it and its key there: it is taken up without a restart";
-    warn_of_the_end(
-        leaf,
-        &format!("the certificate in {path}"),
-        mend,
-        key,
-        now,
-        findings,
-    );
+    let whose = format!("the certificate in {path}");
+    let validity = leaf.validity();
+    if validity.is_past_end(now) {
+        let what = format!(
+            "{whose} ended at {}: every client that looks refuses it",
+            validity.not_after
+        );
+        findings.warn_of_refusals(key, what, mend);
+    } else {
+        warn_of_an_end_to_come(leaf, &whose, mend, key, now, findings);
+    }
 }
 
-fn warn_of_the_end(
+fn has_ended(found: &Found<Certificate>, now: Timestamp) -> bool {
+    found.what.validity().is_past_end(now)
+}
+
+/// `all_ended` is whether that is so of each CA that lets anybody in.
+fn warn_of_an_issuers_end(
+    found: &Found<Certificate>,
+    all_ended: bool,
+    now: Timestamp,
+    findings: &mut Findings,
+) {
+    let file = found.file.display();
+    let whose = format!("the CA {} in {file}", found.what.subject());
+    if !has_ended(found, now) {
+        let mend = "add its successor beside it before then, and take this one out once it ended";
+        warn_of_an_end_to_come(&found.what, &whose, mend, &found.key, now, findings);
+        return;
+    }
+    let ended = format!("{whose} ended at {}", found.what.validity().not_after);
+    let mend = "put its successor in its place";
+    if all_ended {
+        let what = format!("{ended}, and none is left under tls.client_ca: no client is let in");
+        findings.warn_of_refusals(&found.key, what, mend);
+    } else {
+        findings.warn(&found.key, ended, format!("{mend}, or take it out"));
+    }
+}
+
+fn warn_of_an_end_to_come(
     certificate: &Certificate,
     whose: &str,
     mend: &str,
