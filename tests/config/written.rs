@@ -118,3 +118,26 @@ fn a_mend_that_is_written_into_the_file_is_taken_up_there() {
     let config = Config::load(&file, &Environment::empty(), Timestamp::now()).unwrap();
     assert_eq!(config.warnings[0].mend, "add it: crls = [\"certs/ca.crl\"]");
 }
+
+#[test]
+fn what_is_empty_is_not_called_missing() {
+    check(
+        "[[tenants]]
+id = \"\"
+[[tenants.producers]]
+name = \"\"
+subject = \"CN=p\"
+secrets = [\"file:certs/producer.secret\"]
+account = { pointer = \"/a\", equals = \"\" }
+[[tenants.producers]]
+subject = \"CN=q\"
+secrets = [\"file:certs/producer.secret\"]
+",
+        &[
+            "countersign.toml:2: tenants[0].id: is empty; write id = \"tenant-42\"",
+            "countersign.toml:4: tenants[0].producers[0].name: is empty; write name = \"payments-provider\"",
+            "countersign.toml:7: tenants[0].producers[0].account.equals: is empty; write account = { pointer = \"/data/account\", equals = \"acct_1\" }",
+            "countersign.toml:8: tenants[0].producers[1].name: is missing; write name = \"payments-provider\"",
+        ],
+    );
+}
