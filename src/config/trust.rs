@@ -244,7 +244,7 @@ fn warn_of_our_leaf(
     context: &mut Context<'_>,
 ) {
     let findings = &mut context.findings;
-    let issue = "issue it anew: countersign certs issue --server NAME";
+    let issue = "have it issued anew, as with: countersign certs issue --ca certs --subject CN=NAME --server NAME --out certs/new, and name certs/new.crt and certs/new.key";
     if leaf.version() < 3 {
         let what = format!("{path} is of X.509 version 1, which many clients refuse");
         findings.warn(key, what, issue);
