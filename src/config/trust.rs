@@ -12,7 +12,7 @@ use crate::tls::{
 };
 use crate::x509::{
     Certificate, DistinguishedName, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
-    decode_revocation_lists,
+    decode_revocation_lists, flaw_of_pem,
 };
 
 use super::context::{Context, FILE_BYTES_MAX};
@@ -181,6 +181,19 @@ fn identity(
         context.findings.warn(&key_key, what, mend);
     }
     let key = Secret::new(key.bytes);
+    if holds_a_key(&certificate.bytes) && contains(key.expose(), b"-----BEGIN CERTIFICATE-----") {
+        let what = format!(
+            "{} holds a private key, and {} a certificate: the two are swapped",
+            certificate_path.display(),
+            key_path.display()
+        );
+        let mend = format!(
+            "write certificate = {:?} and private_key = {:?}",
+            shape.private_key, shape.certificate
+        );
+        context.findings.fault(&certificate_key, what, mend);
+        return None;
+    }
     let encrypted = contains(key.expose(), b"ENCRYPTED");
     match ServerIdentity::load(&certificate.bytes, &key) {
         Ok(identity) => {
@@ -195,6 +208,8 @@ fn identity(
             Some(identity)
         }
         Err(IdentityFault::Certificate { detail }) => {
+            let flaw = flaw_of_pem(&certificate.bytes);
+            let detail = flaw.map_or(detail, |flaw| flaw.to_string());
             let what = format!("{} is no certificate: {detail}", certificate_path.display());
             let mend = "write the server's certificate there in PEM, and its chain after it";
             context.findings.fault(&certificate_key, what, mend);
@@ -209,8 +224,16 @@ fn identity(
             None
         }
         Err(IdentityFault::Key { detail }) => {
-            let what = format!("{} is no private key: {detail}", key_path.display());
+            let path = key_path.display();
             let mend = "write the certificate's key there in PEM (PKCS #8, PKCS #1 or SEC 1)";
+            let (what, mend) = match flaw_of_pem(key.expose()) {
+                Some(flaw) => (format!("{path} is no private key: {flaw}"), mend),
+                None if holds_a_key(key.expose()) => (
+                    format!("{path} holds a private key that can not be used: {detail}"),
+                    "use one of RSA (rsaEncryption) with 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519, and have its certificate issued anew",
+                ),
+                None => (format!("{path} is no private key: {detail}"), mend),
+            };
             context.findings.fault(&key_key, what, mend);
             None
         }
@@ -311,10 +334,7 @@ fn warn_of_an_end_to_come(
 ) {
     let validity = certificate.validity();
     let soon = now.checked_add((ENDS_SOON_DAYS * 24).hours());
-    if validity.is_past_end(now) {
-        let what = format!("{whose} ended at {}", validity.not_after);
-        findings.warn(key, what, mend);
-    } else if validity.is_before_start(now) {
+    if validity.is_before_start(now) {
         let what = format!("{whose} begins only at {}", validity.not_before);
         findings.warn(key, what, "wait, or mend this machine's clock");
     } else if soon.is_ok_and(|soon| validity.is_past_end(soon)) {
@@ -513,6 +533,7 @@ fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Fou
         return Vec::new();
     };
     let ders = decode_certificates(&read.bytes);
+    let ders = ders.map_err(|fault| flaw_of_pem(&read.bytes).unwrap_or(fault));
     let ders = ders.and_then(|ders| ders.iter().map(|der| Certificate::decode(der)).collect());
     decoded(ders, "certificate", file, key, &mut context.findings)
 }
@@ -527,6 +548,7 @@ fn revocation_lists(
         return Vec::new();
     };
     let lists = decode_revocation_lists(&read.bytes);
+    let lists = lists.map_err(|fault| flaw_of_pem(&read.bytes).unwrap_or(fault));
     let lists = lists.and_then(|lists| {
         lists
             .iter()
@@ -582,6 +604,11 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     words
+}
+
+/// Whether there is a private key in this PEM, whatever its form.
+fn holds_a_key(pem: &[u8]) -> bool {
+    contains(pem, b"PRIVATE KEY-----")
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
