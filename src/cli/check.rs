@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{self, Outcome, Table, json_line, say};
+use super::serve;
 use crate::config::{Config, ConfigFile, Environment, Fault, StoreSettings, Weight};
+use crate::server::ServeFailure;
 use crate::store::{Filter, ReadFailure, StoreFault, Url, Views, look};
 
 /// What to do where the store itself does not say.
@@ -48,6 +50,11 @@ impl Check {
         let mut findings = Vec::new();
         match Config::load(place, environment, Timestamp::now()) {
             Ok(config) => {
+                let unheard = ServeFailure::foreseen(&config);
+                let faults = unheard
+                    .iter()
+                    .filter_map(|failure| serve::fault_of_listening(failure, place, environment));
+                findings.extend(faults.map(Finding::of));
                 for warning in config.warnings {
                     findings.push(Finding {
                         level: match warning.weight {

@@ -83,7 +83,7 @@ fn must_be_whole(certs: &Path, names: &[&str]) -> Result<(), DevFailure> {
 
 impl Dev {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        output::log(environment);
+        let _log = output::log(environment);
         let prelude = match Prelude::begin() {
             Ok(prelude) => prelude,
             Err(error) => return output::failed(&error),

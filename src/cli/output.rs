@@ -56,15 +56,15 @@ pub(super) fn fault_of_log(environment: &Environment) -> Option<String> {
 }
 
 /// Begins to log, as `COUNTERSIGN_LOG` (directives such as `info`, `countersign=debug`) and `COUNTERSIGN_LOG_FORMAT`
-/// (`text`, `json`) say.
-pub(super) fn log(environment: &Environment) {
+/// (`text`, `json`) say, until what it gives is dropped.
+pub(super) fn log(environment: &Environment) -> telemetry::Log {
     let format = match environment.text("COUNTERSIGN_LOG_FORMAT") {
         Some("json") => LogFormat::Json,
         Some(_) | None => LogFormat::Text,
     };
     let filter = environment.text("COUNTERSIGN_LOG");
     let filter = filter.filter(|filter| !filter.is_empty());
-    telemetry::log_to_stderr(filter.unwrap_or("info"), format);
+    telemetry::log_to_stderr(filter.unwrap_or("info"), format)
 }
 
 /// The first failure of standard output.
@@ -249,6 +249,8 @@ mod tests {
         for (name, value) in [
             ("COUNTERSIGN_LOG", "info"),
             ("COUNTERSIGN_LOG", "info,countersign=debug"),
+            ("COUNTERSIGN_LOG", "WARN,countersign::store=off,"),
+            ("COUNTERSIGN_LOG", "countersign[delivery{id=1}]=debug"),
             ("COUNTERSIGN_LOG", ""),
             ("COUNTERSIGN_LOG_FORMAT", "json"),
             ("COUNTERSIGN_LOG_FORMAT", "text"),
@@ -257,6 +259,13 @@ mod tests {
         }
         for (name, value) in [
             ("COUNTERSIGN_LOG", "countersign=loud"),
+            ("COUNTERSIGN_LOG", "countersign="),
+            ("COUNTERSIGN_LOG", "warning"),
+            ("COUNTERSIGN_LOG", "info,loud"),
+            ("COUNTERSIGN_LOG", "info;debug"),
+            ("COUNTERSIGN_LOG", "info;countersign=debug"),
+            ("COUNTERSIGN_LOG", "info, countersign=debug"),
+            ("COUNTERSIGN_LOG", "countersign"),
             ("COUNTERSIGN_LOG_FORMAT", "yaml"),
         ] {
             assert!(

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::check::{MEND_STORE, key_of};
 use super::output::{self, Outcome, failed, json_line, say};
 use super::{of_store, unusable};
-use crate::config::{Config, ConfigFile, Environment};
+use crate::config::{Config, ConfigFile, Environment, Fault};
 use crate::server::{self, Announced, Prelude, ServeFailure, Start};
 use crate::store::Store;
 
@@ -18,7 +18,7 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(1);
 
 /// Serves by the configuration until it is told to stop.
 pub(super) fn run(place: &ConfigFile, environment: &Environment) -> Outcome {
-    output::log(environment);
+    let _log = output::log(environment);
     let prelude = match Prelude::begin() {
         Ok(prelude) => prelude,
         Err(error) => return failed(&error),
@@ -70,16 +70,30 @@ pub(super) fn serve(
             let key = key_of(&source);
             unusable(&[Config::fault_of(place, environment, key, what, mend)])
         }
-        Err(failure @ ServeFailure::Listen { key, .. }) => {
-            let (what, mend) = output::what_and_mend(&failure);
-            let what = what.strip_prefix(&format!("{key} = ")).unwrap_or(&what);
-            let (key, mend) = (key.split('.').collect::<Vec<_>>(), mend.unwrap_or_default());
-            let fault = Config::fault_of(place, environment, &key, what.to_owned(), mend);
-            output::complain(&format!("countersign: {fault}"));
-            Outcome::Failed
-        }
-        Err(failure) => failed(&failure),
+        Err(failure) => match fault_of_listening(&failure, place, environment) {
+            Some(fault) => {
+                output::complain(&format!("countersign: {fault}"));
+                Outcome::Failed
+            }
+            None => failed(&failure),
+        },
     }
+}
+
+/// An address that can not be listened on, where the configuration names it.
+pub(super) fn fault_of_listening(
+    failure: &ServeFailure,
+    place: &ConfigFile,
+    environment: &Environment,
+) -> Option<Fault> {
+    let ServeFailure::Listen { key, .. } = failure else {
+        return None;
+    };
+    let (what, mend) = output::what_and_mend(failure);
+    let what = what.strip_prefix(&format!("{key} = ")).unwrap_or(&what);
+    let (key, mend) = (key.split('.').collect::<Vec<_>>(), mend.unwrap_or_default());
+    let what = what.to_owned();
+    Some(Config::fault_of(place, environment, &key, what, mend))
 }
 
 /// Bring the store's schema up to date, and nothing else
@@ -92,7 +106,7 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        output::log(environment);
+        let _log = output::log(environment);
         let store = match Config::load_store(place, environment) {
             Ok(store) => store,
             Err(faults) => return unusable(&faults),

@@ -285,7 +285,9 @@ fn remedy(refusal: &RefusalView) -> &'static str {
             "if that was meant, nothing; else countersign cutoff --list shows what is cut off, and a CRL's own entries are for its CA to undo by a new certificate"
         }
         "revocation-unknown" => "put the CA's newest CRL where tls.crls names it",
-        "bad-signature" => "the certificate is not what its CA signed: have it issued anew",
+        "bad-signature" => {
+            "if its CA was renewed with a new key under the same name, add that CA to tls.client_ca; else the certificate is not what its CA signed: have it issued anew"
+        }
         "wrong-key-usage" | "wrong-extended-key-usage" | "unsupported-certificate" => {
             of_the_certificate(refusal.detail.as_deref().unwrap_or_default())
         }

@@ -1,10 +1,12 @@
 //! What the reading of one configuration shares: findings, the environment, and every file that it names.
 
 use std::collections::BTreeSet;
-use std::fs::{File, Metadata};
+use std::fs::{FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::environment::{Environment, Stray};
 use super::fault::Findings;
@@ -79,12 +81,40 @@ impl FileRead {
 /// What is left free behind a file's bytes, so that its end is found without a larger buffer.
 const SPARE_BYTES: usize = 64;
 
-/// Reads a regular file of at most `bytes_max` bytes.
+/// A named pipe or the like, where a file should be.
+#[derive(Debug, thiserror::Error)]
+#[error("it is no file, but {what}")]
+struct NoFile {
+    what: &'static str,
+}
+
+impl NoFile {
+    fn of(kind: FileType) -> Self {
+        Self {
+            what: if kind.is_fifo() {
+                "a pipe"
+            } else if kind.is_socket() {
+                "a socket"
+            } else {
+                "a device"
+            },
+        }
+    }
+}
+
+/// Reads a regular file of at most `bytes_max` bytes. It never waits for somebody who writes: a reload that did would wait for good.
 pub(super) fn read_file(path: &Path, bytes_max: usize) -> io::Result<FileRead> {
-    let mut file = File::open(path)?;
+    let mut options = OpenOptions::new();
+    // The flags' bits are the system's own, whatever their sign.
+    let at_once = OFlags::NONBLOCK | OFlags::NOCTTY;
+    options.custom_flags(at_once.bits().cast_signed());
+    let mut file = options.read(true).open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other(NoFile::of(metadata.file_type())));
     }
     // It may be a secret: a buffer that grew would leave parts of it where nothing wipes them.
     let announced = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
@@ -127,12 +157,21 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> (String, String) {
             format!("{path} is too large for what it should hold"),
             "name another file".to_owned(),
         )
+    } else if let Some(NoFile { what }) = no_file(error) {
+        (
+            format!("{path} is no file, but {what}"),
+            "put a file there, or name another one".to_owned(),
+        )
     } else {
         (
             format!("{path} cannot be read ({error})"),
             "mend the cause, or name another file".to_owned(),
         )
     }
+}
+
+fn no_file(error: &io::Error) -> Option<&NoFile> {
+    error.get_ref()?.downcast_ref()
 }
 
 #[cfg(test)]

@@ -108,10 +108,12 @@ pub enum CutOffFault {
         source: io::Error,
     },
     /// It is not of the form that is written here.
-    #[error("{} is no list of cut-offs: {what}", .path.display())]
+    #[error("{}:{line} is no list of cut-offs: {what}", .path.display())]
     Form {
         /// Which.
         path: PathBuf,
+        /// The line, from 1.
+        line: usize,
         /// What is wrong.
         what: String,
     },
@@ -121,7 +123,7 @@ pub enum CutOffFault {
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default)]
-    cut_offs: Vec<WrittenEntry>,
+    cut_offs: Vec<toml::Spanned<WrittenEntry>>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -148,17 +150,28 @@ impl CutOffs {
                 });
             }
         };
-        let form = |what: String| CutOffFault::Form {
+        let form = |before: Option<&[u8]>, what: String| CutOffFault::Form {
             path: path.to_owned(),
+            line: before.map_or(1, |before| {
+                1 + before.iter().filter(|b| **b == b'\n').count()
+            }),
             what,
         };
-        let text = String::from_utf8(read).map_err(|_invalid| form("it is not UTF-8".into()))?;
-        let written: Written =
-            toml::from_str(&text).map_err(|error| form(error.message().to_owned()))?;
-        let entries = written.cut_offs.into_iter().map(WrittenEntry::meaning);
+        let text = std::str::from_utf8(&read)
+            .map_err(|error| form(read.get(..error.valid_up_to()), "it is not UTF-8".into()))?;
+        let before = |end: usize| read.get(..end);
+        let written: Written = toml::from_str(text).map_err(|error| {
+            let place = error.span().and_then(|span| before(span.start));
+            form(place, error.message().to_owned())
+        })?;
+        let entries = written.cut_offs.into_iter().map(|entry| {
+            let place = before(entry.span().start);
+            let meaning = entry.into_inner().meaning();
+            meaning.map_err(|what| form(place, what))
+        });
         Ok(Self {
             path: path.to_owned(),
-            entries: entries.collect::<Result<_, _>>().map_err(form)?,
+            entries: entries.collect::<Result<_, _>>()?,
         })
     }
 
@@ -451,8 +464,9 @@ mod tests {
             "cut_off = 1",
             "[[",
         ] {
-            fs::write(&path, wrong).unwrap();
-            assert!(CutOffs::read(&path).is_err(), "{wrong}");
+            fs::write(&path, format!("# Whom\n{wrong}")).unwrap();
+            let told = CutOffs::read(&path).unwrap_err().to_string();
+            assert!(told.contains("cutoffs.toml:2 is no list"), "{told}");
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct Fault {
 pub enum Weight {
     /// Deliveries go on.
     Unwise,
-    /// The receiver starts, and refuses every client that it concerns: to `check` it is a fault.
+    /// The receiver starts, and no client that it concerns gets in: to `check` it is a fault.
     Refuses,
 }
 
@@ -210,7 +210,7 @@ impl Findings {
         }
     }
 
-    /// Tells what refuses every client that it concerns, while the receiver itself works.
+    /// Tells what keeps out every client that it concerns, while the receiver itself works.
     pub(super) fn warn_of_refusals(&mut self, key: &KeyPath, what: String, mend: &str) {
         let told = self.warnings.len();
         self.warn(key, what, mend);

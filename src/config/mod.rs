@@ -11,6 +11,7 @@
 
 mod context;
 mod cut_offs;
+mod ends;
 mod environment;
 mod fault;
 mod file;

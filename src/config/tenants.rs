@@ -71,7 +71,10 @@ pub(super) fn tenants(shape: &[file::Tenant], context: &mut Context<'_>) -> Tena
             "id = \"tenant-42\"",
             &mut context.findings,
         );
-        match ids.get(tenant.id.as_str()) {
+        match ids
+            .get(tenant.id.as_str())
+            .filter(|_| !tenant.id.is_empty())
+        {
             Some(first) => context.findings.fault(
                 &at.key("id"),
                 format!("tenants[{first}] has this id already"),
@@ -98,7 +101,10 @@ pub(super) fn tenants(shape: &[file::Tenant], context: &mut Context<'_>) -> Tena
                 "name = \"payments-provider\"",
                 &mut context.findings,
             );
-            match names.get(shape.name.as_str()) {
+            match names
+                .get(shape.name.as_str())
+                .filter(|_| !shape.name.is_empty())
+            {
                 Some(first) => context.findings.fault(
                     &key,
                     format!("producers[{first}] of this tenant has this name already"),
@@ -262,7 +268,7 @@ fn directory(
 fn name(text: &str, key: &KeyPath, example: &str, findings: &mut Findings) {
     let fits = |c: char| c.is_alphanumeric() || "-_.:@+".contains(c);
     if text.is_empty() {
-        findings.missing(key, "is missing", format!("write {example}"));
+        absent(key, example, findings);
     } else if text.len() > 128 {
         findings.fault(key, "is longer than 128 bytes", "write a shorter one");
     } else if !text.chars().all(fits) {
@@ -272,6 +278,15 @@ fn name(text: &str, key: &KeyPath, example: &str, findings: &mut Findings) {
             format!("use letters, digits and - _ . : @ +, as {example}"),
         );
     }
+}
+
+/// A text that must be there is not, or there is nothing in it.
+fn absent(key: &KeyPath, example: &str, findings: &mut Findings) {
+    let what = match findings.tree().at(key) {
+        Some(_) => "is empty",
+        None => "is missing",
+    };
+    findings.missing(key, what, format!("write {example}"));
 }
 
 fn subject(
@@ -314,14 +329,14 @@ fn account(
             None
         }
         None => {
-            findings.missing(&at.key("pointer"), "is missing", format!("write {example}"));
+            absent(&at.key("pointer"), example, findings);
             None
         }
     };
     let equals = match &shape.equals {
         Some(equals) if !equals.is_empty() => Some(equals.clone()),
         Some(_) | None => {
-            findings.missing(&at.key("equals"), "is missing", format!("write {example}"));
+            absent(&at.key("equals"), example, findings);
             None
         }
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 
 use crate::secret::Secret;
 use crate::tls::{
@@ -12,16 +12,14 @@ use crate::tls::{
 };
 use crate::x509::{
     Certificate, DistinguishedName, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
-    decode_revocation_lists,
+    decode_revocation_lists, flaw_of_pem,
 };
 
 use super::context::{Context, FILE_BYTES_MAX};
+use super::ends::{has_ended, warn_of_an_issuers_end, warn_of_our_end};
 use super::fault::Findings;
 use super::file;
 use super::key::KeyPath;
-
-/// How long before a certificate's end it is told of.
-const ENDS_SOON_DAYS: i64 = 28;
 
 /// Gate 1's part of a configuration.
 #[derive(Clone, Debug)]
@@ -37,10 +35,10 @@ pub struct TlsSettings {
 }
 
 /// Something decoded, and where the configuration names it.
-struct Found<T> {
-    what: T,
-    key: KeyPath,
-    file: PathBuf,
+pub(super) struct Found<T> {
+    pub(super) what: T,
+    pub(super) key: KeyPath,
+    pub(super) file: PathBuf,
 }
 
 pub(super) fn tls(
@@ -82,22 +80,12 @@ pub(super) fn tls(
     warn_of_a_list_that_is_not_named(&anchors, &shape.crls, &key, context);
     once_each(&mut anchors);
     once_each(&mut shadow_anchors);
-    let issuers = anchors.iter().chain(&shadow_anchors).chain(&intermediates);
-    for found in issuers {
-        let whose = format!(
-            "the CA {} in {}",
-            found.what.subject(),
-            found.file.display()
-        );
-        let mend = "add its successor beside it before then, and take this one out once it ended";
-        warn_of_the_end(
-            &found.what,
-            &whose,
-            mend,
-            &found.key,
-            now,
-            &mut context.findings,
-        );
+    let all_ended = anchors.iter().all(|anchor| has_ended(anchor, now));
+    for found in &anchors {
+        warn_of_an_issuers_end(found, all_ended, now, &mut context.findings);
+    }
+    for found in shadow_anchors.iter().chain(&intermediates) {
+        warn_of_an_issuers_end(found, false, now, &mut context.findings);
     }
     let policy = TrustPolicy {
         v1_leaf: if shape.accept_v1_leaf {
@@ -191,6 +179,19 @@ fn identity(
         context.findings.warn(&key_key, what, mend);
     }
     let key = Secret::new(key.bytes);
+    if holds_a_key(&certificate.bytes) && contains(key.expose(), b"-----BEGIN CERTIFICATE-----") {
+        let what = format!(
+            "{} holds a private key, and {} a certificate: the two are swapped",
+            certificate_path.display(),
+            key_path.display()
+        );
+        let mend = format!(
+            "write certificate = {:?} and private_key = {:?}",
+            shape.private_key, shape.certificate
+        );
+        context.findings.fault(&certificate_key, what, mend);
+        return None;
+    }
     let encrypted = contains(key.expose(), b"ENCRYPTED");
     match ServerIdentity::load(&certificate.bytes, &key) {
         Ok(identity) => {
@@ -205,6 +206,8 @@ fn identity(
             Some(identity)
         }
         Err(IdentityFault::Certificate { detail }) => {
+            let flaw = flaw_of_pem(&certificate.bytes);
+            let detail = flaw.map_or(detail, |flaw| flaw.to_string());
             let what = format!("{} is no certificate: {detail}", certificate_path.display());
             let mend = "write the server's certificate there in PEM, and its chain after it";
             context.findings.fault(&certificate_key, what, mend);
@@ -219,8 +222,16 @@ fn identity(
             None
         }
         Err(IdentityFault::Key { detail }) => {
-            let what = format!("{} is no private key: {detail}", key_path.display());
+            let path = key_path.display();
             let mend = "write the certificate's key there in PEM (PKCS #8, PKCS #1 or SEC 1)";
+            let (what, mend) = match flaw_of_pem(key.expose()) {
+                Some(flaw) => (format!("{path} is no private key: {flaw}"), mend),
+                None if holds_a_key(key.expose()) => (
+                    format!("{path} holds a private key that can not be used: {detail}"),
+                    "use one of RSA (rsaEncryption) with 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519, and have its certificate issued anew",
+                ),
+                None => (format!("{path} is no private key: {detail}"), mend),
+            };
             context.findings.fault(&key_key, what, mend);
             None
         }
@@ -254,7 +265,7 @@ fn warn_of_our_leaf(
     context: &mut Context<'_>,
 ) {
     let findings = &mut context.findings;
-    let issue = "issue it anew: countersign certs issue --server NAME";
+    let issue = "have it issued anew, as with: countersign certs issue --ca certs --subject CN=NAME --server NAME --out certs/new, and name certs/new.crt and certs/new.key";
     if leaf.version() < 3 {
         let what = format!("{path} is of X.509 version 1, which many clients refuse");
         findings.warn(key, what, issue);
@@ -269,37 +280,7 @@ fn warn_of_our_leaf(
         let what = format!("{path} is not meant for servers (extendedKeyUsage)");
         findings.warn(key, what, issue);
     }
-    let mend = "issue its successor and put it and its key there: it is taken up without a restart";
-    warn_of_the_end(
-        leaf,
-        &format!("the certificate in {path}"),
-        mend,
-        key,
-        now,
-        findings,
-    );
-}
-
-fn warn_of_the_end(
-    certificate: &Certificate,
-    whose: &str,
-    mend: &str,
-    key: &KeyPath,
-    now: Timestamp,
-    findings: &mut Findings,
-) {
-    let validity = certificate.validity();
-    let soon = now.checked_add((ENDS_SOON_DAYS * 24).hours());
-    if validity.is_past_end(now) {
-        let what = format!("{whose} ended at {}", validity.not_after);
-        findings.warn(key, what, mend);
-    } else if validity.is_before_start(now) {
-        let what = format!("{whose} begins only at {}", validity.not_before);
-        findings.warn(key, what, "wait, or mend this machine's clock");
-    } else if soon.is_ok_and(|soon| validity.is_past_end(soon)) {
-        let what = format!("{whose} ends soon, at {}", validity.not_after);
-        findings.warn(key, what, mend);
-    }
+    warn_of_our_end(leaf, path, key, now, findings);
 }
 
 /// A list that ended does not stop the start: clients of other CAs go on, and the newest list is taken up without a restart.
@@ -492,6 +473,7 @@ fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Fou
         return Vec::new();
     };
     let ders = decode_certificates(&read.bytes);
+    let ders = ders.map_err(|fault| flaw_of_pem(&read.bytes).unwrap_or(fault));
     let ders = ders.and_then(|ders| ders.iter().map(|der| Certificate::decode(der)).collect());
     decoded(ders, "certificate", file, key, &mut context.findings)
 }
@@ -506,6 +488,7 @@ fn revocation_lists(
         return Vec::new();
     };
     let lists = decode_revocation_lists(&read.bytes);
+    let lists = lists.map_err(|fault| flaw_of_pem(&read.bytes).unwrap_or(fault));
     let lists = lists.and_then(|lists| {
         lists
             .iter()
@@ -561,6 +544,11 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     words
+}
+
+/// Whether there is a private key in this PEM, whatever its form.
+fn holds_a_key(pem: &[u8]) -> bool {
+    contains(pem, b"PRIVATE KEY-----")
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {

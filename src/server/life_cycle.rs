@@ -112,6 +112,28 @@ pub enum ServeFailure {
     System(#[from] io::Error),
 }
 
+impl ServeFailure {
+    /// What would keep the receiver from listening, as far as that can be known while it may be running: that an address is no
+    /// interface's.
+    pub fn foreseen(config: &Config) -> Vec<Self> {
+        let listened = [
+            ("server.listen", config.server.listen),
+            ("admin.listen", config.admin.listen),
+        ];
+        let failures = listened.into_iter().filter_map(|(key, address)| {
+            let mut any_port = address;
+            any_port.set_port(0);
+            let source = TcpListener::bind(any_port).err()?;
+            (source.kind() == io::ErrorKind::AddrNotAvailable).then_some(Self::Listen {
+                key,
+                address,
+                source,
+            })
+        });
+        failures.collect()
+    }
+}
+
 /// Serves until SIGTERM or SIGINT, or until something ends that the receiver can not do without. `announce` is called once, when deliveries
 /// are accepted.
 pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(), ServeFailure> {

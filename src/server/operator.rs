@@ -1,6 +1,9 @@
 //! What the operator may ask and demand: readiness, a reload, the certificates in use.
 
+use std::fs;
 use std::future::Future;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +17,7 @@ use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
 use crate::admin::{Guard, OK, Operator, Readiness, Reloaded, SPOOLING};
 use crate::config::{Config, Reloader, Watch};
-use crate::store::{ReadFailure, Store, Takes};
+use crate::store::{ReadFailure, Store, StoreFault, Takes, Url};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
 
@@ -28,7 +31,47 @@ pub(super) struct Desk {
     recorder: Arc<Recorder>,
     guard: Arc<Guard>,
     draining: AtomicBool,
-    store_state: Mutex<Result<Takes, String>>,
+    /// The store's file, if it is one.
+    file: Option<StoreFile>,
+    found: Mutex<Found>,
+}
+
+/// What the store said when it was last asked.
+#[derive(Clone)]
+struct Found {
+    takes: Result<Takes, String>,
+    at: Instant,
+    /// Whether a delivery could not be kept a moment before.
+    after_failure: bool,
+}
+
+/// The file in which deliveries are kept: one that is moved away is noticed before a delivery meets that.
+struct StoreFile {
+    path: PathBuf,
+    then: Option<(u64, u64)>,
+}
+
+impl StoreFile {
+    fn of(store: &Store) -> Option<Self> {
+        match store.url() {
+            Url::Sqlite(path) => {
+                let path = path.clone();
+                let then = Self::identity(&path);
+                Some(Self { path, then })
+            }
+            Url::Postgres(_) => None,
+        }
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    }
+
+    fn fault(&self) -> Option<StoreFault> {
+        let path = self.path.clone();
+        (Self::identity(&path) != self.then).then_some(StoreFault::Displaced { path })
+    }
 }
 
 impl Desk {
@@ -44,12 +87,17 @@ impl Desk {
             reloader,
             live,
             acceptor,
+            file: StoreFile::of(&store),
             store,
             meters: Meters::default(),
             recorder,
             guard,
             draining: AtomicBool::new(false),
-            store_state: Mutex::new(Err("not asked yet".to_owned())),
+            found: Mutex::new(Found {
+                takes: Err("not asked yet".to_owned()),
+                at: Instant::now(),
+                after_failure: false,
+            }),
         }
     }
 
@@ -113,32 +161,28 @@ impl Desk {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut warnings = certificates::Warnings::default();
         let mut asking = None;
+        let mut was_well = false;
         loop {
             beat.tick().await;
             let store = Arc::clone(&self.store);
             let asked = asking.get_or_insert_with(|| Box::pin(async move { store.ready().await }));
             // A store that is slow to answer must not hold up what else is looked after, nor what is known of deliveries meanwhile.
-            let found = match tokio::time::timeout(every, asked).await {
-                Ok(found) => {
-                    asking = None;
-                    found.map_err(|failure| telemetry::chain(&failure))
-                }
-                Err(_elapsed) => self.store_state().clone(),
-            };
-            let found = found.and_then(|takes| {
-                if self.recorder.has_just_failed(Instant::now()) {
-                    return Err("deliveries could not be kept a moment ago; see the log".to_owned());
-                }
-                Ok(takes)
-            });
-            let was_well = std::mem::replace(&mut *self.store_state(), found.clone()).is_ok();
-            match (&found, was_well) {
+            if let Ok(found) = tokio::time::timeout(every, asked).await {
+                asking = None;
+                let now = Instant::now();
+                *self.found() = Found {
+                    takes: found.map_err(|failure| telemetry::chain(&failure)),
+                    at: now,
+                    after_failure: self.recorder.has_just_failed(now),
+                };
+            }
+            let takes = self.takes(Instant::now());
+            match (&takes, was_well) {
                 (Err(failure), true) => tracing::error!(%failure, "the store takes no deliveries"),
                 (Ok(_), false) => tracing::info!("the store takes deliveries"),
                 (Err(_), false) | (Ok(_), true) => {}
             }
-            self.meters
-                .ready(found.is_ok() && !self.draining.load(Ordering::Relaxed));
+            was_well = takes.is_ok();
             self.tell_what_waits(Timestamp::now());
             self.meters.connections(self.acceptor.connections().count());
             exporter.fold();
@@ -189,17 +233,52 @@ impl Desk {
         }
     }
 
-    fn store_state(&self) -> MutexGuard<'_, Result<Takes, String>> {
-        self.store_state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Whether a delivery would be kept now, and where. What became of the last one counts at once, and so does a file that is gone; the
+    /// store itself was asked a moment ago.
+    fn takes(&self, now: Instant) -> Result<Takes, String> {
+        let takes = self.judged(now);
+        // So that the metric does not contradict what was just told.
+        self.meters
+            .ready(takes.is_ok() && !self.draining.load(Ordering::Relaxed));
+        takes
+    }
+
+    fn judged(&self, now: Instant) -> Result<Takes, String> {
+        let found = self.found().clone();
+        // A failure is forgotten before its time only when a delivery was kept.
+        let kept_since = found.after_failure && !self.recorder.has_just_failed(found.at);
+        let takes = match found.takes {
+            Err(_) if kept_since => self.keeping(),
+            Err(failure) => return Err(failure),
+            Ok(takes) => takes,
+        };
+        if let Some(fault) = self.file.as_ref().and_then(StoreFile::fault) {
+            return Err(fault.to_string());
+        }
+        if self.recorder.has_just_failed(now) {
+            return Err("deliveries could not be kept a moment ago; see the log".to_owned());
+        }
+        Ok(takes)
+    }
+
+    /// Where what is kept goes.
+    fn keeping(&self) -> Takes {
+        let backlog = self.store.backlog();
+        match backlog.and_then(|backlog| backlog.database_away_since) {
+            Some(_) => Takes::Spool,
+            None => Takes::Database,
+        }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Operator for Desk {
     fn readiness(&self) -> Readiness {
         let draining = self.draining.load(Ordering::Relaxed);
-        let found = self.store_state().clone();
+        let found = self.takes(Instant::now());
         let status = self.reloader.status();
         let faults: Vec<String> = status.faults.iter().map(ToString::to_string).collect();
         Readiness {

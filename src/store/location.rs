@@ -123,7 +123,7 @@ impl fmt::Debug for Url {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreFault {
     /// The file's directory is not there.
-    #[error("{}: the directory {} does not exist; make it: mkdir -p {}", path.display(), directory.display(), directory.display())]
+    #[error("{}: the directory {} does not exist; {}", path.display(), directory.display(), mend_of_directory(directory))]
     NoDirectory {
         /// The store's file.
         path: PathBuf,
@@ -147,7 +147,7 @@ pub enum StoreFault {
     /// There is no store to read.
     #[error("{}: there is no store yet; start the receiver, or run: countersign migrate", path.display())]
     NoStore {
-        /// The store's file.
+        /// The store's file, or the database.
         path: PathBuf,
     },
     /// A directory, where a file is needed.
@@ -230,7 +230,7 @@ pub enum StoreFault {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The address of a PostgreSQL cannot be understood.
-    #[error("{place}: the address can not be used; {}", source.mend())]
+    #[error("{place}: the address can not be used; {}", mend_of_address(source))]
     Address {
         /// The store.
         place: String,
@@ -289,11 +289,45 @@ pub enum StoreFault {
     },
 }
 
+/// What to do about a directory that is not there: where a file is in its place, it can not be made.
+fn mend_of_directory(directory: &Path) -> String {
+    let mut above = directory.ancestors();
+    match above.find(|above| above.exists()) {
+        Some(file) if !file.is_dir() => {
+            format!("{} is a file: name a path elsewhere", file.display())
+        }
+        Some(_) | None => format!("make it: mkdir -p {}", directory.display()),
+    }
+}
+
+/// What to do about an address: where the driver names an option, what that may be.
+fn mend_of_address(fault: &AddressFault) -> String {
+    let AddressFault::Form { detail } = fault else {
+        return fault.mend();
+    };
+    let allowed = if detail.starts_with("unknown option") {
+        "take it out of store.url, where these may stand: sslmode, sslrootcert, sslcert, sslkey, channel_binding, target_session_attrs, connect_timeout, tcp_user_timeout, keepalives, keepalives_idle, keepalives_interval, keepalives_retries, hostaddr, load_balance_hosts, application_name, options"
+    } else if detail.contains("`target_session_attrs`") {
+        "write target_session_attrs=any, read-write or read-only in store.url"
+    } else if detail.contains("`channel_binding`") {
+        "write channel_binding=disable, prefer or require in store.url"
+    } else if detail.contains("`load_balance_hosts`") {
+        "write load_balance_hosts=disable or random in store.url"
+    } else if detail.contains("`port`") {
+        "write a port from 1 to 65535 in store.url, as in db1.internal:5432"
+    } else if detail.starts_with("invalid value for option") {
+        "write a whole number there in store.url"
+    } else {
+        return fault.mend();
+    };
+    allowed.to_owned()
+}
+
 /// What to do about a spool's file: a store's own mend would name another key, and a spool has no backup.
 fn mend_of_spool(fault: &StoreFault) -> String {
     match fault {
         StoreFault::NoDirectory { directory, .. } => {
-            format!("make it: mkdir -p {}", directory.display())
+            mend_of_directory(directory)
         }
         StoreFault::Unopenable { .. } => {
             "the receiver's user must be able to read and write the file and its directory, and its disk must have room"
@@ -356,6 +390,44 @@ mod tests {
         assert!(
             mend.contains("/countersign.db") && !mend.contains("certs"),
             "{mend}"
+        );
+    }
+
+    #[test]
+    fn what_may_be_in_an_address_is_told() {
+        for (parameters, mend) in [
+            (
+                "/x?target_session_attrs=primary",
+                "=any, read-write or read-only",
+            ),
+            ("/x?ssl_mode=require", "sslmode, sslrootcert"),
+            (":99999/x", "a port from 1 to 65535"),
+            ("/x?channel_binding=yes", "=disable, prefer or require"),
+            ("/x?load_balance_hosts=yes", "=disable or random"),
+            ("/x?keepalives_retries=often", "a whole number"),
+            ("/x?sslmode=full", "sslmode=verify-full"),
+        ] {
+            let address = Address::new(&format!("postgres://db.example{parameters}"));
+            let fault = crate::store::postgres::address::Target::load(&address).unwrap_err();
+            let told = fault.to_string();
+            let (_, told) = told.split_once("; ").unwrap();
+            assert!(told.contains(mend) && !told.contains("; "), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_directory_below_a_file_is_not_to_be_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.crt");
+        std::fs::write(&file, "").unwrap();
+        let below = file.join("data");
+        let mend = mend_of_directory(&below);
+        assert_eq!(
+            mend,
+            format!("{} is a file: name a path elsewhere", file.display())
+        );
+        assert!(
+            mend_of_directory(&directory.path().join("data")).starts_with("make it: mkdir -p ")
         );
     }
 

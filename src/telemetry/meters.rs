@@ -36,6 +36,7 @@ const STORE_FREE: &str = "countersign_store_free_bytes";
 const PRUNED: &str = "countersign_pruned_total";
 const PRUNED_BYTES: &str = "countersign_pruned_bytes_total";
 const PRUNE_FAILURES: &str = "countersign_prune_failures_total";
+const LOG_LINES_LOST: &str = "countersign_log_lines_lost_total";
 const BUILD: &str = "countersign_build_info";
 
 pub(super) fn describe() {
@@ -131,6 +132,11 @@ pub(super) fn describe() {
         Unit::Count,
         "Passes of pruning that were broken off"
     );
+    describe_counter!(
+        LOG_LINES_LOST,
+        Unit::Count,
+        "Log lines that standard error did not take"
+    );
     describe_gauge!(BUILD, Unit::Count, "1, with the version as a label");
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     begin_at_zero();
@@ -199,6 +205,7 @@ fn begin_at_zero() {
         counter!(FAILURES, "cause" => cause).increment(0);
     }
     counter!(PRUNE_FAILURES).increment(0);
+    counter!(LOG_LINES_LOST).increment(0);
     for (gate, reasons) in REASONS {
         for reason in reasons {
             let reason = *reason;
@@ -206,6 +213,11 @@ fn begin_at_zero() {
                 .increment(0);
         }
     }
+}
+
+/// A log line could not be written.
+pub(super) fn log_line_lost() {
+    counter!(LOG_LINES_LOST).increment(1);
 }
 
 /// Whose waiting a histogram tells.

@@ -7,78 +7,17 @@
 
 mod backlog;
 mod ends;
+mod log;
 mod meters;
 
-use std::io::{self, IsTerminal, Write};
-
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
 
 use crate::inbox::BATCH_METRIC;
 
 pub use backlog::{SpoolFigures, queued, spool};
 pub use ends::{CertificateEnd, CrlEnd};
+pub use log::{Log, LogFormat, fault_of_filter, log_to_stderr};
 pub use meters::{Meters, ProducerMeters, Wait};
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For a person.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Sends log lines to standard error. `filter` has the form of `tracing`'s directives (`info`,
-/// `countersign=debug`); a second call changes nothing.
-pub fn log_to_stderr(filter: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_invalid| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| OneLine(io::stderr()))
-        .with_ansi(io::stderr().is_terminal());
-    // A test may have set a subscriber already: the first one stays.
-    let _already_set = match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
-}
-
-/// Writes each event, which comes whole, as one line: a database's own words have several, and whoever reads the log line by line
-/// would take them for events.
-struct OneLine<W>(W);
-
-impl<W: Write> Write for OneLine<W> {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let (line, end) = match event.strip_suffix(b"\n") {
-            Some(line) => (line, &b"\n"[..]),
-            None => (event, &b""[..]),
-        };
-        let mut whole = Vec::with_capacity(event.len());
-        for byte in line {
-            match byte {
-                b'\n' => whole.extend_from_slice(b"\\n"),
-                b'\r' => whole.extend_from_slice(b"\\r"),
-                other => whole.push(*other),
-            }
-        }
-        whole.extend_from_slice(end);
-        self.0.write_all(&whole)?;
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-/// What is wrong with a text that is to be a filter of log lines; nothing if it can be one.
-pub fn fault_of_filter(filter: &str) -> Option<String> {
-    EnvFilter::try_new(filter)
-        .err()
-        .map(|fault| fault.to_string())
-}
 
 /// An error and its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -126,20 +65,5 @@ impl Exporter {
     /// Folds what histograms have gathered since the last call; to be called every few seconds, or they grow.
     pub fn fold(&self) {
         self.0.run_upkeep();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_one_line_whatever_an_error_says() {
-        let mut log = OneLine(Vec::new());
-        for event in ["first\n", "ERROR: a\nDETAIL: b\r\n\n"] {
-            log.write_all(event.as_bytes()).unwrap();
-        }
-        let written = String::from_utf8(log.0).unwrap();
-        assert_eq!(written, "first\nERROR: a\\nDETAIL: b\\r\\n\n");
     }
 }

@@ -148,7 +148,9 @@ fn under_another_key(subject: &Certificate, issuer: &Certificate) -> Objection {
         let detail = format!("{subject} was issued by another CA of the name {issuer}");
         Objection::new(HandshakeReason::UnknownIssuer, detail)
     } else {
-        let detail = format!("{subject} was not signed by the key of {issuer}");
+        let detail = format!(
+            "{subject} was not signed by the key of {issuer} that is configured: that CA has a new key and certificate, which is to be added, or the certificate is not what it signed"
+        );
         Objection::new(HandshakeReason::BadSignature, detail)
     }
 }

@@ -91,7 +91,7 @@ fn of_alert(alert: AlertDescription) -> String {
         ),
         AlertDescription::DecryptError => (
             "decrypt error",
-            "a signature of the handshake does not hold: certificate and key may not belong together",
+            "a signature does not hold: certificate and key may not belong together, or the certificate's CA has a new key and its new certificate is not under tls.client_ca yet",
         ),
         AlertDescription::ProtocolVersion => (
             "protocol version",

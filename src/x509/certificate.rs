@@ -364,6 +364,12 @@ pub enum X509Fault {
     /// A request that the key in it did not sign.
     #[error("its signature was not made by the key that it asks a certificate for")]
     NoProofOfPossession,
+    /// A text that begins with what PEM does not know.
+    #[error("it begins with a byte order mark (UTF-8 with BOM): save it without")]
+    ByteOrderMark,
+    /// PEM whose end is missing.
+    #[error("it is cut off: a -----BEGIN is without its -----END")]
+    CutOff,
     /// PEM that breaks off, or is no base64.
     #[error("not in PEM")]
     Pem,

@@ -29,7 +29,7 @@ pub use name::{
 };
 pub use pem::{
     decode_certificates, decode_pem_certificates, decode_revocation_lists, decode_signing_request,
-    encode_pem,
+    encode_pem, flaw_of_pem,
 };
 pub use report::{CertificateReport, CertificateRole};
 pub use request::SigningRequest;

@@ -9,6 +9,9 @@ use rustls_pki_types::{
 
 use super::certificate::X509Fault;
 
+/// What some editors put before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Every certificate of a PEM text, in order; anything between them, and any other PEM, is passed over.
 pub fn decode_pem_certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, X509Fault> {
     sections::<CertificateDer<'static>>(pem, "CERTIFICATE")
@@ -62,10 +65,26 @@ fn is_der(file: &[u8]) -> bool {
     matches!(file, [0x30, length, ..] if *length >= 0x80)
 }
 
+/// What is wrong with a text that should be PEM, where that can be told.
+pub fn flaw_of_pem(pem: &[u8]) -> Option<X509Fault> {
+    let count = |word: &[u8]| pem.windows(word.len()).filter(|part| *part == word).count();
+    if pem.starts_with(BYTE_ORDER_MARK) {
+        Some(X509Fault::ByteOrderMark)
+    } else if count(b"-----BEGIN ") > count(b"-----END ") {
+        Some(X509Fault::CutOff)
+    } else {
+        None
+    }
+}
+
 fn sections<T: PemObject + AsRef<[u8]>>(
     pem: &[u8],
     label: &'static str,
 ) -> Result<Vec<Vec<u8>>, X509Fault> {
+    if pem.starts_with(BYTE_ORDER_MARK) {
+        // Its first section would be passed over.
+        return Err(X509Fault::ByteOrderMark);
+    }
     let mut found = Vec::new();
     for section in T::pem_slice_iter(pem) {
         match section {

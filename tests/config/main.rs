@@ -301,11 +301,11 @@ signature = \"none\"
             "countersign.toml:10: tenants[0].producers[0].secrets[2]: certs/none does not exist; make it, or name another file; relative paths begin where the configuration file is",
             "countersign.toml:10: tenants[0].producers[0].secrets[3]: certs is a directory; name a file in it",
             "countersign.toml:11: tenants[0].producers[0].account.pointer: is no JSON pointer; begin with / and write ~1 for a / and ~0 for a ~ within a name, as /data/account",
-            "countersign.toml:11: tenants[0].producers[0].account.equals: is missing; write account = { pointer = \"/data/account\", equals = \"acct_1\" }",
+            "countersign.toml:11: tenants[0].producers[0].account.equals: is empty; write account = { pointer = \"/data/account\", equals = \"acct_1\" }",
             "countersign.toml:12: tenants[0].producers[0].url: is no URL; write the URL that is registered with the provider, as https://hooks.example.com/webhooks/payments",
             "countersign.toml:13: tenants[0].producers[1].secrets: there is none that decides; write secrets = [\"file:PATH\"]",
             "countersign.toml:16: tenants[0].producers[2].subject: is missing; write the subject of the producer's certificate, as countersign certs inspect FILE prints it",
-            "countersign.toml:17: tenants[0].producers[2].name: is missing; write name = \"payments-provider\"",
+            "countersign.toml:17: tenants[0].producers[2].name: is empty; write name = \"payments-provider\"",
             "countersign.toml:19: tenants[0].producers[2].signature: profile timestamped signs its deliveries, and they are checked; take signature = \"none\" out",
         ],
     );

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,30 @@ async fn noticed(watch: &mut Watch) {
     timeout(NOTICED_WITHIN, watch.changed())
         .await
         .expect("a change is noticed");
+}
+
+#[test]
+fn a_pipe_in_a_files_place_is_refused_and_waited_for_by_nobody() {
+    runtime().block_on(async {
+        let running = Running::start();
+        for name in [
+            "certs/producer.secret",
+            "certs/server.key",
+            "countersign.toml",
+        ] {
+            let (place, aside) = (running.path(name), running.path("aside"));
+            fs::rename(&place, &aside).unwrap();
+            let made = Command::new("mkfifo").arg(&place).status().unwrap();
+            assert!(made.success());
+            let reload = timeout(NOTICED_WITHIN, running.reload()).await;
+            let faults = reload.expect("it waits for nobody").unwrap_err();
+            let told = faults[0].to_string();
+            let what = "is no file, but a pipe; put a file there, or name another one";
+            assert!(told.contains(name) && told.ends_with(what), "{told}");
+            fs::rename(&aside, &place).unwrap();
+            running.reload().await.unwrap();
+        }
+    });
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Whom the configuration itself would turn away for ever: that is told before anybody tries.
 
-use countersign::config::{Environment, Weight};
+use countersign::config::{Config, ConfigFile, Environment, Weight};
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 
-use super::{TENANT, directory, load};
+use super::{TENANT, directory, load, write};
 
 /// A second producer of the first one's subject, with a path of its own.
 fn with_a_rival(paths: &str, path: &str) -> String {
@@ -65,6 +67,50 @@ fn a_ca_whose_list_is_demanded_and_not_configured_refuses_all_its_clients() {
     };
     assert!(key.starts_with("tls.client_ca"), "{key}");
     assert!(what.contains("every client under it is refused"), "{what}");
+}
+
+#[test]
+fn what_has_ended_so_that_nobody_gets_in_is_a_fault_to_check_and_stops_no_start() {
+    let directory = directory();
+    let mut lasting = CertificateParams::new(Vec::new()).unwrap();
+    lasting.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    lasting.not_after = date_time_ymd(2090, 1, 1);
+    let lasting = lasting.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    write(&directory, "certs/lasting.crt", lasting.pem());
+    let told = |tls: &str, days: i64| {
+        let text = format!("[tls]\n{tls}\n{TENANT}");
+        load(directory.path(), &text, &Environment::empty()).unwrap();
+        let file = ConfigFile::Named(directory.path().join("countersign.toml"));
+        let then = Timestamp::now() + SignedDuration::from_hours(days * 24);
+        let config = Config::load(&file, &Environment::empty(), then).unwrap();
+        let warnings = config.warnings.into_iter();
+        let of_ends = warnings.filter(|warning| warning.what.contains("end"));
+        of_ends
+            .map(|warning| (warning.weight, format!("{}: {warning}", warning.key)))
+            .collect::<Vec<_>>()
+    };
+    let [(Weight::Unwise, soon)] = &told("", 80)[..] else {
+        panic!("{:?}", told("", 80));
+    };
+    assert!(soon.contains("ends soon"), "{soon}");
+    let [(Weight::Refuses, ended)] = &told("", 100)[..] else {
+        panic!("{:?}", told("", 100));
+    };
+    assert!(ended.starts_with("tls.certificate: "), "{ended}");
+    let after_all = told("", 4000);
+    let [(Weight::Refuses, _), (Weight::Refuses, alone)] = &after_all[..] else {
+        panic!("{after_all:?}");
+    };
+    assert!(alone.starts_with("tls.client_ca"), "{alone}");
+    assert!(alone.ends_with("no client is let in; put its successor in its place"));
+    let with_another = told(
+        "client_ca = [\"certs/ca.crt\", \"certs/lasting.crt\"]",
+        4000,
+    );
+    let [(Weight::Refuses, _), (Weight::Unwise, one_of_two)] = &with_another[..] else {
+        panic!("{with_another:?}");
+    };
+    assert!(!one_of_two.contains("before then"), "{one_of_two}");
 }
 
 #[test]

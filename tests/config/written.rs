@@ -1,6 +1,7 @@
 //! What is written in a configuration: what the template offers, and what a mend says to write.
 
 use std::fs;
+use std::process::Command;
 
 use countersign::config::{Config, ConfigFile, Environment, TEMPLATE};
 use jiff::Timestamp;
@@ -117,4 +118,91 @@ fn a_mend_that_is_written_into_the_file_is_taken_up_there() {
     let file = ConfigFile::Named(path);
     let config = Config::load(&file, &Environment::empty(), Timestamp::now()).unwrap();
     assert_eq!(config.warnings[0].mend, "add it: crls = [\"certs/ca.crl\"]");
+}
+
+#[test]
+fn a_certificate_and_a_key_that_can_not_be_used_are_told_for_what_they_are() {
+    let directory = directory();
+    let root = format!("{}/", directory.path().display());
+    let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+    let told = |tls: &str| -> Vec<String> {
+        let text = format!("[tls]\n{tls}\n{}", crate::TENANT);
+        let loaded = load(directory.path(), &text, &Environment::empty());
+        let faults = loaded.err().unwrap_or_default().into_iter();
+        faults
+            .map(|fault| fault.to_string().replace(&root, ""))
+            .collect()
+    };
+    assert_eq!(
+        told("certificate = \"certs/server.key\"\nprivate_key = \"certs/server.crt\""),
+        [
+            "countersign.toml:2: tls.certificate: certs/server.key holds a private key, and certs/server.crt a certificate: the two are swapped; write certificate = \"certs/server.crt\" and private_key = \"certs/server.key\""
+        ]
+    );
+
+    let ca = read("certs/ca.crt");
+    write(&directory, "certs/marked.crt", format!("\u{feff}{ca}{ca}"));
+    write(&directory, "certs/cut.crt", &ca[..ca.len() - 30]);
+    let key = read("certs/server.key");
+    write(&directory, "certs/cut.key", &key[..key.len() - 30]);
+    let all = told(
+        "private_key = \"certs/cut.key\"\nclient_ca = [\"certs/marked.crt\", \"certs/cut.crt\"]",
+    );
+    let expected = [
+        "certs/cut.key is no private key: it is cut off: ",
+        "certs/marked.crt is no certificate: it begins with a byte order mark",
+        "certs/cut.crt is no certificate: it is cut off: ",
+    ];
+    assert_eq!(all.len(), expected.len(), "{all:?}");
+    for (told, expected) in all.iter().zip(expected) {
+        assert!(told.contains(expected), "{told}");
+    }
+
+    for (name, arguments) in [
+        ("certs/short.key", &["genrsa", "1024"][..]),
+        (
+            "certs/koblitz.key",
+            &["ecparam", "-name", "secp256k1", "-genkey", "-noout"],
+        ),
+        (
+            "certs/pss.key",
+            &[
+                "genpkey",
+                "-algorithm",
+                "RSA-PSS",
+                "-pkeyopt",
+                "rsa_keygen_bits:2048",
+            ],
+        ),
+    ] {
+        let made = Command::new("openssl").args(arguments).output().unwrap();
+        write(&directory, name, made.stdout);
+        let told = told(&format!("private_key = \"{name}\""));
+        let what = format!("{name} holds a private key that can not be used: ");
+        assert!(told[0].contains(&what), "{told:?}");
+        assert!(told[0].contains("; use one of RSA"), "{told:?}");
+    }
+}
+
+#[test]
+fn what_is_empty_is_not_called_missing() {
+    check(
+        "[[tenants]]
+id = \"\"
+[[tenants.producers]]
+name = \"\"
+subject = \"CN=p\"
+secrets = [\"file:certs/producer.secret\"]
+account = { pointer = \"/a\", equals = \"\" }
+[[tenants.producers]]
+subject = \"CN=q\"
+secrets = [\"file:certs/producer.secret\"]
+",
+        &[
+            "countersign.toml:2: tenants[0].id: is empty; write id = \"tenant-42\"",
+            "countersign.toml:4: tenants[0].producers[0].name: is empty; write name = \"payments-provider\"",
+            "countersign.toml:7: tenants[0].producers[0].account.equals: is empty; write account = { pointer = \"/data/account\", equals = \"acct_1\" }",
+            "countersign.toml:8: tenants[0].producers[1].name: is missing; write name = \"payments-provider\"",
+        ],
+    );
 }

@@ -58,6 +58,33 @@ fn health_and_readiness_are_told_to_whoever_asks() {
     assert!(receiver.admin("/metrics").body.contains("countersign_"));
 }
 
+#[test]
+fn a_log_that_can_not_be_written_takes_nothing_away_but_its_lines() {
+    let full = ["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"];
+    let mut receiver = Receiver::with(&Changes {
+        run_by: full.map(OsString::from).to_vec(),
+        ..Changes::default()
+    });
+    let mut producer = receiver.producer();
+    let mut forger = receiver.producer();
+    forger.secret = b"another-secret".to_vec();
+    assert_eq!(forger.deliver(&event("evt_1")).status, 401);
+    assert_eq!(producer.deliver(&event("evt_1")).status, 204);
+    receiver.refusal("signature-mismatch");
+    assert_eq!(receiver.reload_now().status, 200);
+    receiver.reload();
+    let metrics = |line: &str| receiver.admin("/metrics").body.contains(line).then_some(());
+    eventually(Duration::from_secs(10), || {
+        metrics("countersign_reloads_total{outcome=\"done\"} 2")
+    });
+    assert!(metrics("countersign_log_lines_lost_total 0").is_none());
+    // Nor does a command mind that nobody hears it complain.
+    let unknown = receiver.countersign(&["events", "show", "evt_unknown"]);
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    receiver.stop();
+    assert!(receiver.ended().success());
+}
+
 /// The environment that hands this socket over.
 fn handed_over(listener: &TcpListener) -> Vec<(&'static str, OsString)> {
     fcntl_setfd(listener, FdFlags::empty()).unwrap();

@@ -94,6 +94,11 @@ fn a_store_moves_to_postgresql_and_back() {
     };
     configuration(&receiver, "postgres.toml", &url);
     let there = ["--config", "postgres.toml"];
+    let empty = receiver.countersign(&[&there[..], &["events", "list"]].concat());
+    fails(&empty, 1, "there is no store yet");
+    fails(&empty, 1, "countersign migrate");
+    let checked = receiver.countersign(&[&there[..], &["check"]].concat());
+    assert_eq!(checked.code, Some(0), "{checked:?}");
     let import = [&there[..], &["import", "data/all.jsonl"]].concat();
     let imported = receiver.countersign(&import);
     assert_eq!(imported.code, Some(0), "{imported:?}");

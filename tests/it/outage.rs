@@ -86,6 +86,45 @@ fn undescribed(receiver: &Receiver) -> Vec<String> {
 const SUMS: &str = "SELECT count(*), sum(duplicates), (SELECT sum(events) FROM countersign.ledger) FROM countersign.events";
 
 #[test]
+fn a_store_whose_file_is_gone_is_seen_before_a_delivery_meets_it() {
+    let receiver = Receiver::start();
+    becomes(&receiver, 200, "ok");
+    let place = receiver.directory().join("data/countersign.db");
+    let away = receiver.directory().join("data/away.db");
+    fs::rename(&place, &away).unwrap();
+    let told = becomes(&receiver, 503, "data/countersign.db");
+    assert!(
+        told["store"].as_str().unwrap().contains("removed"),
+        "{told}"
+    );
+    eventually(PATIENCE, || {
+        (metric(&receiver, "countersign_ready") == 0.0).then_some(())
+    });
+    fs::rename(&away, &place).unwrap();
+    becomes(&receiver, 200, "ok");
+}
+
+#[test]
+fn readiness_is_what_became_of_the_last_delivery() {
+    let receiver = Receiver::start();
+    becomes(&receiver, 200, "ok");
+    let place = receiver.directory().join("data/countersign.db");
+    let away = receiver.directory().join("data/away.db");
+    let mut producer = receiver.producer();
+    for number in 0..5 {
+        fs::rename(&place, &away).unwrap();
+        let event = event(&format!("evt_{number}"));
+        assert_eq!(producer.deliver(&event).status, 503);
+        assert_eq!(readiness(&receiver).0, 503);
+        fs::rename(&away, &place).unwrap();
+        // Nothing but a delivery that is kept tells that they are kept again.
+        assert_eq!(readiness(&receiver).0, 503);
+        assert_eq!(producer.deliver(&event).status, 204);
+        assert_eq!(readiness(&receiver).0, 200);
+    }
+}
+
+#[test]
 fn without_a_spool_an_outage_is_a_503_within_the_budget_and_passes_without_a_restart() {
     let Some(mut server) = Postgres::start(&[]) else {
         return;

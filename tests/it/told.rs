@@ -70,6 +70,31 @@ fn a_store_that_can_not_be_used_is_told_with_its_place_and_its_mend() {
 }
 
 #[test]
+fn an_address_of_another_machine_is_told_before_the_start_and_one_in_use_is_not() {
+    let receiver = Receiver::start();
+    let check = |variable: &str, address: &str| {
+        let mut command = binary(&[]);
+        command.args(["check", "--json"]).env(variable, address);
+        peers::run(receiver.directory(), &mut command, b"")
+    };
+    for (key, variable) in [
+        ("server.listen", "COUNTERSIGN_SERVER__LISTEN"),
+        ("admin.listen", "COUNTERSIGN_ADMIN__LISTEN"),
+    ] {
+        let away = check(variable, "192.0.2.1:18443");
+        let fault = &away.objects()[0];
+        // Where others can ask, the operator's side demands a token first.
+        if key == "server.listen" {
+            assert!(fault["mend"].as_str().unwrap().starts_with("no interface"));
+            assert_eq!(fault["file"], variable);
+        }
+        assert_eq!((away.code, &fault["key"]), (Some(1), &key.into()));
+    }
+    let here = check("COUNTERSIGN_SERVER__LISTEN", &receiver.address.to_string());
+    assert_eq!(here.code, Some(0), "{here:?}");
+}
+
+#[test]
 fn a_certificate_that_came_is_inspected_with_when_it_last_came() {
     let receiver = Receiver::start();
     assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);

@@ -92,6 +92,9 @@ fn newer(found: &Found, place: &str) -> StoreFault {
 
 /// Whether a reader can use what is there.
 pub(super) fn expect(found: &Found, place: &str) -> Result<(), StoreFault> {
+    if found.schema == 0 {
+        return Err(StoreFault::NoStore { path: place.into() });
+    }
     if found.schema < known(POSTGRES) {
         let place = place.to_owned();
         return Err(StoreFault::Older {

@@ -1,0 +1,246 @@
+//! Log lines, and their way to standard error.
+//!
+//! Nobody waits for it: it may be a file on a full disk, or a pipe that nobody reads or whose reader went away. What can not be written is
+//! lost, and counted.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::meters;
+
+/// Lines that wait at once.
+const LINES_MAX: usize = 4096;
+/// How long the last lines may take at the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The way of log lines. When it is dropped, what waits is written, within a second.
+#[derive(Debug)]
+#[must_use = "the last lines are written when it is dropped"]
+pub struct Log(Queue);
+
+/// Sends log lines to standard error. `filter` has the form of `tracing`'s directives (`info`,
+/// `countersign=debug`); a second call changes nothing.
+pub fn log_to_stderr(filter: &str, format: LogFormat) -> Log {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_invalid| EnvFilter::new("info"));
+    let queue = Queue::start(io::stderr());
+    let writer = queue.clone();
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || writer.clone())
+        // They would go to standard error as well, and panic where that can not be written to.
+        .log_internal_errors(false)
+        .with_ansi(io::stderr().is_terminal());
+    // A test may have set a subscriber already: the first one stays.
+    let _already_set = match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    Log(queue)
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let (written, all) = mpsc::sync_channel(1);
+        // Where the queue is full nothing is being written, and nothing will be.
+        if self.0.0.try_send(Message::Written(written)).is_ok() {
+            let _in_time = all.recv_timeout(LAST_LINES);
+        }
+    }
+}
+
+/// Lines on their way to the thread that writes them.
+#[derive(Clone, Debug)]
+struct Queue(SyncSender<Message>);
+
+#[derive(Debug)]
+enum Message {
+    Line(Vec<u8>),
+    /// What came before it has been written.
+    Written(SyncSender<()>),
+}
+
+impl Queue {
+    fn start(out: impl Write + Send + 'static) -> Self {
+        let (sender, receiver) = mpsc::sync_channel(LINES_MAX);
+        // Without the thread each line counts as lost.
+        let _started = thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&receiver, out));
+        Self(sender)
+    }
+}
+
+fn write_all(messages: &Receiver<Message>, mut out: impl Write) {
+    for message in messages {
+        match message {
+            Message::Line(line) => {
+                if out.write_all(&line).and_then(|()| out.flush()).is_err() {
+                    meters::log_line_lost();
+                }
+            }
+            Message::Written(told) => {
+                let _nobody_waits = told.try_send(());
+            }
+        }
+    }
+}
+
+/// Takes each event, which comes whole, as one line: a database's own words have several, and whoever reads the log line by line would take
+/// them for events.
+impl Write for Queue {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        if self.0.try_send(Message::Line(one_line(event))).is_err() {
+            meters::log_line_lost();
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn one_line(event: &[u8]) -> Vec<u8> {
+    let (line, end) = match event.strip_suffix(b"\n") {
+        Some(line) => (line, &b"\n"[..]),
+        None => (event, &b""[..]),
+    };
+    let mut whole = Vec::with_capacity(event.len());
+    for byte in line {
+        match byte {
+            b'\n' => whole.extend_from_slice(b"\\n"),
+            b'\r' => whole.extend_from_slice(b"\\r"),
+            other => whole.push(*other),
+        }
+    }
+    whole.extend_from_slice(end);
+    whole
+}
+
+/// What is wrong with a text that is to be a filter of log lines; nothing if it can be one.
+pub fn fault_of_filter(filter: &str) -> Option<String> {
+    let mut directives = filter.split(',').filter(|directive| !directive.is_empty());
+    directives.find_map(fault_of_directive).or_else(|| {
+        let fault = EnvFilter::try_new(filter).err()?;
+        Some(fault.to_string())
+    })
+}
+
+/// The filter itself takes any word that is no level for a target, of which it then lets everything through, and nothing else.
+fn fault_of_directive(directive: &str) -> Option<String> {
+    if directive.contains('[') {
+        // Of a span, which has a form of its own.
+        return None;
+    }
+    let (target, level) = match directive.rsplit_once('=') {
+        Some((target, level)) => (target, level),
+        None => ("", directive),
+    };
+    if level.is_empty() || level.parse::<LevelFilter>().is_err() {
+        return Some(format!("{level:?} is no level"));
+    }
+    let of_a_target = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ':');
+    (!target.chars().all(of_a_target)).then(|| format!("{target:?} is no target"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_an_error_says() {
+        let written: Vec<u8> = ["first\n", "ERROR: a\nDETAIL: b\r\n\n"]
+            .iter()
+            .flat_map(|event| one_line(event.as_bytes()))
+            .collect();
+        let written = String::from_utf8(written).unwrap();
+        assert_eq!(written, "first\nERROR: a\\nDETAIL: b\\r\\n\n");
+    }
+
+    /// As standard error is when its disk is full.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    /// As a pipe that nobody reads; it can be written to once `open` is dropped.
+    struct Stuck {
+        open: Receiver<()>,
+        written: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Stuck {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _dropped = self.open.recv();
+            let _nobody = self.written.send(line.to_vec());
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_event_that_can_not_be_written_is_nobodys_failure() {
+        let mut queue = Queue::start(Full);
+        queue.write_all(b"an event\n").unwrap();
+        queue.flush().unwrap();
+        drop(Log(queue));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_reads_nothing() {
+        let (open, opened) = mpsc::channel();
+        let (written, lines) = mpsc::channel();
+        let mut queue = Queue::start(Stuck {
+            open: opened,
+            written,
+        });
+        for _ in 0..=LINES_MAX + 1 {
+            queue.write_all(b"an event\n").unwrap();
+        }
+        drop(open);
+        drop(queue);
+        let written = lines.iter().count();
+        assert!((LINES_MAX..=LINES_MAX + 1).contains(&written), "{written}");
+    }
+
+    #[test]
+    fn the_last_lines_are_written_before_the_end() {
+        let (open, opened) = mpsc::channel::<()>();
+        drop(open);
+        let (written, lines) = mpsc::channel();
+        let mut queue = Queue::start(Stuck {
+            open: opened,
+            written,
+        });
+        for _ in 0..100 {
+            queue.write_all(b"an event\n").unwrap();
+        }
+        drop(Log(queue));
+        assert_eq!(lines.try_iter().count(), 100);
+    }
+}
