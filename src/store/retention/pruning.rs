@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::clock::Known;
 use super::keep::{Clock, Cutoffs, Retention, believable, moment, settled};
 use super::pruned::{PruneFailure, Pruned, Tally};
 use crate::store::postgres;
@@ -34,6 +35,7 @@ const TRIES: u32 = 100;
 /// What a receiver remembers from one pass to the next.
 #[derive(Debug, Default)]
 pub struct Pruner {
+    known: Known,
     /// What was taken for now at the first pass, and when that was.
     began: Option<(i64, Instant)>,
     /// When everything was last looked through.
@@ -108,22 +110,29 @@ impl Store {
         retention: &Retention,
         now: Timestamp,
     ) -> Result<Pruned, PruneFailure> {
+        // Also while nothing is to go: a reload may change that under a clock that was set.
+        let known = pruner.known.at_most(now.as_microsecond(), Instant::now());
         if !retention.is_limited() {
             return Ok(Pruned::default());
         }
         let asked = Asked {
             retention,
-            now: now.as_microsecond(),
+            now: known,
             clock: Clock::Doubted,
             tenant: None,
             tries: 0,
         };
         // The writers' target: to make another each time would read the files that the address names on a thread of the runtime.
-        match (self.engines.database(), self.views.file()) {
-            (Some((target, _)), _) => postgres::retention::pass(&target, &asked, pruner).await,
-            (None, Some(readers)) => pass(readers, &mut Hand::Writer(self), &asked, pruner).await,
-            (None, None) => Ok(Pruned::default()),
+        let mut pruned = match (self.engines.database(), self.views.file()) {
+            (Some((target, _)), _) => postgres::retention::pass(&target, &asked, pruner).await?,
+            (None, Some(readers)) => pass(readers, &mut Hand::Writer(self), &asked, pruner).await?,
+            (None, None) => Pruned::default(),
+        };
+        if known < now.as_microsecond() {
+            pruned.held_back = true;
+            pruned.known = Some(moment(known));
         }
+        Ok(pruned)
     }
 
     async fn take(&self, step: Step) -> Result<Tally, PruneFailure> {
