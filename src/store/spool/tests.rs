@@ -318,6 +318,35 @@ async fn what_a_database_that_hung_keeps_after_all_is_not_kept_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_is_told_of_before_the_first_delivery_has_waited_its_time() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let access = Access {
+        writers: 1,
+        statement_timeout: Duration::from_secs(30),
+        ..Access::default()
+    };
+    let url: Url = server.create_database("inbox").parse().unwrap();
+    let url = url.with_access(access);
+    let store = Arc::new(Store::open(&url, Limits::default()).await.unwrap());
+    store.ready().await.unwrap();
+    signal(&server, "-STOP");
+    let delivered = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.accept(vec![event("evt_1")]).await }
+    });
+    while store.ready().await.is_ok() {
+        assert!(!delivered.is_finished());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!delivered.is_finished());
+    signal(&server, "-CONT");
+    assert_eq!(delivered.await.unwrap().unwrap(), [Receipt::Accepted]);
+    store.ready().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_of_which_nobody_knew_whether_it_was_kept_is_not_its_own_duplicate() {
     let Some(text) = fresh_database() else {
         return;
