@@ -29,6 +29,8 @@ const ANEW_EVERY: Duration = Duration::from_secs(86_400);
 /// Steps after which a command moves SQLite's log into its file: no receiver may be there to do it.
 const STEPS_PER_CHECKPOINT: u32 = 64;
 
+/// How many passes in a row somebody else's lock may end before that is a failure: another pruner or a reader is no fault.
+const COLLISIONS_MAX: u32 = 5;
 /// How often a command comes again while a receiver prunes.
 const TRIES: u32 = 100;
 
@@ -38,6 +40,8 @@ pub struct Pruner {
     known: Known,
     /// What was taken for now at the first pass, and when that was.
     began: Option<(i64, Instant)>,
+    /// Passes in a row that somebody else's lock has ended.
+    collisions: u32,
     /// When everything was last looked through.
     anew: Option<Instant>,
     /// How far each tenant's events were looked through for bodies.
@@ -73,6 +77,17 @@ impl Asked<'_> {
 }
 
 impl Pruner {
+    /// Whether a lock of somebody else's, which has ended this pass, is waited for until the next.
+    pub(in crate::store) fn gives_way(&mut self) -> bool {
+        self.collisions = self.collisions.saturating_add(1);
+        self.collisions < COLLISIONS_MAX
+    }
+
+    /// A pass came to its end.
+    pub(in crate::store) fn went_through(&mut self) {
+        self.collisions = 0;
+    }
+
     /// What is taken for now, noted in `pruned`; `None` where nothing can have had its time.
     pub(in crate::store) fn believe(
         &mut self,
