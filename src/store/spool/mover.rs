@@ -18,7 +18,7 @@ use crate::inbox::{Cause, DELIVERIES_METRIC, Receipt, Standing, WriterGone};
 use crate::store::postgres;
 use crate::store::postgres::address::Target;
 use crate::store::postgres::batch::Prepared;
-use crate::store::postgres::engine::{Name, PAUSES, jittered};
+use crate::store::postgres::engine::{Name, PAUSES, batch_max, jittered};
 use crate::store::postgres::moving::{MoveFailure, Moving, forget_old_marks, move_batch};
 use crate::store::postgres::reach::Reach;
 use crate::store::postgres::session::{Meaning, Purpose, Session, TookTooLong, meaning};
@@ -457,22 +457,10 @@ fn is_unexplained(error: &tokio_postgres::Error) -> bool {
     class.is_some_and(|class| !["08", "25", "40", "42", "53", "55", "57", "58"].contains(&class))
 }
 
-/// How long a writer may still be at a delivery that it was given: it finds a session, each host of which may be slow to greet, to
-/// make partitions and to be left; and then has its own bound, after which the server is told to stop and the system throws away what
-/// it has not sent. A second more for the telling.
+/// How long a writer may still be at a delivery that it was given: as long as at any batch, after which the server is told to stop and
+/// the system throws away what it has not sent. A second more for the telling.
 pub(in crate::store) fn settling(target: &Target) -> Duration {
-    let access = &target.access;
-    let telling = Duration::from_secs(1);
-    let hosts = u32::try_from(target.hosts_count()).unwrap_or(u32::MAX);
-    let host = access
-        .connect_timeout
-        .saturating_mul(2)
-        .saturating_add(telling);
-    access
-        .statement_timeout
-        .saturating_add(access.patience)
-        .saturating_add(host.saturating_mul(hosts))
-        .saturating_add(telling)
+    batch_max(target).saturating_add(Duration::from_secs(1))
 }
 
 /// What it came to is known only now. What can not be read was counted when it was answered.
