@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::store::views::Millis;
@@ -24,6 +25,12 @@ pub struct Backlog {
     pub oldest: Option<Millis>,
     /// Since when the database is away.
     pub database_away_since: Option<Millis>,
+    /// Until when nothing is moved, for the database may still keep the first of what waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settles_at: Option<Millis>,
+    /// Why nothing could be moved, until something was. It names nothing: whoever asks is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
 }
 
 /// The figures.
@@ -44,6 +51,14 @@ pub(super) struct Counts {
     counted: Mutex<Counted>,
     /// Bytes that the file may have in use, as its disk is.
     bytes_max: AtomicU64,
+    still: Mutex<Still>,
+}
+
+/// Why nothing is moved just now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Still {
+    pub(super) settles_at: Option<Timestamp>,
+    pub(super) reason: Option<&'static str>,
 }
 
 impl Counts {
@@ -74,8 +89,18 @@ impl Counts {
         counted.arrivals = counted.arrivals.wrapping_add(1);
     }
 
+    /// Why nothing is moved just now, by `change`.
+    pub(super) fn stands_still(&self, change: impl FnOnce(&mut Still)) {
+        change(&mut self.still.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn still(&self) -> Still {
+        *self.still.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Some are where they belong.
     pub(super) fn left(&self, events: u64, oldest: Option<i64>, bytes: u64) {
+        self.stands_still(|still| still.reason = None);
         let mut counted = self.lock();
         counted.waiting = counted.waiting.saturating_sub(events);
         counted.oldest = oldest;

@@ -215,6 +215,7 @@ impl Spooling {
     pub(in crate::store) fn backlog(&self) -> Backlog {
         let counted = self.counts.get();
         let outage = self.reach.outage();
+        let still = self.counts.still();
         Backlog {
             state: match (&outage, counted.waiting) {
                 (Some(_), _) => "spooling",
@@ -230,6 +231,8 @@ impl Spooling {
                 .and_then(|at| Timestamp::from_microsecond(at).ok())
                 .map(Millis),
             database_away_since: outage.map(|away| Millis(away.since)),
+            settles_at: still.settles_at.map(Millis),
+            reason: still.reason,
         }
     }
 

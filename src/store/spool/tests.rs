@@ -74,7 +74,7 @@ impl Site {
     }
 }
 
-async fn eventually(store: &Store, what: &str, mut holds: impl FnMut(&Store) -> bool) {
+pub(super) async fn eventually(store: &Store, what: &str, mut holds: impl FnMut(&Store) -> bool) {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     while !holds(store) {
         assert!(
@@ -403,6 +403,11 @@ async fn what_is_uncertain_is_moved_only_once_it_has_settled() {
         store.backlog().unwrap().waiting == 1
     })
     .await;
+    eventually(&store, "known to stand still", |store| {
+        let told = store.backlog().unwrap().settles_at;
+        told.is_some_and(|at| at.0.as_microsecond() >= settles)
+    })
+    .await;
     // That another outage has ended is found out meanwhile.
     spooling
         .reach
@@ -411,6 +416,7 @@ async fn what_is_uncertain_is_moved_only_once_it_has_settled() {
     assert_eq!(store.backlog().unwrap().waiting, 1);
     emptied(&store).await;
     assert!(Timestamp::now().as_microsecond() >= settles);
+    assert_eq!(store.backlog().unwrap().settles_at, None);
     assert_eq!(events(&store).await.len(), 2);
 }
 
