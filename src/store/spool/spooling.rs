@@ -230,6 +230,7 @@ impl Spooling {
                 .oldest
                 .and_then(|at| Timestamp::from_microsecond(at).ok())
                 .map(Millis),
+            oldest_age: self.counts.oldest_age(counted.oldest),
             database_away_since: outage.map(|away| Millis(away.since)),
             settles_at: still.settles_at.map(Millis),
             reason: still.reason,
