@@ -8,7 +8,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
@@ -65,6 +65,10 @@ pub enum BatchFailure {
 /// After so many full batches in a row, each of which left others waiting, the queue is no burst but a standing one: more
 /// comes than can be written, and to wait in it delays everybody without helping anybody.
 const FULL_BATCHES_MAX: usize = 8;
+
+/// How long a writer may be at one batch without any other's being committed, until the store counts as one that hangs: a disk
+/// that answers nothing fails nothing either.
+const HANGS_AFTER: Duration = Duration::from_secs(5);
 
 /// The bounds of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +131,22 @@ struct Shared {
     /// Batches in a row that were full and left others waiting.
     full_batches: AtomicUsize,
     health: Mutex<Health>,
+    turns: Mutex<Turns>,
+}
+
+/// Who is at work, and since when.
+#[derive(Debug, Default)]
+struct Turns {
+    /// When each began that has not ended.
+    begun: Vec<tokio::time::Instant>,
+    /// When the last batch was committed.
+    committed: Option<tokio::time::Instant>,
+}
+
+impl Shared {
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The queue's entrance: see the module.
@@ -268,6 +288,32 @@ impl<E: Engine> GroupCommit<E> {
             .clone()
     }
 
+    /// Whether a delivery would be taken now, found out by writing.
+    pub async fn probe(&self) -> Result<(), InboxFailure> {
+        match tokio::time::timeout(HANGS_AFTER, self.accept(Vec::new())).await {
+            Ok(Ok(_)) => Ok(()),
+            // So much is being written that there is no room for a question, or no turn for it yet.
+            Ok(Err(InboxFailure::QueueFull)) | Err(_) if self.is_good() => Ok(()),
+            Ok(Err(failure)) => Err(failure),
+            Err(_elapsed) => Err(hangs()),
+        }
+    }
+
+    /// Whether the last transaction was committed, and none hangs.
+    fn is_good(&self) -> bool {
+        matches!(self.health(), Health::Good) && self.hangs().is_ok()
+    }
+
+    /// Fails while a writer has been at work for too long, and nothing was committed meanwhile.
+    pub fn hangs(&self) -> Result<(), InboxFailure> {
+        let turns = self.shared.turns();
+        let since = turns.begun.iter().min().copied().max(turns.committed);
+        if !turns.begun.is_empty() && since.is_some_and(|since| since.elapsed() >= HANGS_AFTER) {
+            return Err(hangs());
+        }
+        Ok(())
+    }
+
     /// How many bytes wait for a writer.
     pub fn queued_bytes(&self) -> usize {
         self.shared.queued_bytes.load(Ordering::Relaxed)
@@ -289,6 +335,35 @@ pub struct Writer<E: Engine> {
     exit: Arc<AsyncMutex<mpsc::Receiver<Waiting<E::Row>>>>,
     shared: Arc<Shared>,
     limits: Limits,
+}
+
+fn hangs() -> InboxFailure {
+    InboxFailure::TimedOut {
+        waited: HANGS_AFTER,
+    }
+}
+
+/// A writer at work, on a batch and what is between two, until it is dropped: an engine may panic.
+struct Turn<'a> {
+    shared: &'a Shared,
+    began: tokio::time::Instant,
+}
+
+impl<'a> Turn<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let began = tokio::time::Instant::now();
+        shared.turns().begun.push(began);
+        Self { shared, began }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let begun = &mut self.shared.turns().begun;
+        if let Some(place) = begun.iter().position(|began| *began == self.began) {
+            begun.swap_remove(place);
+        }
+    }
 }
 
 /// A batch that is being written, until it is dropped: an engine may panic.
@@ -323,10 +398,12 @@ impl<E: Engine> Writer<E> {
                 return self.engine;
             }
             let shared = Arc::clone(&self.shared);
+            let turn = Turn::begin(&shared);
             let under_way = UnderWay::begin(&shared, batch.len());
             self.write(&mut batch).await;
             drop(under_way);
             self.engine.tidy().await;
+            drop(turn);
         }
     }
 
@@ -420,7 +497,10 @@ impl<E: Engine> Writer<E> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         match result {
-            Ok(_) => *health = Health::Good,
+            Ok(_) => {
+                *health = Health::Good;
+                self.shared.turns().committed = Some(tokio::time::Instant::now());
+            }
             Err(
                 BatchFailure::Row(cause)
                 | BatchFailure::Unavailable(cause)
@@ -536,6 +616,87 @@ mod tests {
         }
         assert_eq!(taken, waiting);
         waiting
+    }
+
+    /// Hangs in each batch until it is told to go on.
+    struct Hanging(Arc<Notify>);
+
+    impl Engine for Hanging {
+        type Row = ();
+
+        fn prepare(_event: Event) {}
+
+        fn bytes((): &()) -> usize {
+            1
+        }
+
+        async fn commit(
+            &mut self,
+            batch: &[Vec<()>],
+            _isolation: Isolation,
+        ) -> Result<Vec<Outcome>, BatchFailure> {
+            self.0.notified().await;
+            Ok(batch.iter().map(|_| Ok(Vec::new())).collect())
+        }
+
+        async fn tidy(&mut self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_hangs_is_told_of_until_it_has_committed() {
+        let go_on = Arc::new(Notify::new());
+        let engines = vec![Hanging(Arc::clone(&go_on))];
+        let (inbox, mut writers) = GroupCommit::new(engines, Limits::default());
+        let inbox = Arc::new(inbox);
+        tokio::spawn(writers.remove(0).run());
+        let send = || {
+            let inbox = Arc::clone(&inbox);
+            tokio::spawn(async move { inbox.accept_rows(vec![()]).await })
+        };
+        go_on.notify_one();
+        inbox.probe().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        inbox.hangs().unwrap();
+        let sent = send();
+        tokio::time::sleep(HANGS_AFTER - Duration::from_millis(1)).await;
+        inbox.hangs().unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        inbox.hangs().unwrap_err();
+        // Nor is there an answer to whoever asks by writing, and the delivery's own bound ends nothing.
+        inbox.probe().await.unwrap_err();
+        sent.await.unwrap().unwrap_err();
+        inbox.hangs().unwrap_err();
+        go_on.notify_one();
+        tokio::task::yield_now().await;
+        inbox.hangs().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_beside_another_that_commits_is_not() {
+        let go_on = Arc::new(Notify::new());
+        let engines = vec![Hanging(Arc::clone(&go_on)), Hanging(Arc::clone(&go_on))];
+        let (inbox, writers) = GroupCommit::new(engines, Limits::default());
+        let inbox = Arc::new(inbox);
+        for writer in writers {
+            tokio::spawn(writer.run());
+        }
+        let hanging = tokio::spawn({
+            let inbox = Arc::clone(&inbox);
+            async move { inbox.accept_rows(vec![()]).await }
+        });
+        tokio::task::yield_now().await;
+        // Of the two that wait, the first goes on: from then on the other one hangs.
+        let probing = inbox.probe();
+        let going_on = async {
+            tokio::time::sleep(HANGS_AFTER / 2).await;
+            go_on.notify_one();
+        };
+        let (_probed, ()) = tokio::join!(probing, going_on);
+        inbox.hangs().unwrap();
+        tokio::time::sleep(HANGS_AFTER).await;
+        inbox.hangs().unwrap_err();
+        go_on.notify_one();
+        hanging.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

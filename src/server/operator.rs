@@ -183,7 +183,7 @@ impl Desk {
                 (Err(_), false) | (Ok(_), true) => {}
             }
             was_well = takes.is_ok();
-            self.tell_what_waits(Timestamp::now());
+            self.tell_what_waits();
             self.meters.connections(self.acceptor.connections().count());
             exporter.fold();
             let current = self.live.load();
@@ -200,19 +200,16 @@ impl Desk {
         }
     }
 
-    fn tell_what_waits(&self, now: Timestamp) {
+    fn tell_what_waits(&self) {
         let (deliveries, bytes) = self.store.queued();
         telemetry::queued(deliveries, bytes);
         if let Some(backlog) = self.store.backlog() {
-            let oldest = backlog.oldest.map_or(0.0, |oldest| {
-                now.duration_since(oldest.0).as_secs_f64().max(0.0)
-            });
             telemetry::spool(SpoolFigures {
                 spooling: backlog.database_away_since.is_some(),
                 waiting: backlog.waiting,
                 aside: backlog.aside,
                 bytes: backlog.bytes,
-                oldest_seconds: oldest,
+                oldest_seconds: backlog.oldest_age.as_secs_f64(),
             });
         }
     }

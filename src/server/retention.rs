@@ -69,6 +69,7 @@ fn measure(meters: &Meters, taken: DiskUse) {
 struct Told {
     failing: bool,
     held_back: bool,
+    was_set: bool,
 }
 
 impl Told {
@@ -84,8 +85,20 @@ impl Told {
         }
         self.failing = failing;
         let Ok(pruned) = outcome else { return };
+        if let Some(known) = pruned.known
+            && !self.was_set
+        {
+            tracing::warn!(
+                as_of = %known,
+                clock = %now,
+                "the clock was set ahead since this process began: nothing goes that would not have gone without that; set it right, or \
+                 restart the receiver if it is right (one that goes evenly for a week is believed)"
+            );
+        }
+        self.was_set = pruned.known.is_some();
         let believed = pruned.believed.unwrap_or(now);
         // A start after a few quiet days is nothing to speak of.
+        let now = pruned.known.unwrap_or(now);
         let held_back = now.duration_since(believed) > NOTEWORTHY;
         if held_back && !self.held_back {
             tracing::warn!(

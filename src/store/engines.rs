@@ -149,10 +149,8 @@ impl Engines {
     pub(super) async fn ready(&self) -> Result<(), InboxFailure> {
         match self {
             Self::Sqlite { inbox, .. } => match inbox.health() {
-                Health::Good => Ok(()),
-                Health::Unknown | Health::Failing { .. } => {
-                    inbox.accept(Vec::new()).await.map(drop)
-                }
+                Health::Good => inbox.hangs(),
+                Health::Unknown | Health::Failing { .. } => inbox.probe().await,
             },
             // It may have gone while nothing was delivered.
             Self::Postgres { inbox, wrote, .. } => {
@@ -161,16 +159,9 @@ impl Engines {
                 if good && last.is_some_and(|last| last.elapsed() < PROBES_EVERY) {
                     return Ok(());
                 }
-                match inbox.accept(Vec::new()).await {
-                    Ok(_) => {
-                        *wrote.lock().unwrap_or_else(PoisonError::into_inner) =
-                            Some(Instant::now());
-                        Ok(())
-                    }
-                    // So much is being written that there is no room for a question.
-                    Err(InboxFailure::QueueFull) if good => Ok(()),
-                    Err(failure) => Err(failure),
-                }
+                inbox.probe().await?;
+                *wrote.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                Ok(())
             }
         }
     }

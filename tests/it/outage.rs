@@ -490,3 +490,31 @@ fn a_store_that_answers_nothing_is_not_ready_once_a_delivery_failed() {
     becomes(&receiver, 200, "ok");
     assert_eq!(producer.deliver(&event("evt_2")).status, 204);
 }
+
+#[test]
+fn a_store_that_hangs_is_not_ready_before_a_delivery_failed_and_until_one_is_kept() {
+    let receiver = Receiver::with(&Changes {
+        store: "url = \"sqlite:data/countersign.db\"\n[store.limits]\nwait = \"10m\"",
+        ..Changes::default()
+    });
+    becomes(&receiver, 200, "ok");
+    let mut producer = receiver.producer();
+    let file = receiver.directory().join("data/countersign.db");
+    let holding = rusqlite::Connection::open(file).unwrap();
+    holding.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let said = || {
+        let log = receiver.log();
+        log.matches("the store takes deliveries").count()
+    };
+    thread::scope(|scope| {
+        let delivered = scope.spawn(|| producer.deliver(&event("evt_1")).status);
+        becomes(&receiver, 503, "the store did not answer within 5s");
+        assert!(!delivered.is_finished());
+        // Once, at the start.
+        assert_eq!(said(), 1);
+        holding.execute_batch("COMMIT").unwrap();
+        assert_eq!(delivered.join().unwrap(), 204);
+    });
+    becomes(&receiver, 200, "ok");
+    eventually(PATIENCE, || (said() == 2).then_some(()));
+}

@@ -212,7 +212,9 @@ impl Postgres {
             let in_time = deadline.saturating_duration_since(Instant::now());
             if in_time.is_zero() {
                 self.session = Some(session);
-                return Err(Failure::Unavailable(Arc::new(TooLate(self.batch_max()))));
+                return Err(Failure::Unavailable(Arc::new(TooLate(batch_max(
+                    &self.target,
+                )))));
             }
             let left = limit
                 .saturating_sub(began.elapsed())
@@ -305,18 +307,6 @@ impl Postgres {
         Ok(outcomes)
     }
 
-    /// How long a batch may be at hand, its session's opening and all its attempts taken together: the outage's patience, a round of
-    /// hosts that are slow to greet, to make partitions and to be left, and a statement's own bound.
-    fn batch_max(&self) -> Duration {
-        let access = &self.target.access;
-        let hosts = u32::try_from(self.target.hosts_count()).unwrap_or(u32::MAX);
-        let host = access.connect_timeout.saturating_mul(2) + Duration::from_secs(1);
-        access
-            .statement_timeout
-            .saturating_add(access.patience)
-            .saturating_add(host.saturating_mul(hosts))
-    }
-
     /// Tells whether anything can be written, by writing.
     async fn probe(&mut self) -> Result<(), BatchFailure> {
         let session = self.session().await.map_err(BatchFailure::Unavailable)?;
@@ -357,6 +347,21 @@ impl Postgres {
         self.session = Some(session);
         Ok(())
     }
+}
+
+/// How long a batch may be at hand, its session's opening and all its attempts taken together: the outage's patience, a round of
+/// hosts that are slow to greet, to make partitions and to be left, and a statement's own bound.
+pub(in crate::store) fn batch_max(target: &Target) -> Duration {
+    let access = &target.access;
+    let hosts = u32::try_from(target.hosts_count()).unwrap_or(u32::MAX);
+    let host = access
+        .connect_timeout
+        .saturating_mul(2)
+        .saturating_add(Duration::from_secs(1));
+    access
+        .statement_timeout
+        .saturating_add(access.patience)
+        .saturating_add(host.saturating_mul(hosts))
 }
 
 /// One attempt: the names that this database may lack, then the batch. `None` is an answer that does not fit.
@@ -474,7 +479,7 @@ impl Engine for Postgres {
         }
         // Together and apart are one batch, which has been at hand since the first attempt.
         let earlier = self.deadline.take();
-        let anew = Instant::now() + self.batch_max();
+        let anew = Instant::now() + batch_max(&self.target);
         match isolation {
             Isolation::Apart => self.write_apart(batch, earlier.unwrap_or(anew)).await,
             Isolation::Together => match self.write(batch, anew).await {

@@ -61,12 +61,21 @@ pub(in crate::store) async fn pass(
     let mut pass = open(target, Purpose::Prune, asked).await?;
     match pass.run(pruner).await {
         Ok(()) => {
+            pruner.went_through();
             pass.pruned.left_for_later = pass.left || pass.occupied;
             Ok(pass.pruned)
         }
         Err(failure) => {
             // The server must not go on, with its locks, when nobody waits for it.
             pass.session.abandon().await;
+            if has_collided(&failure) && pruner.gives_way() {
+                tracing::debug!(
+                    error = &failure as &dyn std::error::Error,
+                    "somebody else holds what has had its time; it goes another time"
+                );
+                pass.pruned.left_for_later = true;
+                return Ok(pass.pruned);
+            }
             Err(failure)
         }
     }
@@ -230,11 +239,7 @@ impl Pass<'_> {
             match within(COUNT_MAX, drop_whole(&mut self.session, partition, kept)).await {
                 Ok(Some(whole)) => return Ok(whole),
                 Ok(None) => self.another().await,
-                Err(PruneFailure::Statement { source }) => {
-                    let collided = |error: &Error| meaning(error) == Meaning::Collision;
-                    if !source.downcast_ref().is_some_and(collided) {
-                        return Err(PruneFailure::Statement { source });
-                    }
+                Err(failure) if has_collided(&failure) => {
                     let Some(fewer) = collisions.checked_sub(1) else {
                         // A long reader. The next partition would fare no better, and each try may cost a delivery a moment.
                         self.occupied = true;
@@ -397,6 +402,15 @@ async fn within<T>(
         Ok(done) => Ok(done?),
         Err(_elapsed) => Err(PruneFailure::TookTooLong { waited }),
     }
+}
+
+/// Whether a lock that somebody else holds was not to be had.
+fn has_collided(failure: &PruneFailure) -> bool {
+    let PruneFailure::Statement { source } = failure else {
+        return false;
+    };
+    let collided = |error: &Error| meaning(error) == Meaning::Collision;
+    source.downcast_ref().is_some_and(collided)
 }
 
 /// Whether another receiver dropped a partition since it was listed.

@@ -160,6 +160,43 @@ async fn a_long_reader_keeps_a_day_for_a_while_and_deliveries_do_not_wait() {
 }
 
 #[tokio::test]
+async fn a_lock_of_somebody_elses_is_no_failure_before_it_has_lasted() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let (url, store) = received_today(&server, "inbox", &["a"]).await;
+    let since = Event {
+        received_at: in_days(50),
+        ..event("evt_2")
+    };
+    accept(&store, since).await;
+    let keep = Keep {
+        events_days: Some(20),
+        ..Keep::default()
+    };
+    let retention = Retention::new(keep, HashMap::new());
+    let Url::Postgres(address) = &url else {
+        panic!("no PostgreSQL");
+    };
+    let target = Target::load(address).unwrap();
+    let holder = Session::open(&target, Purpose::Look).await.unwrap();
+    let hold = "BEGIN; LOCK TABLE countersign.superseded IN SHARE MODE";
+    holder.client.batch_execute(hold).await.unwrap();
+    let mut pruner = Pruner::default();
+    for _ in 0..4 {
+        let pruned = store.prune(&mut pruner, &retention, in_days(60)).await;
+        let pruned = pruned.unwrap();
+        assert!(pruned.left_for_later);
+        assert_eq!(pruned.total().events, 0);
+    }
+    let lasting = store.prune(&mut pruner, &retention, in_days(60)).await;
+    assert!(lasting.is_err());
+    holder.client.batch_execute("COMMIT").await.unwrap();
+    let pruned = store.prune(&mut pruner, &retention, in_days(60)).await;
+    assert_eq!(pruned.unwrap().total().events, 1);
+}
+
+#[tokio::test]
 async fn receivers_that_prune_at_once_let_everything_go_once() {
     let Some(server) = Postgres::start(&[]) else {
         return;

@@ -5,7 +5,8 @@
 //! nothing that tells of anybody. Its time then stands below zero (`~received_at`), so that the index by time, which lists
 //! and pruning share, has the kept and the forgotten apart. A payment outlives its events: its state is never touched.
 //!
-//! Nothing goes by the clock's word alone: [`believable`] also asks what the store itself has seen.
+//! Nothing goes by the clock's word alone: [`believable`] also asks what the store itself has seen, of events that are no later than
+//! what the process knows.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -40,6 +40,8 @@ pub struct Pruned {
     pub believed: Option<Timestamp>,
     /// Whether the clock was ahead of what the store bears out, so that less went than it would have had go.
     pub held_back: bool,
+    /// What time it is by what the process knows, if the clock was set ahead since it began.
+    pub known: Option<Timestamp>,
     /// Whether somebody else was at it (a receiver that prunes, a reader of a day that was to go), so that the rest is left for
     /// another time.
     pub left_for_later: bool,

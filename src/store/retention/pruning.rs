@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::clock::Known;
 use super::keep::{Clock, Cutoffs, Retention, believable, moment, settled};
 use super::pruned::{PruneFailure, Pruned, Tally};
 use crate::store::postgres;
@@ -28,14 +29,19 @@ const ANEW_EVERY: Duration = Duration::from_secs(86_400);
 /// Steps after which a command moves SQLite's log into its file: no receiver may be there to do it.
 const STEPS_PER_CHECKPOINT: u32 = 64;
 
+/// How many passes in a row somebody else's lock may end before that is a failure: another pruner or a reader is no fault.
+const COLLISIONS_MAX: u32 = 5;
 /// How often a command comes again while a receiver prunes.
 const TRIES: u32 = 100;
 
 /// What a receiver remembers from one pass to the next.
 #[derive(Debug, Default)]
 pub struct Pruner {
+    known: Known,
     /// What was taken for now at the first pass, and when that was.
     began: Option<(i64, Instant)>,
+    /// Passes in a row that somebody else's lock has ended.
+    collisions: u32,
     /// When everything was last looked through.
     anew: Option<Instant>,
     /// How far each tenant's events were looked through for bodies.
@@ -71,6 +77,17 @@ impl Asked<'_> {
 }
 
 impl Pruner {
+    /// Whether a lock of somebody else's, which has ended this pass, is waited for until the next.
+    pub(in crate::store) fn gives_way(&mut self) -> bool {
+        self.collisions = self.collisions.saturating_add(1);
+        self.collisions < COLLISIONS_MAX
+    }
+
+    /// A pass came to its end.
+    pub(in crate::store) fn went_through(&mut self) {
+        self.collisions = 0;
+    }
+
     /// What is taken for now, noted in `pruned`; `None` where nothing can have had its time.
     pub(in crate::store) fn believe(
         &mut self,
@@ -108,22 +125,29 @@ impl Store {
         retention: &Retention,
         now: Timestamp,
     ) -> Result<Pruned, PruneFailure> {
+        // Also while nothing is to go: a reload may change that under a clock that was set.
+        let known = pruner.known.at_most(now.as_microsecond(), Instant::now());
         if !retention.is_limited() {
             return Ok(Pruned::default());
         }
         let asked = Asked {
             retention,
-            now: now.as_microsecond(),
+            now: known,
             clock: Clock::Doubted,
             tenant: None,
             tries: 0,
         };
         // The writers' target: to make another each time would read the files that the address names on a thread of the runtime.
-        match (self.engines.database(), self.views.file()) {
-            (Some((target, _)), _) => postgres::retention::pass(&target, &asked, pruner).await,
-            (None, Some(readers)) => pass(readers, &mut Hand::Writer(self), &asked, pruner).await,
-            (None, None) => Ok(Pruned::default()),
+        let mut pruned = match (self.engines.database(), self.views.file()) {
+            (Some((target, _)), _) => postgres::retention::pass(&target, &asked, pruner).await?,
+            (None, Some(readers)) => pass(readers, &mut Hand::Writer(self), &asked, pruner).await?,
+            (None, None) => Pruned::default(),
+        };
+        if known < now.as_microsecond() {
+            pruned.held_back = true;
+            pruned.known = Some(moment(known));
         }
+        Ok(pruned)
     }
 
     async fn take(&self, step: Step) -> Result<Tally, PruneFailure> {

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::store::views::Millis;
@@ -22,8 +24,17 @@ pub struct Backlog {
     pub bytes_max: u64,
     /// When the first of those that wait came.
     pub oldest: Option<Millis>,
+    /// How long it has waited.
+    #[serde(skip)]
+    pub oldest_age: Duration,
     /// Since when the database is away.
     pub database_away_since: Option<Millis>,
+    /// Until when nothing is moved, for the database may still keep the first of what waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settles_at: Option<Millis>,
+    /// Why nothing could be moved, until something was. It names nothing: whoever asks is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
 }
 
 /// The figures.
@@ -44,6 +55,47 @@ pub(super) struct Counts {
     counted: Mutex<Counted>,
     /// Bytes that the file may have in use, as its disk is.
     bytes_max: AtomicU64,
+    still: Mutex<Still>,
+    age: Mutex<Age>,
+}
+
+/// How long the first has waited: by the wall clock when it was first looked at, and from then on by one that nobody sets.
+#[derive(Debug, Default)]
+struct Age {
+    first: Option<First>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct First {
+    /// Microseconds since the epoch.
+    came: i64,
+    age: Duration,
+    at: Instant,
+}
+
+impl Age {
+    fn of(&mut self, oldest: Option<i64>, now: i64, at: Instant) -> Duration {
+        let known = self.first.filter(|first| Some(first.came) == oldest);
+        self.first = oldest.map(|came| {
+            known.unwrap_or_else(|| First {
+                came,
+                age: Duration::from_micros(u64::try_from(now.saturating_sub(came)).unwrap_or(0)),
+                at,
+            })
+        });
+        self.first.map_or(Duration::ZERO, |first| {
+            first
+                .age
+                .saturating_add(at.saturating_duration_since(first.at))
+        })
+    }
+}
+
+/// Why nothing is moved just now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Still {
+    pub(super) settles_at: Option<Timestamp>,
+    pub(super) reason: Option<&'static str>,
 }
 
 impl Counts {
@@ -53,6 +105,12 @@ impl Counts {
 
     pub(super) fn get(&self) -> Counted {
         *self.lock()
+    }
+
+    /// How long the first of those that wait has waited. Whoever asks often is told rightly though the clock is set.
+    pub(super) fn oldest_age(&self, oldest: Option<i64>) -> Duration {
+        let mut age = self.age.lock().unwrap_or_else(PoisonError::into_inner);
+        age.of(oldest, Timestamp::now().as_microsecond(), Instant::now())
     }
 
     /// Bytes that the file may have in use now.
@@ -74,8 +132,18 @@ impl Counts {
         counted.arrivals = counted.arrivals.wrapping_add(1);
     }
 
+    /// Why nothing is moved just now, by `change`.
+    pub(super) fn stands_still(&self, change: impl FnOnce(&mut Still)) {
+        change(&mut self.still.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn still(&self) -> Still {
+        *self.still.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Some are where they belong.
     pub(super) fn left(&self, events: u64, oldest: Option<i64>, bytes: u64) {
+        self.stands_still(|still| still.reason = None);
         let mut counted = self.lock();
         counted.waiting = counted.waiting.saturating_sub(events);
         counted.oldest = oldest;
@@ -98,5 +166,28 @@ impl Counts {
                 ..found
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_makes_what_waits_no_younger_and_no_older() {
+        let (mut age, began) = (Age::default(), Instant::now());
+        let mut after = |seconds, oldest, now: i64| {
+            let at = began + Duration::from_secs(seconds);
+            age.of(oldest, now * 1_000_000, at).as_secs()
+        };
+        let first = Some(1000 * 1_000_000);
+        assert_eq!(after(0, None, 1000), 0);
+        assert_eq!(after(1, first, 1001), 1);
+        assert_eq!(after(61, first, 1061 - 3600), 61);
+        assert_eq!(after(62, first, 1062 + 86_400), 62);
+        // The next one came under another clock: it is never in the future.
+        assert_eq!(after(63, Some(5000 * 1_000_000), 1063), 0);
+        assert_eq!(after(70, Some(5000 * 1_000_000), 1070), 7);
+        assert_eq!(after(71, None, 1071), 0);
     }
 }

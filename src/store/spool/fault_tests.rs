@@ -7,13 +7,13 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
-use super::tests::{Site, emptied, events, impatient};
+use super::tests::{Site, emptied, events, eventually, impatient};
 use crate::inbox::{Event, Inbox, InboxFailure, Limits, Receipt};
 use crate::store::fixtures::*;
 use crate::store::postgres::address::Target;
 use crate::store::postgres::session::{Purpose, Session};
 use crate::store::postgres::tests::server::{Ending, Postgres, fresh_database};
-use crate::store::{Store, StoreFault, Url};
+use crate::store::{Store, StoreFault, Takes, Url};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_was_killed_before_it_heard_of_the_commit_moves_nothing_twice() {
@@ -296,6 +296,45 @@ async fn what_the_database_refuses_is_set_aside_and_holds_nobody_up() {
         .unwrap();
     assert!(reasons.contains("digest"), "{reasons}");
     assert!(reasons.contains("index row"), "{reasons}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_that_can_not_be_emptied_says_so_and_holds_up_nothing_that_the_database_takes() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    server.stop(Ending::Fast);
+    for number in 0..40 {
+        let event = received(event(&format!("evt_{number}")), 100 + number);
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+    }
+    assert_eq!(store.backlog().unwrap().reason, None);
+    let file = Connection::open(&site.settings.path).unwrap();
+    let held =
+        "CREATE TRIGGER held BEFORE DELETE ON waiting BEGIN SELECT RAISE(ABORT, 'held'); END";
+    file.execute_batch(held).unwrap();
+    server.start_again();
+    eventually(&store, "known to be stuck", |store| {
+        store.backlog().unwrap().reason.is_some()
+    })
+    .await;
+    let told = serde_json::to_value(store.backlog().unwrap()).unwrap();
+    let reason = told["reason"].as_str().unwrap();
+    assert!(reason.contains("can not be read, or not be emptied"));
+    assert_eq!(
+        (&told["state"], &told["waiting"]),
+        (&"moving".into(), &40.into())
+    );
+    assert_eq!(store.ready().await.unwrap(), Takes::Database);
+    let next = received(event("evt_next"), 500);
+    assert_eq!(accept(&store, next).await, Receipt::Accepted);
+    file.execute_batch("DROP TRIGGER held").unwrap();
+    emptied(&store).await;
+    assert_eq!(store.backlog().unwrap().reason, None);
+    assert_eq!(events(&store).await.len(), 41);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

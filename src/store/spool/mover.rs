@@ -18,7 +18,7 @@ use crate::inbox::{Cause, DELIVERIES_METRIC, Receipt, Standing, WriterGone};
 use crate::store::postgres;
 use crate::store::postgres::address::Target;
 use crate::store::postgres::batch::Prepared;
-use crate::store::postgres::engine::{Name, PAUSES, jittered};
+use crate::store::postgres::engine::{Name, PAUSES, batch_max, jittered};
 use crate::store::postgres::moving::{MoveFailure, Moving, forget_old_marks, move_batch};
 use crate::store::postgres::reach::Reach;
 use crate::store::postgres::session::{Meaning, Purpose, Session, TookTooLong, meaning};
@@ -110,6 +110,7 @@ impl Mover {
                 Ok(()) => {
                     pause = PAUSES.0;
                     self.told.clear();
+                    self.counts.stands_still(|still| still.reason = None);
                 }
                 Err(cause) => {
                     self.session = None;
@@ -126,19 +127,30 @@ impl Mover {
 
     /// Once for each side: a full disk of the database's must not hide a full disk here.
     fn tell(&mut self, cause: &Cause) {
+        let (side, reason) = if cause.is::<StoreFault>() {
+            let reason = "the spool's file can not be read, or not be emptied; see the log";
+            (Side::File, reason)
+        } else if !self.reach.is_away() {
+            let reason = "the spool can not be moved into the database; see the log";
+            (Side::Database, reason)
+        } else {
+            return;
+        };
+        self.counts
+            .stands_still(|still| still.reason = Some(reason));
+        if !self.told.insert(side) {
+            return;
+        }
         let error = &**cause as &dyn std::error::Error;
-        if cause.is::<StoreFault>() {
-            if self.told.insert(Side::File) {
-                tracing::error!(
-                    error,
-                    "the spool's file can not be read, or not be emptied; it is tried again"
-                );
-            }
-        } else if !self.reach.is_away() && self.told.insert(Side::Database) {
-            tracing::error!(
+        match side {
+            Side::File => tracing::error!(
+                error,
+                "the spool's file can not be read, or not be emptied; it is tried again"
+            ),
+            Side::Database => tracing::error!(
                 error,
                 "the spool can not be moved into the database; it is tried again"
-            );
+            ),
         }
     }
 
@@ -226,16 +238,32 @@ impl Mover {
                 let left = latest.unwrap_or(now).saturating_sub(now);
                 let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
                 // A clock that was set back must not make it longer than it ever is.
-                let waited = sleep(left.min(settling(&self.target)));
-                tokio::select! {
-                    () = waited => {}
-                    () = self.away() => return None,
+                if !self.wait_out(left.min(settling(&self.target))).await {
+                    return None;
                 }
                 self.settled = head.last().map_or(settled, |last| last.position);
             }
             Some(first) => head.truncate(first),
         }
         Some(head)
+    }
+
+    /// Waits, and says so. Whether no outage began meanwhile.
+    async fn wait_out(&self, left: Duration) -> bool {
+        tracing::info!(
+            ?left,
+            waiting = self.counts.get().waiting,
+            "what waits in the spool stands still: an answer of the database was lost, and until then it may still keep what it was asked to"
+        );
+        let settles_at = Timestamp::now().checked_add(left).ok();
+        self.counts
+            .stands_still(|still| still.settles_at = settles_at);
+        let settled = tokio::select! {
+            () = sleep(left) => true,
+            () = self.away() => false,
+        };
+        self.counts.stands_still(|still| still.settles_at = None);
+        settled
     }
 
     /// Resolves once an outage begins.
@@ -457,22 +485,10 @@ fn is_unexplained(error: &tokio_postgres::Error) -> bool {
     class.is_some_and(|class| !["08", "25", "40", "42", "53", "55", "57", "58"].contains(&class))
 }
 
-/// How long a writer may still be at a delivery that it was given: it finds a session, each host of which may be slow to greet, to
-/// make partitions and to be left; and then has its own bound, after which the server is told to stop and the system throws away what
-/// it has not sent. A second more for the telling.
+/// How long a writer may still be at a delivery that it was given: as long as at any batch, after which the server is told to stop and
+/// the system throws away what it has not sent. A second more for the telling.
 pub(in crate::store) fn settling(target: &Target) -> Duration {
-    let access = &target.access;
-    let telling = Duration::from_secs(1);
-    let hosts = u32::try_from(target.hosts_count()).unwrap_or(u32::MAX);
-    let host = access
-        .connect_timeout
-        .saturating_mul(2)
-        .saturating_add(telling);
-    access
-        .statement_timeout
-        .saturating_add(access.patience)
-        .saturating_add(host.saturating_mul(hosts))
-        .saturating_add(telling)
+    batch_max(target).saturating_add(Duration::from_secs(1))
 }
 
 /// What it came to is known only now. What can not be read was counted when it was answered.

@@ -14,7 +14,7 @@ use super::engine::{Spool, SpoolRow, SpoolSettings};
 use super::mover::{Mover, settling};
 use super::queue::Queue;
 use super::reserve::Reserve;
-use crate::inbox::{Cause, Event, GroupCommit, Health, InboxFailure, Limits, Receipt};
+use crate::inbox::{Cause, Event, GroupCommit, InboxFailure, Limits, Receipt};
 use crate::store::engines::{Engines, begin_thread, run_task};
 use crate::store::off_the_runtime;
 use crate::store::postgres::address::Target;
@@ -201,13 +201,8 @@ impl Spooling {
     }
 
     async fn has_room(&self) -> Result<(), InboxFailure> {
-        let good = matches!(self.inbox.health(), Health::Good);
         // By writing: the file may have gone while nothing was delivered.
-        match self.inbox.accept(Vec::new()).await {
-            Ok(_) => {}
-            Err(InboxFailure::QueueFull) if good => {}
-            Err(failure) => return Err(in_context(failure)),
-        }
+        self.inbox.probe().await.map_err(in_context)?;
         let (used, bytes) = (self.counts.get().bytes, self.counts.bytes_max());
         if used.saturating_add(self.settings.delivery_bytes) > bytes {
             return Err(InboxFailure::Unavailable {
@@ -220,6 +215,7 @@ impl Spooling {
     pub(in crate::store) fn backlog(&self) -> Backlog {
         let counted = self.counts.get();
         let outage = self.reach.outage();
+        let still = self.counts.still();
         Backlog {
             state: match (&outage, counted.waiting) {
                 (Some(_), _) => "spooling",
@@ -234,7 +230,10 @@ impl Spooling {
                 .oldest
                 .and_then(|at| Timestamp::from_microsecond(at).ok())
                 .map(Millis),
+            oldest_age: self.counts.oldest_age(counted.oldest),
             database_away_since: outage.map(|away| Millis(away.since)),
+            settles_at: still.settles_at.map(Millis),
+            reason: still.reason,
         }
     }
 

@@ -74,7 +74,7 @@ impl Site {
     }
 }
 
-async fn eventually(store: &Store, what: &str, mut holds: impl FnMut(&Store) -> bool) {
+pub(super) async fn eventually(store: &Store, what: &str, mut holds: impl FnMut(&Store) -> bool) {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     while !holds(store) {
         assert!(
@@ -318,6 +318,36 @@ async fn what_a_database_that_hung_keeps_after_all_is_not_kept_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_is_told_of_before_the_first_delivery_has_waited_its_time() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let access = Access {
+        writers: 1,
+        statement_timeout: Duration::from_secs(30),
+        ..Access::default()
+    };
+    let url: Url = server.create_database("inbox").parse().unwrap();
+    let url = url.with_access(access);
+    let store = Arc::new(Store::open(&url, Limits::default()).await.unwrap());
+    store.ready().await.unwrap();
+    signal(&server, "-STOP");
+    let delivered = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.accept(vec![event("evt_1")]).await }
+    });
+    while store.ready().await.is_ok() && !delivered.is_finished() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let still_waits = !delivered.is_finished();
+    // First: a server that is stopped can not be ended.
+    signal(&server, "-CONT");
+    assert!(still_waits);
+    assert_eq!(delivered.await.unwrap().unwrap(), [Receipt::Accepted]);
+    store.ready().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_of_which_nobody_knew_whether_it_was_kept_is_not_its_own_duplicate() {
     let Some(text) = fresh_database() else {
         return;
@@ -374,6 +404,11 @@ async fn what_is_uncertain_is_moved_only_once_it_has_settled() {
         store.backlog().unwrap().waiting == 1
     })
     .await;
+    eventually(&store, "known to stand still", |store| {
+        let told = store.backlog().unwrap().settles_at;
+        told.is_some_and(|at| at.0.as_microsecond() >= settles)
+    })
+    .await;
     // That another outage has ended is found out meanwhile.
     spooling
         .reach
@@ -382,6 +417,7 @@ async fn what_is_uncertain_is_moved_only_once_it_has_settled() {
     assert_eq!(store.backlog().unwrap().waiting, 1);
     emptied(&store).await;
     assert!(Timestamp::now().as_microsecond() >= settles);
+    assert_eq!(store.backlog().unwrap().settles_at, None);
     assert_eq!(events(&store).await.len(), 2);
 }
 

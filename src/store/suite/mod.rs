@@ -47,6 +47,7 @@ macro_rules! inbox_suite {
             each_tenant_has_times_of_its_own
             a_rehearsal_tells_what_would_go_and_lets_nothing_go
             a_clock_that_jumps_ahead_empties_no_store
+            nor_does_one_that_jumps_again_to_where_events_bear_it_out
             nothing_goes_unless_it_is_asked_for
             many_steps_let_go_what_has_had_its_time_and_no_more
             what_a_store_takes_on_disk_is_told

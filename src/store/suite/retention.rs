@@ -223,7 +223,9 @@ pub(in crate::store) async fn a_clock_that_jumps_ahead_empties_no_store(place: &
     // What comes under the wrong clock is no witness to it before a day has passed.
     accept(&store, received(event("evt_2"), CAME + 3650 * DAY)).await;
     let soon = at(CAME + 3650 * DAY + DAY / 2);
-    let pruned = store.prune(&mut pruner, &retention, soon).await.unwrap();
+    let mut after_a_restart = Pruner::default();
+    let pruned = store.prune(&mut after_a_restart, &retention, soon).await;
+    let pruned = pruned.unwrap();
     assert_eq!((pruned.total(), pruned.held_back), (Tally::default(), true));
     assert_eq!(ids(&store, "tenant-42").await.len(), 2);
     let prune = Prune {
@@ -233,6 +235,30 @@ pub(in crate::store) async fn a_clock_that_jumps_ahead_empties_no_store(place: &
     let pruned = prune.run(&place.url, &retention, soon).await.unwrap();
     assert_eq!(went(&pruned, "tenant-42"), (1, 1, 1));
     assert!(!pruned.held_back);
+}
+
+pub(in crate::store) async fn nor_does_one_that_jumps_again_to_where_events_bear_it_out(
+    place: &Place,
+) {
+    let store = place.open().await;
+    for number in 0..5 {
+        accept(&store, event(&format!("evt_{number}"))).await;
+    }
+    let retention = everybody(keep(7, 14, 14));
+    let mut pruner = Pruner::default();
+    let mut prune = async |now| store.prune(&mut pruner, &retention, at(now)).await.unwrap();
+    let pruned = prune(CAME + 1).await;
+    assert_eq!((pruned.total(), pruned.known), (Tally::default(), None));
+    // A moment under a wrong clock is enough for an event that is a witness to a later one.
+    accept(&store, received(event("evt_5"), CAME + 40 * DAY)).await;
+    assert_eq!(prune(CAME + 60).await.total(), Tally::default());
+    let pruned = prune(CAME + 42 * DAY).await;
+    assert_eq!((pruned.total(), pruned.held_back), (Tally::default(), true));
+    let known = pruned.known.unwrap().as_second();
+    assert!((CAME..CAME + 3600).contains(&known), "{pruned:?}");
+    assert_eq!(ids(&store, "tenant-42").await.len(), 6);
+    assert_eq!(accept(&store, event("evt_0")).await, Receipt::Duplicate);
+    assert!(!prune(CAME + 120).await.held_back);
 }
 
 pub(in crate::store) async fn nothing_goes_unless_it_is_asked_for(place: &Place) {
