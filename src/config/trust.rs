@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::secret::Secret;
 use crate::tls::{
     CrlExpired, CrlMissing, EndedCrl, IdentityFault, MinVersion, Resumption, ServerIdentity, Trust,
-    TrustFault, TrustParts, TrustPolicy, V1Leaf,
+    TrustFault, TrustParts, TrustPolicy, V1Leaf, constrains_directory_names,
 };
 use crate::x509::{
     Certificate, DistinguishedName, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
@@ -86,6 +86,9 @@ pub(super) fn tls(
     }
     for found in shadow_anchors.iter().chain(&intermediates) {
         warn_of_an_issuers_end(found, false, now, &mut context.findings);
+    }
+    for found in anchors.iter().chain(&shadow_anchors).chain(&intermediates) {
+        warn_of_constraints_that_are_not_evaluated(found, &mut context.findings);
     }
     let policy = TrustPolicy {
         v1_leaf: if shape.accept_v1_leaf {
@@ -553,4 +556,17 @@ fn holds_a_key(pem: &[u8]) -> bool {
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|window| window == word)
+}
+
+/// Whoever relies on such a CA learns of it here, and not from the first sender that is turned away.
+fn warn_of_constraints_that_are_not_evaluated(found: &Found<Certificate>, findings: &mut Findings) {
+    if constrains_directory_names(&found.what) {
+        let ca = found.what.subject();
+        let what = format!(
+            "the CA {ca} in {} has nameConstraints on directory names, which are not evaluated: nothing below it is taken",
+            found.file.display()
+        );
+        let mend = "have it issued anew without them, or put an unconstrained CA below it under tls.client_ca";
+        findings.warn(&found.key, what, mend);
+    }
 }

@@ -36,6 +36,7 @@ pub use connections::{Connection, Connections};
 pub use database::{DatabaseStream, DatabaseTls, DatabaseTlsFault, ServerCheck};
 pub use limits::{LimitReached, Limits};
 pub use listener::{ReusePort, inherited, listen, raise_open_files};
+pub use path::constrains_directory_names;
 pub use peer::{NoLongerValid, PeerCertificates};
 pub use proxy_protocol::{
     Header as ProxyHeader, HeaderRefusal as ProxyHeaderRefusal, Network, NetworkFault,

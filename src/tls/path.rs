@@ -386,7 +386,7 @@ pub(super) const CONSTRAINS_DIRECTORY_NAMES: &str = "has nameConstraints on dire
 
 /// Whether the nameConstraints of a CA speak of directory names: webpki then takes nothing below it, be it inside of them or not, as
 /// RFC 5280 §4.2.1.10 lets it.
-pub(super) fn constrains_directory_names(ca: &Certificate) -> bool {
+pub fn constrains_directory_names(ca: &Certificate) -> bool {
     if !ca.constrains_names() {
         return false;
     }

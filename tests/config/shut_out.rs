@@ -2,7 +2,10 @@
 
 use countersign::config::{Config, ConfigFile, Environment, Weight};
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, GeneralSubtree, IsCa, KeyPair,
+    NameConstraints, date_time_ymd,
+};
 
 use super::{TENANT, directory, load, write};
 
@@ -111,6 +114,34 @@ fn what_has_ended_so_that_nobody_gets_in_is_a_fault_to_check_and_stops_no_start(
         panic!("{with_another:?}");
     };
     assert!(!one_of_two.contains("before then"), "{one_of_two}");
+}
+
+#[test]
+fn a_ca_below_which_nothing_is_taken_is_warned_of() {
+    let directory = directory();
+    let mut organization = DistinguishedName::new();
+    organization.push(DnType::OrganizationName, "Example");
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DirectoryName(organization)],
+        excluded_subtrees: Vec::new(),
+    });
+    let ca = ca.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    write(&directory, "certs/constrained.crt", ca.pem());
+    let text =
+        format!("[tls]\nclient_ca = [\"certs/ca.crt\", \"certs/constrained.crt\"]\n{TENANT}");
+    let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+    let told: Vec<_> = config
+        .warnings
+        .iter()
+        .filter(|warning| warning.what.contains("nameConstraints on directory names"))
+        .collect();
+    let [warning] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(warning.key, "tls.client_ca[1]");
+    assert!(warning.what.contains("certs/constrained.crt"), "{warning}");
 }
 
 #[test]
