@@ -19,6 +19,8 @@ mod histogram;
 mod import;
 mod lists;
 mod output;
+#[cfg(test)]
+mod players;
 mod profiles;
 mod progress;
 mod provider;

@@ -547,47 +547,22 @@ fn validity(now: Timestamp, from: SignedDuration, to: SignedDuration) -> Validit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::wire::Target;
-    use crate::signature::{Algorithm, AlgorithmDescriptor, Settings, builtin};
-
-    /// 256 bits that are hexadecimal and base64 at once, so that they serve every form of key.
-    const SECRET: &str = "5f3c1b0a9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a";
+    use crate::cli::players::players;
 
     #[test]
     fn every_provider_can_tell_a_conflict_but_those_whose_events_are_known_by_their_bodies() {
-        for profile in builtin().iter() {
-            let signature = profile.descriptor().signature.as_ref();
-            let algorithm = signature.and_then(|signature| signature.algorithm.clone());
-            if algorithm == Some(AlgorithmDescriptor::Fixed(Algorithm::RsaPkcs1Sha256)) {
-                continue;
-            }
-            let values = profile.needed_values().into_iter();
-            let settings = Settings {
-                url: Some("https://h".to_owned()),
-                values: values
-                    .map(|name| (name.to_owned(), "abc".to_owned()))
-                    .collect(),
-                ..Settings::default()
-            };
-            let target = Target::parse("https://h/x").ok().unwrap();
-            let secret = Secret::new(SECRET.as_bytes().to_vec());
-            let author = Author::new(Arc::clone(profile), secret, settings, target);
-            let author = author.ok().unwrap();
+        for player in players() {
+            let name = player.profile.name();
             let now = Timestamp::now();
-            let tale = Tale {
-                kind: sample::usual_kind(profile).unwrap().to_owned(),
-                id: "evt_1".to_owned(),
-                payment: "pay_1".to_owned(),
-                at: now,
-            };
-            let first = author.tell(&tale, now).ok().unwrap();
-            match conflicting(&author, &tale, &first).ok().unwrap() {
+            let tale = player.tale(now);
+            let first = player.author.tell(&tale, now).ok().unwrap();
+            match conflicting(&player.author, &tale, &first).ok().unwrap() {
                 Some(other) => {
-                    assert_eq!(other.event_id, first.event_id, "{}", profile.name());
-                    assert_ne!(other.body, first.body, "{}", profile.name());
+                    assert_eq!(other.event_id, first.event_id, "{name}");
+                    assert_ne!(other.body, first.body, "{name}");
                 }
                 // What is told instead of the scene.
-                None => assert!(is_known_by_its_body(&first), "{}", profile.name()),
+                None => assert!(is_known_by_its_body(&first), "{name}"),
             }
         }
     }
