@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::secret::{Secret, SecretReference};
+use crate::secret::{
+    BYTE_ORDER_MARK, Secret, SecretReference, blank_beside, from_utf16, without_blanks,
+};
 
 use super::context::Context;
 use super::fault::Findings;
@@ -80,6 +82,14 @@ pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>
             }
         }
     };
+    if from_utf16(content.expose()).map(Secret::new).is_some() {
+        context.findings.fault(
+            key,
+            format!("{label} is written in UTF-16"),
+            "save it as UTF-8 without a byte order mark",
+        );
+        return Loaded::default();
+    }
     let lines = lines(content.expose());
     if lines.len() > SECRETS_MAX {
         context.findings.fault(
@@ -95,7 +105,7 @@ pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>
             0 => label.clone(),
             later => format!("{label}#{}", later + 1),
         };
-        if line.iter().all(u8::is_ascii_whitespace) {
+        if without_blanks(line).is_empty() {
             let what = match lines.len() {
                 1 => format!("{place} is empty"),
                 _ => format!("line {} of {label} is empty", index + 1),
@@ -105,12 +115,8 @@ pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>
                 .fault(key, what, "write one secret a line, and nothing else");
             continue;
         }
-        if line.trim_ascii() != *line {
-            context.findings.warn(
-                key,
-                format!("{place} begins or ends with white space, which is part of the secret"),
-                "take it out, unless the provider's secret has it",
-            );
+        if let Some((what, mend)) = stray(line) {
+            context.findings.warn(key, format!("{place} {what}"), mend);
         }
         let bits = bits(line);
         if bits < BITS_MIN {
@@ -126,6 +132,27 @@ pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>
         });
     }
     Loaded { secrets, open_file }
+}
+
+/// What hardly belongs to a secret and is a part of it all the same, and the mend.
+fn stray(secret: &[u8]) -> Option<(String, &'static str)> {
+    if secret.starts_with(BYTE_ORDER_MARK) && std::str::from_utf8(secret).is_ok() {
+        let what = "begins with a byte order mark, which is part of the secret";
+        return Some((
+            what.to_owned(),
+            "save it as UTF-8 without a byte order mark",
+        ));
+    }
+    if let Some(blank) = blank_beside(secret) {
+        let what = format!("begins or ends with {blank}, which is part of the secret");
+        return Some((what, "take it out, unless the provider's secret has it"));
+    }
+    let is_key = secret.starts_with(b"-----BEGIN ") || std::str::from_utf8(secret).is_err();
+    (secret.contains(&b'\r') && !is_key).then(|| {
+        let what = "holds a carriage return, which ends no line here and is part of the secret";
+        let mend = "write one secret a line, each ended by a line feed";
+        (what.to_owned(), mend)
+    })
 }
 
 pub(super) fn warn_of_readers(path: &Path, key: &KeyPath, findings: &mut Findings) {
@@ -196,6 +223,26 @@ mod tests {
         assert_eq!(lines(b"\xff\n\x00"), [b"\xff\n\x00"]);
         let pem = b"-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----";
         assert_eq!(lines(pem), [pem]);
+    }
+
+    #[test]
+    fn what_nobody_sees_in_a_secret_is_told_with_its_mend() {
+        for (secret, what, mend) in [
+            (" secret", "white space", "take it out"),
+            ("secret\u{a0}", "a no-break space", "take it out"),
+            ("secret\u{b}", "a vertical tab", "take it out"),
+            ("\u{feff}secret", "begins with a byte order mark", "UTF-8"),
+            ("old\rnew", "a carriage return", "ended by a line feed"),
+        ] {
+            let (told, mended) = stray(secret.as_bytes()).unwrap();
+            assert!(told.contains(what), "{told}");
+            assert!(mended.contains(mend), "{mended}");
+        }
+        let raw = b"\xef\xbb\xbf\xff\r";
+        let pem = b"-----BEGIN PUBLIC KEY-----\rAA==\r-----END PUBLIC KEY-----";
+        for secret in [&b"a secret"[..], raw, pem] {
+            assert_eq!(stray(secret), None);
+        }
     }
 
     #[test]

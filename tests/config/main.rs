@@ -22,6 +22,7 @@ mod authority;
 mod profiles;
 mod reload;
 mod retention;
+mod secrets;
 mod shut_out;
 mod waits;
 mod written;
