@@ -1,5 +1,6 @@
 //! Loads secrets from where their references point.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ const SECRET_FILE_BYTES_MAX: usize = 64 << 10;
 const SECRETS_MAX: usize = 16;
 /// Fewer bits than this are named by `check`.
 const BITS_MIN: usize = 128;
+/// So few different characters hold less than their alphabet could: of 32 random hexadecimal digits, fewer than one in a
+/// thousand million is made of so few.
+const FEW_CHARACTERS: usize = 6;
 
 /// A secret and what it may be called in a log: its reference, never its value.
 #[derive(Clone, Debug)]
@@ -182,29 +186,53 @@ fn lines(content: &[u8]) -> Vec<&[u8]> {
 /// The most bits that a secret of this form can hold.
 fn bits(secret: &[u8]) -> usize {
     // Providers put words of their own before the random part: whsec_, sk_live_.
+    let is_word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
     let random = match secret.iter().rposition(|byte| *byte == b'_') {
-        Some(at)
-            if secret
-                .iter()
-                .take(at)
-                .all(|byte| byte.is_ascii_alphabetic() || *byte == b'_') =>
-        {
+        Some(at) if at > 1 && secret.iter().take(at).all(is_word) => {
             secret.get(at + 1..).unwrap_or_default()
         }
         Some(_) | None => secret,
     };
+    // What stands there again and again was chosen once.
+    let once = random.get(..period(random)).unwrap_or(random);
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte);
-    if random.iter().all(u8::is_ascii_hexdigit) {
-        random.len() * 4
+    let each = if random.iter().all(u8::is_ascii_hexdigit) {
+        4
     } else if random.iter().all(is_base64) {
-        random.iter().filter(|byte| **byte != b'=').count() * 6
+        6
     } else {
-        random.len() * 8
-    }
+        8
+    };
+    let different = random.iter().collect::<BTreeSet<_>>().len();
+    let each = if different > FEW_CHARACTERS {
+        each
+    } else {
+        // As many bits as tell so many apart.
+        different.next_power_of_two().ilog2().min(each)
+    };
+    let chosen = once.iter().filter(|byte| **byte != b'=').count();
+    chosen * usize::try_from(each).unwrap_or(8)
+}
+
+/// After how many bytes it begins anew, where it does so at least once to its half: less could be chance.
+fn period(secret: &[u8]) -> usize {
+    let repeats = |at: &usize| {
+        secret
+            .iter()
+            .skip(*at)
+            .eq(secret.iter().take(secret.len() - at))
+    };
+    let found = (1..=secret.len() / 2).find(repeats);
+    found.unwrap_or(secret.len())
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use proptest::array::uniform32;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -247,9 +275,49 @@ mod tests {
 
     #[test]
     fn a_secret_is_as_strong_as_its_alphabet() {
-        assert_eq!(bits(b"0123456789abcdef0123456789abcdef"), 128);
+        assert_eq!(bits(b"5f3c1b0a9d8e7f6a4b2c0d1e3f5a7b9c"), 128);
         assert_eq!(bits(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), 192);
         assert!(bits(b"hunter2!") < BITS_MIN);
         assert!(bits(b"a-secret-of-thirty-two-bytes-len") >= BITS_MIN);
+    }
+
+    #[test]
+    fn what_is_repeated_makes_no_secret_stronger() {
+        for (piece, bytes, expected) in [
+            ("a", 64, 0),
+            ("0", 64, 0),
+            ("password", 64, 48),
+            ("1234567890", 32, 40),
+            ("changeme-", 44, 54),
+            ("0123456789abcdef", 64, 64),
+        ] {
+            let secret: Vec<u8> = piece.bytes().cycle().take(bytes).collect();
+            assert_eq!(bits(&secret), expected, "{piece}");
+            let prefixed = [b"whsec_", &secret[..]].concat();
+            assert_eq!(bits(&prefixed), expected, "{piece}");
+        }
+        assert_eq!(bits(b"abbabaabbaababbabaababbaabbabaab"), 32);
+        assert_eq!(bits(b""), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_random_secret_is_called_weak(random in uniform32(any::<u8>()).no_shrink(), more in 0..=16_usize) {
+            let bytes = &random[..16 + more];
+            let hexadecimal = hex::encode(bytes);
+            let uuid = hex::encode(&random[..16]);
+            let (a, b, c, d, e) = (&uuid[..8], &uuid[8..12], &uuid[12..16], &uuid[16..20], &uuid[20..]);
+            for secret in [
+                hexadecimal.to_uppercase(),
+                hexadecimal,
+                STANDARD.encode(bytes),
+                // A beginning that ends with an underscore may look like a provider's word.
+                URL_SAFE_NO_PAD.encode(random),
+                format!("whsec_{}", STANDARD.encode(bytes)),
+                format!("{a}-{b}-{c}-{d}-{e}"),
+            ] {
+                prop_assert!(bits(secret.as_bytes()) >= BITS_MIN, "{}", secret);
+            }
+        }
     }
 }
