@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::burst::kind_of;
 use super::sample::{self, Tale};
-use super::scenes::{Expected, FAILED, NOT_SEEN, PASSED, SEEN, Scene, Stage};
+use super::scenes::{Expected, FAILED, NOT_SEEN, PASSED, REHEARSAL, SEEN, Scene, Stage};
 use super::sender::{self, Author, Delivery, Stopped};
 use super::stored::{Look, Must};
 use super::wire::{Answered, WireFailure};
@@ -55,10 +55,10 @@ impl Stage {
     async fn out_of_order(&mut self, own: &Connector) -> Result<(), Stopped> {
         const SCENE: &str = "out of order";
         let kinds = sample::story(&self.author.profile);
-        let payment = sender::fresh_id("rehearsal")?;
+        let payment = sender::fresh_id(REHEARSAL)?;
         let ids = kinds
             .iter()
-            .map(|_| sender::fresh_id("rehearsal"))
+            .map(|_| sender::fresh_id(REHEARSAL))
             .collect::<Result<Vec<_>, _>>()?;
         let tales = sample::tales(&kinds, &payment, &ids, Timestamp::now());
         let mut told = Vec::new();
@@ -130,7 +130,7 @@ fn conflicting(
 ) -> Result<Option<Delivery>, Stopped> {
     let others = [
         Tale {
-            payment: sender::fresh_id("rehearsal")?,
+            payment: sender::fresh_id(REHEARSAL)?,
             ..tale.clone()
         },
         Tale {
@@ -138,7 +138,7 @@ fn conflicting(
             ..tale.clone()
         },
         Tale {
-            id: sender::fresh_id("rehearsal")?,
+            id: sender::fresh_id(REHEARSAL)?,
             ..tale.clone()
         },
     ];
@@ -178,6 +178,29 @@ mod tests {
                 // What is told instead of the scene. Of Xero's events, the id says all that they say.
                 None => assert!(is_known_by_its_body(&first) || name == "xero", "{name}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_a_rehearsal_leaves_bears_its_word_in_the_id_or_in_what_the_id_is_made_of() {
+        for player in players() {
+            let name = player.profile.name();
+            let now = Timestamp::now();
+            let id = || sender::fresh_id(REHEARSAL).ok().unwrap();
+            let tale = Tale {
+                id: id(),
+                payment: id(),
+                ..player.tale(now)
+            };
+            let delivery = player.author.tell(&tale, now).ok().unwrap();
+            let word = format!("{REHEARSAL}_");
+            let marked = delivery.event_id.starts_with(&word);
+            let body = String::from_utf8_lossy(&delivery.body);
+            let facts = player.author.facts(&delivery).unwrap();
+            let payment = facts.payment.map_or(String::new(), |it| it.payment_id);
+            let within = body.contains(&word) || payment.starts_with(&word);
+            let marked = marked || (is_known_by_its_body(&delivery) && within);
+            assert!(marked, "{name}: {} {body}", delivery.event_id);
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::signature::{Coverage, Profile};
 use crate::tls::client::Connector;
 use crate::x509::{Certificate, DistinguishedName, Validity};
 
+/// What the ids of all events and payments that are told begin with, and `_`.
+pub(super) const REHEARSAL: &str = "rehearsal";
 /// Whose certificates nobody expects.
 const STRANGER: &str = "CN=rehearsal-stranger,O=Nobody";
 const ONE_DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -397,8 +399,8 @@ impl Stage {
         let profile: &Profile = &self.author.profile;
         Ok(Tale {
             kind: sample::usual_kind(profile).unwrap_or("*").to_owned(),
-            id: sender::fresh_id("rehearsal")?,
-            payment: sender::fresh_id("rehearsal")?,
+            id: sender::fresh_id(REHEARSAL)?,
+            payment: sender::fresh_id(REHEARSAL)?,
             at: Timestamp::now(),
         })
     }
