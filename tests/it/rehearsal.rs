@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::Receiver;
 use crate::peers::Output;
 use crate::receiver::Changes;
+use crate::{Receiver, postgres};
 
 fn receiver() -> Receiver {
     Receiver::with(&Changes {
@@ -134,6 +134,25 @@ fn what_is_answered_with_success_and_kept_nowhere_has_failed() {
         .collect();
     failed.sort_unstable();
     assert_eq!(failed, STORED, "{scenes:#?}");
+}
+
+#[test]
+fn what_postgres_keeps_behind_a_spool_is_seen() {
+    let Some(database) = postgres::fresh_database() else {
+        return;
+    };
+    let receiver = Receiver::with(&Changes {
+        limits: "body_timeout = \"1s\"",
+        store: &format!("url = \"{database}\"\n[store.spool]\npath = \"data/spool.db\"\n"),
+        ..Changes::default()
+    });
+    let rehearsed = receiver.countersign(&["rehearse", "--json", "--url", &receiver.url()]);
+    assert_eq!(rehearsed.code, Some(0), "{rehearsed:?}");
+    let scenes = scenes(&rehearsed);
+    let seen = scenes.iter().filter(|scene| scene["store"] == "seen");
+    let mut seen: Vec<_> = seen.map(|scene| scene["scene"].as_str().unwrap()).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, STORED, "{scenes:#?}");
 }
 
 #[test]
