@@ -1,6 +1,6 @@
 //! `countersign rehearse`: plays the provider against a running receiver, good and bad, and tells what passed.
 //!
-//! Its events bear ids that begin with `rehearsal_`. They stay, and so do the certificates that it was let in with and the refusals: it
+//! Its events bear ids that begin with `rehearsal_`, in their bodies where a body's SHA-256 is the event's id. They stay, and so do the certificates that it was let in with and the refusals: it
 //! changes nothing but what a provider can change.
 
 use std::path::{Path, PathBuf};
@@ -9,9 +9,10 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::{Outcome, Table, complain, json_line, say};
-use super::scenes::{FAILED, Identity, PASSED, Revoked, SKIPPED, Scene, Stage};
+use super::output::{Outcome, Table, chain, complain, json_line, say};
+use super::scenes::{FAILED, Identity, NOT_SEEN, PASSED, Revoked, SKIPPED, Scene, Stage};
 use super::sender::{self, Author, Stopped};
+use super::stored::Stored;
 use super::unusable;
 use super::wire::Target;
 use crate::ca::PrivateCa;
@@ -19,16 +20,19 @@ use crate::config::{Config, ConfigFile, Environment};
 use crate::identity::Producer;
 use crate::secret::Secret;
 use crate::signature::{Settings, Verifier};
+use crate::store::Views;
 use crate::x509::{Certificate, decode_certificates};
 
 /// What stays in the store, so that nobody takes it for the provider's.
-const LEFT: &str = "What it leaves stays in the store, with the producer: events whose ids begin with rehearsal_, the certificates that were made for it \
-                    and accepted (certs list), and what was refused (refusals list).";
+const LEFT: &str = "What it leaves stays in the store, with the producer: events whose ids begin with rehearsal_ (in their bodies, where a body's SHA-256 is \
+                    the event's id), the certificates that were made for it and accepted (certs list), and what was refused (refusals list).";
 
 /// Play the provider against a running receiver: what it must take, and what it must refuse
 ///
-/// Exit code 0 if nothing failed, 1 otherwise, 2 if there is nothing to play it with. What it leaves stays with the producer: events
-/// whose ids begin with rehearsal_, the certificates that it was let in with, and what was refused.
+/// What must be accepted must be in the store as well, where the configuration's can be read. Exit code 0 if nothing failed, 1
+/// otherwise, 2 if there is nothing to play it with. What it leaves stays with the producer: events
+/// whose ids begin with rehearsal_ (in their bodies, where a body's SHA-256 is the event's id), the certificates that it was let in
+/// with, and what was refused.
 #[derive(Debug, Args)]
 pub(super) struct Rehearse {
     /// The receiver [default: the configured one, on this machine]
@@ -97,10 +101,15 @@ impl Rehearse {
             .verifier(producer.id)
             .ok_or_else(|| Stopped::because("the producer has no profile"))?;
         let profile = Arc::clone(verifier.profile());
-        let url = self
-            .url
-            .clone()
-            .unwrap_or_else(|| address(&config, &producer));
+        let configured = address(&config, &producer);
+        let url = self.url.clone().unwrap_or_else(|| configured.clone());
+        let stored = Stored {
+            views: Views::open(&config.store.url).map_err(|fault| chain(&fault)),
+            tenant: producer.tenant.as_str().to_owned(),
+            producer: producer.name.to_string(),
+            own: sender::origin(&url) == sender::origin(&configured),
+            spool: config.store.spool.is_some(),
+        };
         let secret = self.secret(verifier, environment)?;
         let author = Author::new(
             profile,
@@ -119,6 +128,7 @@ impl Rehearse {
         };
         Ok(Stage {
             author,
+            stored,
             ca_pem: sender::read(&ca.join("ca.crt"), "the CA's certificate")?,
             identity,
             subject: producer.subject.clone(),
@@ -234,6 +244,15 @@ impl Rehearse {
                 count(PASSED),
                 count(SKIPPED)
             ));
+            let unseen = scenes
+                .iter()
+                .filter(|it| it.store == Some(NOT_SEEN))
+                .count();
+            if unseen > 0 {
+                say(&format!(
+                    "{unseen} of them passed as far as the answer goes: whether the receiver kept what it accepted was not seen."
+                ));
+            }
             say(LEFT);
         }
         if failed == 0 {

@@ -263,7 +263,11 @@ fn headers_of_the_type(profile: &Profile) -> impl Iterator<Item = HeaderName> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::cli::players::players;
+    use crate::cli::sender::{Delivery, fresh_id};
     use crate::signature::builtin;
 
     #[test]
@@ -370,5 +374,43 @@ mod tests {
         ] {
             assert_eq!(usual_kind(builtin().get(name).unwrap()), Some(kind));
         }
+    }
+
+    #[test]
+    fn what_a_profile_tells_in_one_moment_are_events_with_ids_of_their_own() {
+        const TIMES: usize = 3;
+        let now = Timestamp::now();
+        let mut wrong = Vec::new();
+        for player in players() {
+            let name = player.profile.name();
+            let ids_of = |tale: Tale| {
+                let delivery = player.author.tell(&tale, now);
+                delivery.map_or_else(|_| panic!("{name} {tale:?}"), |it: Delivery| it.event_id)
+            };
+            let samples = player.profile.descriptor().samples.iter().flatten();
+            for kind in samples.map(|(kind, _)| kind.replace('*', "x")) {
+                let tales = (0..TIMES).map(|_| Tale {
+                    kind: kind.clone(),
+                    ..player.tale(now)
+                });
+                let ids: BTreeSet<String> = tales.map(ids_of).collect();
+                if ids.len() != TIMES {
+                    wrong.push(format!("{name} {kind}: {ids:?}"));
+                }
+            }
+            let kinds = story(&player.profile);
+            let stories = (0..TIMES).flat_map(|_| {
+                let ids: Vec<_> = kinds
+                    .iter()
+                    .map(|_| fresh_id("evt").ok().unwrap())
+                    .collect();
+                tales(&kinds, &fresh_id("pay").ok().unwrap(), &ids, now)
+            });
+            let ids: BTreeSet<String> = stories.map(ids_of).collect();
+            if ids.len() != TIMES * kinds.len() {
+                wrong.push(format!("{name} {kinds:?}: {ids:?}"));
+            }
+        }
+        assert_eq!(wrong, [""; 0]);
     }
 }

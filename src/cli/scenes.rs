@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::burst::{kind_of, problem};
 use super::sample::{self, Tale};
 use super::sender::{self, Author, Delivery, Stopped};
+use super::stored::{Must, Stored};
 use super::tamper::Tamper;
 use super::wire::{Answered, Wire, WireFailure};
 use crate::ca::{Issued, KeyAlgorithm, KeyUse, PrivateCa, Template};
@@ -20,6 +21,8 @@ use crate::signature::{Coverage, Profile};
 use crate::tls::client::Connector;
 use crate::x509::{Certificate, DistinguishedName, Validity};
 
+/// What the ids of all events and payments that are told begin with, and `_`.
+pub(super) const REHEARSAL: &str = "rehearsal";
 /// Whose certificates nobody expects.
 const STRANGER: &str = "CN=rehearsal-stranger,O=Nobody";
 const ONE_DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -33,12 +36,18 @@ pub(super) const PASSED: &str = "passed";
 pub(super) const FAILED: &str = "failed";
 pub(super) const SKIPPED: &str = "skipped";
 
+pub(super) const SEEN: &str = "seen";
+pub(super) const NOT_SEEN: &str = "not seen";
+
 /// How one scene went.
 #[derive(Debug, Serialize)]
 pub(super) struct Scene {
     pub(super) scene: &'static str,
     pub(super) result: &'static str,
     pub(super) detail: String,
+    /// Whether the store was looked into as well, where something must be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) store: Option<&'static str>,
 }
 
 /// A certificate and its key.
@@ -60,6 +69,7 @@ pub(super) enum Revoked {
 /// A receiver, and everything that is at hand to play its producer.
 pub(super) struct Stage {
     pub(super) author: Author,
+    pub(super) stored: Stored,
     pub(super) ca_pem: Vec<u8>,
     pub(super) identity: Identity,
     pub(super) subject: DistinguishedName,
@@ -114,7 +124,7 @@ impl Identity {
 
 /// What must come of a scene.
 #[derive(Clone, Copy)]
-enum Expected {
+pub(super) enum Expected {
     /// An acceptance.
     Accepted,
     /// A TLS alert.
@@ -141,7 +151,13 @@ impl Stage {
         let good = self.fresh()?;
         match self.send(&own, &good).await {
             Ok(answered) if answered.status.is_success() => {
-                self.note("good delivery", Expected::Accepted, Ok(answered));
+                // Of events that all have one id, the store could tell nothing.
+                if self.fresh()?.event_id == good.event_id {
+                    self.stored
+                        .give_up("the profile's samples give every event one id");
+                }
+                let look = self.stored.find(&Must::hold(&good.event_id, 1, 0)).await;
+                self.note_stored("good delivery", kind_of(&answered), look);
             }
             Ok(answered) => {
                 return Err(Stopped::Failed(format!(
@@ -300,55 +316,6 @@ impl Stage {
         Ok(())
     }
 
-    async fn repetitions(&mut self, own: &Connector) -> Result<(), Stopped> {
-        let tale = self.tale()?;
-        let now = Timestamp::now();
-        let first = self.author.tell(&tale, now)?;
-        let outcome = self.send(own, &first).await;
-        self.note("first of several", Expected::Accepted, outcome);
-        let outcome = self.send(own, &first).await;
-        self.note("replayed, byte for byte", Expected::Accepted, outcome);
-        let again = self.author.tell(&tale, Timestamp::now())?;
-        let outcome = self.send(own, &again).await;
-        self.note("duplicate, signed anew", Expected::Accepted, outcome);
-        match conflicting(&self.author, &tale, &first)? {
-            Some(conflicting) => {
-                let outcome = self.send(own, &conflicting).await;
-                self.note("conflicting body", Expected::Accepted, outcome);
-            }
-            None => self.skip(
-                "conflicting body",
-                if is_known_by_its_body(&first) {
-                    "the signature covers no id of the profile's events, so each is known by its body's SHA-256: another body is another event"
-                } else {
-                    "an event's id says all that a body of this profile can differ in: another body is another event"
-                },
-            ),
-        }
-
-        let kinds = sample::story(&self.author.profile);
-        let payment = sender::fresh_id("rehearsal")?;
-        let ids = kinds
-            .iter()
-            .map(|_| sender::fresh_id("rehearsal"))
-            .collect::<Result<Vec<_>, _>>()?;
-        let tales = sample::tales(&kinds, &payment, &ids, Timestamp::now());
-        let mut last = None;
-        for tale in tales.iter().rev() {
-            let delivery = self.author.tell(tale, Timestamp::now())?;
-            let outcome = self.send(own, &delivery).await;
-            let accepted = matches!(&outcome, Ok(answered) if answered.status.is_success());
-            last = Some(outcome);
-            if !accepted {
-                break;
-            }
-        }
-        if let Some(outcome) = last {
-            self.note("out of order", Expected::Accepted, outcome);
-        }
-        Ok(())
-    }
-
     async fn limits(&mut self, own: &Connector) -> Result<(), Stopped> {
         let mut delivery = self.fresh()?;
         delivery.body = Bytes::from(vec![b' '; self.body_bytes.saturating_add(1)]);
@@ -364,6 +331,7 @@ impl Stage {
             scene: "slow",
             result,
             detail,
+            store: None,
         });
         Ok(())
     }
@@ -427,12 +395,12 @@ impl Stage {
         Identity::of(issued)?.connector(&self.ca_pem)
     }
 
-    fn tale(&self) -> Result<Tale, Stopped> {
+    pub(super) fn tale(&self) -> Result<Tale, Stopped> {
         let profile: &Profile = &self.author.profile;
         Ok(Tale {
             kind: sample::usual_kind(profile).unwrap_or("*").to_owned(),
-            id: sender::fresh_id("rehearsal")?,
-            payment: sender::fresh_id("rehearsal")?,
+            id: sender::fresh_id(REHEARSAL)?,
+            payment: sender::fresh_id(REHEARSAL)?,
             at: Timestamp::now(),
         })
     }
@@ -442,7 +410,7 @@ impl Stage {
     }
 
     /// Every scene has a connection of its own.
-    async fn send(
+    pub(super) async fn send(
         &self,
         connector: &Connector,
         delivery: &Delivery,
@@ -468,7 +436,7 @@ impl Stage {
         Ok(())
     }
 
-    fn note(
+    pub(super) fn note(
         &mut self,
         scene: &'static str,
         expected: Expected,
@@ -490,105 +458,23 @@ impl Stage {
             scene,
             result: if passed { PASSED } else { FAILED },
             detail,
+            store: None,
         });
     }
 
-    fn skip(&mut self, scene: &'static str, why: &str) {
+    pub(super) fn skip(&mut self, scene: &'static str, why: &str) {
         self.scenes.push(Scene {
             scene,
             result: SKIPPED,
             detail: why.to_owned(),
+            store: None,
         });
     }
-}
-
-/// Another body under the id of `first`: of another payment, or of another time where the id is made of the payment.
-fn conflicting(
-    author: &Author,
-    tale: &Tale,
-    first: &Delivery,
-) -> Result<Option<Delivery>, Stopped> {
-    let others = [
-        Tale {
-            payment: sender::fresh_id("rehearsal")?,
-            ..tale.clone()
-        },
-        Tale {
-            at: tale.at.checked_sub(SignedDuration::from_secs(60))?,
-            ..tale.clone()
-        },
-        Tale {
-            id: sender::fresh_id("rehearsal")?,
-            ..tale.clone()
-        },
-    ];
-    for other in &others {
-        let delivery = author.tell(other, Timestamp::now())?;
-        if delivery.event_id == first.event_id && delivery.body != first.body {
-            return Ok(Some(delivery));
-        }
-    }
-    Ok(None)
-}
-
-/// Its id is the SHA-256 of its body, or of the document in it.
-fn is_known_by_its_body(delivery: &Delivery) -> bool {
-    let id = delivery.event_id.as_bytes();
-    id.len() == 64 && id.iter().all(u8::is_ascii_hexdigit)
 }
 
 fn validity(now: Timestamp, from: SignedDuration, to: SignedDuration) -> Validity {
     Validity {
         not_before: now.checked_add(from).unwrap_or(now),
         not_after: now.checked_add(to).unwrap_or(now),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::wire::Target;
-    use crate::signature::{Algorithm, AlgorithmDescriptor, Settings, builtin};
-
-    /// 256 bits that are hexadecimal and base64 at once, so that they serve every form of key.
-    const SECRET: &str = "5f3c1b0a9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a";
-
-    #[test]
-    fn every_provider_can_tell_a_conflict_but_those_whose_events_are_known_by_their_bodies() {
-        for profile in builtin().iter() {
-            let signature = profile.descriptor().signature.as_ref();
-            let algorithm = signature.and_then(|signature| signature.algorithm.clone());
-            if algorithm == Some(AlgorithmDescriptor::Fixed(Algorithm::RsaPkcs1Sha256)) {
-                continue;
-            }
-            let values = profile.needed_values().into_iter();
-            let settings = Settings {
-                url: Some("https://h".to_owned()),
-                values: values
-                    .map(|name| (name.to_owned(), "abc".to_owned()))
-                    .collect(),
-                ..Settings::default()
-            };
-            let target = Target::parse("https://h/x").ok().unwrap();
-            let secret = Secret::new(SECRET.as_bytes().to_vec());
-            let author = Author::new(Arc::clone(profile), secret, settings, target);
-            let author = author.ok().unwrap();
-            let now = Timestamp::now();
-            let tale = Tale {
-                kind: sample::usual_kind(profile).unwrap().to_owned(),
-                id: "evt_1".to_owned(),
-                payment: "pay_1".to_owned(),
-                at: now,
-            };
-            let first = author.tell(&tale, now).ok().unwrap();
-            match conflicting(&author, &tale, &first).ok().unwrap() {
-                Some(other) => {
-                    assert_eq!(other.event_id, first.event_id, "{}", profile.name());
-                    assert_ne!(other.body, first.body, "{}", profile.name());
-                }
-                // What is told instead of the scene.
-                None => assert!(is_known_by_its_body(&first), "{}", profile.name()),
-            }
-        }
     }
 }

@@ -16,7 +16,9 @@ use super::sample::{self, Tale};
 use super::wire::Target;
 use crate::config::{ConfigFile, Environment, Fault};
 use crate::secret::{Secret, SecretReference};
-use crate::signature::{AccountBinding, Pen, Profile, Request, Settings, SignRequest, Signed};
+use crate::signature::{
+    AccountBinding, Facts, Pen, Profile, Request, Settings, SignRequest, Signed,
+};
 
 const USER_AGENT_VALUE: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
@@ -253,46 +255,43 @@ impl Author {
         for (name, value) in signed {
             headers.insert(name, value);
         }
-        let event_id = self.event_id(&headers, &path_and_query, &body, id);
-        Ok(Delivery {
-            event_id,
+        let mut delivery = Delivery {
+            event_id: String::new(),
             path_and_query,
             headers,
             body,
-        })
+        };
+        delivery.event_id = self.event_id(&delivery, id);
+        Ok(delivery)
     }
 
     /// As the inbox names it: by the event's own id, the delivery's signed one, or the body's SHA-256.
-    fn event_id(
-        &self,
-        headers: &HeaderMap,
-        path_and_query: &str,
-        body: &Bytes,
-        id: &str,
-    ) -> String {
-        let request = Request {
-            method: &Method::POST,
-            path_and_query,
-            headers,
-        };
-        let item = self
-            .profile
-            .items(body)
-            .ok()
-            .and_then(|items| items.into_iter().next());
-        let item = item.unwrap_or_else(|| body.clone());
-        let own = self
-            .profile
-            .facts(&item, &request)
-            .ok()
-            .and_then(|facts| facts.event_id);
+    fn event_id(&self, delivery: &Delivery, id: &str) -> String {
+        let own = self.facts(delivery).and_then(|facts| facts.event_id);
         let signature = self.profile.descriptor().signature.as_ref();
         let signed = signature.is_some_and(|signature| signature.id.is_some());
         match own {
             Some(own) if !own.is_empty() => own,
             Some(_) | None if signed => id.to_owned(),
-            Some(_) | None => hex::encode(Sha256::digest(&item)),
+            Some(_) | None => hex::encode(Sha256::digest(self.event(delivery))),
         }
+    }
+
+    /// What the delivery's event tells, by the profile's own reading.
+    pub(super) fn facts(&self, delivery: &Delivery) -> Option<Facts> {
+        let request = Request {
+            method: &Method::POST,
+            path_and_query: &delivery.path_and_query,
+            headers: &delivery.headers,
+        };
+        self.profile.facts(&self.event(delivery), &request).ok()
+    }
+
+    /// The bytes of the event: of a batch, the first.
+    pub(super) fn event(&self, delivery: &Delivery) -> Bytes {
+        let items = self.profile.items(&delivery.body).ok();
+        let first = items.and_then(|items| items.into_iter().next());
+        first.unwrap_or_else(|| delivery.body.clone())
     }
 }
 

@@ -1,11 +1,15 @@
 //! A delivery changed after it was signed, as somebody on the way could.
 
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
 use super::sender::Delivery;
-use crate::signature::{Coverage, PlaceDescriptor, Profile, SignatureDescriptor};
+use crate::signature::{Coverage, Encoding, PlaceDescriptor, Profile, SignatureDescriptor};
 
 /// What is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -96,6 +100,7 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 
 fn other_signature(signature: &SignatureDescriptor, changed: &mut Delivery) -> bool {
     let place = signature.from.clone().unwrap_or_default();
+    let other_text = |text: &[u8]| other_value(text, signature.encoding);
     let PlaceDescriptor {
         header, form, json, ..
     } = place;
@@ -105,7 +110,7 @@ fn other_signature(signature: &SignatureDescriptor, changed: &mut Delivery) -> b
             .get(name)
             .and_then(|value| value.to_str().ok());
         if let Some(text) = text
-            && let Some(other) = other_letter(text.as_bytes())
+            && let Some(other) = other_text(text.as_bytes())
         {
             return put(&mut changed.headers, name, &other);
         }
@@ -127,16 +132,40 @@ fn other_signature(signature: &SignatureDescriptor, changed: &mut Delivery) -> b
         .position(|byte| matches!(byte, b'"' | b'&'))
         .unwrap_or(after.len());
     let (text, rest) = after.split_at(end);
-    let Some(other) = other_letter(text) else {
+    let Some(other) = other_text(text) else {
         return false;
     };
     changed.body = [before, &other, rest].concat().into();
     true
 }
 
-/// Another letter within the last run that is long enough to be a signature, where it stands for another value in
-/// every encoding: not in what may stand before it, nor at its end, which base64 fills up.
-fn other_letter(text: &[u8]) -> Option<Vec<u8>> {
+/// Another value in the last run that is long enough to be a signature, written as the signature is: what is refused
+/// must be the wrong value, not its form.
+fn other_value(text: &[u8], encoding: Option<Encoding>) -> Option<Vec<u8>> {
+    let run = last_run(text)?;
+    let signature = text.get(run.clone())?;
+    let other = if encoding == Some(Encoding::Base64OfHex) {
+        let digits = STANDARD_NO_PAD.decode(signature).ok()?;
+        STANDARD_NO_PAD.encode(other_letter(&digits)?).into_bytes()
+    } else {
+        other_letter(signature)?
+    };
+    let (before, after) = (text.get(..run.start)?, text.get(run.end..)?);
+    Some([before, &other, after].concat())
+}
+
+/// Another letter where it stands for another value in every encoding: not in what may stand before it, nor at its end,
+/// which base64 fills up.
+fn other_letter(signature: &[u8]) -> Option<Vec<u8>> {
+    let mut changed = signature.to_vec();
+    let at = changed.len().checked_sub(SIGNATURE_LETTERS_MIN / 2)?;
+    let letter = changed.get_mut(at)?;
+    *letter = if *letter == b'b' { b'c' } else { b'b' };
+    Some(changed)
+}
+
+/// The last run of letters that is long enough to be a signature.
+fn last_run(text: &[u8]) -> Option<Range<usize>> {
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
     let mut end = text.len();
     while end > 0 {
@@ -148,10 +177,7 @@ fn other_letter(text: &[u8]) -> Option<Vec<u8>> {
             .rposition(|byte| !is_letter(byte))
             .map_or(0, |at| at + 1);
         if stop - start >= SIGNATURE_LETTERS_MIN {
-            let mut changed = text.to_vec();
-            let letter = changed.get_mut(stop - SIGNATURE_LETTERS_MIN / 2)?;
-            *letter = if *letter == b'b' { b'c' } else { b'b' };
-            return Some(changed);
+            return Some(start..stop);
         }
         end = start;
     }
@@ -209,7 +235,8 @@ fn put(headers: &mut HeaderMap, name: &str, value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::builtin;
+    use crate::cli::players::{Player, players};
+    use crate::signature::{SignatureRefusal, builtin};
 
     #[test]
     fn a_digit_of_the_amount_becomes_another() {
@@ -246,8 +273,28 @@ mod tests {
     #[test]
     fn the_signature_stays_as_long_as_it_was() {
         let text = b"t=1790000000,v1=abcdefabcdefabcdefabcdef";
-        let other = other_letter(text).unwrap();
+        let other = other_value(text, Some(Encoding::Hex)).unwrap();
         assert_eq!(other, b"t=1790000000,v1=abcdefabcdefabbdefabcdef");
-        assert_eq!(other_letter(b"t=1,v1=short"), None);
+        assert_eq!(other_value(b"t=1,v1=short", Some(Encoding::Hex)), None);
+    }
+
+    #[test]
+    fn of_every_profile_it_is_the_value_of_the_signature_that_is_wrong_and_not_its_form() {
+        for player in players().filter(Player::signs) {
+            let name = player.profile.name();
+            // Of several, since each has other letters at the place that is changed.
+            for _ in 0..16 {
+                let now = Timestamp::now();
+                let delivery = player.fresh(now);
+                assert_eq!(player.check(&delivery, now), Ok(()), "{name}");
+                let changed = Tamper::Signature.with(&delivery, &player.profile, now);
+                let refusal = player.check(&changed.unwrap(), now);
+                assert_eq!(
+                    refusal,
+                    Err(SignatureRefusal::Mismatch { shadow: None }),
+                    "{name}"
+                );
+            }
+        }
     }
 }

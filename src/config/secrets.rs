@@ -1,9 +1,12 @@
 //! Loads secrets from where their references point.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::secret::{Secret, SecretReference};
+use crate::secret::{
+    BYTE_ORDER_MARK, Secret, SecretReference, blank_beside, from_utf16, without_blanks,
+};
 
 use super::context::Context;
 use super::fault::Findings;
@@ -15,6 +18,9 @@ const SECRET_FILE_BYTES_MAX: usize = 64 << 10;
 const SECRETS_MAX: usize = 16;
 /// Fewer bits than this are named by `check`.
 const BITS_MIN: usize = 128;
+/// So few different characters hold less than their alphabet could: of 32 random hexadecimal digits, fewer than one in a
+/// thousand million is made of so few.
+const FEW_CHARACTERS: usize = 6;
 
 /// A secret and what it may be called in a log: its reference, never its value.
 #[derive(Clone, Debug)]
@@ -80,6 +86,14 @@ pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>
             }
         }
     };
+    if from_utf16(content.expose()).map(Secret::new).is_some() {
+        context.findings.fault(
+            key,
+            format!("{label} is written in UTF-16"),
+            "save it as UTF-8 without a byte order mark",
+        );
+        return Loaded::default();
+    }
     let lines = lines(content.expose());
     if lines.len() > SECRETS_MAX {
         context.findings.fault(
@@ -95,7 +109,7 @@ pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>
             0 => label.clone(),
             later => format!("{label}#{}", later + 1),
         };
-        if line.iter().all(u8::is_ascii_whitespace) {
+        if without_blanks(line).is_empty() {
             let what = match lines.len() {
                 1 => format!("{place} is empty"),
                 _ => format!("line {} of {label} is empty", index + 1),
@@ -105,12 +119,8 @@ pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>
                 .fault(key, what, "write one secret a line, and nothing else");
             continue;
         }
-        if line.trim_ascii() != *line {
-            context.findings.warn(
-                key,
-                format!("{place} begins or ends with white space, which is part of the secret"),
-                "take it out, unless the provider's secret has it",
-            );
+        if let Some((what, mend)) = stray(line) {
+            context.findings.warn(key, format!("{place} {what}"), mend);
         }
         let bits = bits(line);
         if bits < BITS_MIN {
@@ -126,6 +136,27 @@ pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>
         });
     }
     Loaded { secrets, open_file }
+}
+
+/// What hardly belongs to a secret and is a part of it all the same, and the mend.
+fn stray(secret: &[u8]) -> Option<(String, &'static str)> {
+    if secret.starts_with(BYTE_ORDER_MARK) && std::str::from_utf8(secret).is_ok() {
+        let what = "begins with a byte order mark, which is part of the secret";
+        return Some((
+            what.to_owned(),
+            "save it as UTF-8 without a byte order mark",
+        ));
+    }
+    if let Some(blank) = blank_beside(secret) {
+        let what = format!("begins or ends with {blank}, which is part of the secret");
+        return Some((what, "take it out, unless the provider's secret has it"));
+    }
+    let is_key = secret.starts_with(b"-----BEGIN ") || std::str::from_utf8(secret).is_err();
+    (secret.contains(&b'\r') && !is_key).then(|| {
+        let what = "holds a carriage return, which ends no line here and is part of the secret";
+        let mend = "write one secret a line, each ended by a line feed";
+        (what.to_owned(), mend)
+    })
 }
 
 pub(super) fn warn_of_readers(path: &Path, key: &KeyPath, findings: &mut Findings) {
@@ -155,29 +186,53 @@ fn lines(content: &[u8]) -> Vec<&[u8]> {
 /// The most bits that a secret of this form can hold.
 fn bits(secret: &[u8]) -> usize {
     // Providers put words of their own before the random part: whsec_, sk_live_.
+    let is_word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
     let random = match secret.iter().rposition(|byte| *byte == b'_') {
-        Some(at)
-            if secret
-                .iter()
-                .take(at)
-                .all(|byte| byte.is_ascii_alphabetic() || *byte == b'_') =>
-        {
+        Some(at) if at > 1 && secret.iter().take(at).all(is_word) => {
             secret.get(at + 1..).unwrap_or_default()
         }
         Some(_) | None => secret,
     };
+    // What stands there again and again was chosen once.
+    let once = random.get(..period(random)).unwrap_or(random);
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte);
-    if random.iter().all(u8::is_ascii_hexdigit) {
-        random.len() * 4
+    let each = if random.iter().all(u8::is_ascii_hexdigit) {
+        4
     } else if random.iter().all(is_base64) {
-        random.iter().filter(|byte| **byte != b'=').count() * 6
+        6
     } else {
-        random.len() * 8
-    }
+        8
+    };
+    let different = random.iter().collect::<BTreeSet<_>>().len();
+    let each = if different > FEW_CHARACTERS {
+        each
+    } else {
+        // As many bits as tell so many apart.
+        different.next_power_of_two().ilog2().min(each)
+    };
+    let chosen = once.iter().filter(|byte| **byte != b'=').count();
+    chosen * usize::try_from(each).unwrap_or(8)
+}
+
+/// After how many bytes it begins anew, where it does so at least once to its half: less could be chance.
+fn period(secret: &[u8]) -> usize {
+    let repeats = |at: &usize| {
+        secret
+            .iter()
+            .skip(*at)
+            .eq(secret.iter().take(secret.len() - at))
+    };
+    let found = (1..=secret.len() / 2).find(repeats);
+    found.unwrap_or(secret.len())
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use proptest::array::uniform32;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -199,10 +254,70 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_sees_in_a_secret_is_told_with_its_mend() {
+        for (secret, what, mend) in [
+            (" secret", "white space", "take it out"),
+            ("secret\u{a0}", "a no-break space", "take it out"),
+            ("secret\u{b}", "a vertical tab", "take it out"),
+            ("\u{feff}secret", "begins with a byte order mark", "UTF-8"),
+            ("old\rnew", "a carriage return", "ended by a line feed"),
+        ] {
+            let (told, mended) = stray(secret.as_bytes()).unwrap();
+            assert!(told.contains(what), "{told}");
+            assert!(mended.contains(mend), "{mended}");
+        }
+        let raw = b"\xef\xbb\xbf\xff\r";
+        let pem = b"-----BEGIN PUBLIC KEY-----\rAA==\r-----END PUBLIC KEY-----";
+        for secret in [&b"a secret"[..], raw, pem] {
+            assert_eq!(stray(secret), None);
+        }
+    }
+
+    #[test]
     fn a_secret_is_as_strong_as_its_alphabet() {
-        assert_eq!(bits(b"0123456789abcdef0123456789abcdef"), 128);
+        assert_eq!(bits(b"5f3c1b0a9d8e7f6a4b2c0d1e3f5a7b9c"), 128);
         assert_eq!(bits(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), 192);
         assert!(bits(b"hunter2!") < BITS_MIN);
         assert!(bits(b"a-secret-of-thirty-two-bytes-len") >= BITS_MIN);
+    }
+
+    #[test]
+    fn what_is_repeated_makes_no_secret_stronger() {
+        for (piece, bytes, expected) in [
+            ("a", 64, 0),
+            ("0", 64, 0),
+            ("password", 64, 48),
+            ("1234567890", 32, 40),
+            ("changeme-", 44, 54),
+            ("0123456789abcdef", 64, 64),
+        ] {
+            let secret: Vec<u8> = piece.bytes().cycle().take(bytes).collect();
+            assert_eq!(bits(&secret), expected, "{piece}");
+            let prefixed = [b"whsec_", &secret[..]].concat();
+            assert_eq!(bits(&prefixed), expected, "{piece}");
+        }
+        assert_eq!(bits(b"abbabaabbaababbabaababbaabbabaab"), 32);
+        assert_eq!(bits(b""), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_random_secret_is_called_weak(random in uniform32(any::<u8>()).no_shrink(), more in 0..=16_usize) {
+            let bytes = &random[..16 + more];
+            let hexadecimal = hex::encode(bytes);
+            let uuid = hex::encode(&random[..16]);
+            let (a, b, c, d, e) = (&uuid[..8], &uuid[8..12], &uuid[12..16], &uuid[16..20], &uuid[20..]);
+            for secret in [
+                hexadecimal.to_uppercase(),
+                hexadecimal,
+                STANDARD.encode(bytes),
+                // A beginning that ends with an underscore may look like a provider's word.
+                URL_SAFE_NO_PAD.encode(random),
+                format!("whsec_{}", STANDARD.encode(bytes)),
+                format!("{a}-{b}-{c}-{d}-{e}"),
+            ] {
+                prop_assert!(bits(secret.as_bytes()) >= BITS_MIN, "{}", secret);
+            }
+        }
     }
 }

@@ -3,12 +3,16 @@
 //! A [`Secret`] is bytes that never reach a log, an error, a metric or the admin pages. What may be
 //! shown is its [`SecretReference`]. This room reads no file and no environment: `config` does.
 
+mod around;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
+
+pub use around::{BYTE_ORDER_MARK, blank_beside, from_utf16, without_blanks};
 
 /// Secret bytes. Cloning shares the one copy, which is wiped when the last owner drops it.
 #[derive(Clone)]

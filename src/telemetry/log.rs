@@ -188,7 +188,7 @@ mod tests {
     /// As a pipe that nobody reads; it can be written to once `open` is dropped.
     struct Stuck {
         open: Receiver<()>,
-        written: mpsc::Sender<Vec<u8>>,
+        written: SyncSender<Vec<u8>>,
     }
 
     impl Write for Stuck {
@@ -213,8 +213,8 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_reader_that_reads_nothing() {
-        let (open, opened) = mpsc::channel();
-        let (written, lines) = mpsc::channel();
+        let (open, opened) = mpsc::sync_channel(1);
+        let (written, lines) = mpsc::sync_channel(2 * LINES_MAX);
         let mut queue = Queue::start(Stuck {
             open: opened,
             written,
@@ -230,9 +230,9 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_written_before_the_end() {
-        let (open, opened) = mpsc::channel::<()>();
+        let (open, opened) = mpsc::sync_channel::<()>(1);
         drop(open);
-        let (written, lines) = mpsc::channel();
+        let (written, lines) = mpsc::sync_channel(2 * LINES_MAX);
         let mut queue = Queue::start(Stuck {
             open: opened,
             written,

@@ -22,6 +22,7 @@ mod authority;
 mod profiles;
 mod reload;
 mod retention;
+mod secrets;
 mod shut_out;
 mod waits;
 mod written;
@@ -580,21 +581,4 @@ fn a_spool_stands_in_for_a_postgresql_alone() {
             "countersign.toml:7: store.spool.bytes: a body as long as server.limits.body_bytes would never fit; write 4456448 or more",
         ],
     );
-}
-
-#[test]
-fn a_spool_lies_beside_the_configuration_and_leaves_time_to_answer() {
-    let directory = directory();
-    let text =
-        "[server.limits]\nrequest_timeout = \"16s\"\n[store]\nurl = \"postgres://db/inbox\"\n";
-    let text = format!("{text}{TENANT}");
-    let none = load(directory.path(), &text, &Environment::empty()).unwrap();
-    assert_eq!(none.store.spool, None);
-    let variables = [("COUNTERSIGN_STORE__SPOOL__PATH", "later/spool.db")];
-    let config = load(directory.path(), &text, &Environment::from(variables)).unwrap();
-    let spool = config.store.spool.unwrap();
-    assert_eq!(spool.path, directory.path().join("later/spool.db"));
-    assert_eq!(spool.bytes, 1 << 30);
-    assert_eq!(spool.database_wait.as_secs(), 8);
-    assert_eq!(spool.spool_wait.as_secs(), 4);
 }

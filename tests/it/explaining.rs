@@ -11,6 +11,16 @@ const TIME: u64 = 1_790_000_000;
 const BODY: &str = r#"{"id": "evt_1", "type": "payment.succeeded"}"#;
 
 fn explain(body: &str, signed: &str, arguments: &[&str]) -> (Output, String) {
+    explain_with(SECRET.as_bytes(), body, signed, arguments)
+}
+
+/// The same, where the file of the secret holds these bytes.
+fn explain_with(
+    configured: &[u8],
+    body: &str,
+    signed: &str,
+    arguments: &[&str],
+) -> (Output, String) {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
     let signature = sign(SECRET.as_bytes(), TIME, signed);
@@ -21,7 +31,7 @@ fn explain(body: &str, signed: &str, arguments: &[&str]) -> (Output, String) {
         ),
     );
     write("body", body);
-    write("secret", SECRET);
+    std::fs::write(directory.path().join("secret"), configured).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command.args(["explain", "--headers", "headers", "--body", "body"]);
     command.args(["--secret", "file:secret"]).args(arguments);
@@ -56,6 +66,27 @@ fn a_right_signature_is_told_to_be_right() {
         output.stdout.contains(&format!("{TIME}.{{\"id\"")),
         "{output:?}"
     );
+}
+
+#[test]
+fn what_nobody_sees_in_the_file_of_a_secret_is_named() {
+    let utf16 = |mark: &str| {
+        let text = format!("{mark}{SECRET}\r\n");
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    let text = |text: String| text.into_bytes();
+    for (configured, expected) in [
+        (text(format!("\u{feff}{SECRET}\n")), "a byte order mark"),
+        (text(format!("{SECRET}\u{a0}\n")), "invisible characters"),
+        (text(format!("\u{b}{SECRET}")), "invisible characters"),
+        (utf16("\u{feff}"), "written in UTF-16"),
+        (utf16(""), "written in UTF-16"),
+        (text(format!("old\r{SECRET}")), "carriage returns alone"),
+    ] {
+        let (output, _) = explain_with(&configured, BODY, BODY, &[&at(1)]);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stdout.contains(expected), "{expected}: {output:?}");
+    }
 }
 
 #[test]

@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use crate::Receiver;
+use crate::peers::Output;
 use crate::receiver::Changes;
+use crate::{Receiver, postgres};
 
 fn receiver() -> Receiver {
     Receiver::with(&Changes {
         limits: "body_timeout = \"1s\"",
         ..Changes::default()
     })
+}
+
+fn scenes(output: &Output) -> Vec<serde_json::Value> {
+    let lines = output.stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// Result and detail by scene, and the exit code.
@@ -22,8 +30,7 @@ fn rehearse(receiver: &Receiver, more: &[&str]) -> (BTreeMap<String, (String, St
         &own
     };
     let output = receiver.countersign(&[own, more].concat());
-    let scenes = output.stdout.lines().map(|line| {
-        let scene: serde_json::Value = serde_json::from_str(line).unwrap();
+    let scenes = scenes(&output).into_iter().map(|scene| {
         let text = |key: &str| scene[key].as_str().unwrap().to_owned();
         (text("scene"), (text("result"), text("detail")))
     });
@@ -66,6 +73,105 @@ fn a_sound_receiver_passes_every_scene() {
     assert!(events.iter().all(marked), "{events:?}");
     let conflicts = events.iter().filter(|event| event["verdict"] == "conflict");
     assert!(conflicts.count() > 0, "{events:?}");
+    for (scene, found) in [
+        ("good delivery", "the store has 1 accepted, 0 repeated"),
+        ("replayed, byte for byte", "1 accepted, 1 repeated"),
+        ("duplicate, signed anew", "1 accepted, 2 repeated"),
+        ("conflicting body", "1 accepted, 1 in conflict, 2 repeated"),
+        ("out of order", "and the payment is refunded"),
+    ] {
+        let (_, detail) = &scenes[scene];
+        assert!(detail.contains(found), "{scene}: {detail}");
+    }
+}
+
+/// What must be in the store behind an accepted delivery.
+const STORED: [&str; 6] = [
+    "conflicting body",
+    "duplicate, signed anew",
+    "first of several",
+    "good delivery",
+    "out of order",
+    "replayed, byte for byte",
+];
+
+/// The same configuration with another store, in which nothing is, and with this address.
+fn elsewhere(receiver: &Receiver, listen: &str) -> Output {
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let text = text.replacen("listen = \"127.0.0.1:0\"", listen, 1);
+    let text = text.replace("data/countersign.db", "data/elsewhere.db");
+    receiver.write("elsewhere.toml", &text);
+    let migrated = receiver.countersign(&["migrate", "--config", "elsewhere.toml"]);
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    let url = receiver.url();
+    let rehearse = [
+        "rehearse",
+        "--config",
+        "elsewhere.toml",
+        "--json",
+        "--url",
+        &url,
+    ];
+    receiver.countersign(&rehearse)
+}
+
+#[test]
+fn what_is_answered_with_success_and_kept_nowhere_has_failed() {
+    let receiver = receiver();
+    let own = format!("listen = \"127.0.0.1:{}\"", receiver.address.port());
+    let rehearsed = elsewhere(&receiver, &own);
+    assert_eq!(rehearsed.code, Some(1), "{rehearsed:?}");
+    let scenes = scenes(&rehearsed);
+    let mut failed: Vec<_> = scenes
+        .iter()
+        .filter(|scene| scene["result"] == "failed")
+        .map(|scene| {
+            let detail = scene["detail"].as_str().unwrap();
+            assert!(detail.contains("the store has nothing"), "{scene}");
+            scene["scene"].as_str().unwrap()
+        })
+        .collect();
+    failed.sort_unstable();
+    assert_eq!(failed, STORED, "{scenes:#?}");
+}
+
+#[test]
+fn what_postgres_keeps_behind_a_spool_is_seen() {
+    let Some(database) = postgres::fresh_database() else {
+        return;
+    };
+    let receiver = Receiver::with(&Changes {
+        limits: "body_timeout = \"1s\"",
+        store: &format!("url = \"{database}\"\n[store.spool]\npath = \"data/spool.db\"\n"),
+        ..Changes::default()
+    });
+    let rehearsed = receiver.countersign(&["rehearse", "--json", "--url", &receiver.url()]);
+    assert_eq!(rehearsed.code, Some(0), "{rehearsed:?}");
+    let scenes = scenes(&rehearsed);
+    let seen = scenes.iter().filter(|scene| scene["store"] == "seen");
+    let mut seen: Vec<_> = seen.map(|scene| scene["scene"].as_str().unwrap()).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, STORED, "{scenes:#?}");
+}
+
+#[test]
+fn of_another_receiver_it_is_told_that_the_store_was_not_seen() {
+    let receiver = receiver();
+    let rehearsed = elsewhere(&receiver, "listen = \"127.0.0.1:1\"");
+    assert_eq!(rehearsed.code, Some(0), "{rehearsed:?}");
+    let scenes = scenes(&rehearsed);
+    let mut unseen: Vec<_> = scenes
+        .iter()
+        .filter(|scene| scene["store"] == "not seen")
+        .map(|scene| {
+            let detail = scene["detail"].as_str().unwrap();
+            assert!(detail.contains("as far as the answer goes"), "{scene}");
+            scene["scene"].as_str().unwrap()
+        })
+        .collect();
+    unseen.sort_unstable();
+    assert_eq!(unseen, STORED, "{scenes:#?}");
 }
 
 #[test]

@@ -246,18 +246,30 @@ fn a_payment_of_which_postgres_lacks_a_body_is_left_as_it_is() {
     }
 }
 
+const PAYMENT_MENDED: (&str, &str) = (
+    "payment_id = \"/data/payment\"",
+    "payment_id = \"/data/currency\"",
+);
 const STATUS_BY: &str = "status_by = \"/type\"\n";
 
 /// A mapping that is mended comes to what a new store makes of the same deliveries.
 #[track_caller]
-fn check_mended(before: &str, after: &str) {
-    let with = |line: &str| {
+fn check_mended(before: &str, after: &str, urls: Option<[String; 2]>) {
+    let [url, fresh_url] = urls.map_or([None, None], |urls| urls.map(Some));
+    let with = |line: &str, url: Option<String>| {
+        let store = url.map_or(String::new(), |url| format!("url = \"{url}\"\n"));
+        let more = if PRODUCER.contains(before) {
+            PRODUCER.replace(before, line)
+        } else {
+            PRODUCER.replace(STATUS_BY, &format!("{STATUS_BY}{line}\n"))
+        };
         Receiver::with(&Changes {
-            more: &PRODUCER.replace(STATUS_BY, &format!("{STATUS_BY}{line}\n")),
+            more: &more,
+            store: &store,
             ..Changes::default()
         })
     };
-    let (mended, fresh) = (with(before), with(after));
+    let (mended, fresh) = (with(before, url), with(after, fresh_url));
     for receiver in [&mended, &fresh] {
         let mut producer =
             receiver.producer_as(Some(&receiver.authority.issue(&Leaf::of(SUBJECT))));
@@ -265,6 +277,8 @@ fn check_mended(before: &str, after: &str) {
             let body = body(&format!("evt_{second}"), "paid", 1_790_000_000 + second);
             assert_eq!(producer.deliver(&body).status, 204);
         }
+        let conflict = body("evt_0", "given back", 1_790_100_000);
+        assert_eq!(producer.deliver(&conflict).status, 204);
     }
     let file = mended.directory().join("countersign.toml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -278,13 +292,24 @@ fn check_mended(before: &str, after: &str) {
             // A time of signing differs by what passed between the two deliveries.
             let occurred_at = event["occurred_at"].as_str().unwrap();
             let day = occurred_at.split('T').next();
-            format!("{} {} {day:?}", event["event_id"], event["type"])
+            let told = [
+                "event_id",
+                "verdict",
+                "effect",
+                "type",
+                "payment_id",
+                "fetch_needed",
+            ];
+            let told = told.map(|name| event[name].to_string());
+            format!("{} {day:?}", told.join(" "))
         };
         let mut events: Vec<_> = listed.json_lines().iter().map(said).collect();
         events.sort_unstable();
         events
     };
     assert_eq!(events(&mended), events(&fresh));
+    let again = replay(&mended, &[]);
+    assert_eq!(again.last().unwrap()["events_changed"], 0, "{again:?}");
 }
 
 #[test]
@@ -294,8 +319,18 @@ fn time_and_type_of_an_old_mapping_do_not_survive_it() {
         ("occurred_at_unit = \"ms\"", "occurred_at_unit = \"s\""),
         ("type = \"/type\"", "type = \"/nothing\""),
         ("type = \"/type\"", "type = \"/data/currency\""),
+        PAYMENT_MENDED,
     ] {
-        check_mended(before, after);
+        check_mended(before, after, None);
+    }
+}
+
+#[test]
+fn what_an_old_mapping_made_of_a_conflict_does_not_survive_it_on_postgres() {
+    for (before, after) in [("type = \"/type\"", "type = \"/nothing\""), PAYMENT_MENDED] {
+        if let Some((one, other)) = postgres::fresh_database().zip(postgres::fresh_database()) {
+            check_mended(before, after, Some([one, other]));
+        }
     }
 }
 

@@ -276,6 +276,13 @@ fn every_profile_refuses_what_was_changed_on_the_way() {
         .countersign(&["events", "list", "--json"])
         .json_lines();
     assert!(events.is_empty(), "{events:?}");
+    // A changed signature is a wrong one, and not one of another form.
+    let list = ["refusals", "list", "--limit", "0", "--json"];
+    let refusals = receiver.countersign(&list).json_lines();
+    let malformed = refusals
+        .iter()
+        .find(|refusal| refusal["reason"] == "signature-malformed");
+    assert_eq!(malformed, None);
 }
 
 #[test]

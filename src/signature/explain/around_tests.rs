@@ -134,3 +134,57 @@ fn a_digest_that_is_not_the_one_that_is_named_is_told_with_both() {
         (Ok(()), Vec::new())
     );
 }
+
+#[test]
+fn what_is_left_out_of_a_content_alone_is_named() {
+    for (profile, header, time, signed, content) in [
+        (
+            "slack",
+            "x-slack",
+            "1790000000",
+            "v0:1790000000",
+            "v0:{timestamp}{body}",
+        ),
+        (
+            "zoom",
+            "x-zm",
+            "1790000000",
+            "v0:1790000000",
+            "v0:{timestamp}{body}",
+        ),
+        (
+            "zoom",
+            "x-zm",
+            "1790000000",
+            "v01790000000:",
+            "v0{timestamp}:{body}",
+        ),
+        (
+            "revolut",
+            "revolut",
+            "1790000000000",
+            "v1.1790000000000",
+            "v1.{timestamp}{body}",
+        ),
+        (
+            "revolut",
+            "revolut",
+            "1790000000000",
+            "1790000000000.",
+            "{timestamp}.{body}",
+        ),
+    ] {
+        let version = if profile == "revolut" { "v1" } else { "v0" };
+        let signature = hex::encode(mac(SECRET.as_bytes(), &format!("{signed}{BODY}")));
+        let headers = [
+            (&*format!("{header}-request-timestamp"), time),
+            (
+                &*format!("{header}-signature"),
+                &*format!("{version}={signature}"),
+            ),
+        ];
+        let found = report(profile, &[SECRET], &headers, BODY);
+        let expected = [Mistake::Content(content.to_owned())];
+        assert_eq!(found.mistakes, expected, "{profile}");
+    }
+}

@@ -138,6 +138,10 @@ pub enum KeyMistake {
     Name,
     /// A byte order mark stands before it here.
     ByteOrderMark,
+    /// It is written in UTF-16 here.
+    Utf16,
+    /// It is one of several here, with carriage returns alone between them.
+    CarriageReturn,
 }
 
 /// What was done to the URL, or to the path and the query string, before it was signed.
@@ -288,7 +292,9 @@ impl fmt::Display for KeyMistake {
                 "the secret's prefix was left on, or taken off, where the profile does otherwise"
             }
             Self::Newline => "a trailing newline was a part of the secret",
-            Self::Space => "the secret that is configured here has white space around it",
+            Self::Space => {
+                "the secret that is configured here has white space or invisible characters around it"
+            }
             Self::Quotes => "the secret that is configured here stands in quotes",
             Self::Spaced => "white space beside the secret was a part of the key",
             Self::Quoted => "quotes around the secret were a part of the key",
@@ -313,6 +319,12 @@ impl fmt::Display for KeyMistake {
             }
             Self::ByteOrderMark => {
                 "a byte order mark stands before the secret that is configured here"
+            }
+            Self::Utf16 => {
+                "the secret that is configured here is written in UTF-16: save its file as UTF-8"
+            }
+            Self::CarriageReturn => {
+                "what is configured here are several secrets with carriage returns alone between them: end each line with a line feed"
             }
         })
     }

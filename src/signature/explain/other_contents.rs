@@ -14,6 +14,7 @@ pub(super) fn contents<'a>(
     let mut texts = vec!["{body}".to_owned()];
     for text in own {
         texts.extend(SEPARATORS.iter().filter_map(|other| separated(text, other)));
+        texts.extend(with_a_literal_left_out(text));
         texts.extend(with_secret(text));
         texts.extend(without_the_secret(text));
     }
@@ -55,6 +56,42 @@ pub(super) fn contents<'a>(
 
 /// What stands between the parts of a content, the usual first.
 const SEPARATORS: [&str; 11] = [".", "", ":", "\n", "|", "-", "_", " ", ",", ";", "&"];
+
+/// How many contents with something left out are tried.
+const LEFT_OUT_MAX: usize = 32;
+
+/// A content without one of the texts that stand beside its values, or without the separator that such a text begins or
+/// ends with; none where it has groups.
+fn with_a_literal_left_out(text: &str) -> Vec<String> {
+    if text.contains(['[', ']']) {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    let mut start = 0;
+    for part in text.split_inclusive('}') {
+        let literal = part.split('{').next().unwrap_or_default();
+        let without = |from: usize, to: usize| {
+            let before = text.get(..start + from).unwrap_or_default();
+            let behind = text.get(start + to..).unwrap_or_default();
+            format!("{before}{behind}")
+        };
+        let all_of_it = literal.len();
+        let separates = |letter: &char| SEPARATORS.contains(&letter.to_string().as_str());
+        if all_of_it > 0 {
+            all.push(without(0, all_of_it));
+        }
+        if let Some(last) = literal.chars().last().filter(separates) {
+            all.push(without(all_of_it - last.len_utf8(), all_of_it));
+        }
+        if let Some(first) = literal.chars().next().filter(separates) {
+            all.push(without(0, first.len_utf8()));
+        }
+        start += part.len();
+    }
+    all.dedup();
+    all.truncate(LEFT_OUT_MAX);
+    all
+}
 
 /// The secret before and behind a content, as those put it there who know no HMAC.
 fn with_secret(text: &str) -> [String; 4] {
@@ -129,9 +166,29 @@ mod tests {
         check("", ".", None);
     }
 
+    #[test]
+    fn of_a_content_one_literal_alone_is_left_out() {
+        let check = |text, expected: &[&str]| {
+            assert_eq!(with_a_literal_left_out(text), expected, "{text}");
+        };
+        check("{timestamp}.{body}", &["{timestamp}{body}"]);
+        check(
+            "v0:{timestamp}:{body}",
+            &[
+                "{timestamp}:{body}",
+                "v0{timestamp}:{body}",
+                "v0:{timestamp}{body}",
+            ],
+        );
+        check("{url}{body}\n", &["{url}{body}"]);
+        check("{body}", &[]);
+        check("[{id}.]{body}", &[]);
+    }
+
     proptest! {
         #[test]
         fn no_content_makes_it_panic(text in ".{0,30}|[a{}.:\\[]{0,20}") {
+            let _ = with_a_literal_left_out(&text);
             let _ = separated(&text, ":");
         }
     }

@@ -5,11 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::mistakes::KeyMistake;
-use crate::secret::Secret;
+use crate::secret::{BYTE_ORDER_MARK, Secret, from_utf16, without_blanks};
 use crate::signature::profile::descriptor::{Algorithm, KeyForm};
 
 /// The prefix of displayed secrets that most providers share.
 const USUAL_PREFIX: &[u8] = b"whsec_";
+/// How many secrets are looked for in one.
+const LINES_MAX: usize = 16;
 
 /// The secrets and forms that may have been the key instead; the first is the profile's own.
 pub(super) fn keys(
@@ -99,27 +101,37 @@ pub(super) fn keys(
             }
         }
     }
+    let mut configured = |mistake, text: &[u8]| {
+        keys.push((Some(mistake), Secret::new(text.to_vec()), form, own.clone()));
+    };
     if let Some((mistake, inner)) = surrounded(shown) {
-        keys.push((Some(mistake), Secret::new(inner.to_vec()), form, own));
+        configured(mistake, inner);
+    }
+    if let Some(text) = from_utf16(shown).map(Secret::new) {
+        configured(KeyMistake::Utf16, without_blanks(text.expose()));
+    }
+    if shown.contains(&b'\r') {
+        for line in shown.split(|byte| *byte == b'\r').take(LINES_MAX) {
+            configured(KeyMistake::CarriageReturn, without_blanks(line));
+        }
     }
     keys
 }
 
 /// What stands around a secret by mistake, and the secret without it.
 pub(in crate::signature) fn surrounded(shown: &[u8]) -> Option<(KeyMistake, &[u8])> {
-    let inner = without_quotes(shown.trim_ascii());
-    let found = if let Some(inner) = shown.strip_prefix(b"\xef\xbb\xbf") {
+    let bare = without_blanks(shown);
+    let found = if shown.starts_with(BYTE_ORDER_MARK) {
         Some((
             KeyMistake::ByteOrderMark,
-            without_quotes(inner).unwrap_or(inner),
+            without_quotes(bare).unwrap_or(bare),
         ))
-    } else if let Some(inner) = inner {
+    } else if let Some(inner) = without_quotes(bare) {
         Some((KeyMistake::Quotes, inner))
     } else if let Some(inner) = without_name(shown) {
         Some((KeyMistake::Name, inner))
     } else {
-        let inner = shown.trim_ascii();
-        (inner.len() != shown.len()).then_some((KeyMistake::Space, inner))
+        (bare.len() != shown.len()).then_some((KeyMistake::Space, bare))
     };
     found.filter(|(_, inner)| !inner.is_empty())
 }
@@ -170,6 +182,7 @@ mod tests {
             assert_eq!(surrounded(shown), expected);
         };
         check(b" abc\t", Some((KeyMistake::Space, b"abc")));
+        check("abc\u{a0}".as_bytes(), Some((KeyMistake::Space, b"abc")));
         check(b" \"abc\"", Some((KeyMistake::Quotes, b"abc")));
         check(b"'abc'", Some((KeyMistake::Quotes, b"abc")));
         check(

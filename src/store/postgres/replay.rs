@@ -60,12 +60,12 @@ const NOTEBOOK: &str = "
 
 const EVENTS: &str = "
     SELECT e.key, e.received_at, e.event_id, e.producer, e.kind, e.occurred_at, p.payment_id, e.status, e.amount_minor,
-        e.amount_refunded_minor, e.currency, e.named_payment_id, e.fetch_needed, e.payment_key, b.headers, b.body
+        e.amount_refunded_minor, e.currency, e.named_payment_id, e.fetch_needed, e.payment_key, b.headers, b.body, e.verdict = 1
     FROM countersign.events e
         LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
         LEFT JOIN countersign.bodies b
             ON b.tenant_id = e.tenant_id AND b.received_at = e.received_at AND b.key = e.key
-    WHERE e.tenant_id = $1 AND (e.received_at, e.key) > ($2, $3) AND e.verdict = 0 AND ($4 IS NULL OR e.producer = $4)
+    WHERE e.tenant_id = $1 AND (e.received_at, e.key) > ($2, $3) AND e.verdict IN (0, 1) AND ($4 IS NULL OR e.producer = $4)
         AND NOT EXISTS (SELECT FROM pg_temp.seen s WHERE s.tenant_id = e.tenant_id AND s.key = e.key)
     ORDER BY e.received_at, e.key LIMIT $5";
 
@@ -139,6 +139,7 @@ struct Kept {
     key: Vec<u8>,
     read: ReadEvent,
     payment: Option<Vec<u8>>,
+    conflict: bool,
     came: Option<(String, Vec<u8>)>,
 }
 
@@ -204,7 +205,7 @@ impl Again<'_> {
             .notes
             .query(
                 "SELECT count(*) FROM countersign.events e
-                 WHERE tenant_id = $1 AND received_at >= $2 AND verdict = 0 AND ($3 IS NULL OR producer = $3)
+                 WHERE tenant_id = $1 AND received_at >= $2 AND verdict IN (0, 1) AND ($3 IS NULL OR producer = $3)
                      AND NOT EXISTS (SELECT FROM pg_temp.seen s WHERE s.tenant_id = e.tenant_id AND s.key = e.key)",
                 &[
                     (&tenant, Type::TEXT),
@@ -279,6 +280,17 @@ impl Again<'_> {
             payments.extend(kept.payment.as_deref());
             let (today, why) = kept.read.today(profile, headers, body);
             replayed.tell_of(&name, &kept.read, why);
+            let today = match today {
+                // Here a conflict's row has no columns for what it claims.
+                Today::Read(today) if kept.conflict => Today::Read(Reading {
+                    status: None,
+                    amount_minor: None,
+                    amount_refunded_minor: None,
+                    currency: None,
+                    ..today.aside()
+                }),
+                other @ (Today::Read(_) | Today::Left) => other,
+            };
             match today {
                 Today::Read(today) if today == kept.read.reading => {}
                 Today::Read(today) => {
@@ -381,6 +393,7 @@ fn kept(row: &Row) -> Result<Kept, Error> {
             },
         },
         payment: row.try_get(13)?,
+        conflict: row.try_get(16)?,
         came: headers.zip(body),
     })
 }

@@ -23,7 +23,7 @@ const LOCK_EVENTS: &str = "SELECT count(*) FROM (
 
 const MOVING: &str = "INSERT INTO pg_temp.moving
     SELECT r.tenant_id, r.key, e.payment_key, r.payment_key
-    FROM pg_temp.reread r JOIN countersign.events e ON e.tenant_id = r.tenant_id AND e.key = r.key WHERE e.verdict = 0";
+    FROM pg_temp.reread r JOIN countersign.events e ON e.tenant_id = r.tenant_id AND e.key = r.key WHERE e.verdict IN (0, 1)";
 
 /// The payments that events come from, and those that they go to.
 const CONCERNED: &str = "INSERT INTO pg_temp.rebuild

@@ -26,7 +26,7 @@ pub(in crate::store) struct Reading {
     pub(in crate::store) fetch_needed: bool,
 }
 
-/// An accepted event, as it was read when it came.
+/// An accepted event or a conflict, as it was read when it came.
 #[derive(Debug)]
 pub(in crate::store) struct ReadEvent {
     pub(in crate::store) received_at: i64,
@@ -42,6 +42,17 @@ pub(in crate::store) enum Today {
     Read(Reading),
     /// It stays as it is.
     Left,
+}
+
+impl Reading {
+    /// Of a conflict: it claims nothing of a payment, and only names it.
+    pub(in crate::store) fn aside(self) -> Self {
+        Self {
+            named_payment_id: self.payment_id.or(self.named_payment_id),
+            payment_id: None,
+            ..self
+        }
+    }
 }
 
 impl ReadEvent {

@@ -1,7 +1,7 @@
 //! Rebuilding the ledger from the kept bodies, with today's mapping.
 //!
-//! Every accepted event since a time is read again by its producer's present profile. Its id stays (it is what made it
-//! the same event), conflicts and quarantined events stay aside; its type, its time and what it claims of a payment become
+//! Every accepted event and every conflict since a time is read again by its producer's present profile. Its id stays (it is
+//! what made it the same event), conflicts stay aside, and quarantined events as they are; its type, its time and what it claims of a payment become
 //! what today's mapping says, as if it came today. Where what was kept does not allow that, the event is counted and named. A payment of which a claim changed, or whose row is not what its events come to, is made
 //! anew from all its accepted events, in the order in which they came. So a second replay changes nothing. One of which an event
 //! lacks its body or its row is left as it is, and named: a part of its events is not what it is.

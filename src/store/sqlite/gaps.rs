@@ -49,7 +49,7 @@ pub(super) fn set_apart(connection: &Connection, replayed: &mut Replayed) -> rus
     connection.execute_batch(NOTEBOOK)?;
     connection.execute_batch(
         "INSERT INTO moving SELECT r.event, r.tenant, y.key, r.payment_key
-         FROM reread r JOIN events e ON e.event = r.event LEFT JOIN payments y ON y.payment = e.payment WHERE e.verdict = 0",
+         FROM reread r JOIN events e ON e.event = r.event LEFT JOIN payments y ON y.payment = e.payment WHERE e.verdict IN (0, 1)",
     )?;
     connection.execute(LACKING, [])?;
     connection.execute(FORGOTTEN, [])?;

@@ -34,11 +34,11 @@ const NOTEBOOK: &str = "
 
 const EVENTS: &str = "
     SELECT e.event, e.received_at, e.event_id, p.name, e.kind, e.occurred_at, y.payment_id, e.status, e.amount_minor,
-        e.amount_refunded_minor, e.currency, e.named_payment_id, e.payment, b.headers, b.body, e.fetch_needed
+        e.amount_refunded_minor, e.currency, e.named_payment_id, e.payment, b.headers, b.body, e.fetch_needed, e.verdict = 1
     FROM events e JOIN producers p ON p.producer = e.producer LEFT JOIN payments y ON y.payment = e.payment
         LEFT JOIN bodies b ON b.event = e.event
     WHERE e.tenant = ?1 AND e.received_at >= ?2 AND (e.received_at, e.event) > (?3, ?4)
-        AND e.event > ?5 AND e.event <= ?6 AND e.verdict = 0 AND (?7 IS NULL OR p.name = ?7)
+        AND e.event > ?5 AND e.event <= ?6 AND e.verdict IN (0, 1) AND (?7 IS NULL OR p.name = ?7)
     ORDER BY e.received_at, e.event LIMIT ?8";
 
 pub(in crate::store) fn run(
@@ -73,6 +73,7 @@ struct Kept {
     event: i64,
     read: ReadEvent,
     payment: Option<i64>,
+    conflict: bool,
     came: Option<(String, Vec<u8>)>,
 }
 
@@ -205,6 +206,7 @@ impl Again<'_> {
                             },
                         },
                         payment: row.get(12)?,
+                        conflict: row.get(16)?,
                         came: headers.zip(body),
                     })
                 },
@@ -231,6 +233,10 @@ impl Again<'_> {
                 .prepare_cached("INSERT OR IGNORE INTO touched (payment) VALUES (?1)")?
                 .execute([payment])?;
         }
+        let today = match today {
+            Today::Read(today) if kept.conflict => Today::Read(today.aside()),
+            other @ (Today::Read(_) | Today::Left) => other,
+        };
         let today = match today {
             Today::Read(today) if today == kept.read.reading => return Ok(()),
             Today::Read(today) => today,
@@ -357,7 +363,7 @@ impl Again<'_> {
             }
             self.connection
                 .prepare_cached(
-                    "UPDATE events SET payment = ?2, effect = iif(?2 IS NULL, ?3, effect), kind = r.kind,
+                    "UPDATE events SET payment = ?2, effect = iif(?2 IS NULL AND verdict = 0, ?3, effect), kind = r.kind,
                          occurred_at = r.occurred_at, status = r.status, amount_minor = r.amount_minor,
                          amount_refunded_minor = r.amount_refunded_minor, currency = r.currency,
                          named_payment_id = r.named_payment_id, fetch_needed = r.fetch_needed
