@@ -108,10 +108,10 @@ impl FileKind {
                 .query_row(sql, [], |row| row.get::<_, i64>(0))
                 .map_err(|error| fault(path, error))
         };
+        // In this order: another process may make the schema between the two, and marks it as its own in the same transaction.
+        let is_empty = read("SELECT count(*) FROM sqlite_schema")? == 0;
         let id = read("PRAGMA application_id")?;
-        if id == self.application_id
-            || (id == 0 && read("SELECT count(*) FROM sqlite_schema")? == 0)
-        {
+        if id == self.application_id || (id == 0 && is_empty) {
             return Ok(());
         }
         Err(StoreFault::Foreign {
