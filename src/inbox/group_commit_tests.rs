@@ -1,0 +1,201 @@
+//! When a batch begins, how many may wait, and what is said of a writer that hangs.
+
+use super::*;
+
+/// Takes ten milliseconds for each batch.
+struct Steady;
+
+impl Engine for Steady {
+    type Row = ();
+
+    fn prepare(_event: Event) {}
+
+    fn bytes((): &()) -> usize {
+        1
+    }
+
+    async fn commit(
+        &mut self,
+        batch: &[Vec<()>],
+        _isolation: Isolation,
+    ) -> Result<Vec<Outcome>, BatchFailure> {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok(batch.iter().map(|_| Ok(vec![Receipt::Accepted])).collect())
+    }
+
+    async fn tidy(&mut self) {}
+}
+
+/// When the deliveries are answered that come beside a batch of four, in milliseconds.
+async fn answered(beside: usize, gather: u64) -> Vec<u128> {
+    let limits = Limits {
+        gather: Duration::from_millis(gather),
+        ..Limits::default()
+    };
+    let (inbox, writers) = GroupCommit::new(vec![Steady, Steady], limits);
+    let inbox = Arc::new(inbox);
+    let begun = tokio::time::Instant::now();
+    let send = || {
+        let inbox = Arc::clone(&inbox);
+        tokio::spawn(async move {
+            inbox.accept_rows(vec![()]).await.unwrap();
+            begun.elapsed().as_millis()
+        })
+    };
+    let first: Vec<_> = (0..4).map(|_| send()).collect();
+    tokio::task::yield_now().await;
+    for writer in writers {
+        tokio::spawn(writer.run());
+    }
+    tokio::task::yield_now().await;
+    let beside: Vec<_> = (0..beside).map(|_| send()).collect();
+    for sent in first {
+        assert_eq!(sent.await.unwrap(), 10);
+    }
+    let mut times = Vec::new();
+    for sent in beside {
+        times.push(sent.await.unwrap());
+    }
+    times
+}
+
+/// How many of `deliveries` that come at once wait, after so many full batches have gone before them.
+async fn waiting(full_batches: usize, deliveries: usize) -> usize {
+    let limits = Limits {
+        queue_deliveries: 100,
+        batch_deliveries: 4,
+        ..Limits::default()
+    };
+    let (inbox, mut writers) = GroupCommit::new(vec![Steady], limits);
+    let inbox = Arc::new(inbox);
+    let send = || {
+        let inbox = Arc::clone(&inbox);
+        tokio::spawn(async move { inbox.accept_rows(vec![()]).await })
+    };
+    let first: Vec<_> = (0..4 * full_batches + 1).map(|_| send()).collect();
+    tokio::task::yield_now().await;
+    let writer = tokio::spawn(writers.remove(0).run());
+    tokio::time::sleep(Duration::from_millis(10 * full_batches as u64 - 5)).await;
+    assert_eq!(inbox.queued_deliveries(), 1);
+    let more: Vec<_> = (1..deliveries).map(|_| send()).collect();
+    tokio::task::yield_now().await;
+    let waiting = inbox.queued_deliveries();
+    assert_eq!(inbox.has_room(), waiting == deliveries);
+    inbox.close();
+    writer.await.unwrap();
+    for sent in first {
+        sent.await.unwrap().unwrap();
+    }
+    let mut taken = 1;
+    for sent in more {
+        match sent.await.unwrap() {
+            Ok(_) => taken += 1,
+            Err(failure) => assert!(matches!(failure, InboxFailure::QueueFull)),
+        }
+    }
+    assert_eq!(taken, waiting);
+    waiting
+}
+
+/// Hangs in each batch until it is told to go on.
+struct Hanging(Arc<Notify>);
+
+impl Engine for Hanging {
+    type Row = ();
+
+    fn prepare(_event: Event) {}
+
+    fn bytes((): &()) -> usize {
+        1
+    }
+
+    async fn commit(
+        &mut self,
+        batch: &[Vec<()>],
+        _isolation: Isolation,
+    ) -> Result<Vec<Outcome>, BatchFailure> {
+        self.0.notified().await;
+        Ok(batch.iter().map(|_| Ok(Vec::new())).collect())
+    }
+
+    async fn tidy(&mut self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_hangs_is_told_of_until_it_has_committed() {
+    let go_on = Arc::new(Notify::new());
+    let engines = vec![Hanging(Arc::clone(&go_on))];
+    let (inbox, mut writers) = GroupCommit::new(engines, Limits::default());
+    let inbox = Arc::new(inbox);
+    tokio::spawn(writers.remove(0).run());
+    let send = || {
+        let inbox = Arc::clone(&inbox);
+        tokio::spawn(async move { inbox.accept_rows(vec![()]).await })
+    };
+    go_on.notify_one();
+    inbox.probe().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    inbox.hangs().unwrap();
+    let sent = send();
+    tokio::time::sleep(HANGS_AFTER - Duration::from_millis(1)).await;
+    inbox.hangs().unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    inbox.hangs().unwrap_err();
+    // Nor is there an answer to whoever asks by writing, and the delivery's own bound ends nothing.
+    inbox.probe().await.unwrap_err();
+    sent.await.unwrap().unwrap_err();
+    inbox.hangs().unwrap_err();
+    go_on.notify_one();
+    tokio::task::yield_now().await;
+    inbox.hangs().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_hangs_beside_another_that_commits_is_not() {
+    let go_on = Arc::new(Notify::new());
+    let engines = vec![Hanging(Arc::clone(&go_on)), Hanging(Arc::clone(&go_on))];
+    let (inbox, writers) = GroupCommit::new(engines, Limits::default());
+    let inbox = Arc::new(inbox);
+    for writer in writers {
+        tokio::spawn(writer.run());
+    }
+    let hanging = tokio::spawn({
+        let inbox = Arc::clone(&inbox);
+        async move { inbox.accept_rows(vec![()]).await }
+    });
+    tokio::task::yield_now().await;
+    // Of the two that wait, the first goes on: from then on the other one hangs.
+    let probing = inbox.probe();
+    let going_on = async {
+        tokio::time::sleep(HANGS_AFTER / 2).await;
+        go_on.notify_one();
+    };
+    let (_probed, ()) = tokio::join!(probing, going_on);
+    inbox.hangs().unwrap();
+    tokio::time::sleep(HANGS_AFTER).await;
+    inbox.hangs().unwrap_err();
+    go_on.notify_one();
+    hanging.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_may_wait_but_a_queue_that_stands_is_kept_short() {
+    assert_eq!(waiting(FULL_BATCHES_MAX - 1, 50).await, 50);
+    assert_eq!(waiting(FULL_BATCHES_MAX, 50).await, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_a_batch_that_is_under_way_another_begins_once_as_many_wait() {
+    assert_eq!(answered(4, 2).await, [10; 4]);
+    assert_eq!(answered(9, 2).await, [10; 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_smaller_one_waits_for_more_but_not_for_long() {
+    assert_eq!(answered(3, 2).await, [12; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_beyond_the_end_of_the_one_beside_it() {
+    assert_eq!(answered(1, 60_000).await, [20]);
+}
