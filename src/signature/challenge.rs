@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::asked::Place;
-use super::profile::descriptor::{BodyFormat, EventDescriptor, PlaceDescriptor};
+use super::profile::descriptor::{BodyFormat, Coverage, EventDescriptor, PlaceDescriptor};
 use super::profile::meaning::{Faults, status};
 use super::scheme::{Scheme, configured};
 use super::template::{Template, Value, Values};
@@ -42,6 +42,27 @@ pub struct ChallengeDescriptor {
     pub body: String,
 }
 
+/// Whether whoever sent a delivery whose signature held has signed this.
+fn is_signed(value: &Value, scheme: Option<&Scheme>, coverage: Coverage) -> bool {
+    let covers = |value: &Value| {
+        scheme.is_some_and(|scheme| scheme.signs(value) && !scheme.folds_case_of(value))
+    };
+    match value {
+        Value::Json(_) | Value::Form(_) => {
+            coverage == Coverage::Body && covers(&Value::Body) || covers(value)
+        }
+        Value::Header(_) | Value::Query(_) => covers(value),
+        Value::KeyId | Value::Config(_) | Value::Secret => true,
+        Value::Body
+        | Value::Timestamp
+        | Value::Id
+        | Value::Url
+        | Value::Method
+        | Value::PathAndQuery
+        | Value::Item(_) => covers(value),
+    }
+}
+
 /// Whether a delivery's content could be a challenge's: a document never is, and neither is what holds another letter.
 fn may_be_hex(scheme: &Scheme, event: Option<&EventDescriptor>) -> bool {
     let field = event.and_then(|event| event.field.as_deref());
@@ -51,9 +72,7 @@ fn may_be_hex(scheme: &Scheme, event: Option<&EventDescriptor>) -> bool {
         None => (format == BodyFormat::Json).then_some(Value::Body),
     };
     scheme.contents.iter().any(|content| {
-        let holds_it = |document: &Value| {
-            content.values().contains(&document) || content.values().contains(&&Value::Body)
-        };
+        let holds_it = |document: &Value| content.covers(document) || content.covers(&Value::Body);
         let other = |letter: char| !matches!(letter, '0'..='9' | 'a'..='f');
         !document.as_ref().is_some_and(holds_it) && !content.always_holds(other)
     })
@@ -98,6 +117,7 @@ impl Challenge {
         descriptor: &ChallengeDescriptor,
         at: usize,
         scheme: Option<&Scheme>,
+        coverage: Coverage,
         event: Option<&EventDescriptor>,
         faults: &mut Faults,
     ) -> Option<Self> {
@@ -151,6 +171,16 @@ impl Challenge {
         {
             let what = "signs for anyone what could be the content of a delivery: hexadecimal digits alone";
             let mend = "leave this challenge out, unless signature.content holds the document, or a text with another letter in it";
+            faults.add(&key("body"), what, mend);
+        }
+        // Of a delivery that was signed once, all else could be anybody's.
+        let open = |value: &&Value| !is_signed(value, scheme, coverage);
+        if challenge.method == Method::POST
+            && challenge.body.asks_for_a_mac()
+            && let Some(value) = challenge.body.values().into_iter().find(open)
+        {
+            let what = format!("answers with a MAC, and the signature does not cover {value}");
+            let mend = "take what is asked for from what signature.content names: else anyone who holds one delivery could have others signed";
             faults.add(&key("body"), what, mend);
         }
         Some(challenge)

@@ -151,12 +151,15 @@ fn forms_of_a_content_that_cut_it_up_in_another_way_are_a_fault() {
         "{json:/amount|is:amount}:{json:/id|without::}",
         "{json:/id|without::}.{json:/amount|is:amount}",
         "{json:/id|without::}:",
+        "v1{json:/id|without::}:{json:/amount|is:amount}",
+        "{json:/id|without::}:{json:/amount|is:amount}v1",
+        "{base64:json:/id|without::}:{json:/amount|is:amount}",
     ] {
         let contents = format!("'{{json:/id|without::}}:{{json:/amount|is:amount}}', '{other}'");
         check_fault(&own(&contents), "has forms that sign different things");
     }
-    let sound = "'{json:/id|without::}:{json:/amount}', 'v1:{json:/id|without::}:{json:/amount|is:amount}\\n'";
-    compiled(&own(&sound.replace("'v1", "\"v1").replace("\\n'", "\\n\""))).unwrap();
+    let sound = "'{json:/id|without::}:{json:/amount}', \"{json:/id|without::}:{json:/amount|is:amount}\\n\"";
+    compiled(&own(sound)).unwrap();
 }
 
 #[test]
@@ -224,7 +227,59 @@ fn nothing_is_signed_for_a_stranger_that_a_delivery_could_say() {
     check_fault(&own("{json:/pay}", ""), oracle);
     check_fault(&own("{json:/pay}{json:/amount|is:currency}", ""), oracle);
     check_fault(&own("{form:payload}", "format = 'form'"), oracle);
+    check_fault(&own("{json:/pay}{crc32:body}", ""), oracle);
     compiled(&own("pay:{json:/pay}", "")).unwrap();
+}
+
+#[test]
+fn of_a_signed_challenge_only_what_is_signed_is_signed_again() {
+    let own = |body: &str| {
+        format!(
+            "[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{{body}}.{{header:x-a}}'\n[event]\nid = '/id'\n\
+             [[challenge]]\nwhen = {{ json = '/c' }}\nbody = '{body}'\n"
+        )
+    };
+    let oracle = "answers with a MAC, and the signature does not cover";
+    check_fault(&own("{mac:query:c}"), oracle);
+    check_fault(&own("{mac:header:x-b}"), oracle);
+    compiled(&own("{mac:json:/c}{header:x-b}")).unwrap_err();
+    compiled(&own("{mac:json:/c}")).unwrap();
+    compiled(&own("{mac:header:x-a}")).unwrap();
+}
+
+#[test]
+fn a_query_in_one_case_is_no_id() {
+    let own = |content: &str| {
+        format!(
+            "[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}|{{body}}'\n[event]\nid = '{{query:id}}'\n"
+        )
+    };
+    check_fault(&own("{lower:path_and_query}"), "in one case alone");
+    compiled(&own("{path_and_query}")).unwrap();
+    let id = "[signature]\nfrom = { header = ['x-sig'] }\ncontent = '{lower:id}.{body}'\nid = { header = ['x-id'] }";
+    check_fault(id, &format!("signature.id: {UNCOVERED}"));
+}
+
+#[test]
+fn the_elements_of_a_list_that_is_not_signed_are_no_events() {
+    check_fault(
+        "signed = 'fields'\n[signature]\nfrom = { header = ['x-sig'] }\ncontent = '{json:/batch}'\n[event]\neach = '/items/*'",
+        "event.each: takes a list's elements for the events",
+    );
+}
+
+#[test]
+fn signed_fields_by_which_an_event_is_known_have_borders() {
+    let own = |content: &str| {
+        format!(
+            "signed = 'fields'\n[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n"
+        )
+    };
+    check_fault(
+        &own("{json:/pay|without::}:{json:/a}{json:/b}"),
+        "one signature would serve for several deliveries",
+    );
+    compiled(&own("{json:/pay|without::}:{json:/a}")).unwrap();
 }
 
 fn verifier(profile: Profile, settings: Settings) -> Result<Verifier, Vec<String>> {

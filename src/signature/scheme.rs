@@ -238,8 +238,10 @@ impl Scheme {
                 | Value::Config(_) => {}
             }
         }
-        if self.values().any(|value| *value == Value::Id) && !self.signs_if_present(&Value::Id) {
-            let mend = "put {id} into every form of signature.content, without a filter that takes a part of it";
+        if self.values().any(|value| *value == Value::Id)
+            && (!self.signs_if_present(&Value::Id) || self.folds_case_of(&Value::Id))
+        {
+            let mend = "put {id} into every form of signature.content, without a filter that takes a part of it or changes its case";
             let what = "takes a value that the signature does not cover";
             faults.add("signature.id", what, mend);
         }

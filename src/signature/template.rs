@@ -31,10 +31,11 @@ pub(super) enum Piece<'t> {
 }
 
 /// A piece of a template's [`Template::order`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Mark<'t> {
     Text(&'t str),
     Value(&'t Value),
+    Filter(&'t Filter),
     /// A group begins or ends.
     Group,
 }
@@ -137,29 +138,46 @@ impl Template {
         pieces
     }
 
-    /// What it is made of but for the filters and for what stands before its first value and behind its last: of two templates in
-    /// which this is the same, one text is cut up in one way.
+    /// What it is made of but for the case and the shapes of its values, and for a newline at its end: of two templates in which this is
+    /// the same, one text is cut up in one way.
     pub(super) fn order(&self) -> Vec<Mark<'_>> {
-        fn spread<'t>(parts: &'t [Part], marks: &mut Vec<Mark<'t>>) {
+        let of_bytes = |filter: &&Filter| match filter {
+            Filter::Upper | Filter::Lower | Filter::Without(_) | Filter::Is(_) => false,
+            Filter::Base64
+            | Filter::Sha256Base64
+            | Filter::Sha256Hex
+            | Filter::Crc32
+            | Filter::Quoted
+            | Filter::Mac
+            | Filter::After(_) => true,
+        };
+        fn spread<'t>(
+            parts: &'t [Part],
+            keep: &dyn Fn(&&'t Filter) -> bool,
+            marks: &mut Vec<Mark<'t>>,
+        ) {
             for part in parts {
                 match part {
                     Part::Literal(text) => marks.push(Mark::Text(text)),
-                    Part::Value(own) => marks.push(Mark::Value(&own.value)),
+                    Part::Value(own) => {
+                        marks.push(Mark::Value(&own.value));
+                        marks.extend(own.filters.iter().filter(keep).map(Mark::Filter));
+                    }
                     Part::Group(inner) => {
                         marks.push(Mark::Group);
-                        spread(inner, marks);
+                        spread(inner, keep, marks);
                         marks.push(Mark::Group);
                     }
                 }
             }
         }
         let mut marks = Vec::new();
-        spread(&self.parts, &mut marks);
-        if matches!(marks.last(), Some(Mark::Text(_))) {
-            marks.pop();
+        spread(&self.parts, &of_bytes, &mut marks);
+        if let Some(Mark::Text(last)) = marks.last_mut() {
+            *last = last.trim_end_matches(['\r', '\n']);
         }
-        if matches!(marks.first(), Some(Mark::Text(_))) {
-            marks.remove(0);
+        if marks.last() == Some(&Mark::Text("")) {
+            marks.pop();
         }
         marks
     }

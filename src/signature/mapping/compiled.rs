@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::around::{Around, Readings};
 use super::facts::{Fetch, NoPayment, STATUSES};
+use super::known::KnownBy;
 use super::place::{Certainty, Covered, Place, PlaceReader, Read};
 use super::refunds::Refunds;
 use crate::signature::AmountUnit;
@@ -15,7 +16,7 @@ use crate::signature::profile::descriptor::{
     BodyFormat, Coverage, EventDescriptor, OneOrMany, ProfileDescriptor, TimeUnit, Unlisted,
     WhenDescriptor,
 };
-use crate::signature::profile::meaning::Faults;
+use crate::signature::profile::meaning::{Faults, TimestampRule};
 use crate::signature::scheme::{self as signature, Scheme};
 use crate::signature::template::{TemplateFault, Value};
 
@@ -28,6 +29,8 @@ pub(in crate::signature) struct Mapping {
     pub(super) selection: Selection,
     pub(in crate::signature) readings: Arc<Readings>,
     pub(super) id: Place,
+    /// What takes its place.
+    pub(in crate::signature) known_by: KnownBy,
     /// The form field by whose bytes an event without an id is known: the signature covers it, and not the body around it.
     pub(super) id_field: Option<Box<str>>,
     pub(super) kind: Place,
@@ -151,6 +154,7 @@ impl Mapping {
     pub(in crate::signature) fn of_profile(
         profile: &ProfileDescriptor,
         scheme: Option<&Scheme>,
+        time: Option<&TimestampRule>,
         each: Option<ListPointer>,
         faults: &mut Faults,
     ) -> Self {
@@ -171,13 +175,22 @@ impl Mapping {
         let format = event.format.unwrap_or_default();
         let read = Read::of(format, event.field.as_deref(), parts);
         let coverage = profile.signed.unwrap_or(Coverage::Body);
+        if parts && matches!(coverage, Coverage::Fields | Coverage::Reference) {
+            let what =
+                "takes a list's elements for the events, and the signature does not cover them";
+            let mend = "leave it out; where each element bears its own signature, write signature.each instead";
+            faults.add("event.each", what, mend);
+        }
         let folds = |value: &Value| scheme.is_some_and(|scheme| scheme.folds_case_of(value));
         let mut folded: Vec<Value> = values.iter().copied().cloned().collect();
         folded.retain(folds);
         let covered = Covered::new(coverage, &values, folded, id, read);
-        Self::compile(event, each, &covered, &mut |key, fault| {
+        let mut mapping = Self::compile(event, each, &covered, &mut |key, fault| {
             faults.add(&key, fault.what, &fault.mend)
-        })
+        });
+        let readings = Arc::make_mut(&mut mapping.readings);
+        mapping.known_by = KnownBy::compile(coverage, scheme, time, readings);
+        mapping
     }
 
     /// Compiles a profile's `[event]`; `each` is the list whose elements are the events, where there is one. Every
@@ -236,6 +249,7 @@ impl Mapping {
             field: event.field.as_deref().map(Into::into),
             each,
             id,
+            known_by: KnownBy::default(),
             id_field: covered.field(event.field.as_deref()).map(Into::into),
             kind,
             occurred_at_unit: event.occurred_at_unit,

@@ -1,5 +1,6 @@
-//! By what an event without an id is known: by all that the signature covers of it, and by nothing else. Whoever holds one signed
-//! delivery could else make any number of events of it, or have another one taken for its duplicate.
+//! By what an event without an id is known: where fields are signed, by those and by nothing else, or whoever holds one signed delivery
+//! could make any number of events of it; else by the body and what is signed and read around it, or one could be taken for the
+//! duplicate of another. Where a reference is signed alone, nothing but the body tells two deliveries of it apart.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use crate::signature::asked::Asked;
 use crate::signature::body::json;
 use crate::signature::delivery::Request;
 use crate::signature::profile::descriptor::Coverage;
-use crate::signature::scheme::Scheme;
+use crate::signature::profile::meaning::TimestampRule;
+use crate::signature::scheme::{Place, Scheme};
 use crate::signature::template::{Value, Values as _};
 
 /// What takes the place of an id.
@@ -30,18 +32,38 @@ struct Part {
 }
 
 impl KnownBy {
-    /// The signed fields; and of what is signed around the body that of which the event is read, since the rest may differ from attempt
-    /// to attempt. Empty where the body is all there is, or where the signature covers the delivery's id.
+    /// The signed fields, and the time that is signed with them; and of what is signed around the body that of which the event is read,
+    /// since the rest may differ from attempt to attempt. Empty where the body is all there is, or where the signature covers the
+    /// delivery's id. What is needed of it is kept with the event.
     pub(in crate::signature) fn compile(
         coverage: Coverage,
         scheme: Option<&Scheme>,
-        readings: &Readings,
+        time: Option<&TimestampRule>,
+        readings: &mut Readings,
     ) -> Self {
         let Some(scheme) = scheme.filter(|scheme| !scheme.signs_the_id) else {
             return Self::default();
         };
         let fields = coverage == Coverage::Fields && !scheme.signs(&Value::Body);
-        let by_url = scheme.signs(&Value::PathAndQuery) || scheme.signs(&Value::Url);
+        let whole = [Value::PathAndQuery, Value::Url];
+        let by_url = whole.iter().any(|value| scheme.signs_if_present(value));
+        let url_in_one_case = whole.iter().any(|value| scheme.folds_case_of(value));
+        let time = time.filter(|_| fields && scheme.signs_if_present(&Value::Timestamp));
+        let time = time.and_then(|rule| match &rule.place {
+            Place::Header(names) => match &**names {
+                [only] => Some(Value::Header(only.clone())),
+                _ => None,
+            },
+            Place::Json(pointer) => Some(Value::Json(pointer.clone())),
+            Place::Form(name) => Some(Value::Form(name.clone())),
+            Place::Query(name) => Some(Value::Query(name.clone())),
+            Place::Item(_) => None,
+        });
+        match &time {
+            Some(Value::Header(name)) => readings.headers.push(name.clone()),
+            Some(Value::Query(name)) => readings.query.push(name.clone()),
+            Some(_) | None => {}
+        }
         let is_part = |value: &Value| match value {
             Value::Json(_) | Value::Form(_) => fields,
             Value::Header(name) => readings.headers.contains(name),
@@ -62,10 +84,12 @@ impl KnownBy {
         if by_url {
             values.extend(readings.query.iter().cloned().map(Value::Query));
         }
+        values.extend(time);
         let mut parts: Vec<Part> = Vec::new();
         for value in values {
             if !parts.iter().any(|part| part.value == value) {
-                let in_one_case = scheme.folds_case_of(&value);
+                let in_url = by_url && matches!(value, Value::Query(_));
+                let in_one_case = scheme.folds_case_of(&value) || in_url && url_in_one_case;
                 parts.push(Part { value, in_one_case });
             }
         }
@@ -187,6 +211,8 @@ mod tests {
             r#"{"pay":"p1","amount":5,"when":"2026-01-01T00:00:00Z"}"#,
         );
         assert!(first.is_some());
+        let time = http::HeaderName::from_static("x-time");
+        assert!(own.mapping.readings.headers.contains(&time));
         let later = id(
             &own,
             "/",

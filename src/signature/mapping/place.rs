@@ -412,8 +412,11 @@ impl PlaceReader<'_> {
                 if !known && self.covered.coverage != Coverage::Connection {
                     certainty.weaken(Certainty::RequestUncovered);
                 }
-                if !self.covered.whole_query {
+                let whole = [Value::PathAndQuery, Value::Url];
+                if self.covered.query.iter().any(|query| **query == *name) {
                     self.fold(&[Value::Query(name.into())], certainty);
+                } else {
+                    self.fold(&whole, certainty);
                 }
                 self.readings.query.push(name.into());
                 Ok(Part::Query(name.into()))

@@ -1,7 +1,7 @@
 //! Where signed fields end. Of fields that are signed one after another the signature covers the text alone: what can be cut up
 //! in another way is signed in that way too.
 
-use super::descriptor::{BodyFormat, ProfileDescriptor};
+use super::descriptor::{BodyFormat, Coverage, ProfileDescriptor, TimeUnit};
 use super::impossible_event;
 use super::meaning::Faults;
 use crate::signature::filter::{Filter, Shape};
@@ -27,12 +27,28 @@ pub(super) fn check(profile: &ProfileDescriptor, scheme: &Scheme, faults: &mut F
     let time = profile.timestamp.as_ref();
     let event = profile.event.as_ref();
     let known = Known {
-        time: time.is_some_and(|rule| rule.past.is_some() && rule.future.is_some()),
+        time: time.is_some_and(|rule| {
+            let unit = rule.unit.unwrap_or(TimeUnit::S);
+            rule.past.is_some()
+                && rule.future.is_some()
+                && matches!(unit, TimeUnit::S | TimeUnit::Ms)
+        }),
         body: event.and_then(|event| event.format).unwrap_or_default() == BodyFormat::Json,
     };
     let places = event.map(impossible_event::places).unwrap_or_default();
     let places: Vec<&str> = places.into_iter().flat_map(|(_, texts)| texts).collect();
-    let counts = |value: &Value| scheme.signs_if_present(value) && is_read(value, &places);
+    // Without an id, an event is known by all signed fields.
+    let by_fields = profile.signed == Some(Coverage::Fields)
+        && event.is_none_or(|event| {
+            event
+                .id
+                .as_ref()
+                .is_none_or(|id| id.iter().next().is_none())
+        });
+    let is_field = |value: &Value| matches!(value, Value::Json(_) | Value::Form(_));
+    let counts = |value: &Value| {
+        scheme.signs_if_present(value) && (is_read(value, &places) || by_fields && is_field(value))
+    };
     let blurred = scheme
         .contents
         .iter()
@@ -77,10 +93,12 @@ fn blurred<'t>(pieces: &[Piece<'t>], known: Known) -> Vec<(&'t Value, &'t Value)
     let mut found = Vec::new();
     let mut before: Option<(&Value, End)> = None;
     let mut open: Option<&Value> = None;
+    // Behind it only digits have come, which may move along.
+    let mut sliding: Option<&Value> = None;
     for piece in pieces {
         let (value, filters) = match piece {
             Piece::Literal => {
-                (before, open) = (None, None);
+                (before, open, sliding) = (None, None, None);
                 continue;
             }
             Piece::Value(value, filters) => (*value, *filters),
@@ -104,8 +122,16 @@ fn blurred<'t>(pieces: &[Piece<'t>], known: Known) -> Vec<(&'t Value, &'t Value)
             (Some((other, its)), _) if !told(its) => found.push((other, value)),
             // Between two open ones all that lies between them may move.
             (_, Some(first)) if end == End::Open => found.push((first, value)),
-            (_, _) => {}
+            (_, _) => {
+                let moves = matches!(end, End::Open | End::Amount);
+                found.extend(sliding.filter(|_| moves).map(|first| (first, value)));
+            }
         }
+        sliding = match end {
+            End::Open | End::Amount => Some(value),
+            End::Known if is_digits(value, filters) => sliding,
+            End::Known | End::Word => None,
+        };
         let closes = end == End::Word || *value == Value::Secret;
         match end {
             End::Open => open = Some(value),
@@ -115,6 +141,11 @@ fn blurred<'t>(pieces: &[Piece<'t>], known: Known) -> Vec<(&'t Value, &'t Value)
         before = Some((value, end));
     }
     found
+}
+
+/// Whether it is nothing but digits.
+fn is_digits(value: &Value, filters: &[Filter]) -> bool {
+    *value == Value::Timestamp || filters.contains(&Filter::Is(Shape::Unix))
 }
 
 /// Which values show their end by themselves.
@@ -130,11 +161,10 @@ fn end(value: &Value, filters: &[Filter], known: Known) -> End {
     let of_filter = |filter: &Filter| match filter {
         Filter::Sha256Base64 | Filter::Sha256Hex => Some(End::Known),
         Filter::Is(Shape::Currency | Shape::DateTime | Shape::Unix) => Some(End::Known),
-        Filter::Is(Shape::Amount) => Some(End::Amount),
+        Filter::Is(Shape::Amount) | Filter::Crc32 => Some(End::Amount),
         Filter::Is(Shape::Word) => Some(End::Word),
         Filter::Without(_)
         | Filter::Base64
-        | Filter::Crc32
         | Filter::Upper
         | Filter::Lower
         | Filter::Quoted
@@ -179,6 +209,19 @@ mod tests {
             ("{json:/a|is:amount}{json:/b|is:word}{json:/c}", true),
             ("{json:/a}{json:/b|is:currency}{json:/c}", false),
             ("{json:/a}{json:/b|is:currency}.{json:/c}", true),
+            ("{json:/a}{json:/t|is:unix}{json:/b|is:amount}", false),
+            (
+                "{json:/a|is:amount}{json:/t|is:unix}{json:/b|is:amount}",
+                false,
+            ),
+            (
+                "{json:/a|is:amount}{json:/b|is:currency}{json:/c|is:amount}",
+                true,
+            ),
+            (
+                "{json:/a|is:amount}{json:/t|is:unix}{json:/b|is:currency}",
+                true,
+            ),
             ("{json:/a}{secret}{json:/b}", true),
             ("{timestamp}{json:/a}", false),
             ("{timestamp|is:unix}{json:/a}", true),

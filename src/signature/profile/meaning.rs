@@ -18,7 +18,6 @@ use crate::signature::delivery::Request;
 use crate::signature::mapping::around::Around;
 use crate::signature::mapping::compiled::Mapping;
 use crate::signature::mapping::facts::Facts;
-use crate::signature::mapping::known::KnownBy;
 use crate::signature::scheme::Scheme;
 use crate::signature::template::Value;
 
@@ -32,7 +31,6 @@ pub struct Profile {
     pub(in crate::signature) timestamp: Option<TimestampRule>,
     pub(in crate::signature) batch: Option<ListPointer>,
     pub(in crate::signature) mapping: Mapping,
-    known_by: KnownBy,
     answer: Answer,
     pub(in crate::signature) challenges: Vec<Challenge>,
     pub(in crate::signature) sent: Sent,
@@ -126,12 +124,18 @@ impl Profile {
             );
         }
         let batch = batch(descriptor, &mut faults);
-        let mapping = Mapping::of_profile(descriptor, scheme.as_ref(), batch.clone(), &mut faults);
+        let mapping = Mapping::of_profile(
+            descriptor,
+            scheme.as_ref(),
+            timestamp.as_ref(),
+            batch.clone(),
+            &mut faults,
+        );
         let challenges = descriptor.challenge.iter().flatten().enumerate();
         let challenges = challenges
             .filter_map(|(at, one)| {
                 let event = descriptor.event.as_ref();
-                Challenge::compile(one, at, scheme.as_ref(), event, &mut faults)
+                Challenge::compile(one, at, scheme.as_ref(), coverage, event, &mut faults)
             })
             .collect();
         let answer = Answer::compile(descriptor.answer.as_ref(), &mut faults);
@@ -142,7 +146,6 @@ impl Profile {
             name: name.into(),
             descriptor: descriptor.clone(),
             coverage,
-            known_by: KnownBy::compile(coverage, scheme.as_ref(), &mapping.readings),
             scheme,
             timestamp,
             batch,
@@ -167,7 +170,7 @@ impl Profile {
         };
         let mut facts = self.mapping.facts(item, around)?;
         if facts.event_id.is_none() {
-            facts.event_id = self.known_by.id(item, request);
+            facts.event_id = self.mapping.known_by.id(item, request);
         }
         Ok(facts)
     }
