@@ -124,19 +124,12 @@ impl Profile {
             );
         }
         let batch = batch(descriptor, &mut faults);
-        let mapping = Mapping::of_profile(
-            descriptor,
-            scheme.as_ref(),
-            timestamp.as_ref(),
-            batch.clone(),
-            &mut faults,
-        );
+        let (own, time) = (scheme.as_ref(), timestamp.as_ref());
+        let mapping = Mapping::of_profile(descriptor, own, time, batch.clone(), &mut faults);
+        let event = descriptor.event.as_ref();
         let challenges = descriptor.challenge.iter().flatten().enumerate();
         let challenges = challenges
-            .filter_map(|(at, one)| {
-                let event = descriptor.event.as_ref();
-                Challenge::compile(one, at, scheme.as_ref(), coverage, event, &mut faults)
-            })
+            .filter_map(|(at, one)| Challenge::compile(one, at, own, coverage, event, &mut faults))
             .collect();
         let answer = Answer::compile(descriptor.answer.as_ref(), &mut faults);
         let sent = Sent::compile(descriptor, scheme.as_ref(), &mut faults);
