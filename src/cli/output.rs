@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -94,10 +96,25 @@ pub(super) fn whole(outcome: Outcome) -> Outcome {
     }
 }
 
-/// Prints a line to standard error.
+/// How long a line to standard error may take.
+const LINE_WAIT: Duration = Duration::from_secs(1);
+
+/// Prints a line to standard error. Where that is a pipe that nobody reads, it is lost, and the command comes to its end.
 pub(super) fn complain(line: &str) {
-    let mut err = io::stderr().lock();
-    let _closed = writeln!(err, "{line}");
+    let write = |line: &str| {
+        let _closed = io::stderr().lock().write_all(line.as_bytes());
+    };
+    let line = format!("{line}\n");
+    let (written, wait) = mpsc::sync_channel(1);
+    let its = line.clone();
+    let writer = thread::Builder::new().spawn(move || {
+        write(&its);
+        let _nobody_waits = written.try_send(());
+    });
+    match writer {
+        Ok(_) => drop(wait.recv_timeout(LINE_WAIT)),
+        Err(_no_thread) => write(&line),
+    }
 }
 
 /// Prints an error with all its causes, and tells that the command failed.

@@ -85,6 +85,29 @@ fn a_log_that_can_not_be_written_takes_nothing_away_but_its_lines() {
     assert!(receiver.ended().success());
 }
 
+/// Standard error is a pipe that is full, and whose reader reads nothing.
+const STUCK: &str = "d=$(mktemp -d) && mkfifo $d/p && { sleep 20 <$d/p & } && exec 2>$d/p && rm -r $d && \
+                     head -c 65536 /dev/zero >&2 && exec \"$0\" \"$@\"";
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let mut receiver = Receiver::with(&Changes {
+        run_by: ["sh", "-c", STUCK].map(OsString::from).to_vec(),
+        ..Changes::default()
+    });
+    let mut producer = receiver.producer();
+    for number in 0..20 {
+        // Each refused handshake is logged.
+        let mut stranger = receiver.producer_as(None);
+        assert!(stranger.try_deliver(&event("evt_1")).is_err());
+        let delivered = producer.deliver(&event(&format!("evt_{number}")));
+        assert_eq!(delivered.status, 204);
+    }
+    assert_eq!(receiver.reload_now().status, 200);
+    receiver.stop();
+    assert!(receiver.ended().success());
+}
+
 /// The environment that hands this socket over.
 fn handed_over(listener: &TcpListener) -> Vec<(&'static str, OsString)> {
     fcntl_setfd(listener, FdFlags::empty()).unwrap();
