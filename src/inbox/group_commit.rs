@@ -288,12 +288,12 @@ impl<E: Engine> GroupCommit<E> {
             .clone()
     }
 
-    /// Whether a delivery would be taken now, found out by writing.
-    pub async fn probe(&self) -> Result<(), InboxFailure> {
+    /// Whether a delivery would be taken now, found out by writing: `true` if that was written, `false` if all goes well but so much
+    /// else is being written that there is no room for a question, or no turn for it yet.
+    pub async fn probe(&self) -> Result<bool, InboxFailure> {
         match tokio::time::timeout(HANGS_AFTER, self.accept(Vec::new())).await {
-            Ok(Ok(_)) => Ok(()),
-            // So much is being written that there is no room for a question, or no turn for it yet.
-            Ok(Err(InboxFailure::QueueFull)) | Err(_) if self.is_good() => Ok(()),
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(InboxFailure::QueueFull)) | Err(_) if self.is_good() => Ok(false),
             Ok(Err(failure)) => Err(failure),
             Err(_elapsed) => Err(hangs()),
         }
