@@ -444,7 +444,8 @@ impl<E: Engine> Writer<E> {
             self.shared
                 .queued_bytes
                 .fetch_sub(waiting.bytes, Ordering::Relaxed);
-            // Whoever is gone was told nothing, and will come again: under overload this sheds work that nobody awaits.
+            // Whoever gave up waiting was told that it was not kept, or went away over HTTP/2, and will come again: under overload this
+            // sheds work that nobody awaits. Of a peer over HTTP/1.1 nobody knows whether it is gone: its delivery is written.
             if !waiting.answer.is_closed() {
                 rows.push(waiting.rows);
                 answers.push(waiting.answer);
