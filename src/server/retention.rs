@@ -1,6 +1,7 @@
 //! What a receiver lets go by itself: bodies and events that have had their time, in small steps beside the deliveries; and
 //! what its store takes on disk.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,16 +75,17 @@ struct Told {
 
 impl Told {
     fn tell(&mut self, outcome: &Result<Pruned, PruneFailure>, now: Timestamp) {
-        let failing = outcome.is_err();
         match outcome {
-            Err(failure) if !self.failing => tracing::warn!(
+            Err(failure) if !mem::replace(&mut self.failing, true) => tracing::warn!(
                 error = failure as &dyn std::error::Error,
                 "what has had its time could not be let go; it is tried again each minute"
             ),
-            Ok(_) if self.failing => tracing::info!("what has had its time goes again"),
+            // One that gave way to somebody else's lock shows nothing.
+            Ok(pruned) if pruned.went_through && mem::take(&mut self.failing) => {
+                tracing::info!("what has had its time goes again");
+            }
             Ok(_) | Err(_) => {}
         }
-        self.failing = failing;
         let Ok(pruned) = outcome else { return };
         if let Some(known) = pruned.known
             && !self.was_set

@@ -326,6 +326,7 @@ async fn pass(
             }
         }
     }
+    pruned.went_through = true;
     Ok(pruned)
 }
 
