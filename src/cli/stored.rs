@@ -5,10 +5,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::output::chain;
-use crate::store::{ReadFailure, Views};
+use crate::config::StoreSettings;
+use crate::store::{ReadFailure, Url, Views};
 
-/// How long a spool may take to be emptied into the store, and how often it is asked.
-const MOVED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a spool may take to be emptied into the store: by default it stands still for 19 s at most.
+const MOVED_WITHIN: Duration = Duration::from_secs(20);
+/// How long a database may take to show what was written: whoever reads may be answered by a standby.
+const COPIED_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is asked.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// The store of the configuration, as far as it can be read.
@@ -20,6 +24,17 @@ pub(super) struct Stored {
     pub(super) own: bool,
     /// Whether what was accepted may wait beside the store.
     pub(super) spool: bool,
+    /// How long what was accepted may take to be seen.
+    pub(super) seen_within: Duration,
+}
+
+/// How long what is accepted may take to be seen in a store.
+pub(super) fn seen_within(store: &StoreSettings) -> Duration {
+    match &store.url {
+        Url::Sqlite(_) => Duration::ZERO,
+        Url::Postgres(_) if store.spool.is_some() => MOVED_WITHIN,
+        Url::Postgres(_) => COPIED_WITHIN,
+    }
 }
 
 /// What must be there.
@@ -101,10 +116,10 @@ impl Stored {
             Ok(views) => views,
             Err(why) => return Look::NotSeen(why.clone()),
         };
-        let until = Instant::now() + MOVED_WITHIN;
+        let until = Instant::now() + self.seen_within;
         loop {
             match self.compare(views, must).await {
-                Ok(Look::Otherwise(_)) if self.spool && Instant::now() < until => {
+                Ok(Look::Otherwise(_)) if Instant::now() < until => {
                     sleep(ASKED_EVERY).await;
                 }
                 Ok(look) => return look,
