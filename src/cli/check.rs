@@ -43,6 +43,13 @@ impl Finding {
             mend: fault.mend,
         }
     }
+
+    fn warning(fault: Fault) -> Self {
+        Self {
+            level: "warning",
+            ..Self::of(fault)
+        }
+    }
 }
 
 impl Check {
@@ -54,7 +61,8 @@ impl Check {
                 let faults = unheard
                     .iter()
                     .filter_map(|failure| serve::fault_of_listening(failure, place, environment));
-                findings.extend(faults.map(Finding::of));
+                // It may be checked elsewhere than it will serve, and what a service manager listens on is not bound at all.
+                findings.extend(faults.map(Finding::warning));
                 for warning in config.warnings {
                     findings.push(Finding {
                         level: match warning.weight {
@@ -143,10 +151,7 @@ fn look_at_spools(
         let (what, mend) = warning.split_once("; ").unwrap_or((&warning, ""));
         let (key, what) = (&["store", "spool"], what.to_owned());
         let fault = Config::fault_of(place, environment, key, what, mend.to_owned());
-        findings.push(Finding {
-            level: "warning",
-            ..Finding::of(fault)
-        });
+        findings.push(Finding::warning(fault));
     }
     findings
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::output::{Outcome, Table, chain, complain, json_line, say};
 use super::scenes::{FAILED, Identity, NOT_SEEN, PASSED, Revoked, SKIPPED, Scene, Stage};
 use super::sender::{self, Author, Stopped};
-use super::stored::Stored;
+use super::stored::{Stored, seen_within};
 use super::unusable;
 use super::wire::Target;
 use crate::ca::PrivateCa;
@@ -109,6 +109,7 @@ impl Rehearse {
             producer: producer.name.to_string(),
             own: sender::origin(&url) == sender::origin(&configured),
             spool: config.store.spool.is_some(),
+            seen_within: seen_within(&config.store),
         };
         let secret = self.secret(verifier, environment)?;
         let author = Author::new(

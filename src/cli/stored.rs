@@ -5,10 +5,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::output::chain;
-use crate::store::{ReadFailure, Views};
+use crate::config::StoreSettings;
+use crate::store::{ReadFailure, Url, Views};
 
-/// How long a spool may take to be emptied into the store, and how often it is asked.
-const MOVED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a spool may take to be emptied into the store: by default it stands still for 19 s at most.
+const MOVED_WITHIN: Duration = Duration::from_secs(20);
+/// How long a database may take to show what was written: whoever reads may be answered by a standby.
+const COPIED_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is asked.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// The store of the configuration, as far as it can be read.
@@ -20,6 +24,31 @@ pub(super) struct Stored {
     pub(super) own: bool,
     /// Whether what was accepted may wait beside the store.
     pub(super) spool: bool,
+    /// How long what was accepted may take to be seen.
+    pub(super) seen_within: Duration,
+}
+
+/// How long what is accepted may take to be seen in a store.
+pub(super) fn seen_within(store: &StoreSettings) -> Duration {
+    match &store.url {
+        Url::Sqlite(_) => Duration::ZERO,
+        Url::Postgres(_) if store.spool.is_some() => MOVED_WITHIN,
+        Url::Postgres(_) => COPIED_WITHIN,
+    }
+}
+
+/// Looks again until all is there, or that time is over.
+async fn until_there(
+    within: Duration,
+    look: impl AsyncFn() -> Result<Look, ReadFailure>,
+) -> Result<Look, ReadFailure> {
+    let until = Instant::now() + within;
+    loop {
+        match look().await {
+            Ok(Look::Otherwise(_)) if Instant::now() < until => sleep(ASKED_EVERY).await,
+            looked => return looked,
+        }
+    }
 }
 
 /// What must be there.
@@ -101,16 +130,9 @@ impl Stored {
             Ok(views) => views,
             Err(why) => return Look::NotSeen(why.clone()),
         };
-        let until = Instant::now() + MOVED_WITHIN;
-        loop {
-            match self.compare(views, must).await {
-                Ok(Look::Otherwise(_)) if self.spool && Instant::now() < until => {
-                    sleep(ASKED_EVERY).await;
-                }
-                Ok(look) => return look,
-                Err(failure) => return Look::NotSeen(chain(&failure)),
-            }
-        }
+        let look = until_there(self.seen_within, async || self.compare(views, must).await);
+        look.await
+            .unwrap_or_else(|failure| Look::NotSeen(chain(&failure)))
     }
 
     async fn compare(&self, views: &Views, must: &Must) -> Result<Look, ReadFailure> {
@@ -178,5 +200,32 @@ impl Stored {
             format!("the store has {}, {duplicates} repeated", counts.join(", "))
         };
         Ok((kept && duplicates == must.duplicates, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether all is there in the end, of what can be seen after `seen_after`.
+    async fn is_seen(seen_after: Duration) -> bool {
+        let began = Instant::now();
+        let look = async || {
+            Ok(if began.elapsed() >= seen_after {
+                Look::There(String::new())
+            } else {
+                Look::Otherwise(String::new())
+            })
+        };
+        let looked = until_there(COPIED_WITHIN, look).await;
+        assert!(began.elapsed() <= COPIED_WITHIN + ASKED_EVERY);
+        matches!(looked, Ok(Look::There(_)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_standby_shows_late_is_seen_and_what_it_never_shows_is_not() {
+        assert!(is_seen(Duration::ZERO).await);
+        assert!(is_seen(COPIED_WITHIN / 2).await);
+        assert!(!is_seen(2 * COPIED_WITHIN).await);
     }
 }

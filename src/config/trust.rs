@@ -182,7 +182,9 @@ fn identity(
         context.findings.warn(&key_key, what, mend);
     }
     let key = Secret::new(key.bytes);
-    if holds_a_key(&certificate.bytes) && contains(key.expose(), b"-----BEGIN CERTIFICATE-----") {
+    // One file may be named for both, with all in it.
+    let both_in_each = holds_a_certificate(&certificate.bytes) && holds_a_key(key.expose());
+    if !both_in_each && holds_a_key(&certificate.bytes) && holds_a_certificate(key.expose()) {
         let what = format!(
             "{} holds a private key, and {} a certificate: the two are swapped",
             certificate_path.display(),
@@ -552,6 +554,10 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 /// Whether there is a private key in this PEM, whatever its form.
 fn holds_a_key(pem: &[u8]) -> bool {
     contains(pem, b"PRIVATE KEY-----")
+}
+
+fn holds_a_certificate(pem: &[u8]) -> bool {
+    contains(pem, b"-----BEGIN CERTIFICATE-----")
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {

@@ -288,12 +288,12 @@ impl<E: Engine> GroupCommit<E> {
             .clone()
     }
 
-    /// Whether a delivery would be taken now, found out by writing.
-    pub async fn probe(&self) -> Result<(), InboxFailure> {
+    /// Whether a delivery would be taken now, found out by writing: `true` if that was written, `false` if all goes well but so much
+    /// else is being written that there is no room for a question, or no turn for it yet.
+    pub async fn probe(&self) -> Result<bool, InboxFailure> {
         match tokio::time::timeout(HANGS_AFTER, self.accept(Vec::new())).await {
-            Ok(Ok(_)) => Ok(()),
-            // So much is being written that there is no room for a question, or no turn for it yet.
-            Ok(Err(InboxFailure::QueueFull)) | Err(_) if self.is_good() => Ok(()),
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(InboxFailure::QueueFull)) | Err(_) if self.is_good() => Ok(false),
             Ok(Err(failure)) => Err(failure),
             Err(_elapsed) => Err(hangs()),
         }
@@ -444,7 +444,8 @@ impl<E: Engine> Writer<E> {
             self.shared
                 .queued_bytes
                 .fetch_sub(waiting.bytes, Ordering::Relaxed);
-            // Whoever is gone was told nothing, and will come again: under overload this sheds work that nobody awaits.
+            // Whoever gave up waiting was told that it was not kept, or went away over HTTP/2, and will come again: under overload this
+            // sheds work that nobody awaits. Of a peer over HTTP/1.1 nobody knows whether it is gone: its delivery is written.
             if !waiting.answer.is_closed() {
                 rows.push(waiting.rows);
                 answers.push(waiting.answer);

@@ -133,7 +133,7 @@ async fn a_writer_that_hangs_is_told_of_until_it_has_committed() {
         tokio::spawn(async move { inbox.accept_rows(vec![()]).await })
     };
     go_on.notify_one();
-    inbox.probe().await.unwrap();
+    assert!(inbox.probe().await.unwrap());
     tokio::time::sleep(Duration::from_secs(60)).await;
     inbox.hangs().unwrap();
     let sent = send();

@@ -21,6 +21,11 @@ use crate::store::{ReadFailure, Store, StoreFault, Takes, Url};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
 
+/// How long the pulse waits for what the store knows of certificates.
+const LOOK_MAX: Duration = Duration::from_secs(3);
+/// For how long it is taken for true what the store said last. A beat takes a second, and a question its 5 s at most.
+const STALE_AFTER: Duration = Duration::from_secs(10);
+
 /// The operator's desk.
 pub(super) struct Desk {
     reloader: Reloader,
@@ -43,6 +48,19 @@ struct Found {
     at: Instant,
     /// Whether a delivery could not be kept a moment before.
     after_failure: bool,
+}
+
+impl Found {
+    /// Why nobody may go by it at `now` any more.
+    fn is_stale(&self, now: Instant) -> Option<String> {
+        let age = now.saturating_duration_since(self.at);
+        (age > STALE_AFTER).then(|| {
+            format!(
+                "the store has not said for {} s whether it takes deliveries",
+                age.as_secs()
+            )
+        })
+    }
 }
 
 /// The file in which deliveries are kept: one that is moved away is noticed before a delivery meets that.
@@ -189,14 +207,14 @@ impl Desk {
             let current = self.live.load();
             self.close_what_was_withdrawn(&current, Timestamp::now())
                 .await;
-            warnings
-                .look(
-                    &current.snapshot,
-                    &self.store,
-                    &self.meters,
-                    Timestamp::now(),
-                )
-                .await;
+            let look = warnings.look(
+                &current.snapshot,
+                &self.store,
+                &self.meters,
+                Timestamp::now(),
+            );
+            // A disk that hangs ends no reading. What is cut off is told at the next look: it awaits nothing but that reading.
+            let _in_time = tokio::time::timeout(LOOK_MAX, look).await;
         }
     }
 
@@ -242,6 +260,9 @@ impl Desk {
 
     fn judged(&self, now: Instant) -> Result<Takes, String> {
         let found = self.found().clone();
+        if let Some(stale) = found.is_stale(now) {
+            return Err(stale);
+        }
         // A failure is forgotten before its time only when a delivery was kept.
         let kept_since = found.after_failure && !self.recorder.has_just_failed(found.at);
         let takes = match found.takes {
@@ -308,5 +329,23 @@ impl Operator for Desk {
             let snapshot = Arc::clone(&self.live.load().snapshot);
             certificates::certificates(&snapshot, self.store.views(), Timestamp::now()).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_said_long_ago_is_nothing_to_go_by() {
+        let found = Found {
+            takes: Ok(Takes::Database),
+            at: Instant::now(),
+            after_failure: false,
+        };
+        assert_eq!(found.is_stale(found.at + STALE_AFTER), None);
+        let later = found.at + STALE_AFTER + Duration::from_secs(1);
+        let told = found.is_stale(later).unwrap();
+        assert!(told.contains("not said for 11 s"), "{told}");
     }
 }

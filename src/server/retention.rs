@@ -1,6 +1,7 @@
 //! What a receiver lets go by itself: bodies and events that have had their time, in small steps beside the deliveries; and
 //! what its store takes on disk.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// How far the clock must be ahead of what the store bears out for it to be told.
 const NOTEWORTHY: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// A clock that was set ahead is set again when it is further ahead, or less far, by this.
+const SET_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// Prunes by whatever the configuration says then, until the future is dropped.
 pub(super) async fn retain(store: Arc<Store>, live: Arc<LiveCurrent>) {
@@ -69,25 +73,39 @@ fn measure(meters: &Meters, taken: DiskUse) {
 struct Told {
     failing: bool,
     held_back: bool,
-    was_set: bool,
+    /// How far the clock was ahead of what is known, when that was last said.
+    ahead: Option<SignedDuration>,
 }
 
 impl Told {
+    /// What is known, if the clock is apart from it otherwise than was said: it may have been believed, or set right, and set again since.
+    fn is_apart_anew(&mut self, known: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let ahead = known.map(|known| now.duration_since(known));
+        let (Some(so_far), Some(said)) = (ahead, self.ahead) else {
+            self.ahead = ahead;
+            return known;
+        };
+        let is_another = so_far.saturating_sub(said).abs() > SET_AGAIN;
+        if is_another {
+            self.ahead = ahead;
+        }
+        known.filter(|_| is_another)
+    }
+
     fn tell(&mut self, outcome: &Result<Pruned, PruneFailure>, now: Timestamp) {
-        let failing = outcome.is_err();
         match outcome {
-            Err(failure) if !self.failing => tracing::warn!(
+            Err(failure) if !mem::replace(&mut self.failing, true) => tracing::warn!(
                 error = failure as &dyn std::error::Error,
                 "what has had its time could not be let go; it is tried again each minute"
             ),
-            Ok(_) if self.failing => tracing::info!("what has had its time goes again"),
+            // One that gave way to somebody else's lock shows nothing.
+            Ok(pruned) if pruned.went_through && mem::take(&mut self.failing) => {
+                tracing::info!("what has had its time goes again");
+            }
             Ok(_) | Err(_) => {}
         }
-        self.failing = failing;
         let Ok(pruned) = outcome else { return };
-        if let Some(known) = pruned.known
-            && !self.was_set
-        {
+        if let Some(known) = self.is_apart_anew(pruned.known, now) {
             tracing::warn!(
                 as_of = %known,
                 clock = %now,
@@ -95,7 +113,6 @@ impl Told {
                  restart the receiver if it is right (one that goes evenly for a week is believed)"
             );
         }
-        self.was_set = pruned.known.is_some();
         let believed = pruned.believed.unwrap_or(now);
         // A start after a few quiet days is nothing to speak of.
         let now = pruned.known.unwrap_or(now);
@@ -118,5 +135,30 @@ impl Told {
                 "pruned"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_ahead_is_told_of_each_time_it_is() {
+        let mut told = Told::default();
+        let start = Timestamp::UNIX_EPOCH;
+        let mut is_told = |hours: i64, ahead: Option<i64>| {
+            let known = start + SignedDuration::from_hours(hours);
+            let now = known + SignedDuration::from_hours(ahead.unwrap_or(0));
+            let known = ahead.map(|_| known);
+            told.is_apart_anew(known, now).is_some()
+        };
+        assert!(!is_told(0, None));
+        assert!(is_told(1, Some(500)));
+        assert!(!is_told(2, Some(500)));
+        assert!(is_told(3, Some(900)));
+        // It was believed, and no pass that went well has seen it before it was set again.
+        assert!(is_told(200, Some(48)));
+        assert!(!is_told(201, None));
+        assert!(is_told(202, Some(48)));
     }
 }

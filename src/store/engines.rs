@@ -150,7 +150,7 @@ impl Engines {
         match self {
             Self::Sqlite { inbox, .. } => match inbox.health() {
                 Health::Good => inbox.hangs(),
-                Health::Unknown | Health::Failing { .. } => inbox.probe().await,
+                Health::Unknown | Health::Failing { .. } => inbox.probe().await.map(drop),
             },
             // It may have gone while nothing was delivered.
             Self::Postgres { inbox, wrote, .. } => {
@@ -159,8 +159,9 @@ impl Engines {
                 if good && last.is_some_and(|last| last.elapsed() < PROBES_EVERY) {
                     return Ok(());
                 }
-                inbox.probe().await?;
-                *wrote.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                if inbox.probe().await? {
+                    *wrote.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                }
                 Ok(())
             }
         }

@@ -36,6 +36,7 @@ mod sqlite;
 mod suite;
 mod supervision;
 mod transfer;
+mod uptime;
 mod views;
 
 use std::pin::pin;

@@ -4,9 +4,9 @@
 //! lost, and counted.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -17,6 +17,8 @@ use super::meters;
 const LINES_MAX: usize = 4096;
 /// How long the last lines may take at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// How often room is looked for then.
+const ROOM_LOOKED_FOR_EVERY: Duration = Duration::from_millis(5);
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,11 +57,18 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) -> Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
+        let until = Instant::now() + LAST_LINES;
         let (written, all) = mpsc::sync_channel(1);
-        // Where the queue is full nothing is being written, and nothing will be.
-        if self.0.0.try_send(Message::Written(written)).is_ok() {
-            let _in_time = all.recv_timeout(LAST_LINES);
+        let mut question = Message::Written(written);
+        // A queue that is full may have a reader that is only slow.
+        while let Err(refused) = self.0.0.try_send(question) {
+            match refused {
+                TrySendError::Full(again) if Instant::now() < until => question = again,
+                TrySendError::Full(_) | TrySendError::Disconnected(_) => return,
+            }
+            thread::sleep(ROOM_LOOKED_FOR_EVERY);
         }
+        let _in_time = all.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -242,5 +251,42 @@ mod tests {
         }
         drop(Log(queue));
         assert_eq!(lines.try_iter().count(), 100);
+    }
+
+    #[test]
+    fn those_of_a_full_queue_are_as_well_where_the_reader_is_only_slow() {
+        let (open, opened) = mpsc::sync_channel::<()>(1);
+        let (written, lines) = mpsc::sync_channel(2 * LINES_MAX);
+        let mut queue = Queue::start(Stuck {
+            open: opened,
+            written,
+        });
+        for _ in 0..=LINES_MAX + 1 {
+            queue.write_all(b"an event\n").unwrap();
+        }
+        let reader = thread::spawn(move || {
+            thread::sleep(LAST_LINES / 10);
+            drop(open);
+        });
+        drop(Log(queue));
+        assert!(lines.try_iter().count() >= LINES_MAX);
+        reader.join().unwrap();
+    }
+
+    #[test]
+    fn a_reader_that_reads_nothing_holds_nobody_up_at_the_end() {
+        let (open, opened) = mpsc::sync_channel::<()>(1);
+        let (written, _lines) = mpsc::sync_channel(2 * LINES_MAX);
+        let mut queue = Queue::start(Stuck {
+            open: opened,
+            written,
+        });
+        for _ in 0..=LINES_MAX + 1 {
+            queue.write_all(b"an event\n").unwrap();
+        }
+        let began = Instant::now();
+        drop(Log(queue));
+        assert!(began.elapsed() < 5 * LAST_LINES);
+        drop(open);
     }
 }

@@ -248,6 +248,7 @@ impl Protocols {
         // hyper's own timer for heads costs each request a registration; `Connections` sweeps instead.
         one.timer(TokioTimer::new())
             .header_read_timeout(None)
+            // So one that is gone looks like one that ended its own side, and what it sent is worked off for nobody.
             .half_close(true)
             .max_buf_size(2 * HEAD_BYTES as usize)
             .max_header_size(HEAD_BYTES as usize);

@@ -140,6 +140,11 @@ fn a_certificate_and_a_key_that_can_not_be_used_are_told_for_what_they_are() {
         ]
     );
 
+    let pair = read("certs/server.key") + &read("certs/server.crt");
+    write(&directory, "certs/pair.pem", &pair);
+    let both = "certificate = \"certs/pair.pem\"\nprivate_key = \"certs/pair.pem\"";
+    assert!(told(both).is_empty(), "{:?}", told(both));
+
     let ca = read("certs/ca.crt");
     write(&directory, "certs/marked.crt", format!("\u{feff}{ca}{ca}"));
     write(&directory, "certs/cut.crt", &ca[..ca.len() - 30]);

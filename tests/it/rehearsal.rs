@@ -351,6 +351,31 @@ fn where_the_id_is_made_of_the_payment_another_time_is_the_conflict() {
 }
 
 #[test]
+fn where_a_payment_is_one_event_a_sound_receiver_passes_as_well() {
+    let receiver = receiver();
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    receiver.write(
+        "countersign.toml",
+        &format!(
+            "{text}\n[[tenants.producers]]\nname = \"single\"\nsubject = \"CN=payments-provider,O=Example,OU=tenant-42\"\n\
+             path = \"/webhooks/single\"\nprofile = \"single\"\nsecrets = [\"file:certs/producer.secret\"]\n\
+             [profiles.single]\nextends = \"timestamped\"\n[profiles.single.event]\nid = \"/data/payment_id\"\n"
+        ),
+    );
+    assert_eq!(receiver.reload_now().status, 200);
+    let url = format!(
+        "https://localhost:{}/webhooks/single",
+        receiver.address.port()
+    );
+    let (scenes, code) = rehearse(&receiver, &["--url", &url, "--producer", "single"]);
+    let (result, detail) = &scenes["out of order"];
+    assert_eq!(result, "passed", "{scenes:?}");
+    assert!(detail.contains("not told apart"), "{detail}");
+    assert_eq!(code, 0, "{scenes:?}");
+}
+
+#[test]
 fn what_it_leaves_in_the_store_is_told_at_its_end() {
     let receiver = receiver();
     let told = receiver.countersign(&["rehearse", "--url", &receiver.url()]);

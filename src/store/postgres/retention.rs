@@ -63,6 +63,7 @@ pub(in crate::store) async fn pass(
         Ok(()) => {
             pruner.went_through();
             pass.pruned.left_for_later = pass.left || pass.occupied;
+            pass.pruned.went_through = true;
             Ok(pass.pruned)
         }
         Err(failure) => {

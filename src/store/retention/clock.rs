@@ -1,7 +1,7 @@
 //! What time it is by what this process knows: the wall clock when it began to look, and what has passed since by a clock that
 //! nobody sets.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How far the two may be apart: what is let go by them is counted in days.
 const SLACK: i64 = 3_600_000_000;
@@ -10,7 +10,7 @@ const SLACK: i64 = 3_600_000_000;
 const EVENLY: Duration = Duration::from_secs(7 * 86_400);
 
 /// A moment by the wall clock, in microseconds, and by the other one.
-type Reading = (i64, Instant);
+type Reading = (i64, Duration);
 
 /// Tells a wall clock that goes on from one that was set.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct Known {
 
 impl Known {
     /// What may be taken for now, of a clock that says `now` at `at`: it, or less where it ran away.
-    pub(super) fn at_most(&mut self, now: i64, at: Instant) -> i64 {
+    pub(super) fn at_most(&mut self, now: i64, at: Duration) -> i64 {
         let known = on(*self.began.get_or_insert((now, at)), at);
         if is_near(now, known) {
             self.apart = None;
@@ -31,7 +31,7 @@ impl Known {
         }
         let apart = self.apart.filter(|apart| is_near(now, on(*apart, at)));
         let apart = *self.apart.insert(apart.unwrap_or((now, at)));
-        if at.saturating_duration_since(apart.1) < EVENLY {
+        if at.saturating_sub(apart.1) < EVENLY {
             return now.min(known);
         }
         *self = Self {
@@ -43,8 +43,8 @@ impl Known {
 }
 
 /// What a wall clock that nobody has set since says at `at`.
-fn on((wall, then): Reading, at: Instant) -> i64 {
-    let passed = at.saturating_duration_since(then).as_micros();
+fn on((wall, then): Reading, at: Duration) -> i64 {
+    let passed = at.saturating_sub(then).as_micros();
     wall.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
 }
 
@@ -62,7 +62,7 @@ mod tests {
 
     /// What is believed, in hours since the start, of a wall clock that is so many hours ahead after so many of them.
     fn believed(readings: &[(i64, i64)]) -> Vec<i64> {
-        let (mut known, began) = (Known::default(), Instant::now());
+        let (mut known, began) = (Known::default(), Duration::from_secs(1000));
         let believe = |(hours, ahead): &(i64, i64)| {
             let at = began + Duration::from_secs(hours.unsigned_abs() * 3600);
             let now = START + (hours + ahead) * HOUR;

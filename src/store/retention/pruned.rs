@@ -45,6 +45,8 @@ pub struct Pruned {
     /// Whether somebody else was at it (a receiver that prunes, a reader of a day that was to go), so that the rest is left for
     /// another time.
     pub left_for_later: bool,
+    /// Whether all was looked through, and nothing of somebody else's ended the pass before.
+    pub went_through: bool,
 }
 
 impl Pruned {

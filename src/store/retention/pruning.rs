@@ -18,6 +18,7 @@ use crate::store::postgres::address::Target;
 use crate::store::reading::{Readers, Views};
 use crate::store::sqlite;
 use crate::store::sqlite::retention::{Going, Position, Step, beginning};
+use crate::store::uptime::uptime;
 use crate::store::{Store, StoreFault, Url};
 
 /// The shortest and the longest pause after a step.
@@ -39,7 +40,7 @@ const TRIES: u32 = 100;
 pub struct Pruner {
     known: Known,
     /// What was taken for now at the first pass, and when that was.
-    began: Option<(i64, Instant)>,
+    began: Option<(i64, Duration)>,
     /// Passes in a row that somebody else's lock has ended.
     collisions: u32,
     /// When everything was last looked through.
@@ -98,11 +99,13 @@ impl Pruner {
         let now = match asked.clock {
             Clock::Trusted => Some(asked.now),
             Clock::Doubted => {
-                let running = self.began.map(|(believed, at)| (believed, at.elapsed()));
+                let running = self
+                    .began
+                    .map(|(believed, at)| (believed, uptime().saturating_sub(at)));
                 let believed = believable(asked.now, witness, running);
                 pruned.held_back = believed.is_some_and(|believed| believed < asked.now);
                 if let (None, Some(believed)) = (self.began, believed) {
-                    self.began = Some((believed, Instant::now()));
+                    self.began = Some((believed, uptime()));
                 }
                 believed
             }
@@ -126,7 +129,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Pruned, PruneFailure> {
         // Also while nothing is to go: a reload may change that under a clock that was set.
-        let known = pruner.known.at_most(now.as_microsecond(), Instant::now());
+        let known = pruner.known.at_most(now.as_microsecond(), uptime());
         if !retention.is_limited() {
             return Ok(Pruned::default());
         }
@@ -326,6 +329,7 @@ async fn pass(
             }
         }
     }
+    pruned.went_through = true;
     Ok(pruned)
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::store::uptime::uptime;
 use crate::store::views::Millis;
 
 /// What a spool is at, and what waits in it.
@@ -70,11 +71,12 @@ struct First {
     /// Microseconds since the epoch.
     came: i64,
     age: Duration,
-    at: Instant,
+    /// By [`uptime`].
+    at: Duration,
 }
 
 impl Age {
-    fn of(&mut self, oldest: Option<i64>, now: i64, at: Instant) -> Duration {
+    fn of(&mut self, oldest: Option<i64>, now: i64, at: Duration) -> Duration {
         let known = self.first.filter(|first| Some(first.came) == oldest);
         self.first = oldest.map(|came| {
             known.unwrap_or_else(|| First {
@@ -84,9 +86,7 @@ impl Age {
             })
         });
         self.first.map_or(Duration::ZERO, |first| {
-            first
-                .age
-                .saturating_add(at.saturating_duration_since(first.at))
+            first.age.saturating_add(at.saturating_sub(first.at))
         })
     }
 }
@@ -110,7 +110,7 @@ impl Counts {
     /// How long the first of those that wait has waited. Whoever asks often is told rightly though the clock is set.
     pub(super) fn oldest_age(&self, oldest: Option<i64>) -> Duration {
         let mut age = self.age.lock().unwrap_or_else(PoisonError::into_inner);
-        age.of(oldest, Timestamp::now().as_microsecond(), Instant::now())
+        age.of(oldest, Timestamp::now().as_microsecond(), uptime())
     }
 
     /// Bytes that the file may have in use now.
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_makes_what_waits_no_younger_and_no_older() {
-        let (mut age, began) = (Age::default(), Instant::now());
+        let (mut age, began) = (Age::default(), Duration::from_secs(1000));
         let mut after = |seconds, oldest, now: i64| {
             let at = began + Duration::from_secs(seconds);
             age.of(oldest, now * 1_000_000, at).as_secs()
