@@ -201,7 +201,12 @@ pub(in crate::store) async fn a_rehearsal_tells_what_would_go_and_lets_nothing_g
     assert_eq!(ids(&store, "tenant-42").await.len(), 5);
     // A command beside the receiver, and only what it asks for.
     let pruned = prune.run(&place.url, &retention, now).await.unwrap();
-    assert_eq!(pruned, told);
+    assert!(pruned.went_through && !told.went_through);
+    let as_told = Pruned {
+        went_through: true,
+        ..told
+    };
+    assert_eq!(pruned, as_told);
     assert_eq!(ids(&store, "tenant-42").await.len(), 3);
     assert_eq!(ids(&store, "other").await.len(), 5);
     let again = prune.run(&place.url, &retention, now).await.unwrap();
