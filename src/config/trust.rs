@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use crate::secret::Secret;
 use crate::tls::{
-    CrlExpired, CrlMissing, EndedCrl, IdentityFault, MinVersion, Resumption, ServerIdentity, Trust,
-    TrustFault, TrustParts, TrustPolicy, V1Leaf, constrains_directory_names,
+    CONSTRAINS_DIRECTORY_NAMES, CONSTRAINS_DIRECTORY_NAMES_MEND, CrlExpired, CrlMissing, EndedCrl,
+    IdentityFault, MinVersion, Resumption, ServerIdentity, Trust, TrustFault, TrustParts,
+    TrustPolicy, V1Leaf, constrains_directory_names,
 };
 use crate::x509::{
     Certificate, DistinguishedName, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
@@ -568,11 +569,8 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
 fn warn_of_constraints_that_are_not_evaluated(found: &Found<Certificate>, findings: &mut Findings) {
     if constrains_directory_names(&found.what) {
         let ca = found.what.subject();
-        let what = format!(
-            "the CA {ca} in {} has nameConstraints on directory names, which are not evaluated: nothing below it is taken",
-            found.file.display()
-        );
-        let mend = "have it issued anew without them, or put an unconstrained CA below it under tls.client_ca";
-        findings.warn(&found.key, what, mend);
+        let file = found.file.display();
+        let what = format!("the CA {ca} in {file} {CONSTRAINS_DIRECTORY_NAMES}");
+        findings.warn(&found.key, what, CONSTRAINS_DIRECTORY_NAMES_MEND);
     }
 }

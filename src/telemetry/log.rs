@@ -181,16 +181,23 @@ mod tests {
         assert_eq!(written, "first\nERROR: a\\nDETAIL: b\\r\\n\n");
     }
 
-    /// As standard error is when its disk is full.
-    struct Full;
+    /// As standard error is while its disk is full, for one line.
+    struct Full {
+        is_full: bool,
+        written: SyncSender<Vec<u8>>,
+    }
 
     impl Write for Full {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::StorageFull.into())
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            if std::mem::take(&mut self.is_full) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let _nobody = self.written.send(line.to_vec());
+            Ok(line.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Err(io::ErrorKind::StorageFull.into())
+            Ok(())
         }
     }
 
@@ -212,25 +219,36 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_event_that_can_not_be_written_is_nobodys_failure() {
-        let mut queue = Queue::start(Full);
-        queue.write_all(b"an event\n").unwrap();
-        queue.flush().unwrap();
-        drop(Log(queue));
-    }
-
-    #[test]
-    fn nobody_waits_for_a_reader_that_reads_nothing() {
+    /// A queue whose reader reads nothing until the first of these is dropped, with some lines in it; and what is written of it.
+    fn stuck(lines: usize) -> (SyncSender<()>, Queue, Receiver<Vec<u8>>) {
         let (open, opened) = mpsc::sync_channel(1);
-        let (written, lines) = mpsc::sync_channel(2 * LINES_MAX);
+        let (written, all) = mpsc::sync_channel(2 * LINES_MAX);
         let mut queue = Queue::start(Stuck {
             open: opened,
             written,
         });
-        for _ in 0..=LINES_MAX + 1 {
+        for _ in 0..lines {
             queue.write_all(b"an event\n").unwrap();
         }
+        (open, queue, all)
+    }
+
+    #[test]
+    fn an_event_that_can_not_be_written_is_nobodys_failure() {
+        let (written, lines) = mpsc::sync_channel(2);
+        let mut queue = Queue::start(Full {
+            is_full: true,
+            written,
+        });
+        queue.write_all(b"lost\n").unwrap();
+        queue.write_all(b"an event\n").unwrap();
+        drop(Log(queue));
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [b"an event\n"]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_reads_nothing() {
+        let (open, queue, lines) = stuck(LINES_MAX + 2);
         drop(open);
         drop(queue);
         let written = lines.iter().count();
@@ -239,31 +257,15 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_written_before_the_end() {
-        let (open, opened) = mpsc::sync_channel::<()>(1);
+        let (open, queue, lines) = stuck(100);
         drop(open);
-        let (written, lines) = mpsc::sync_channel(2 * LINES_MAX);
-        let mut queue = Queue::start(Stuck {
-            open: opened,
-            written,
-        });
-        for _ in 0..100 {
-            queue.write_all(b"an event\n").unwrap();
-        }
         drop(Log(queue));
         assert_eq!(lines.try_iter().count(), 100);
     }
 
     #[test]
     fn those_of_a_full_queue_are_as_well_where_the_reader_is_only_slow() {
-        let (open, opened) = mpsc::sync_channel::<()>(1);
-        let (written, lines) = mpsc::sync_channel(2 * LINES_MAX);
-        let mut queue = Queue::start(Stuck {
-            open: opened,
-            written,
-        });
-        for _ in 0..=LINES_MAX + 1 {
-            queue.write_all(b"an event\n").unwrap();
-        }
+        let (open, queue, lines) = stuck(LINES_MAX + 2);
         let reader = thread::spawn(move || {
             thread::sleep(LAST_LINES / 10);
             drop(open);
@@ -275,15 +277,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_reads_nothing_holds_nobody_up_at_the_end() {
-        let (open, opened) = mpsc::sync_channel::<()>(1);
-        let (written, _lines) = mpsc::sync_channel(2 * LINES_MAX);
-        let mut queue = Queue::start(Stuck {
-            open: opened,
-            written,
-        });
-        for _ in 0..=LINES_MAX + 1 {
-            queue.write_all(b"an event\n").unwrap();
-        }
+        let (open, queue, _lines) = stuck(LINES_MAX + 2);
         let began = Instant::now();
         drop(Log(queue));
         assert!(began.elapsed() < 5 * LAST_LINES);

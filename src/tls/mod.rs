@@ -36,7 +36,9 @@ pub use connections::{Connection, Connections};
 pub use database::{DatabaseStream, DatabaseTls, DatabaseTlsFault, ServerCheck};
 pub use limits::{LimitReached, Limits};
 pub use listener::{ReusePort, inherited, listen, raise_open_files};
-pub use path::constrains_directory_names;
+pub use path::{
+    CONSTRAINS_DIRECTORY_NAMES, CONSTRAINS_DIRECTORY_NAMES_MEND, constrains_directory_names,
+};
 pub use peer::{NoLongerValid, PeerCertificates};
 pub use proxy_protocol::{
     Header as ProxyHeader, HeaderRefusal as ProxyHeaderRefusal, Network, NetworkFault,

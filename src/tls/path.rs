@@ -363,7 +363,9 @@ fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
         if constrains_directory_names(issuer) {
             object(
                 HandshakeReason::UnsupportedCertificate,
-                format!("the issuer {subject} {CONSTRAINS_DIRECTORY_NAMES}"),
+                format!(
+                    "the issuer {subject} {CONSTRAINS_DIRECTORY_NAMES}; {CONSTRAINS_DIRECTORY_NAMES_MEND}"
+                ),
             );
         }
         if is_anchor && issuer.has_unknown_critical_extension() {
@@ -381,8 +383,12 @@ fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
     }
 }
 
-/// What is to be said of such a CA. Pins do not help, for they come after the path.
-pub(super) const CONSTRAINS_DIRECTORY_NAMES: &str = "has nameConstraints on directory names, which are not evaluated: nothing below it is taken; have it issued anew without them, or put an unconstrained CA below it under tls.client_ca";
+/// What is to be said of a CA that constrains directory names.
+pub const CONSTRAINS_DIRECTORY_NAMES: &str =
+    "has nameConstraints on directory names, which are not evaluated: nothing below it is taken";
+/// What helps. Pins do not, for they come after the path.
+pub const CONSTRAINS_DIRECTORY_NAMES_MEND: &str =
+    "have it issued anew without them, or put an unconstrained CA below it under tls.client_ca";
 
 /// Whether the nameConstraints of a CA speak of directory names: webpki then takes nothing below it, be it inside of them or not, as
 /// RFC 5280 §4.2.1.10 lets it.

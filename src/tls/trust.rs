@@ -177,7 +177,11 @@ pub enum TrustWarning {
         subject: DistinguishedName,
     },
     /// A CA's nameConstraints speak of directory names, so nothing below it is taken.
-    #[error("the CA {subject} {}", path::CONSTRAINS_DIRECTORY_NAMES)]
+    #[error(
+        "the CA {subject} {}; {}",
+        path::CONSTRAINS_DIRECTORY_NAMES,
+        path::CONSTRAINS_DIRECTORY_NAMES_MEND
+    )]
     ConstrainsDirectoryNames {
         /// Its subject.
         subject: DistinguishedName,

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::mistakes::BodyMistake;
 use super::rewritten::rewritten;
 use super::rewritten_form;
+use crate::secret::BYTE_ORDER_MARK;
 use crate::signature::body;
 
 /// The bodies that may have been signed instead of the one that was sent; the first is that one.
@@ -179,8 +180,6 @@ const REWRITTEN_BYTES_MAX: usize = 64 << 20;
 
 /// How long a form may be to be written as JSON in every usual way.
 const FORM_BYTES_MAX: usize = 128 << 10;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How `"` and `'` are escaped for HTML: by Python, PHP, JavaScript's libraries, Go, and by those that leave them.
 const HTML_QUOTES: [(&str, &str); 5] = [
