@@ -98,17 +98,13 @@ where
             move |error: &io::Error| acceptor.observer().accept_failed(error)
         };
         tokio::spawn(accept_all(listener, stopped.clone(), failed, move |tcp| {
-            let connection = connection(
+            tokio::spawn(connection(
                 acceptor.clone(),
                 Arc::clone(&protocols),
                 tcp,
                 service.clone(),
-            );
-            let alive = alive.clone();
-            tokio::spawn(async move {
-                connection.await;
-                drop(alive);
-            });
+                alive.clone(),
+            ));
         }));
     }
     drop((alive, service));
@@ -181,8 +177,14 @@ fn is_peers(error: &io::Error) -> bool {
     .contains(&error.kind())
 }
 
-async fn connection<S, B>(acceptor: Acceptor, protocols: Arc<Protocols>, tcp: TcpStream, service: S)
-where
+/// What is moved from one future into another stands in both: here nothing large is, for it is what an idle connection occupies.
+async fn connection<S, B>(
+    acceptor: Acceptor,
+    protocols: Arc<Protocols>,
+    tcp: TcpStream,
+    service: S,
+    _alive: mpsc::Sender<()>,
+) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     S::Future: Send + 'static,
@@ -199,15 +201,15 @@ where
     match connection.http() {
         Http::One => {
             let io = TokioIo::new(HalfClosable::new(stream));
-            let driven = protocols.one.serve_connection(io, service);
+            let driven = pin!(protocols.one.serve_connection(io, service));
             drive(driven, &connection, |driven| driven.graceful_shutdown()).await;
         }
         Http::Two => {
             // h2 gives up all streams at the end of its peer's data: who ends its side here gets no answer.
             let io = TokioIo::new(stream);
-            let driven = Box::pin(protocols.two.serve_connection(io, service));
-            drive(driven, &connection, |driven| {
-                driven.get_mut().as_mut().graceful_shutdown()
+            let mut driven = Box::pin(protocols.two.serve_connection(io, service));
+            drive(driven.as_mut(), &connection, |driven| {
+                driven.graceful_shutdown();
             })
             .await;
         }
@@ -215,8 +217,11 @@ where
 }
 
 /// Drives a connection to its end, or until it is told to end.
-async fn drive<C: Future>(driven: C, connection: &Connection, close: fn(Pin<&mut C>)) {
-    let mut driven = pin!(driven);
+async fn drive<C: Future>(
+    mut driven: Pin<&mut C>,
+    connection: &Connection,
+    close: fn(Pin<&mut C>),
+) {
     let mut closing = false;
     poll_fn(|cx| {
         connection.register(cx.waker());
