@@ -31,6 +31,8 @@ mod replay_fold;
 mod replay_write;
 pub(super) mod retention;
 #[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
 mod retention_tests;
 mod rows;
 mod schema;
