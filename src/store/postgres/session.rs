@@ -279,6 +279,11 @@ impl Session {
 
     /// Asks the server to stop what it does for this session, and leaves it. Its locks must not outlive our interest.
     pub(in crate::store) async fn abandon(self) {
+        self.stop().await;
+    }
+
+    /// The same, for whoever can not let it go: it is of no more use.
+    pub(super) async fn stop(&self) {
         cancel(self.client.cancel_token(), self.tls.clone()).await;
     }
 }
