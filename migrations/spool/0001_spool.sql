@@ -11,7 +11,7 @@ CREATE TABLE waiting (
     spooled_at INTEGER NOT NULL,
     -- Set if the database was asked to keep it and did not answer: until then it may still do so.
     settles_at INTEGER,
-    -- How the next two are written (src/store/spool_form.rs).
+    -- How the next two are written (src/store/spool/form.rs).
     form INTEGER NOT NULL,
     event TEXT NOT NULL,
     body BLOB NOT NULL

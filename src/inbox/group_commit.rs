@@ -1,7 +1,7 @@
 //! Group commit: what waits at the same time shares one transaction.
 //!
 //! One queue, bounded in deliveries and in bytes; one [`Writer`] for each engine connection. A writer takes whatever is
-//! queued, up to a bound, and does not wait for more: while one transaction is being synced, the next batch gathers by
+//! queued, up to a bound in deliveries and one in events, and does not wait for more: while one transaction is being synced, the next batch gathers by
 //! itself, and an idle inbox commits a lone delivery at once. Only where another writer's batch is under way does it let
 //! as many gather as that one has, for [`Limits::gather`] at most: two small batches cost more than one. Nothing here knows
 //! a database or a thread, so the whole of it runs under a simulated engine, one step at a time, in the tests.
@@ -80,10 +80,19 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// Deliveries in one transaction, at most.
     pub batch_deliveries: usize,
+    /// Events in one transaction, at most, but where a single delivery has more; never fewer than deliveries. Of bodies that tell of
+    /// hundreds each, a batch of deliveries alone could be one that no engine ends in its time, and fail for all who are in it.
+    pub batch_events: usize,
     /// How long a delivery waits for its receipt, at most.
     pub wait: Duration,
     /// How long a batch gathers beside one that is under way, at most.
     pub gather: Duration,
+}
+
+impl Limits {
+    fn events_max(&self) -> usize {
+        self.batch_events.max(self.batch_deliveries)
+    }
 }
 
 impl Default for Limits {
@@ -92,6 +101,7 @@ impl Default for Limits {
             queue_deliveries: 4096,
             queue_bytes: 64 << 20,
             batch_deliveries: 256,
+            batch_events: 1024,
             wait: Duration::from_secs(10),
             gather: Duration::from_millis(2),
         }
@@ -121,9 +131,20 @@ struct Waiting<R> {
     answer: oneshot::Sender<Result<Vec<Receipt>, InboxFailure>>,
 }
 
+/// The queue's end.
+#[derive(Debug)]
+struct Exit<R> {
+    queue: mpsc::Receiver<Waiting<R>>,
+    /// The first of the queue, where it was more than a batch had room for.
+    next: Option<Waiting<R>>,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     queued_bytes: AtomicUsize,
+    queued_events: AtomicUsize,
+    /// Deliveries that left the channel and wait still: one, or none.
+    set_back: AtomicUsize,
     /// Deliveries in the batches that are being written.
     under_way: AtomicUsize,
     /// A batch has been written.
@@ -144,6 +165,12 @@ struct Turns {
 }
 
 impl Shared {
+    /// A delivery waits no more.
+    fn leaves(&self, bytes: usize, events: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.queued_events.fetch_sub(events, Ordering::Relaxed);
+    }
+
     fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,6 +197,10 @@ impl<E: Engine> GroupCommit<E> {
     /// A queue before these engines, and one writer for each; whoever calls this must run every one of them.
     pub fn new(engines: Vec<E>, limits: Limits) -> (Self, Vec<Writer<E>>) {
         let (entrance, exit) = mpsc::channel(limits.queue_deliveries.max(1));
+        let exit = Exit {
+            queue: exit,
+            next: None,
+        };
         let exit = Arc::new(AsyncMutex::new(exit));
         let shared = Arc::new(Shared::default());
         let writers = engines
@@ -225,7 +256,11 @@ impl<E: Engine> GroupCommit<E> {
         if !self.has_room_behind(entrance) {
             return Err(InboxFailure::QueueFull);
         }
+        let events = rows.len();
         let before = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.shared
+            .queued_events
+            .fetch_add(events, Ordering::Relaxed);
         // A single delivery is always let in by its size: the body's own limit has bounded it.
         let full = before != 0 && before.saturating_add(bytes) > self.limits.queue_bytes;
         let (answer, receipts) = oneshot::channel();
@@ -248,7 +283,7 @@ impl<E: Engine> GroupCommit<E> {
         match sent {
             Ok(()) => Ok(receipts),
             Err(failure) => {
-                self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                self.shared.leaves(bytes, events);
                 Err(failure)
             }
         }
@@ -263,12 +298,21 @@ impl<E: Engine> GroupCommit<E> {
     }
 
     fn has_room_behind(&self, entrance: &mpsc::Sender<Waiting<E::Row>>) -> bool {
-        let left = entrance.capacity();
-        if self.shared.full_batches.load(Ordering::Relaxed) < FULL_BATCHES_MAX {
-            return left > 0;
+        let waiting = self.waiting_behind(entrance);
+        if waiting >= entrance.max_capacity() {
+            return false;
         }
-        let waiting = entrance.max_capacity().saturating_sub(left);
-        left > 0 && waiting < self.limits.batch_deliveries.saturating_mul(2)
+        let events = self.shared.queued_events.load(Ordering::Relaxed);
+        self.shared.full_batches.load(Ordering::Relaxed) < FULL_BATCHES_MAX
+            || waiting < self.limits.batch_deliveries.saturating_mul(2)
+                && events < self.limits.events_max().saturating_mul(2)
+    }
+
+    fn waiting_behind(&self, entrance: &mpsc::Sender<Waiting<E::Row>>) -> usize {
+        entrance
+            .max_capacity()
+            .saturating_sub(entrance.capacity())
+            .saturating_add(self.shared.set_back.load(Ordering::Relaxed))
     }
 
     /// Takes no more; the writers end once they have answered what is queued.
@@ -322,9 +366,9 @@ impl<E: Engine> GroupCommit<E> {
     /// How many deliveries wait for a writer.
     pub fn queued_deliveries(&self) -> usize {
         let entrance = self.entrance.read().unwrap_or_else(PoisonError::into_inner);
-        entrance.as_ref().map_or(0, |entrance| {
-            entrance.max_capacity().saturating_sub(entrance.capacity())
-        })
+        entrance
+            .as_ref()
+            .map_or(0, |entrance| self.waiting_behind(entrance))
     }
 }
 
@@ -332,7 +376,7 @@ impl<E: Engine> GroupCommit<E> {
 #[derive(Debug)]
 pub struct Writer<E: Engine> {
     engine: E,
-    exit: Arc<AsyncMutex<mpsc::Receiver<Waiting<E::Row>>>>,
+    exit: Arc<AsyncMutex<Exit<E::Row>>>,
     shared: Arc<Shared>,
     limits: Limits,
 }
@@ -409,41 +453,66 @@ impl<E: Engine> Writer<E> {
 
     /// Takes what is queued, once there is something; nothing where the queue is closed and empty.
     async fn gather(&self, batch: &mut Vec<Waiting<E::Row>>) {
-        let at_most = self.limits.batch_deliveries.max(1);
         let mut exit = self.exit.lock().await;
-        if exit.recv_many(batch, at_most).await == 0 {
-            return;
+        if exit.next.is_none() {
+            exit.next = exit.queue.recv().await;
         }
-        if batch.len() >= at_most && !exit.is_empty() {
+        let mut full = self.fill(batch, &mut exit);
+        if full && (exit.next.is_some() || !exit.queue.is_empty()) {
             self.shared.full_batches.fetch_add(1, Ordering::Relaxed);
         } else {
             self.shared.full_batches.store(0, Ordering::Relaxed);
         }
         let enough = |batch: &Vec<Waiting<E::Row>>| {
-            batch.len() >= self.shared.under_way.load(Ordering::Relaxed).min(at_most)
+            batch.len() >= self.shared.under_way.load(Ordering::Relaxed)
         };
-        if enough(batch) {
+        if batch.is_empty() || full || enough(batch) {
             return;
         }
         let mut patience = std::pin::pin!(tokio::time::sleep(self.limits.gather));
-        while !enough(batch) {
-            let left = at_most.saturating_sub(batch.len());
+        while !full && !enough(batch) {
             tokio::select! {
                 biased;
-                taken = exit.recv_many(batch, left) => if taken == 0 { return },
+                next = exit.queue.recv() => {
+                    if next.is_none() {
+                        return;
+                    }
+                    exit.next = next;
+                    full = self.fill(batch, &mut exit);
+                }
                 () = self.shared.written.notified() => {}
                 () = &mut patience => return,
             }
         }
     }
 
+    /// Adds what is queued to a batch, in its order and without waiting; whether there is room for no more. What is more than the
+    /// batch has room for stays the first of the queue.
+    fn fill(&self, batch: &mut Vec<Waiting<E::Row>>, exit: &mut Exit<E::Row>) -> bool {
+        let deliveries_max = self.limits.batch_deliveries.max(1);
+        let mut events: usize = batch.iter().map(|waiting| waiting.rows.len()).sum();
+        let mut full = false;
+        while !full && let Some(next) = exit.next.take().or_else(|| exit.queue.try_recv().ok()) {
+            let with_it = events.saturating_add(next.rows.len());
+            if with_it > self.limits.events_max() && !batch.is_empty() {
+                exit.next = Some(next);
+                full = true;
+            } else {
+                events = with_it;
+                batch.push(next);
+                full = batch.len() >= deliveries_max;
+            }
+        }
+        let set_back = usize::from(exit.next.is_some());
+        self.shared.set_back.store(set_back, Ordering::Relaxed);
+        full
+    }
+
     async fn write(&mut self, batch: &mut Vec<Waiting<E::Row>>) {
         let mut rows = Vec::with_capacity(batch.len());
         let mut answers = Vec::with_capacity(batch.len());
         for waiting in batch.drain(..) {
-            self.shared
-                .queued_bytes
-                .fetch_sub(waiting.bytes, Ordering::Relaxed);
+            self.shared.leaves(waiting.bytes, waiting.rows.len());
             // Whoever gave up waiting was told that it was not kept, or went away over HTTP/2, and will come again: under overload this
             // sheds work that nobody awaits. Of a peer over HTTP/1.1 nobody knows whether it is gone: its delivery is written.
             if !waiting.answer.is_closed() {

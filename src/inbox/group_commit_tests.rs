@@ -97,6 +97,61 @@ async fn waiting(full_batches: usize, deliveries: usize) -> usize {
     waiting
 }
 
+/// Ten milliseconds for each batch, and a note of how many events each delivery of it had.
+struct Noting(Arc<Mutex<Vec<Vec<usize>>>>);
+
+impl Engine for Noting {
+    type Row = ();
+
+    fn prepare(_event: Event) {}
+
+    fn bytes((): &()) -> usize {
+        1
+    }
+
+    async fn commit(
+        &mut self,
+        batch: &[Vec<()>],
+        isolation: Isolation,
+    ) -> Result<Vec<Outcome>, BatchFailure> {
+        let events = batch.iter().map(Vec::len).collect();
+        self.0.lock().unwrap().push(events);
+        Steady.commit(batch, isolation).await
+    }
+
+    async fn tidy(&mut self) {}
+}
+
+/// The batches that are made of deliveries of so many events each, which come at once, by so many writers.
+async fn batches(events: &[usize], engines: usize) -> Vec<Vec<usize>> {
+    let limits = Limits {
+        queue_deliveries: events.len(),
+        batch_deliveries: 4,
+        batch_events: 10,
+        ..Limits::default()
+    };
+    let noted = Arc::<Mutex<Vec<Vec<usize>>>>::default();
+    let engines = (0..engines).map(|_| Noting(Arc::clone(&noted))).collect();
+    let (inbox, writers) = GroupCommit::new(engines, limits);
+    let inbox = Arc::new(inbox);
+    let mut sent = Vec::new();
+    for rows in events.iter().map(|events| vec![(); *events]) {
+        let inbox = Arc::clone(&inbox);
+        sent.push(tokio::spawn(async move { inbox.accept_rows(rows).await }));
+        tokio::task::yield_now().await;
+    }
+    inbox.close();
+    for writer in writers {
+        tokio::spawn(writer.run());
+    }
+    for sent in sent {
+        sent.await.unwrap().unwrap();
+    }
+    assert_eq!((inbox.queued_deliveries(), inbox.queued_bytes()), (0, 0));
+    let noted = noted.lock().unwrap();
+    noted.clone()
+}
+
 /// Hangs in each batch until it is told to go on.
 struct Hanging(Arc<Notify>);
 
@@ -182,6 +237,82 @@ async fn one_that_hangs_beside_another_that_commits_is_not() {
 async fn a_burst_may_wait_but_a_queue_that_stands_is_kept_short() {
     assert_eq!(waiting(FULL_BATCHES_MAX - 1, 50).await, 50);
     assert_eq!(waiting(FULL_BATCHES_MAX, 50).await, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_bounded_in_events_and_what_is_beyond_stays_in_its_order() {
+    assert_eq!(
+        batches(&[3, 3, 3, 3, 3], 1).await,
+        [vec![3, 3, 3], vec![3, 3]]
+    );
+    // More than the bound goes by itself.
+    assert_eq!(
+        batches(&[1, 25, 0, 1, 9, 1, 1, 1, 1], 1).await,
+        [vec![1], vec![25], vec![0, 1, 9], vec![1, 1, 1, 1]]
+    );
+    // Whichever writer comes next begins with what another left.
+    assert_eq!(
+        batches(&[6, 6, 6, 1, 1, 9], 2).await,
+        [vec![6], vec![6], vec![6, 1, 1], vec![9]]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_batch_had_no_room_for_counts_as_waiting() {
+    let limits = Limits {
+        queue_deliveries: 2,
+        batch_deliveries: 4,
+        batch_events: 10,
+        ..Limits::default()
+    };
+    let (inbox, mut writers) = GroupCommit::new(vec![Steady], limits);
+    let inbox = Arc::new(inbox);
+    let send = |events: usize| {
+        let inbox = Arc::clone(&inbox);
+        tokio::spawn(async move { inbox.accept_rows(vec![(); events]).await })
+    };
+    let sent = [send(9), send(9)];
+    tokio::task::yield_now().await;
+    assert!(!inbox.has_room());
+    tokio::spawn(writers.remove(0).run());
+    tokio::task::yield_now().await;
+    assert_eq!((inbox.queued_deliveries(), inbox.has_room()), (1, true));
+    let third = send(1);
+    tokio::task::yield_now().await;
+    assert_eq!((inbox.queued_deliveries(), inbox.has_room()), (2, false));
+    let refused = inbox.accept_rows(vec![()]).await.unwrap_err();
+    assert!(matches!(refused, InboxFailure::QueueFull), "{refused:?}");
+    for sent in sent.into_iter().chain([third]) {
+        sent.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_stands_is_kept_short_in_events_too() {
+    let limits = Limits {
+        batch_deliveries: 4,
+        batch_events: 10,
+        ..Limits::default()
+    };
+    let (inbox, mut writers) = GroupCommit::new(vec![Steady], limits);
+    let inbox = Arc::new(inbox);
+    let send = || {
+        let inbox = Arc::clone(&inbox);
+        tokio::spawn(async move { inbox.accept_rows(vec![(); 10]).await })
+    };
+    let first: Vec<_> = (0..=FULL_BATCHES_MAX).map(|_| send()).collect();
+    tokio::task::yield_now().await;
+    tokio::spawn(writers.remove(0).run());
+    tokio::time::sleep(Duration::from_millis(10 * FULL_BATCHES_MAX as u64 - 5)).await;
+    assert_eq!(inbox.queued_deliveries(), 1);
+    let more: Vec<_> = (0..3).map(|_| send()).collect();
+    tokio::task::yield_now().await;
+    // Two batches' worth, of one delivery each.
+    assert_eq!((inbox.queued_deliveries(), inbox.has_room()), (2, false));
+    for sent in first {
+        sent.await.unwrap().unwrap();
+    }
+    drop(more);
 }
 
 #[tokio::test(start_paused = true)]

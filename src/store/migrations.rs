@@ -97,6 +97,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0008_partitions.sql"),
         serves_from: 2,
     },
+    Migration {
+        number: 9,
+        name: "0009_commit_many.sql",
+        sql: include_str!("../../migrations/postgres/0009_commit_many.sql"),
+        serves_from: 2,
+    },
 ];
 
 /// The newest schema that this program knows.

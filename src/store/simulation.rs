@@ -388,6 +388,7 @@ async fn simulate(seed: u64) -> Arc<Course> {
             queue_deliveries: 1 + chance.below(20) as usize,
             queue_bytes: 2000 + chance.below(20_000) as usize,
             batch_deliveries: 1 + chance.below(8) as usize,
+            batch_events: 1 + chance.below(16) as usize,
             wait: WAIT,
             gather: Duration::from_millis(chance.below(4)),
         },

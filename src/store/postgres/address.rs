@@ -207,8 +207,8 @@ pub(in crate::store) struct Target {
     tls: Arc<Tls>,
     pub(in crate::store) place: String,
     pub(in crate::store) access: Access,
-    /// Of each host whether our schema was met there.
-    ours: Arc<[AtomicBool]>,
+    /// Whether our schema was met at any of the hosts.
+    met: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Target {
@@ -245,28 +245,39 @@ impl Target {
         }
         let hosts = single_hosts(&config).map_err(|fault| fault_of(&place, fault))?;
         let tls = Arc::new(Tls::load(tls, &address.base, &place)?);
-        let ours = hosts.iter().map(|_| AtomicBool::new(false)).collect();
         Ok(Self {
             hosts,
             password: address.password.clone(),
             tls,
             place,
             access: address.access.clone(),
-            ours,
+            met: Arc::default(),
         })
     }
 
-    /// Notes that our schema was met at this host.
-    pub(super) fn is_ours(&self, host: usize) {
-        if let Some(ours) = self.ours.get(host) {
-            ours.store(true, Ordering::Relaxed);
-        }
+    /// Notes that our schema was met at one of the hosts.
+    pub(super) fn is_met(&self) {
+        self.met.store(true, Ordering::Relaxed);
     }
 
-    /// Whether our schema was met at this host since the start: it is made where there was none, never in the place of one that went.
-    pub(super) fn was_ours(&self, host: usize) -> bool {
-        let ours = self.ours.get(host);
-        ours.is_some_and(|ours| ours.load(Ordering::Relaxed))
+    /// Whether our schema was met at any of the hosts since the start. It is made where there was none at all: never in the place of one
+    /// that went, and never beside one at another host, which would be a second ledger.
+    pub(super) fn was_met(&self) -> bool {
+        self.met.load(Ordering::Relaxed)
+    }
+
+    /// What a host is called, to be shown.
+    pub(super) fn host_name(&self, number: usize) -> String {
+        let host = self.hosts.get(number);
+        let address = host.and_then(|host| host.get_hostaddrs().first());
+        let name = match host.and_then(|host| host.get_hosts().first()) {
+            Some(tokio_postgres::config::Host::Tcp(name)) => name.clone(),
+            #[cfg(unix)]
+            Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
+            None => address.map(ToString::to_string).unwrap_or_default(),
+        };
+        let port = host.and_then(|host| host.get_ports().first());
+        format!("{name}:{}", port.copied().unwrap_or(5432))
     }
 
     /// How each host is spoken to, with the password of this moment.

@@ -19,11 +19,11 @@ macro_rules! durably {
 }
 pub(super) use durably;
 
-/// Writes a batch in which each event stands once and no two speak of one payment.
+/// Writes a batch in which each event stands once, no two speak of one payment, and of none is more to be fetched.
 const COMMIT_PLAIN: &str = concat!(
     "SELECT answered, known, conflicting, ",
     durably!(),
-    " FROM countersign.commit_plain_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+    " FROM countersign.commit_plain_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
         $20, $21)"
 );
 
@@ -31,16 +31,8 @@ const COMMIT_PLAIN: &str = concat!(
 const COMMIT: &str = concat!(
     "SELECT answered, known, conflicting, ",
     durably!(),
-    " FROM countersign.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-        $21, $22, $23, $24)"
-);
-
-/// The same, and marks the events of which more is to be fetched.
-const COMMIT_MARKED: &str = concat!(
-    "SELECT answered, known, conflicting, ",
-    durably!(),
-    " FROM countersign.commit_marked_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-        $20, $21, $22, $23, $24, $25)"
+    " FROM countersign.commit_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21, $22, $23, $24, $25)"
 );
 
 /// An event made ready for PostgreSQL.
@@ -353,19 +345,13 @@ impl<'a> Columns<'a> {
         self.fetch_needed.push(row.fetch_needed);
     }
 
-    /// The statement that writes the batch, and its arguments. Folding what belongs together costs, and so does another look
-    /// at each marked row: a batch with nothing of the kind does not ask for it.
+    /// The statement that writes the batch, and its arguments. Folding what belongs together costs: a batch with nothing of the kind
+    /// does not ask for it.
     pub(super) fn statement(&self) -> (&'static str, Vec<(&(dyn ToSql + Sync), Type)>) {
-        let marked = self.fetch_needed.contains(&true);
-        if !self.crowded && !marked {
-            return (COMMIT_PLAIN, self.plain());
-        }
-        let mut parameters = self.all();
-        if marked {
-            parameters.push((&self.fetch_needed, Type::BOOL_ARRAY));
-            (COMMIT_MARKED, parameters)
+        if self.crowded || self.fetch_needed.contains(&true) {
+            (COMMIT, self.all())
         } else {
-            (COMMIT, parameters)
+            (COMMIT_PLAIN, self.plain())
         }
     }
 
@@ -401,8 +387,9 @@ impl<'a> Columns<'a> {
             (&self.lead, Type::BOOL_ARRAY),
         ];
         parameters.extend(self.plain());
-        // As commit_1 has it, the copies stand before the verdict.
+        // As commit_2 has it, the copies stand before the verdict.
         parameters.insert(7, (&self.copies, Type::INT8_ARRAY));
+        parameters.push((&self.fetch_needed, Type::BOOL_ARRAY));
         parameters
     }
 }

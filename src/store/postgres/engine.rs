@@ -1,6 +1,6 @@
 //! The engine for several receivers: a session with PostgreSQL that writes one batch after another.
 //!
-//! Each batch is one statement and its own transaction: a call of the least of three functions that does for it
+//! Each batch is one statement and its own transaction: a call of the lesser of two functions that does for it
 //! (`batch.rs`). Statements are unnamed, and nothing is set for a session, so a pooler may give each transaction
 //! another one. What collides with another receiver's batch is tried again; what the server refuses for its own sake is
 //! tried again on another session, on whichever host writes then; and a statement whose answer is lost is reported as such,

@@ -1,10 +1,10 @@
-//! A schema that goes while receivers write to it: it is not made anew in its place.
+//! A schema that goes while receivers write to it, or that another host lacks: it is not made anew in its place.
 
 use super::mute_tests::address;
-use super::tests::server::Postgres;
+use super::tests::server::{Ending, Postgres};
 use crate::inbox::{Inbox, Limits, Receipt};
-use crate::store::Store;
 use crate::store::fixtures::{accept, event};
+use crate::store::{Store, Url};
 
 #[tokio::test]
 async fn a_schema_that_went_is_not_made_anew_and_one_that_is_back_is_used() {
@@ -29,4 +29,93 @@ async fn a_schema_that_went_is_not_made_anew_and_one_that_is_back_is_used() {
     server.psql("inbox", "DROP SCHEMA countersign CASCADE");
     let store = Store::open(&url, Limits::default()).await.unwrap();
     assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
+}
+
+/// How many schemas of ours a server has in its database.
+fn schemas(server: &Postgres) -> String {
+    let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'countersign'";
+    server.psql("inbox", made).trim().to_owned()
+}
+
+/// The address of both, in this order.
+fn both(one: &Postgres, other: &Postgres) -> Url {
+    let (hosts, access) = (
+        format!("127.0.0.1:{},127.0.0.1:{}", one.port(), other.port()),
+        super::address::Access {
+            connect_timeout: std::time::Duration::from_secs(1),
+            patience: std::time::Duration::from_millis(100),
+            ..Default::default()
+        },
+    );
+    let text = format!("postgres://postgres@{hosts}/inbox?sslmode=disable");
+    text.parse::<Url>().unwrap().with_access(access)
+}
+
+/// An error and its causes, as the log and the operator's page tell them.
+fn told(failure: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(failure), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
+#[tokio::test]
+async fn another_host_that_is_empty_is_not_given_a_second_ledger() {
+    let (Some(mut primary), Some(empty)) = (Postgres::start(&[]), Postgres::start(&[])) else {
+        return;
+    };
+    primary.create_database("inbox");
+    empty.create_database("inbox");
+    let store = Store::open(&both(&primary, &empty), Limits::default())
+        .await
+        .unwrap();
+    assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
+    primary.stop(Ending::Fast);
+    // The first may be told of the session that was cut.
+    let _cut = store.accept(vec![event("evt_2")]).await;
+    for _ in 0..3 {
+        let failure = store.accept(vec![event("evt_2")]).await.unwrap_err();
+        assert_eq!(failure.name(), "unavailable", "{failure:?}");
+        let told = told(&failure);
+        let host = format!("127.0.0.1:{} takes writes, but", empty.port());
+        assert!(told.contains(&host), "{told}");
+        assert!(told.contains("take that host out of store.url"), "{told}");
+    }
+    assert!(store.ready().await.is_err());
+    assert_eq!(schemas(&empty), "0");
+    primary.start_again();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while store.ready().await.is_err() {
+        assert!(std::time::Instant::now() < deadline);
+    }
+    assert_eq!(accept(&store, event("evt_1")).await, Receipt::Duplicate);
+}
+
+#[tokio::test]
+async fn an_empty_host_that_stands_before_the_one_with_the_ledger_is_passed_over() {
+    let (Some(empty), Some(primary)) = (Postgres::start(&[]), Postgres::start(&[])) else {
+        return;
+    };
+    let url = address(&primary, "inbox");
+    empty.create_database("inbox");
+    Store::migrate(&url).await.unwrap();
+    let store = Store::open(&both(&empty, &primary), Limits::default())
+        .await
+        .unwrap();
+    assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
+    assert_eq!(schemas(&empty), "0");
+    // A reader finds it as well.
+    let kept = store.views().events_by_id(None, "evt_1").await.unwrap();
+    assert_eq!(kept.len(), 1);
+    store.close().await;
+    // Where it is to be read only, an empty host beside it is not written to, not even by the first start.
+    primary.psql(
+        "postgres",
+        "ALTER DATABASE inbox SET default_transaction_read_only = on",
+    );
+    let store = Store::open(&both(&empty, &primary), Limits::default())
+        .await
+        .unwrap();
+    let failure = store.accept(vec![event("evt_2")]).await.unwrap_err();
+    assert_eq!(failure.name(), "unavailable", "{failure:?}");
+    assert_eq!(schemas(&empty), "0");
 }

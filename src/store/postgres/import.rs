@@ -1,9 +1,11 @@
 //! PostgreSQL as an import sees it: rows found by their names, and rows written as they were, a batch in one transaction.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
@@ -31,6 +33,8 @@ pub(in crate::store) struct PostgresShelf {
     session: Session,
     target: Target,
     days: BTreeSet<i64>,
+    /// Whether a partition could not be had for somebody who holds the table.
+    held_up: bool,
 }
 
 impl PostgresShelf {
@@ -50,6 +54,7 @@ impl PostgresShelf {
             session,
             target,
             days: BTreeSet::new(),
+            held_up: false,
         })
     }
 
@@ -63,9 +68,21 @@ impl PostgresShelf {
         work: impl Future<Output = Result<T, ImportFailure>>,
     ) -> Result<T, ImportFailure> {
         let limit = self.target.access.statement_timeout.saturating_mul(10);
+        self.in_time(limit, work).await
+    }
+
+    /// Where no answer comes, the server must not go on, with its locks.
+    async fn in_time<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, ImportFailure>>,
+    ) -> Result<T, ImportFailure> {
         match timeout(limit, work).await {
             Ok(done) => done,
-            Err(elapsed) => Err(ImportFailure::statement(elapsed)),
+            Err(elapsed) => {
+                self.session.stop().await;
+                Err(ImportFailure::statement(elapsed))
+            }
         }
     }
 
@@ -91,13 +108,14 @@ impl PostgresShelf {
     }
 
     pub(in crate::store) async fn write(&mut self, lines: &[Line]) -> Result<(), ImportFailure> {
-        self.look_after_days(lines).await;
+        self.look_after_days(lines).await?;
         self.limited(write(self.client(), lines)).await
     }
 
     /// Makes the partitions that the bodies of these events would have had, had they been received here: they are dropped
-    /// day by day. What cannot be made now is no loss, for the default partition takes the rows.
-    async fn look_after_days(&mut self, lines: &[Line]) {
+    /// day by day. What cannot be made now is no loss, for the default partition takes the rows. A new one locks its parent, and
+    /// behind whoever waits for that lock all deliveries wait: so it is hardly waited for, and not at all after it was in vain.
+    async fn look_after_days(&mut self, lines: &[Line]) -> Result<(), ImportFailure> {
         let days: BTreeSet<i64> = lines
             .iter()
             .filter_map(|line| match &line.record {
@@ -115,6 +133,9 @@ impl PostgresShelf {
             })
             .collect();
         for day in days {
+            if self.held_up {
+                break;
+            }
             if self.days.len() >= DAYS_MAX || !self.days.insert(day) {
                 continue;
             }
@@ -125,20 +146,31 @@ impl PostgresShelf {
             let Ok(time) = Timestamp::from_microsecond(from) else {
                 continue;
             };
+            // As long as for those of the days to come.
+            let limit = self.target.access.connect_timeout;
             let sql = format!(
-                "BEGIN; SET LOCAL lock_timeout = '2s';
+                "BEGIN; SET LOCAL lock_timeout = '50ms'; SET LOCAL statement_timeout = '{}';
                  CREATE TABLE IF NOT EXISTS countersign.bodies_{} PARTITION OF countersign.bodies
                      FOR VALUES FROM ({from}) TO ({to}); COMMIT",
+                (limit / 2).as_millis(),
                 time.strftime("%Y%m%d")
             );
-            if let Err(error) = self.client().batch_execute(&sql).await {
+            let making = async {
+                let Err(error) = self.client().batch_execute(&sql).await else {
+                    return Ok(false);
+                };
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "no partition could be made for a day"
                 );
-                let _gone = self.client().batch_execute("ROLLBACK").await;
-            }
+                let rolled_back = self.client().batch_execute("ROLLBACK").await;
+                rolled_back.map_err(ImportFailure::statement)?;
+                let held = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED];
+                Ok(error.code().is_some_and(|code| held.contains(code)))
+            };
+            self.held_up = self.in_time(limit, making).await?;
         }
+        Ok(())
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) mod export;
 #[cfg(test)]
 mod gone_tests;
 pub(super) mod import;
+#[cfg(test)]
+mod import_tests;
 mod import_write;
 #[cfg(test)]
 mod late_tests;
@@ -28,6 +30,8 @@ pub(super) mod reach;
 pub(super) mod read;
 pub(super) mod replay;
 mod replay_fold;
+#[cfg(test)]
+mod replay_tests;
 mod replay_write;
 pub(super) mod retention;
 #[cfg(test)]

@@ -10,6 +10,8 @@ use crate::store::{EventView, PaymentView, Store};
 
 const SCHEDULES: u64 = 12;
 const EVENTS: u64 = 60;
+/// Three times what a delivery may tell.
+const LARGE: u64 = 12_288;
 const STATUSES: [&str; 5] = ["pending", "authorized", "succeeded", "refunded", "failed"];
 
 /// Fails where a body was written for what was known already.
@@ -38,6 +40,30 @@ fn events(chance: &mut Chance) -> Vec<Event> {
         received(event, 1_790_000_000 + at as i64)
     };
     (0..EVENTS).map(one).collect()
+}
+
+#[tokio::test]
+async fn what_a_batch_takes_does_not_grow_with_the_square_of_its_events() {
+    let Some(url) = server::fresh_database() else {
+        return;
+    };
+    let store = Store::open(&url.parse().unwrap(), Limits::default())
+        .await
+        .unwrap();
+    // Within the bound of a statement. By the square it would take a minute: an event is looked for among all before it where no word
+    // of it stands.
+    let delivery: Vec<Event> = (0..LARGE)
+        .map(|number| {
+            let id = format!("evt_{number}");
+            payment_event(&id, "pay_1", "pending", (number % 977) as i64)
+        })
+        .collect();
+    for expected in [Receipt::Accepted, Receipt::Duplicate] {
+        let receipts = store.accept(delivery.clone()).await.unwrap();
+        assert_eq!(receipts, vec![expected; delivery.len()]);
+    }
+    let kept = store.views().payments_by_id(None, "pay_1").await.unwrap();
+    assert_eq!(kept[0].payment.events, LARGE);
 }
 
 /// Lists, and each event whole, with its body and what stands beside it.

@@ -281,14 +281,7 @@ impl Again<'_> {
             let (today, why) = kept.read.today(profile, headers, body);
             replayed.tell_of(&name, &kept.read, why);
             let today = match today {
-                // Here a conflict's row has no columns for what it claims.
-                Today::Read(today) if kept.conflict => Today::Read(Reading {
-                    status: None,
-                    amount_minor: None,
-                    amount_refunded_minor: None,
-                    currency: None,
-                    ..today.aside()
-                }),
+                Today::Read(today) if kept.conflict => Today::Read(without_claim(today.aside())),
                 other @ (Today::Read(_) | Today::Left) => other,
             };
             match today {
@@ -367,6 +360,17 @@ impl Again<'_> {
     }
 }
 
+/// Of a conflict: here its row has no word of what it claims, or that with which an embedded store had it, and nobody reads it.
+fn without_claim(reading: Reading) -> Reading {
+    Reading {
+        status: None,
+        amount_minor: None,
+        amount_refunded_minor: None,
+        currency: None,
+        ..reading
+    }
+}
+
 fn kept(row: &Row) -> Result<Kept, Error> {
     let text = |column: usize| {
         row.try_get::<_, Option<String>>(column)
@@ -374,26 +378,32 @@ fn kept(row: &Row) -> Result<Kept, Error> {
     };
     let headers: Option<String> = row.try_get(14)?;
     let body: Option<Vec<u8>> = row.try_get(15)?;
+    let conflict: bool = row.try_get(16)?;
+    let reading = Reading {
+        kind: text(4)?,
+        occurred_at: row.try_get(5)?,
+        payment_id: text(6)?,
+        status: text(7)?,
+        amount_minor: row.try_get(8)?,
+        amount_refunded_minor: row.try_get(9)?,
+        currency: text(10)?,
+        named_payment_id: text(11)?,
+        fetch_needed: row.try_get(12)?,
+    };
     Ok(Kept {
         key: row.try_get(0)?,
         read: ReadEvent {
             received_at: row.try_get(1)?,
             event_id: give_back(row.try_get(2)?),
             producer: Arc::from(give_back(row.try_get(3)?)),
-            reading: Reading {
-                kind: text(4)?,
-                occurred_at: row.try_get(5)?,
-                payment_id: text(6)?,
-                status: text(7)?,
-                amount_minor: row.try_get(8)?,
-                amount_refunded_minor: row.try_get(9)?,
-                currency: text(10)?,
-                named_payment_id: text(11)?,
-                fetch_needed: row.try_get(12)?,
+            reading: if conflict {
+                without_claim(reading)
+            } else {
+                reading
             },
         },
         payment: row.try_get(13)?,
-        conflict: row.try_get(16)?,
+        conflict,
         came: headers.zip(body),
     })
 }

@@ -1,6 +1,6 @@
 //! What a replay writes to PostgreSQL, under locks and in the caller's transaction.
 //!
-//! Locks are taken as a batch of deliveries takes them: events by tenant and key, then payments by tenant and key, so that
+//! Locks are taken as a batch of deliveries takes them: accepted events by tenant and key, then conflicts, then payments, so that
 //! neither can wait for the other in a circle. A batch that speaks of one of these payments waits, and adds its events to what
 //! the payment was made of then. Whatever was committed before its payment was locked is among what the payment is made of.
 
@@ -17,9 +17,14 @@ use crate::store::replay::rebuild::{
 /// Nothing is pruned while it is held: what an event is missing must not change between looking and writing.
 const NOBODY_PRUNES: &str = "SELECT pg_advisory_xact_lock(hashtext('countersign retention'))";
 
-const LOCK_EVENTS: &str = "SELECT count(*) FROM (
+/// A batch has all of the one kind before it comes to the other.
+const LOCK_ACCEPTED: &str = "SELECT count(*) FROM (
     SELECT 1 FROM pg_temp.reread r JOIN countersign.events e ON e.tenant_id = r.tenant_id AND e.key = r.key
-    ORDER BY e.tenant_id, e.key FOR UPDATE OF e) locked";
+    WHERE e.verdict <> 1 ORDER BY e.tenant_id, e.key FOR UPDATE OF e) locked";
+
+const LOCK_CONFLICTS: &str = "SELECT count(*) FROM (
+    SELECT 1 FROM pg_temp.reread r JOIN countersign.events e ON e.tenant_id = r.tenant_id AND e.key = r.key
+    WHERE e.verdict = 1 ORDER BY e.tenant_id, e.key FOR UPDATE OF e) locked";
 
 const MOVING: &str = "INSERT INTO pg_temp.moving
     SELECT r.tenant_id, r.key, e.payment_key, r.payment_key
@@ -144,7 +149,14 @@ pub(super) async fn look_for_unsound_payments(notes: Notes<'_>) -> Result<(), Re
 /// Writes the difference.
 pub(super) async fn write(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(), ReplayFailure> {
     notes.batch("ANALYZE pg_temp.reread").await?;
-    for step in [NOBODY_PRUNES, LOCK_EVENTS, MOVING, CONCERNED, LOCK_PAYMENTS] {
+    for step in [
+        NOBODY_PRUNES,
+        LOCK_ACCEPTED,
+        LOCK_CONFLICTS,
+        MOVING,
+        CONCERNED,
+        LOCK_PAYMENTS,
+    ] {
         notes.execute(step, &[]).await?;
     }
     gather(notes, "rebuild").await?;

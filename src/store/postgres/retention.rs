@@ -180,14 +180,14 @@ impl Pass<'_> {
         tenants: &[Tenant],
         pruner: &mut Pruner,
     ) -> Result<(), PruneFailure> {
-        let (passed, kept) = divide(tenants, partition);
+        let passed = passed(tenants, partition);
         // Which, not how many: a reload may let one tenant's time pass and give another more.
         let whose = digest(&passed);
         if passed.is_empty() || pruner.swept.get(&partition.name) == Some(&whose) {
             return Ok(());
         }
         if partition.end.is_some() {
-            match self.drop_whole(partition, &kept).await? {
+            match self.drop_whole(partition, &passed).await? {
                 Whole::Gone(tallies) => {
                     tracing::info!(partition = %partition.name, "a day's bodies have had their time");
                     for (held, tally) in tallies {
@@ -233,11 +233,12 @@ impl Pass<'_> {
     async fn drop_whole(
         &mut self,
         partition: &Partition,
-        kept: &[&str],
+        passed: &[&Tenant],
     ) -> Result<Whole, PruneFailure> {
+        let passed = held(passed);
         let mut collisions = self.tries.min(COLLISIONS_MAX);
         while !self.left && !self.occupied {
-            match within(COUNT_MAX, drop_whole(&mut self.session, partition, kept)).await {
+            match within(COUNT_MAX, drop_whole(&mut self.session, partition, &passed)).await {
                 Ok(Some(whole)) => return Ok(whole),
                 Ok(None) => self.another().await,
                 Err(failure) if has_collided(&failure) => {
@@ -322,11 +323,11 @@ impl Pass<'_> {
     async fn count(&mut self) -> Result<(), PruneFailure> {
         let tenants = self.tenants(&mut Pruner::default()).await?;
         for partition in within(self.limit, partitions(&self.session.client)).await? {
-            let (passed, kept) = divide(&tenants, &partition);
+            let passed = passed(&tenants, &partition);
             if passed.is_empty() {
                 continue;
             }
-            match self.count_partition(&partition, passed, &kept).await {
+            match self.count_partition(&partition, passed).await {
                 Err(failure) if has_gone(&failure) => {}
                 done => done?,
             }
@@ -346,11 +347,10 @@ impl Pass<'_> {
         &mut self,
         partition: &Partition,
         passed: Vec<&Tenant>,
-        kept: &[&str],
     ) -> Result<(), PruneFailure> {
         let client = &self.session.client;
-        let whole =
-            partition.end.is_some() && !within(COUNT_MAX, needed(client, partition, kept)).await?;
+        let whole = partition.end.is_some()
+            && !within(COUNT_MAX, needed(client, partition, &held(&passed))).await?;
         if whole {
             for (held, tally) in within(COUNT_MAX, count_whole(client, partition)).await? {
                 self.pruned.add(&give_back(held), tally);
@@ -369,20 +369,19 @@ impl Pass<'_> {
     }
 }
 
-/// Those whose time in a partition has passed, and those who keep what they have there.
-fn divide<'t>(tenants: &'t [Tenant], partition: &Partition) -> (Vec<&'t Tenant>, Vec<&'t str>) {
+/// Those whose time in a partition has passed.
+fn passed<'t>(tenants: &'t [Tenant], partition: &Partition) -> Vec<&'t Tenant> {
     let has_passed = |tenant: &&Tenant| match (tenant.cutoffs.bodies, partition.end) {
         (Some(before), Some(end)) => end <= before,
         (Some(_), None) => true,
         (None, _) => false,
     };
-    let (passed, kept): (Vec<_>, Vec<_>) = tenants.iter().partition(has_passed);
-    (
-        passed,
-        kept.into_iter()
-            .map(|tenant| tenant.held.as_str())
-            .collect(),
-    )
+    tenants.iter().filter(has_passed).collect()
+}
+
+/// As the database has them.
+fn held<'t>(tenants: &[&'t Tenant]) -> Vec<&'t str> {
+    tenants.iter().map(|tenant| tenant.held.as_str()).collect()
 }
 
 /// Of the names of tenants, which stand in the order of the list of all.

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::address::Target;
 use super::session::{Purpose, Session};
+use super::steps::{Whole, drop_whole, needed, partitions};
 use super::tests::server::Postgres;
 use crate::inbox::{Event, Inbox, Limits, Receipt};
 use crate::store::fixtures::{accept, event, of_tenant};
@@ -92,6 +93,38 @@ async fn a_day_in_which_one_tenant_keeps_something_stays_and_the_others_rows_go(
     assert_eq!(pruned.total().bodies, 1);
     let kept = store.views().events_by_id(Some("b"), "evt_1").await;
     assert!(kept.unwrap()[0].body.is_some());
+}
+
+#[tokio::test]
+async fn a_day_stays_in_which_a_tenant_has_something_that_nobody_knew_of_when_the_pass_began() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let (url, store) = received_today(&server, "inbox", &["a", "b", "newcomer"]).await;
+    let Url::Postgres(address) = &url else {
+        panic!("no PostgreSQL");
+    };
+    let target = Target::load(address).unwrap();
+    let mut session = Session::open(&target, Purpose::Prune).await.unwrap();
+    let days = partitions(&session.client).await.unwrap();
+    let today = &days[0];
+    for (passed, keeps) in [
+        (&["a", "b", "newcomer", "gone"][..], false),
+        (&["a", "b"][..], true),
+        (&["b", "newcomer"][..], true),
+        (&[][..], true),
+    ] {
+        let needed = needed(&session.client, today, passed).await.unwrap();
+        assert_eq!(needed, keeps, "{passed:?}");
+    }
+    // What has nothing in it, nobody needs.
+    assert!(!needed(&session.client, &days[1], &[]).await.unwrap());
+    let whole = drop_whole(&mut session, today, &["a", "b"]).await.unwrap();
+    assert!(matches!(whole, Some(Whole::Needed)));
+    let kept = store.views().events_by_id(Some("newcomer"), "evt_1").await;
+    assert!(kept.unwrap()[0].body.is_some());
+    let whole = drop_whole(&mut session, today, &["a", "b", "newcomer"]).await;
+    assert!(matches!(whole.unwrap(), Some(Whole::Gone(_))));
 }
 
 #[tokio::test]

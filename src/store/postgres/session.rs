@@ -34,6 +34,15 @@ pub(in crate::store) enum Purpose {
     Look,
 }
 
+impl Purpose {
+    fn makes_what_is_missing(self) -> bool {
+        match self {
+            Self::Write | Self::Prune => true,
+            Self::Read | Self::Look => false,
+        }
+    }
+}
+
 /// An open session. Dropping it cuts the connection.
 #[derive(Debug)]
 pub(in crate::store) struct Session {
@@ -89,11 +98,15 @@ pub(in crate::store) enum SessionFailure {
         "the database takes no writes; several hosts, divided by commas, let the receiver find the one that does"
     )]
     ReadOnly,
-    /// The schema that this process wrote to is there no more.
+    /// The schema that this process has met at this address is not where it would have to be written to: there no more, or never at this host.
     #[error(
-        "the schema countersign is gone from the database; put it back from a backup, or restart every receiver to begin anew without what was kept"
+        "{host} takes writes, but the schema countersign, which was met at this address before, is not there; \
+         put it back there from a backup, take that host out of store.url, or restart every receiver to begin anew without what was kept"
     )]
-    Gone,
+    Gone {
+        /// The host.
+        host: String,
+    },
     /// The database is not ours to use.
     #[error("the database can not be used")]
     Fault(#[source] StoreFault),
@@ -110,7 +123,7 @@ impl SessionFailure {
     pub(in crate::store) fn into_fault(self, place: &str) -> StoreFault {
         match self {
             Self::Fault(fault) => fault,
-            Self::Refused(_) | Self::TimedOut(_) | Self::ReadOnly | Self::Gone => {
+            Self::Refused(_) | Self::TimedOut(_) | Self::ReadOnly | Self::Gone { .. } => {
                 StoreFault::Unreachable {
                     place: place.to_owned(),
                     source: self.into(),
@@ -121,30 +134,51 @@ impl SessionFailure {
 }
 
 impl Session {
-    /// Opens a session with the first of the hosts that will have one.
+    /// Opens a session with the first of the hosts that will have one. One that is empty waits until all have been looked at: another may
+    /// have what was kept.
     pub(in crate::store) async fn open(
         target: &Target,
         purpose: Purpose,
     ) -> Result<Self, SessionFailure> {
         let mut last = SessionFailure::ReadOnly;
+        let mut empty = None;
         let tls = target.tls().await;
         for (number, host) in target.hosts().iter().enumerate() {
-            match Self::open_at(target, (number, host), &tls, purpose).await {
+            let opened = match Self::greet(target, host, &tls).await {
+                Ok((session, found)) if found.schema == 0 && !found.read_only => {
+                    empty.get_or_insert((number, session, found));
+                    continue;
+                }
+                Ok((session, found)) => {
+                    if found.schema > 0 {
+                        target.is_met();
+                    }
+                    session.made_fit(target, &found, purpose).await
+                }
+                Err(failure) => Err(failure),
+            };
+            match opened {
                 Ok(session) => return Ok(session),
                 // Another host has the same data: it would be no better.
                 Err(fault @ SessionFailure::Fault(_)) => return Err(fault),
                 Err(failure) => last = failure,
             }
         }
-        Err(last)
+        match empty {
+            None => Err(last),
+            Some((number, ..)) if purpose.makes_what_is_missing() && target.was_met() => {
+                let host = target.host_name(number);
+                Err(SessionFailure::Gone { host })
+            }
+            Some((_, session, found)) => session.made_fit(target, &found, purpose).await,
+        }
     }
 
-    async fn open_at(
+    async fn greet(
         target: &Target,
-        (number, host): (usize, &Config),
+        host: &Config,
         tls: &DatabaseTls,
-        purpose: Purpose,
-    ) -> Result<Self, SessionFailure> {
+    ) -> Result<(Self, Found), SessionFailure> {
         let limit = target.access.connect_timeout;
         let greeted = timeout(limit, async {
             let (client, connection) = host.connect(Tls(tls.clone())).await?;
@@ -159,32 +193,36 @@ impl Session {
             let found = schema::greet(&session.client, &target.place).await?;
             Ok::<_, SessionFailure>((session, found))
         });
-        let (mut session, found) = greeted
+        greeted
             .await
-            .unwrap_or(Err(SessionFailure::TimedOut(limit)))?;
+            .unwrap_or(Err(SessionFailure::TimedOut(limit)))
+    }
+
+    /// Makes sure that what was found serves the purpose.
+    async fn made_fit(
+        mut self,
+        target: &Target,
+        found: &Found,
+        purpose: Purpose,
+    ) -> Result<Self, SessionFailure> {
         match purpose {
-            Purpose::Read => {
-                schema::expect(&found, &target.place).map_err(SessionFailure::Fault)?
-            }
+            Purpose::Read => schema::expect(found, &target.place).map_err(SessionFailure::Fault)?,
             Purpose::Write | Purpose::Prune | Purpose::Look if found.read_only => {
                 return Err(SessionFailure::ReadOnly);
             }
-            Purpose::Write | Purpose::Prune if found.schema == 0 && target.was_ours(number) => {
-                return Err(SessionFailure::Gone);
-            }
-            Purpose::Look if schema::is_up_to_date(&found) => {}
-            Purpose::Look => look_at_rights(&session.client, &target.place).await?,
+            Purpose::Look if schema::is_up_to_date(found) => {}
+            Purpose::Look => look_at_rights(&self.client, &target.place).await?,
             Purpose::Write | Purpose::Prune => {
-                if let Err(failure) = session.prepare(target, &found, purpose).await {
+                if let Err(failure) = self.prepare(target, found, purpose).await {
                     if let SessionFailure::TimedOut(_) = failure {
-                        session.abandon().await;
+                        self.abandon().await;
                     }
                     return Err(failure);
                 }
-                target.is_ours(number);
+                target.is_met();
             }
         }
-        Ok(session)
+        Ok(self)
     }
 
     async fn prepare(
@@ -241,6 +279,11 @@ impl Session {
 
     /// Asks the server to stop what it does for this session, and leaves it. Its locks must not outlive our interest.
     pub(in crate::store) async fn abandon(self) {
+        self.stop().await;
+    }
+
+    /// The same, for whoever can not let it go: it is of no more use.
+    pub(super) async fn stop(&self) {
         cancel(self.client.cancel_token(), self.tls.clone()).await;
     }
 }

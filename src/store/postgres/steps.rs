@@ -1,7 +1,7 @@
 //! The steps by which PostgreSQL lets go what has had its time: each one transaction, and what is asked before it.
 
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Transaction};
+use tokio_postgres::{Client, Error, IsolationLevel, Transaction};
 
 use super::session::Session;
 use crate::store::retention::keep::{Cutoffs, settled};
@@ -95,7 +95,13 @@ pub(super) async fn overdue(
 /// A step's transaction; `None` while another receiver is about its own. Nobody is told of what goes, so nobody waits for
 /// the disk; and no wait for a lock is long enough to hold up who comes behind.
 async fn begin(session: &mut Session) -> Result<Option<Transaction<'_>>, Error> {
-    let transaction = session.client.transaction().await?;
+    // Whatever the database's default is: a stricter level sees what was there before a lock was waited for.
+    let transaction = session
+        .client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await?;
     let rows = transaction
         .query_typed(
             "SELECT pg_try_advisory_xact_lock(hashtext('countersign retention')), set_config('lock_timeout', '50ms', true),
@@ -160,11 +166,11 @@ pub(super) async fn partitions(client: &Client) -> Result<Vec<Partition>, Error>
         .collect()
 }
 
-/// Drops a partition in which nobody keeps anything.
+/// Drops a partition in which nobody but these has anything.
 pub(super) async fn drop_whole(
     session: &mut Session,
     partition: &Partition,
-    kept: &[&str],
+    passed: &[&str],
 ) -> Result<Option<Whole>, Error> {
     let Some(transaction) = begin(session).await? else {
         return Ok(None);
@@ -174,7 +180,7 @@ pub(super) async fn drop_whole(
     transaction
         .batch_execute(&format!("LOCK TABLE {name} IN SHARE MODE"))
         .await?;
-    if needed(transaction.client(), partition, kept).await? {
+    if needed(transaction.client(), partition, passed).await? {
         return Ok(Some(Whole::Needed));
     }
     let tallies = count_whole(transaction.client(), partition).await?;
@@ -185,19 +191,26 @@ pub(super) async fn drop_whole(
     Ok(Some(Whole::Gone(tallies)))
 }
 
-/// Whether one of these keeps something in a partition.
+/// Whether somebody else than these keeps something in a partition: also a tenant that is nobody's yet, or that came since they were
+/// listed. One look into the index for each tenant that has something there.
 pub(super) async fn needed(
     client: &Client,
     partition: &Partition,
-    kept: &[&str],
+    passed: &[&str],
 ) -> Result<bool, Error> {
     let sql = format!(
-        "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS k (tenant_id)
-             WHERE EXISTS (SELECT FROM {} b WHERE b.tenant_id = k.tenant_id COLLATE \"C\"))",
-        partition.name
+        "WITH RECURSIVE has (tenant_id) AS (
+             (SELECT tenant_id FROM {name} ORDER BY tenant_id LIMIT 1)
+             UNION ALL
+             SELECT (SELECT b.tenant_id FROM {name} b WHERE b.tenant_id > h.tenant_id ORDER BY b.tenant_id LIMIT 1)
+             FROM has h WHERE h.tenant_id IS NOT NULL
+         )
+         SELECT EXISTS (SELECT FROM has WHERE tenant_id IS NOT NULL
+             AND tenant_id NOT IN (SELECT p.tenant_id COLLATE \"C\" FROM unnest($1::text[]) AS p (tenant_id)))",
+        name = partition.name
     );
     let rows = client
-        .query_typed(&sql, &[(&kept, Type::TEXT_ARRAY)])
+        .query_typed(&sql, &[(&passed, Type::TEXT_ARRAY)])
         .await?;
     // No answer is no permission.
     rows.first().map_or(Ok(true), |row| row.try_get(0))
@@ -402,4 +415,30 @@ pub(in crate::store) async fn disk_use(client: &Client) -> Result<DiskUse, Error
 
 fn number(row: &tokio_postgres::Row, column: usize) -> Result<u64, Error> {
     row.try_get::<_, i64>(column).map(i64::unsigned_abs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mute_tests::{address, target};
+    use super::super::session::Purpose;
+    use super::super::tests::server::Postgres;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_sees_what_was_committed_while_it_waited_whatever_isolation_the_database_has() {
+        let Some(server) = Postgres::start(&[]) else {
+            return;
+        };
+        let url = address(&server, "inbox");
+        server.psql(
+            "postgres",
+            "ALTER DATABASE inbox SET default_transaction_isolation = 'serializable'",
+        );
+        let opened = Session::open(&target(&url), Purpose::Prune).await;
+        let mut session = opened.unwrap();
+        let step = begin(&mut session).await.unwrap().unwrap();
+        let level = step.query_typed("SHOW transaction_isolation", &[]).await;
+        let level: String = level.unwrap()[0].get(0);
+        assert_eq!(level, "read committed");
+    }
 }

@@ -395,6 +395,8 @@ async fn of_several_hosts_the_one_that_writes_is_found() {
         other.port()
     );
     let store = open(&impatient(&hosts)).await;
+    // The other one has the ledger too, as a standby that is promoted has.
+    Store::migrate(&url(&other.url("inbox"))).await.unwrap();
     assert_eq!(deliver(&store, event("evt_1")).await, Receipt::Accepted);
     assert_eq!(
         primary

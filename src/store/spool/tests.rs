@@ -453,6 +453,10 @@ async fn what_waits_is_moved_to_whichever_host_writes_then() {
     };
     primary.create_database("inbox");
     other.create_database("inbox");
+    // It has the ledger too, as a standby has.
+    Store::migrate(&impatient(&other.url("inbox")))
+        .await
+        .unwrap();
     other.psql(
         "postgres",
         "ALTER DATABASE inbox SET default_transaction_read_only = on",

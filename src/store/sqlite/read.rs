@@ -341,7 +341,7 @@ pub(in crate::store) fn refusals(
     Ok(page)
 }
 
-/// The refusals as a book takes them up, the latest first.
+/// The refusals as a book takes them up, the latest last.
 pub(in crate::store) fn refusal_groups(connection: &Connection) -> rusqlite::Result<Vec<Group>> {
     let mut statement = connection.prepare_cached(
         "SELECT key, gate, reason, subject, issuer, serial, address, server_name, tenant_id, producer, detail,

@@ -1,0 +1,113 @@
+//! A replay beside deliveries, and after a move from the embedded store.
+
+use jiff::Timestamp;
+
+use super::mute_tests::{target, waiting};
+use super::session::{Purpose, Session};
+use super::tests::server::Postgres;
+use crate::inbox::{Event, Limits, Receipt};
+use crate::payments::Status;
+use crate::signature::builtin;
+use crate::store::fixtures::{Place, accept, payment_event, with_body};
+use crate::store::replay::rebuild::{Mappings, Replay, ReplayMode, Replayed};
+use crate::store::{Export, ImportMode, Store, Url, import};
+
+/// An event that a mapping reads again as it was read when it came.
+fn told(id: &str, status: Status) -> Event {
+    let event = payment_event(id, "pay_1", status.as_str(), 1_790_000_000);
+    let body = format!(
+        "{{\"id\":\"{id}\",\"type\":\"payment.{status}\",\"created\":1790000000,\"data\":{{\"payment_id\":\"pay_1\",\
+         \"amount\":1999,\"currency\":\"EUR\",\"status\":\"{status}\"}}}}",
+        status = status.as_str()
+    );
+    with_body(event, body)
+}
+
+async fn replay(url: &Url, mode: ReplayMode) -> Replayed {
+    let mut mappings = Mappings::default();
+    let profile = builtin().get("timestamped").unwrap();
+    mappings.insert(
+        "tenant-42",
+        "payments-provider",
+        std::sync::Arc::clone(profile),
+    );
+    let replay = Replay {
+        since: Timestamp::UNIX_EPOCH,
+        tenant: None,
+        producer: None,
+        mode,
+    };
+    let replayed = replay.run(url, mappings, Box::new(|_, _| {})).await;
+    replayed.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_takes_its_locks_in_the_order_of_a_batch() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url: Url = server.create_database("inbox").parse().unwrap();
+    let store = Store::open(&url, Limits::default()).await.unwrap();
+    for number in 0..8 {
+        let id = format!("evt_{number}");
+        let receipt = accept(&store, told(&id, Status::Pending)).await;
+        assert_eq!(receipt, Receipt::Accepted);
+        let receipt = accept(&store, told(&id, Status::Succeeded)).await;
+        assert_eq!(receipt, Receipt::Conflict);
+    }
+    // All of them are to be read otherwise.
+    server.psql("inbox", "UPDATE countersign.events SET kind = 'otherwise'");
+    let ends = server.psql(
+        "inbox",
+        "SELECT encode((SELECT max(key::text)::bytea FROM countersign.events WHERE verdict = 0), 'hex'),
+             encode((SELECT min(key::text)::bytea FROM countersign.events WHERE verdict = 1), 'hex')",
+    );
+    let (accepted, conflict) = ends.trim().split_once('|').unwrap();
+    assert!(conflict < accepted, "no two that could meet in a circle");
+    // A batch has its accepted events, and comes to its conflicts.
+    let batch = Session::open(&target(&url), Purpose::Look).await.unwrap();
+    let touch = |key: &str| {
+        format!("UPDATE countersign.events SET duplicates = duplicates + 1 WHERE key = '\\x{key}'")
+    };
+    let begun = format!("BEGIN; {}", touch(accepted));
+    batch.client.batch_execute(&begun).await.unwrap();
+    let replaying = tokio::spawn({
+        let url = url.clone();
+        async move { replay(&url, ReplayMode::Commit).await }
+    });
+    waiting(&server, "1").await;
+    let goes_on = format!("{}; COMMIT", touch(conflict));
+    batch.client.batch_execute(&goes_on).await.unwrap();
+    assert_eq!(replaying.await.unwrap().events_changed, 16);
+    let deadlocks = "SELECT sum(deadlocks) FROM pg_stat_database";
+    assert_eq!(server.psql("inbox", deadlocks).trim(), "0");
+    assert_eq!(replay(&url, ReplayMode::DryRun).await.events_changed, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_move_from_the_embedded_store_a_replay_finds_nothing_otherwise() {
+    let (from, Some(to)) = (Place::sqlite(), Place::postgres()) else {
+        return;
+    };
+    let store = from.open().await;
+    assert_eq!(
+        accept(&store, told("evt_1", Status::Pending)).await,
+        Receipt::Accepted
+    );
+    assert_eq!(
+        accept(&store, told("evt_1", Status::Succeeded)).await,
+        Receipt::Conflict
+    );
+    assert_eq!(
+        replay(&from.url, ReplayMode::DryRun).await.events_changed,
+        0
+    );
+    let mut out = Vec::new();
+    let export = Export::default();
+    let exported = export.run(&from.url, None, &mut out, &mut |_, _| {}).await;
+    exported.unwrap();
+    let imported = import(&to.url, ImportMode::Write, &mut &*out, &mut |_, _| {}).await;
+    assert!(imported.unwrap().is_equal());
+    let replayed = replay(&to.url, ReplayMode::Commit).await;
+    assert_eq!((replayed.events_read, replayed.events_changed), (2, 0));
+}
