@@ -174,6 +174,9 @@ fn visible(json: &str) -> String {
     shown
 }
 
+/// Cells longer than this stick out of their own row: a stranger's long name must not make everybody's row unreadable.
+const CELL_WIDTH: usize = 64;
+
 /// A table for a person: columns as wide as their widest cell, two blanks between.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
@@ -191,20 +194,30 @@ impl Table {
     }
 
     pub(super) fn print(&self) {
+        for line in self.lines() {
+            say(&line);
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
         let columns = self.rows.first().map_or(0, Vec::len);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            let widths = cells.map(|cell| cell.chars().count());
+            widths
+                .filter(|&width| width <= CELL_WIDTH)
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
-        for row in &self.rows {
+        self.rows.iter().map(move |row| {
             let cells: Vec<String> = row
                 .iter()
                 .zip(&widths)
                 .map(|(cell, width)| format!("{cell:<width$}"))
                 .collect();
-            say(cells.join("  ").trim_end());
-        }
+            cells.join("  ").trim_end().to_owned()
+        })
     }
 }
 
@@ -249,6 +262,16 @@ pub(super) fn parse_since(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_cell_widens_no_row_but_its_own() {
+        let mut table = Table::new(["ID", "TYPE"]);
+        table.row(["evt_1".to_owned(), "paid".to_owned()]);
+        table.row(["e".repeat(500), "paid".to_owned()]);
+        let long = format!("{}  paid", "e".repeat(500));
+        let lines: Vec<String> = table.lines().collect();
+        assert_eq!(lines, ["ID     TYPE", "evt_1  paid", &*long]);
+    }
 
     #[test]
     fn since_takes_a_time_or_an_age() {

@@ -1,5 +1,7 @@
 //! A provider as we play it: its profile, its secret, and the signed deliveries that it makes.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -63,13 +65,20 @@ pub(super) fn read_given(path: &Path, what: &str) -> Result<Vec<u8>, Stopped> {
     read_or(path, what, "name a file that is there")
 }
 
+/// More than any receiver takes: a device has no end.
+const GIVEN_BYTES: u64 = 128 << 20;
+
 fn read_or(path: &Path, what: &str, mend: &str) -> Result<Vec<u8>, Stopped> {
-    std::fs::read(path).map_err(|error| {
-        Stopped::Failed(format!(
-            "{}: {what} can not be read: {error}; {mend}",
-            path.display()
-        ))
-    })
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(GIVEN_BYTES).read_to_end(&mut bytes));
+    let told = match read {
+        Ok(length) if u64::try_from(length).is_ok_and(|length| length < GIVEN_BYTES) => {
+            return Ok(bytes);
+        }
+        Ok(_) => format!("{what} is longer than any that is taken; name another file"),
+        Err(error) => format!("{what} can not be read: {error}; {mend}"),
+    };
+    Err(Stopped::Failed(format!("{}: {told}", path.display())))
 }
 
 /// `NAME=TEXT`, for a value that a profile needs.
