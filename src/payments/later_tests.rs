@@ -1,0 +1,187 @@
+//! What comes after a payment, of every built-in profile: refunds, disputes, and what only looks like them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::profiles_tests::{at, facts, filled, samples, stated};
+use super::{Claim, Payment, Status};
+use crate::signature::{Facts, Profile, builtin};
+
+/// What is told of each type that the table lists, so many seconds later: by its own sample, or by the one whose beginning is longest.
+fn told(profile: &Profile, seconds: i64) -> Vec<(String, Facts)> {
+    let samples = samples(profile);
+    let event = profile.descriptor().event.clone().unwrap_or_default();
+    let table = event.status.unwrap_or_default();
+    let keys = table.keys().cloned();
+    // Where a header bears the type, what the body says stands behind it.
+    let topics = samples.keys().filter_map(|name| name.split_once(' '));
+    let topics: BTreeSet<_> = topics.map(|(topic, _)| topic.to_owned()).collect();
+    let of_topics = |key: String| topics.iter().map(move |topic| format!("{topic} {key}"));
+    let of_topics: Vec<_> = keys.clone().flat_map(of_topics).collect();
+    let mut all = Vec::new();
+    for kind in samples.keys().cloned().chain(keys).chain(of_topics) {
+        let begins = |name: &String| kind.strip_prefix(name.strip_suffix('*')?).map(str::len);
+        let serving = samples
+            .iter()
+            .filter(|(name, _)| **name == kind || begins(name).is_some());
+        let best = serving.min_by_key(|(name, _)| begins(name).map_or(0, |rest| rest + 1));
+        let Some((name, sample)) = best.filter(|_| !kind.ends_with('*')) else {
+            continue;
+        };
+        let rest = name
+            .strip_suffix('*')
+            .and_then(|begins| kind.strip_prefix(begins));
+        let sample = sample.replace("$REST", rest.unwrap_or_default());
+        let body = filled(
+            &sample,
+            &kind,
+            &format!("id-{seconds}"),
+            "pay-1",
+            at(seconds),
+        );
+        all.push((kind, facts(profile, body)));
+    }
+    all
+}
+
+fn claimed(facts: &Facts, id: &str) -> Option<Claim> {
+    let payment = facts.payment.as_ref().ok()?;
+    Claim::read(payment, facts.occurred_at, id, &Arc::from("p")).ok()
+}
+
+/// Whether a delivery has a time of its own, which stands for that of an event without one.
+fn signs_a_time(profile: &Profile) -> bool {
+    let descriptor = profile.descriptor();
+    let each = descriptor.signature.iter().any(|it| it.each.is_some());
+    descriptor.timestamp.is_some() && !each
+}
+
+/// The claims of a profile's samples: those of a payment that went well, and of what came a second later.
+fn first_and_later(profile: &Profile) -> (Vec<Claim>, Vec<(String, Claim)>) {
+    let first = told(profile, 0).into_iter();
+    let first = first.filter_map(|(_, facts)| claimed(&facts, "a"));
+    let paid = [Status::Captured, Status::Succeeded].map(Some);
+    let first = first.filter(|claim| paid.contains(&claim.status()));
+    let later = told(profile, 1).into_iter();
+    let later = later.filter_map(|(name, facts)| Some((name, claimed(&facts, "b")?)));
+    let later = later.filter(|(_, claim)| claim.status() > Some(Status::Succeeded));
+    (first.collect(), later.collect())
+}
+
+#[test]
+fn what_comes_after_a_payment_shows_in_whatever_order_it_arrives() {
+    let mut pairs = 0;
+    for profile in builtin().iter() {
+        let (first, later) = first_and_later(profile);
+        for (name, then) in &later {
+            for paid in &first {
+                let name = format!("{} {name}", profile.name());
+                // An order and a subscription's invoice are two (Lemon Squeezy).
+                if then.payment_id() != paid.payment_id() {
+                    continue;
+                }
+                let mut forth = Payment::new(paid);
+                forth.apply(then);
+                let mut back = Payment::new(then);
+                back.apply(paid);
+                assert_eq!(forth, back, "{name}");
+                assert_eq!(forth.status(), then.status(), "{name}");
+                // What was stated before would stand beside a refund that does not state how much.
+                let is_refund = forth.status() <= Some(Status::Refunded);
+                assert!(
+                    !is_refund || forth.amount_refunded_minor() != Some(0),
+                    "{name}"
+                );
+                pairs += 1;
+            }
+        }
+    }
+    assert!(pairs > 100, "{pairs}");
+}
+
+#[test]
+fn no_sample_gives_back_more_than_was_paid() {
+    for profile in builtin().iter() {
+        let (first, later) = first_and_later(profile);
+        let all = later.iter().map(|(_, claim)| claim).chain(&first);
+        for claim in all {
+            let name = profile.name();
+            if let Some(refunded) = claim.amount_refunded_minor() {
+                let paid = claim.amount_minor().or_else(|| first[0].amount_minor());
+                assert!(paid >= Some(refunded), "{name}: {}", stated(claim));
+            }
+            if claim.status() == Some(Status::Succeeded) {
+                assert!(claim.amount_refunded_minor().unwrap_or_default() == 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn where_some_events_have_a_time_those_that_come_later_have_one_too() {
+    for profile in builtin().iter().filter(|profile| !signs_a_time(profile)) {
+        let all = told(profile, 0);
+        if all.iter().all(|(_, facts)| facts.occurred_at.is_none()) {
+            continue;
+        }
+        for (name, facts) in all {
+            let later =
+                claimed(&facts, "a").is_some_and(|it| it.status() > Some(Status::Succeeded));
+            assert!(
+                !later || facts.occurred_at.is_some(),
+                "{} {name}",
+                profile.name()
+            );
+        }
+    }
+}
+
+/// What one profile makes of a body: its claim, or why there is none and whether, and by which id, it is to be fetched.
+#[track_caller]
+fn check(name: &str, body: &str, expected: &str) {
+    let facts = facts(builtin().get(name).unwrap(), body.to_owned());
+    let mut found = match (&facts.payment, claimed(&facts, "a")) {
+        (_, Some(claim)) => stated(&claim),
+        (Ok(_), None) => "nothing".to_owned(),
+        (Err(reason), None) => reason.to_string(),
+    };
+    if facts.fetch.is_needed() {
+        let reference = facts.fetch.reference().unwrap_or("-");
+        found = format!("{found}, fetch {reference}");
+    }
+    assert_eq!(found, expected, "{name} {body}");
+}
+
+const UNLISTED: &str = "the profile's table lacks this type";
+
+#[test]
+fn paystacks_refund_without_a_time_is_not_hidden_and_francs_are_counted_in_hundredths() {
+    check(
+        "paystack",
+        r#"{"event":"refund.processed","data":{"status":"processed","transaction_reference":"p","refund_reference":"1","amount":"5000","currency":"NGN"}}"#,
+        &format!("{UNLISTED}, fetch p"),
+    );
+    check(
+        "paystack",
+        r#"{"event":"charge.success","data":{"reference":"p","amount":1000000,"paid_at":"2026-11-27T08:10:19.000Z","currency":"XOF"}}"#,
+        "p succeeded 10000/- XOF",
+    );
+}
+
+#[test]
+fn shopifys_dispute_ends_at_its_end() {
+    let dispute = |status: &str, finalized: &str| {
+        let body = format!(
+            r#"{{"id":1,"order_id":7,"type":"chargeback","status":"{status}","initiated_at":"2026-11-21T10:00:00Z","evidence_sent_on":null,"finalized_on":{finalized}}}"#
+        );
+        let facts = facts(builtin().get("shopify").unwrap(), body);
+        claimed(&facts, "a").map(|claim| claim.key().occurred_at().unwrap().to_string())
+    };
+    let begun = dispute("needs_response", "null");
+    assert_eq!(begun.as_deref(), Some("2026-11-21T10:00:00Z"));
+    let ended = dispute("lost", r#""2026-11-25T10:00:00Z""#);
+    assert_eq!(ended.as_deref(), Some("2026-11-25T10:00:00Z"));
+    assert_eq!(dispute("lost", "null"), None);
+    // A day is no moment.
+    assert_eq!(dispute("won", r#""2026-11-25""#), None);
+}
