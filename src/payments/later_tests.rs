@@ -185,3 +185,25 @@ fn shopifys_dispute_ends_at_its_end() {
     // A day is no moment.
     assert_eq!(dispute("won", r#""2026-11-25""#), None);
 }
+
+#[test]
+fn woocommerces_refunds_are_summed() {
+    let order = |refunds: &str| {
+        format!(
+            r#"{{"id":7,"status":"processing","currency":"USD","date_modified_gmt":"2026-11-27T08:00:00","total":"29.35","refunds":[{refunds}]}}"#
+        )
+    };
+    for (refunds, expected) in [
+        ("", "7 succeeded 2935/0 USD"),
+        (r#"{"total":"-9.00"}"#, "7 partially_refunded 2935/900 USD"),
+        (
+            r#"{"total":"-9.00"},{"total":"-20.35"}"#,
+            "7 refunded 2935/2935 USD",
+        ),
+        (r#"{"total":"-0.00"}"#, "7 succeeded 2935/0 USD"),
+        (r#"{"total":"9.00"}"#, "7 - 2935/- USD"),
+        (r#"{"total":"-9.00"},{"total":"?"}"#, "7 - 2935/- USD"),
+    ] {
+        check("woocommerce", &order(refunds), expected);
+    }
+}

@@ -449,9 +449,10 @@ fn a_sum_that_cannot_be_read_claims_nothing() {
         ("1e2", &["50.00", "5e1"], (Some("refunded"), Some("100"))),
         ("100", &["-5"], (None, None)),
         ("100", &["10", "null"], (None, None)),
+        ("100", &["0.00", "0"], (Some("succeeded"), Some("0"))),
         ("\"?\"", &["10"], (None, Some("10"))),
         ("null", &["10"], (None, Some("10"))),
-        ("100", &[], (Some("succeeded"), None)),
+        ("100", &[], (Some("succeeded"), Some("0"))),
     ] {
         let elements: Vec<_> = refunds
             .iter()
