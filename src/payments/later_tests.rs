@@ -155,6 +155,61 @@ fn check(name: &str, body: &str, expected: &str) {
 const UNLISTED: &str = "the profile's table lacks this type";
 
 #[test]
+fn stripes_authorization_that_was_let_go_is_no_refund() {
+    let charge = |amounts: &str| {
+        format!(
+            r#"{{"type":"charge.refunded","created":1,"data":{{"object":{{"id":"ch","payment_intent":"p","amount":2000,"currency":"usd",{amounts}}}}}}}"#
+        )
+    };
+    for (amounts, expected) in [
+        (
+            r#""captured":false,"refunded":true,"amount_captured":0,"amount_refunded":2000"#,
+            "p canceled 2000/- USD",
+        ),
+        (
+            r#""captured":false,"refunded":true,"amount_captured":null,"amount_refunded":2000"#,
+            "p canceled 2000/- USD",
+        ),
+        (
+            r#""captured":false,"refunded":false,"amount_captured":0,"amount_refunded":500"#,
+            "names no payment, fetch -",
+        ),
+        (
+            r#""captured":true,"refunded":false,"amount_captured":1500,"amount_refunded":500"#,
+            "names no payment, fetch -",
+        ),
+        (
+            r#""captured":true,"refunded":true,"amount_captured":1500,"amount_refunded":2000"#,
+            "p refunded 2000/- USD, fetch -",
+        ),
+        (
+            r#""captured":true,"refunded":false,"amount_captured":2000,"amount_refunded":500"#,
+            "p partially_refunded 2000/500 USD",
+        ),
+        (
+            r#""captured":true,"refunded":true,"amount_captured":2000,"amount_refunded":2000"#,
+            "p refunded 2000/2000 USD",
+        ),
+        (
+            r#""refunded":true,"amount_refunded":2000"#,
+            "p refunded 2000/2000 USD",
+        ),
+    ] {
+        check("stripe", &charge(amounts), expected);
+    }
+    let captured =
+        charge(r#""captured":true,"refunded":false,"amount_captured":1500,"amount_refunded":500"#);
+    let captured = captured.replace("charge.refunded", "charge.captured");
+    check("stripe", &captured, "p captured 2000/- USD");
+    let failed = r#"{"type":"refund.failed","created":1,"data":{"object":{"id":"re","payment_intent":"p","amount":5,"currency":"usd","status":"failed"}}}"#;
+    check("stripe", failed, &format!("{UNLISTED}, fetch p"));
+    let pending = failed
+        .replace("refund.failed", "refund.updated")
+        .replace(r#""failed""#, r#""pending""#);
+    check("stripe", &pending, UNLISTED);
+}
+
+#[test]
 fn paystacks_refund_without_a_time_is_not_hidden_and_francs_are_counted_in_hundredths() {
     check(
         "paystack",

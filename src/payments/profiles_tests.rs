@@ -163,7 +163,7 @@ const TOLD: &[(&str, &str)] = &[
     ("shopify", "orders/paid: succeeded -/- -; orders/paid: succeeded 1999/- BRL"),
     ("square", "payment.updated: succeeded 1999/- BRL; refund.updated: the profile's table lacks this type"),
     ("standard-webhooks", "payment.succeeded: succeeded 1999/- BRL"),
-    ("stripe", "charge.dispute.closed: dispute_won -/- -; charge.dispute.created: disputed -/- -; charge.dispute.funds_reinstated: dispute_won -/- -; charge.refunded: refunded 1999/1999 BRL; checkout.session.completed: succeeded 1999/- BRL; payment_intent.succeeded: succeeded 1999/- BRL"),
+    ("stripe", "charge.dispute.closed: dispute_won -/- -; charge.dispute.created: disputed -/- -; charge.dispute.funds_reinstated: dispute_won -/- -; charge.refunded: refunded 1999/1999 BRL; checkout.session.completed: succeeded 1999/- BRL; payment_intent.succeeded: succeeded 1999/- BRL; refund.failed: the profile's table lacks this type"),
     ("svix", "payment.succeeded: succeeded 1999/- BRL"),
     ("timestamped", "partially_refunded: partially_refunded 1999/500 BRL; payment.partially_refunded: partially_refunded 1999/500 BRL; payment.refunded: refunded 1999/1999 BRL; payment.succeeded: succeeded 1999/0 BRL; refunded: refunded 1999/1999 BRL"),
     ("vipps", "AUTHORIZED: authorized 1999/- BRL"),
