@@ -210,6 +210,22 @@ fn stripes_authorization_that_was_let_go_is_no_refund() {
 }
 
 #[test]
+fn squares_amount_holds_the_tip() {
+    let payment = |refunded: &str| {
+        format!(
+            r#"{{"type":"payment.updated","created_at":"2026-11-27T08:00:00Z","data":{{"object":{{"payment":{{"id":"p","amount_money":{{"amount":1000,"currency":"USD"}},"tip_money":{{"amount":200,"currency":"USD"}},"total_money":{{"amount":1200,"currency":"USD"}},"refunded_money":{{"amount":{refunded},"currency":"USD"}},"status":"COMPLETED"}}}}}}}}"#
+        )
+    };
+    check("square", &payment("0"), "p succeeded 1200/0 USD");
+    check(
+        "square",
+        &payment("1000"),
+        "p partially_refunded 1200/1000 USD",
+    );
+    check("square", &payment("1200"), "p refunded 1200/1200 USD");
+}
+
+#[test]
 fn paystacks_refund_without_a_time_is_not_hidden_and_francs_are_counted_in_hundredths() {
     check(
         "paystack",

@@ -263,7 +263,7 @@ fn a_refund_is_partial_where_the_body_says_so() {
     );
     let square = |refunded: u8| {
         format!(
-            r#"{{"type":"payment.updated","created_at":"2026-09-21T14:13:20Z","data":{{"object":{{"payment":{{"id":"p","status":"COMPLETED","amount_money":{{"amount":9,"currency":"USD"}},"refunded_money":{{"amount":{refunded},"currency":"USD"}}}}}}}}}}"#
+            r#"{{"type":"payment.updated","created_at":"2026-09-21T14:13:20Z","data":{{"object":{{"payment":{{"id":"p","status":"COMPLETED","total_money":{{"amount":9,"currency":"USD"}},"refunded_money":{{"amount":{refunded},"currency":"USD"}}}}}}}}}}"#
         )
     };
     check(
