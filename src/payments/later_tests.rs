@@ -240,6 +240,17 @@ fn paystacks_refund_without_a_time_is_not_hidden_and_francs_are_counted_in_hundr
 }
 
 #[test]
+fn of_polars_refund_with_tax_no_amount_is_told() {
+    let order = |tax: u8| {
+        format!(
+            r#"{{"type":"order.refunded","data":{{"id":"p","status":"refunded","total_amount":1200,"refunded_amount":1000,"tax_amount":{tax},"refunded_tax_amount":{tax},"currency":"usd"}}}}"#
+        )
+    };
+    check("polar", &order(200), "p refunded 1200/- USD");
+    check("polar", &order(0), "p refunded 1200/1000 USD");
+}
+
+#[test]
 fn shopifys_dispute_ends_at_its_end() {
     let dispute = |status: &str, finalized: &str| {
         let body = format!(

@@ -155,7 +155,7 @@ const TOLD: &[(&str, &str)] = &[
     ("paystack", "charge.dispute.resolve: dispute_won -/- -; charge.success: succeeded 1999/- BRL; refund.processed: the profile's table lacks this type"),
     ("payu-emea", "order COMPLETED: succeeded 1999/- BRL"),
     ("pix", "pix: succeeded 1999/- BRL"),
-    ("polar", "order.paid: succeeded 1999/0 BRL; order.refunded: refunded 1999/1999 BRL"),
+    ("polar", "order.created: pending 1999/0 BRL; order.paid: succeeded 1999/0 BRL; order.refunded: refunded 1999/1999 BRL"),
     ("rapyd", "PAYMENT_COMPLETED: succeeded 1999/- BRL"),
     ("razorpay", "payment.captured: captured 1999/0 BRL; refund.processed: refunded 1999/1999 BRL"),
     ("recurly", "payment.succeeded: succeeded -/- -"),
