@@ -251,6 +251,36 @@ fn of_polars_refund_with_tax_no_amount_is_told() {
 }
 
 #[test]
+fn a_refund_that_is_a_transaction_of_its_own_is_no_payment() {
+    let transaction = |kind: &str| {
+        format!(
+            "<notification><timestamp>2026-11-27T08:00:00Z</timestamp><kind>transaction_settled</kind><subject><transaction><id>t</id>\
+             <type>{kind}</type><amount>1.00</amount><currency-iso-code>USD</currency-iso-code></transaction></subject></notification>"
+        )
+    };
+    check(
+        "braintree",
+        &transaction("credit"),
+        "names no payment, fetch -",
+    );
+    check("braintree", &transaction("sale"), "t succeeded 100/- USD");
+    let of_authorize = |kind: &str, code: u8| {
+        format!(
+            r#"{{"notificationId":"n","eventType":"net.authorize.payment.{kind}.created","eventDate":"2026-11-27T08:00:00Z","payload":{{"responseCode":{code},"authAmount":40.0,"id":"t"}}}}"#
+        )
+    };
+    for (kind, code, expected) in [
+        ("refund", 1, &*format!("{UNLISTED}, fetch -")),
+        ("authcapture", 1, "t succeeded -/- -"),
+        ("authcapture", 4, "t pending -/- -"),
+        ("authorization", 2, "t failed -/- -"),
+        ("void", 3, "names no payment, fetch -"),
+    ] {
+        check("authorize-net", &of_authorize(kind, code), expected);
+    }
+}
+
+#[test]
 fn shopifys_dispute_ends_at_its_end() {
     let dispute = |status: &str, finalized: &str| {
         let body = format!(
