@@ -319,3 +319,23 @@ fn woocommerces_refunds_are_summed() {
         check("woocommerce", &order(refunds), expected);
     }
 }
+
+#[test]
+fn mollies_payments_are_told_and_its_refunds_are_fetched() {
+    let event = |kind: &str, entity: &str| {
+        format!(
+            r#"{{"resource":"event","id":"e","type":"{kind}","entityId":"p","createdAt":"2026-11-27T08:00:00Z","_embedded":{{"entity":{{{entity}"amount":{{"value":"10.00","currency":"EUR"}}}}}}}}"#
+        )
+    };
+    for (kind, expected) in [
+        ("payment.paid", "p succeeded 1000/- EUR"),
+        ("payment.authorized", "p authorized 1000/- EUR"),
+        ("payment.failed", "p failed 1000/- EUR"),
+        ("payment.canceled", "p canceled 1000/- EUR"),
+        ("payment.expired", "p canceled 1000/- EUR"),
+    ] {
+        check("mollie", &event(kind, ""), expected);
+    }
+    let refunded = event("refund.refunded", r#""paymentId":"tr_1","#);
+    check("mollie", &refunded, &format!("{UNLISTED}, fetch tr_1"));
+}
