@@ -281,6 +281,17 @@ fn a_refund_that_is_a_transaction_of_its_own_is_no_payment() {
 }
 
 #[test]
+fn what_failed_at_vipps_changes_nothing() {
+    let event = |success: bool| {
+        format!(
+            r#"{{"reference":"p","name":"CAPTURED","amount":{{"currency":"NOK","value":5}},"timestamp":"2026-11-27T08:00:00Z","success":{success}}}"#
+        )
+    };
+    check("vipps", &event(true), "p captured -/- -");
+    check("vipps", &event(false), "names no payment");
+}
+
+#[test]
 fn shopifys_dispute_ends_at_its_end() {
     let dispute = |status: &str, finalized: &str| {
         let body = format!(
