@@ -332,6 +332,18 @@ fn woocommerces_refunds_are_summed() {
 }
 
 #[test]
+fn a_delivery_of_btcpay_that_comes_again_is_the_same_event() {
+    let id = |delivery: &str, original: &str| {
+        let body = format!(
+            r#"{{"deliveryId":"{delivery}","originalDeliveryId":{original},"type":"InvoiceSettled","timestamp":1,"invoiceId":"p"}}"#
+        );
+        facts(builtin().get("btcpay").unwrap(), body).event_id
+    };
+    assert_eq!(id("d1", r#""d1""#), id("d2", r#""d1""#));
+    assert_eq!(id("d1", "null").as_deref(), Some("d1"));
+}
+
+#[test]
 fn mollies_payments_are_told_and_its_refunds_are_fetched() {
     let event = |kind: &str, entity: &str| {
         format!(
