@@ -15,6 +15,8 @@ mod claim;
 #[cfg(test)]
 mod currencies_tests;
 mod currency;
+#[cfg(test)]
+mod later_tests;
 mod payment;
 #[cfg(test)]
 mod profiles_tests;

@@ -152,10 +152,10 @@ const TOLD: &[(&str, &str)] = &[
     ("noon", "Sale: succeeded -/- -"),
     ("nuvei", "DMN: succeeded 1999/- BRL"),
     ("paddle", "adjustment.updated: refunded -/- -; transaction.completed: succeeded 1999/- BRL"),
-    ("paystack", "charge.dispute.resolve: dispute_won -/- -; charge.success: succeeded 1999/- BRL; refund.processed: refunded -/- -"),
+    ("paystack", "charge.dispute.resolve: dispute_won -/- -; charge.success: succeeded 1999/- BRL; refund.processed: fetch needed: has no time, and others of its profile have"),
     ("payu-emea", "order COMPLETED: succeeded 1999/- BRL"),
     ("pix", "pix: succeeded 1999/- BRL"),
-    ("polar", "order.paid: succeeded 1999/0 BRL; order.refunded: refunded 1999/1999 BRL"),
+    ("polar", "order.created: pending 1999/0 BRL; order.paid: succeeded 1999/0 BRL; order.refunded: refunded 1999/1999 BRL"),
     ("rapyd", "PAYMENT_COMPLETED: succeeded 1999/- BRL"),
     ("razorpay", "payment.captured: captured 1999/0 BRL; refund.processed: refunded 1999/1999 BRL"),
     ("recurly", "payment.succeeded: succeeded -/- -"),
@@ -163,7 +163,7 @@ const TOLD: &[(&str, &str)] = &[
     ("shopify", "orders/paid: succeeded -/- -; orders/paid: succeeded 1999/- BRL"),
     ("square", "payment.updated: succeeded 1999/- BRL; refund.updated: the profile's table lacks this type"),
     ("standard-webhooks", "payment.succeeded: succeeded 1999/- BRL"),
-    ("stripe", "charge.dispute.closed: dispute_won -/- -; charge.dispute.created: disputed -/- -; charge.dispute.funds_reinstated: dispute_won -/- -; charge.refunded: refunded 1999/1999 BRL; checkout.session.completed: succeeded 1999/- BRL; payment_intent.succeeded: succeeded 1999/- BRL"),
+    ("stripe", "charge.dispute.closed: dispute_won -/- -; charge.dispute.created: disputed -/- -; charge.dispute.funds_reinstated: dispute_won -/- -; charge.refunded: refunded 1999/1999 BRL; checkout.session.completed: succeeded 1999/- BRL; payment_intent.succeeded: succeeded 1999/- BRL; refund.failed: the profile's table lacks this type"),
     ("svix", "payment.succeeded: succeeded 1999/- BRL"),
     ("timestamped", "partially_refunded: partially_refunded 1999/500 BRL; payment.partially_refunded: partially_refunded 1999/500 BRL; payment.refunded: refunded 1999/1999 BRL; payment.succeeded: succeeded 1999/0 BRL; refunded: refunded 1999/1999 BRL"),
     ("vipps", "AUTHORIZED: authorized 1999/- BRL"),
@@ -248,22 +248,22 @@ fn a_refund_is_partial_where_the_body_says_so() {
     );
     check(
         "checkout-com",
-        r#"{"type":"payment_refunded","data":{"id":"p","amount":4,"currency":"EUR","balances":{"total_refunded":4,"available_to_refund":5}}}"#,
+        r#"{"type":"payment_refunded","created_on":"2026-09-21T14:13:20Z","data":{"id":"p","amount":4,"currency":"EUR","balances":{"total_refunded":4,"available_to_refund":5}}}"#,
         "p partially_refunded -/4 EUR",
     );
     check(
         "checkout-com",
-        r#"{"type":"payment_refunded","data":{"id":"p","amount":4,"currency":"EUR"}}"#,
+        r#"{"type":"payment_refunded","created_on":"2026-09-21T14:13:20Z","data":{"id":"p","amount":4,"currency":"EUR"}}"#,
         "p refunded -/- -",
     );
     check(
         "razorpay",
-        r#"{"event":"refund.processed","payload":{"payment":{"entity":{"id":"p","amount":9,"amount_refunded":4,"currency":"INR","refund_status":"partial"}}}}"#,
+        r#"{"event":"refund.processed","created_at":1790000000,"payload":{"payment":{"entity":{"id":"p","amount":9,"amount_refunded":4,"currency":"INR","refund_status":"partial"}}}}"#,
         "p partially_refunded 9/4 INR",
     );
     let square = |refunded: u8| {
         format!(
-            r#"{{"type":"payment.updated","data":{{"object":{{"payment":{{"id":"p","status":"COMPLETED","amount_money":{{"amount":9,"currency":"USD"}},"refunded_money":{{"amount":{refunded},"currency":"USD"}}}}}}}}}}"#
+            r#"{{"type":"payment.updated","created_at":"2026-09-21T14:13:20Z","data":{{"object":{{"payment":{{"id":"p","status":"COMPLETED","total_money":{{"amount":9,"currency":"USD"}},"refunded_money":{{"amount":{refunded},"currency":"USD"}}}}}}}}}}"#
         )
     };
     check(
@@ -296,7 +296,7 @@ fn a_refund_is_partial_where_the_body_says_so() {
     }
     check(
         "paddle",
-        r#"{"event_type":"adjustment.created","data":{"id":"adj_1","action":"refund","transaction_id":"p","type":"partial","status":"approved","currency_code":"EUR"}}"#,
+        r#"{"event_type":"adjustment.created","occurred_at":"2026-09-21T14:13:20Z","data":{"id":"adj_1","action":"refund","transaction_id":"p","type":"partial","status":"approved","currency_code":"EUR"}}"#,
         "p partially_refunded -/- -",
     );
 }
@@ -394,7 +394,7 @@ fn what_the_type_alone_does_not_say_stands_elsewhere_in_the_body() {
     );
     check(
         "shopify",
-        r#"{"id":1,"order_id":7,"type":"chargeback","status":"lost","amount":"1.00","currency":"EUR"}"#,
+        r#"{"id":1,"order_id":7,"type":"chargeback","status":"lost","amount":"1.00","currency":"EUR","finalized_on":"2026-09-21T14:13:20Z"}"#,
         "7 dispute_lost -/- -",
     );
     let order = |paid: &str, cancelled: &str| {
@@ -414,7 +414,7 @@ fn what_the_type_alone_does_not_say_stands_elsewhere_in_the_body() {
     );
     check(
         "paystack",
-        r#"{"event":"charge.dispute.resolve","data":{"resolution":"declined","transaction":{"reference":"p"}}}"#,
+        r#"{"event":"charge.dispute.resolve","data":{"resolvedAt":"2026-09-21T14:13:20Z","resolution":"declined","transaction":{"reference":"p"}}}"#,
         "p dispute_won -/- -",
     );
     check(

@@ -35,6 +35,8 @@ pub(in crate::signature) struct Mapping {
     pub(super) id_field: Option<Box<str>>,
     pub(super) kind: Place,
     pub(super) occurred_at_unit: Option<TimeUnit>,
+    /// Whether its events have times, and none that the signature adds to those that lack one.
+    pub(super) times_are_its_own: bool,
     pub(super) account: Place,
     /// Set where no event of this profile ever makes a claim.
     pub(super) no_payment: Option<NoPayment>,
@@ -188,6 +190,9 @@ impl Mapping {
         let mut mapping = Self::compile(event, each, &covered, &mut |key, fault| {
             faults.add(&key, fault.what, &fault.mend)
         });
+        // What each item of a batch signs for itself is no time of the delivery's.
+        let adds_one = time.is_some() && scheme.is_some_and(|scheme| !scheme.per_item);
+        mapping.times_are_its_own = states_times(event) && !adds_one;
         let readings = Arc::make_mut(&mut mapping.readings);
         mapping.known_by = KnownBy::compile(coverage, scheme, time, readings);
         mapping
@@ -253,6 +258,7 @@ impl Mapping {
             id_field: covered.field(event.field.as_deref()).map(Into::into),
             kind,
             occurred_at_unit: event.occurred_at_unit,
+            times_are_its_own: false,
             account,
             no_payment,
             fetch,
@@ -266,6 +272,14 @@ impl Mapping {
             readings: Arc::new(readings),
         }
     }
+}
+
+/// Whether any of its events has a place for its time.
+fn states_times(event: &EventDescriptor) -> bool {
+    let rules = event.when.iter().flatten().map(|rule| &rule.occurred_at);
+    let lists = event.refunds.iter().map(|list| &list.occurred_at);
+    let mut all = rules.chain(lists).chain([&event.occurred_at]).flatten();
+    all.any(|texts| texts.iter().next().is_some())
 }
 
 fn no_payment(places: &Places, covered: &Covered) -> Option<NoPayment> {

@@ -40,6 +40,15 @@ pub const STATUSES: [&str; 12] = [
     "dispute_lost",
 ];
 
+/// Those of what can only come once a payment is there.
+const AFTER_THE_PAYMENT: [&str; 5] = [
+    "partially_refunded",
+    "refunded",
+    "disputed",
+    "dispute_won",
+    "dispute_lost",
+];
+
 /// What an event says of itself, as far as the signature covers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -65,7 +74,7 @@ pub enum Fetch {
     Unneeded,
     /// The rest is to be fetched from the provider.
     Needed {
-        /// The payment's id, where the signature covers a reference to it and nothing more.
+        /// The payment's id, where the signature covers it and the event makes no claim.
         reference: Option<Box<str>>,
     },
 }
@@ -122,6 +131,9 @@ pub enum NoPayment {
     /// The signature covers only a reference: the payment must be fetched from the provider.
     #[error("fetch needed: the signature does not cover the body")]
     FetchNeeded,
+    /// It tells of what comes after a payment, and not when, where others tell when they were: whichever came later would hide it.
+    #[error("fetch needed: has no time, and others of its profile have")]
+    NoTime,
     /// A key that the mapping reads occurs twice in the body.
     #[error("a key occurs twice")]
     RepeatedKey,
@@ -177,7 +189,24 @@ impl Mapping {
         if facts.event_id.is_none() {
             facts.event_id = self.id_of_the_field(item);
         }
+        self.withhold_what_would_be_hidden(&mut facts);
         Ok(facts)
+    }
+
+    /// Without a time an event is older than all that have one. What a payment begins with may be so; what comes after it is not.
+    fn withhold_what_would_be_hidden(&self, facts: &mut Facts) {
+        if !self.times_are_its_own || facts.occurred_at.is_some() {
+            return;
+        }
+        let Ok(payment) = &mut facts.payment else {
+            return;
+        };
+        let status = payment.status.as_deref();
+        if status.is_some_and(|status| AFTER_THE_PAYMENT.contains(&status)) {
+            let reference = Some(std::mem::take(&mut payment.payment_id).into());
+            facts.fetch = Fetch::Needed { reference };
+            facts.payment = Err(NoPayment::NoTime);
+        }
     }
 
     /// The SHA-256 of the document that a form holds, where nothing else of the form is signed: whoever has one signed document could
@@ -206,12 +235,12 @@ impl Mapping {
             .iter()
             .find(|when| when.fits(values, around, kind));
         let places = when.map_or(&self.places, |when| &when.places);
+        let fixed = when.and_then(|when| when.status);
+        let payment = self.payment(places, fixed, values, around, kind);
         let fetch = match when.map_or(&self.fetch, |when| &when.fetch) {
-            Fetch::Needed { .. } if self.no_payment == Some(NoPayment::FetchNeeded) => {
-                Fetch::Needed {
-                    reference: own(&places.payment_id).map(Into::into),
-                }
-            }
+            Fetch::Needed { .. } if payment.is_err() => Fetch::Needed {
+                reference: own(&places.payment_id).map(Into::into),
+            },
             stated @ (Fetch::Unneeded | Fetch::Needed { .. }) => stated.clone(),
         };
         Facts {
@@ -222,13 +251,7 @@ impl Mapping {
                 .texts(values, around, kind)
                 .find_map(|text| when::parse(&text, self.occurred_at_unit)),
             account: own(&self.account),
-            payment: self.payment(
-                places,
-                when.and_then(|when| when.status),
-                values,
-                around,
-                kind,
-            ),
+            payment,
             fetch,
         }
     }

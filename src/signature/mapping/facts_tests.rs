@@ -414,15 +414,15 @@ fn a_dispute_in_another_currency_leaves_the_payments_amount_what_it_is() {
     for (profile, body) in [
         (
             "stripe",
-            r#"{"id":"e","type":"charge.dispute.created","data":{"object":{"payment_intent":"p","amount":215000,"currency":"jpy"}}}"#,
+            r#"{"id":"e","type":"charge.dispute.created","created":1790000000,"data":{"object":{"payment_intent":"p","amount":215000,"currency":"jpy"}}}"#,
         ),
         (
             "dodo",
             r#"{"type":"dispute.opened","data":{"payment_id":"p","amount":"215000","currency":"JPY"}}"#,
         ),
         (
-            "paystack",
-            r#"{"event":"refund.processed","data":{"transaction_reference":"p","amount":"215000","currency":"JPY"}}"#,
+            "airwallex",
+            r#"{"name":"refund.succeeded","created_at":1790000000,"data":{"object":{"payment_intent_id":"p","amount":"2150.00","currency":"USD"}}}"#,
         ),
     ] {
         let payment = told(profile, body);
@@ -449,9 +449,10 @@ fn a_sum_that_cannot_be_read_claims_nothing() {
         ("1e2", &["50.00", "5e1"], (Some("refunded"), Some("100"))),
         ("100", &["-5"], (None, None)),
         ("100", &["10", "null"], (None, None)),
+        ("100", &["0.00", "0"], (Some("succeeded"), Some("0"))),
         ("\"?\"", &["10"], (None, Some("10"))),
         ("null", &["10"], (None, Some("10"))),
-        ("100", &[], (Some("succeeded"), None)),
+        ("100", &[], (Some("succeeded"), Some("0"))),
     ] {
         let elements: Vec<_> = refunds
             .iter()
@@ -467,5 +468,46 @@ fn a_sum_that_cannot_be_read_claims_nothing() {
             payment.amount_refunded.as_deref(),
         );
         assert_eq!(told, expected, "{body}");
+    }
+}
+
+#[test]
+fn what_comes_after_a_payment_is_not_hidden_for_want_of_a_time() {
+    let profile = |content: &str, time: &str, occurred_at: &str| {
+        let text = format!(
+            "[signature]\nfrom = {{ header = ['x-sig'] }}\ncontent = '{content}'\n{time}\n\
+             [event]\ntype = '/type'\npayment_id = '/pay'\n{occurred_at}\n\
+             [event.status]\n'new' = 'pending'\n'paid' = 'succeeded'\n'refund' = 'refunded'\n'dispute' = 'disputed'"
+        );
+        let descriptor = toml::from_str(&text).unwrap();
+        crate::signature::Profile::compile("own", &descriptor).unwrap()
+    };
+    let told = |profile: &crate::signature::Profile, kind: &str, at: &str| {
+        let request = crate::signature::Request {
+            method: &http::Method::POST,
+            path_and_query: "/",
+            headers: &HeaderMap::new(),
+        };
+        let body = format!(r#"{{"type":"{kind}","pay":"p1","at":{at}}}"#);
+        profile.facts(body.as_bytes(), &request).unwrap()
+    };
+    let own = profile("{body}", "", "occurred_at = '/at'");
+    for kind in ["refund", "dispute"] {
+        let facts = told(&own, kind, "null");
+        assert_eq!(facts.payment, Err(NoPayment::NoTime), "{kind}");
+        assert_eq!(facts.fetch.reference(), Some("p1"), "{kind}");
+        assert!(told(&own, kind, "1790000000").payment.is_ok(), "{kind}");
+    }
+    for kind in ["new", "paid"] {
+        let facts = told(&own, kind, "null");
+        assert!(facts.payment.is_ok() && !facts.fetch.is_needed(), "{kind}");
+    }
+    // The signed time stands for its own; and among events of which none has a time, the rank of the status decides.
+    let time = "[timestamp]\nfrom = { header = ['x-time'] }";
+    for other in [
+        profile("{timestamp}.{body}", time, "occurred_at = '/at'"),
+        profile("{body}", "", ""),
+    ] {
+        assert!(told(&other, "refund", "null").payment.is_ok());
     }
 }

@@ -23,6 +23,9 @@ pub struct RefundsDescriptor {
     pub each: String,
     /// In an element, its amount, in the unit of `event.amount`.
     pub amount: String,
+    /// Each amount is written below zero (WooCommerce); default `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative: Option<bool>,
     /// In an element, places and the text that each must have for the refund to count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub equals: Option<BTreeMap<String, OneOrMany>>,
@@ -36,8 +39,15 @@ pub struct RefundsDescriptor {
 pub(super) struct Refunds {
     each: ListPointer,
     amount: Pointer,
+    negative: bool,
     equals: Box<[(Pointer, Box<[String]>)]>,
     occurred_at: Box<[Pointer]>,
+}
+
+/// A list that is there.
+enum Listing {
+    Empty,
+    Of(Listed),
 }
 
 /// What the elements of a list come to.
@@ -78,6 +88,7 @@ impl Refunds {
         Some(Self {
             each: each.ok()?,
             amount: amount.ok()?,
+            negative: descriptor.negative.unwrap_or_default(),
             equals: equals.into(),
             occurred_at: occurred_at.into(),
         })
@@ -88,7 +99,14 @@ impl Refunds {
         let unit = facts.payment.as_ref().map(|payment| payment.unit);
         let listed = match self.read(document, unit.unwrap_or_default()) {
             Ok(None) => return,
-            Ok(Some(listed)) => listed,
+            Ok(Some(Listing::Empty)) => {
+                // A refund that was listed before may be gone.
+                if let Ok(payment) = &mut facts.payment {
+                    payment.amount_refunded = Some(Decimal::default().to_string());
+                }
+                return;
+            }
+            Ok(Some(Listing::Of(listed))) => listed,
             Err(_fault) => {
                 facts.payment = Err(NoPayment::RepeatedKey);
                 return;
@@ -106,6 +124,8 @@ impl Refunds {
         let paid = paid.map(|paid| Decimal::parse(paid, payment.unit));
         // Without both numbers nobody can say whether all of it was refunded, and the status before is not the present one.
         payment.status = match (&sum, paid) {
+            // No money went back.
+            (Ok(sum), _) if *sum == Decimal::default() => payment.status.take(),
             (Ok(sum), Some(Ok(paid))) if *sum >= paid => Some("refunded".to_owned()),
             (Ok(_part), Some(Ok(_paid))) => Some("partially_refunded".to_owned()),
             (Ok(_) | Err(NotANumber), Some(Ok(_) | Err(NotANumber)) | None) => None,
@@ -113,10 +133,12 @@ impl Refunds {
         payment.amount_refunded = sum.ok().map(|sum| sum.to_string());
     }
 
-    fn read(&self, document: &RawValue, unit: AmountUnit) -> Result<Option<Listed>, JsonFault> {
-        let elements = self.each.elements(document)?.unwrap_or_default();
-        if elements.is_empty() {
+    fn read(&self, document: &RawValue, unit: AmountUnit) -> Result<Option<Listing>, JsonFault> {
+        let Some(elements) = self.each.elements(document)? else {
             return Ok(None);
+        };
+        if elements.is_empty() {
+            return Ok(Some(Listing::Empty));
         }
         let mut digest = Sha256::new();
         let mut latest = None;
@@ -135,17 +157,22 @@ impl Refunds {
             if self.counts(element)? {
                 counted += 1;
                 let text = self.amount.text(element)?.unwrap_or_default();
+                // One with the other sign is no refund, or one that was taken back.
+                let text = match self.negative {
+                    true => text.strip_prefix('-').unwrap_or_default(),
+                    false => &*text,
+                };
                 let sum = sum.get_or_insert(Ok(Decimal::default()));
-                *sum = sum.and_then(|sum: Decimal| sum.plus(Decimal::parse(&text, unit)?));
+                *sum = sum.and_then(|sum: Decimal| sum.plus(Decimal::parse(text, unit)?));
             }
         }
         let digest = hex::encode(digest.finalize());
-        Ok(Some(Listed {
+        Ok(Some(Listing::Of(Listed {
             digest: digest.get(..32).unwrap_or_default().to_owned(),
             counted,
             latest,
             sum,
-        }))
+        })))
     }
 
     fn counts(&self, element: &RawValue) -> Result<bool, JsonFault> {
