@@ -20,6 +20,7 @@ mod receive;
 mod receiver;
 mod record;
 mod retention;
+mod room;
 mod routes;
 mod tasks;
 mod watching;

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use http::HeaderValue;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 use super::answer::Answer;
 use super::record::{Recorder, Told};
+use super::room::Room;
 use super::watching::Watching;
 use crate::config::{Live, Snapshot};
 use crate::identity::{Identified, IdentityRefusal, ProducerId};
@@ -70,11 +70,6 @@ impl CurrentTrust for LiveCurrent {
     }
 }
 
-/// Bytes of bodies that are held at once, from the first that arrives until the delivery is answered.
-const ROOM_BYTES: usize = 256 * 1024 * 1024;
-/// In what measure room is taken.
-pub(super) const ROOM_UNIT: usize = 1024;
-
 /// What all requests share.
 pub(super) struct Receiver<I> {
     pub(super) live: Arc<LiveCurrent>,
@@ -83,8 +78,8 @@ pub(super) struct Receiver<I> {
     pub(super) recorder: Arc<Recorder>,
     pub(super) seen: Arc<Seen>,
     pub(super) watching: Watching,
-    /// What is left for bodies on their way, in units of [`ROOM_UNIT`] bytes.
-    pub(super) room: Arc<Semaphore>,
+    /// What is left for bodies on their way.
+    pub(super) room: Room,
     requests: AtomicU64,
     process: u32,
 }
@@ -112,7 +107,7 @@ impl<I> Receiver<I> {
             recorder,
             seen,
             watching,
-            room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)),
+            room: Room::default(),
             requests: AtomicU64::new(0),
             process,
         }
