@@ -11,6 +11,7 @@ mod admin_listener;
 mod answer;
 mod beside;
 mod certificates;
+mod claimed;
 mod identify;
 mod life_cycle;
 mod marks;

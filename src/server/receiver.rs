@@ -10,6 +10,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use super::answer::Answer;
+use super::claimed::Claimed;
 use super::record::{Recorder, Told};
 use super::room::Room;
 use super::watching::Watching;
@@ -133,14 +134,13 @@ impl<I> Receiver<I> {
         now: Timestamp,
     ) -> Answer {
         let answer = Answer::from(refusal);
-        // Where several have this subject, the path was none of theirs: it is not told whose it was to be.
-        let mut claimed = current.snapshot.directory().claimed(peer.leaf().subject());
         let claimed = match refusal {
             IdentityRefusal::PinMismatch { producer, .. }
-            | IdentityRefusal::CutOff { producer } => Some(producer),
+            | IdentityRefusal::CutOff { producer } => Claimed::from(&**producer),
+            // Where several have this subject, the path was none of theirs: it is not told whose it was to be.
             IdentityRefusal::CertificateNoLongerValid { .. }
             | IdentityRefusal::UnknownProducer { .. } => {
-                claimed.next().filter(|_| claimed.next().is_none())
+                Claimed::by(peer.leaf().subject(), current.snapshot.directory())
             }
         };
         let told = Told {
@@ -148,8 +148,7 @@ impl<I> Receiver<I> {
             reason: answer.name(),
             detail: refusal.to_string(),
         };
-        self.recorder
-            .of_peer(told, peer, claimed.map(|producer| &**producer), now);
+        self.recorder.of_peer(told, peer, claimed, now);
         answer
     }
 
@@ -174,7 +173,7 @@ impl<I> Receiver<I> {
             detail: refusal.to_string(),
         };
         self.recorder
-            .of_peer(told, from.peer(), Some(from.producer()), now);
+            .of_peer(told, from.peer(), Claimed::from(&**from.producer()), now);
         answer
     }
 
