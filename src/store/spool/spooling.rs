@@ -160,7 +160,7 @@ impl Spooling {
     ) -> Result<Vec<Receipt>, InboxFailure> {
         let rows = delivery
             .iter()
-            .map(|event| SpoolRow::of(event, settles_at))
+            .map(|event| SpoolRow::of(event.clone(), settles_at))
             .collect();
         let receipts = self.inbox.accept_rows(rows).await.map_err(in_context)?;
         if self.reach.spooled() {
