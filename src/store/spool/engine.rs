@@ -182,6 +182,8 @@ impl Spool {
             let pages_max = bounds.set(connection).map_err(unavailable)?;
             counts.bounded(pages_max.saturating_mul(PAGE_BYTES));
             let written = insert(connection, batch, isolation, now, form::write)?;
+            // Before anybody can see what was written.
+            counts.runs_under(run(connection).map_err(unavailable)?);
             Ok(written)
         })?;
         if let Some(connection) = self.writing.connection()
@@ -218,6 +220,13 @@ fn insert(
         outcomes.push(outcome);
     }
     Ok((outcomes, events))
+}
+
+/// What this connection writes under.
+fn run(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
+    connection
+        .prepare_cached("SELECT run FROM temp.run")?
+        .query_row([], |row| row.get(0))
 }
 
 /// Writes a delivery so that its own failure leaves its neighbours as they are.
