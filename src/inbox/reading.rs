@@ -10,6 +10,9 @@ use crate::signature::{Facts, Fetch, ItemVerdict, VerifiedDelivery};
 
 /// No header can be called so.
 const PATH: &str = ":path";
+/// Bytes of headers that all events of a delivery keep among them. A delivery may have thousands, and each has the headers beside it
+/// wherever it is written.
+const HEADERS_BYTES_MAX: usize = 4 << 20;
 
 impl Event {
     /// What its query string is kept as, among its headers.
@@ -21,12 +24,13 @@ impl Event {
     /// of its body. An event without a time of its own bears the time that the signature covers.
     pub fn read(delivery: &VerifiedDelivery<'_>, received_at: Timestamp) -> Vec<Self> {
         let producer = delivery.from().producer();
+        let items = delivery.items();
         let headers = KeptHeaders::read(
             delivery.headers(),
             |name| delivery.reads_header(name),
             delivery.path_and_query(),
+            HEADERS_BYTES_MAX / items.len().max(1),
         );
-        let items = delivery.items();
         // The delivery's id can only be the event's where there is one event.
         let signed_id = delivery.signed_id().filter(|_| items.len() == 1);
         let mut events = Vec::with_capacity(items.len());

@@ -81,15 +81,18 @@ impl<'a> Decimal<'a> {
     /// JSON's grammar of numbers, and leading zeros, which texts have. No sign but in the exponent, no
     /// separators, no white space.
     fn parse(text: &'a str) -> Result<Self, AmountFault> {
-        if let Some(rest) = text.strip_prefix('-') {
-            return Err(match Self::parse(rest) {
-                Ok(_) => AmountFault::Negative,
-                Err(_) => AmountFault::NotANumber,
-            });
-        }
-        if text.len() > TEXT_BYTES {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        if unsigned.len() > TEXT_BYTES {
             return Err(AmountFault::TooLarge);
         }
+        let number = Self::unsigned(unsigned)?;
+        if unsigned.len() < text.len() {
+            return Err(AmountFault::Negative);
+        }
+        Ok(number)
+    }
+
+    fn unsigned(text: &'a str) -> Result<Self, AmountFault> {
         let (number, exponent) = match text.split_once(['e', 'E']) {
             Some((number, exponent)) => (number, Self::exponent(exponent)?),
             None => (text, 0),
@@ -197,6 +200,7 @@ mod tests {
         check_minor("1e3", Err(NotAnInteger));
         check_minor("-1", Err(Negative));
         check_minor("-0", Err(Negative));
+        check_minor(&"-".repeat(1 << 20), Err(TooLarge));
         for text in [
             "", " 1", "1 ", "+1", "1,000", "0x10", "null", "true", "½", "-", "--1",
         ] {

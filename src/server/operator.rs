@@ -37,7 +37,7 @@ pub(super) struct Desk {
     guard: Arc<Guard>,
     draining: AtomicBool,
     /// The store's file, if it is one.
-    file: Option<StoreFile>,
+    file: Option<Arc<StoreFile>>,
     found: Mutex<Found>,
 }
 
@@ -45,6 +45,8 @@ pub(super) struct Desk {
 #[derive(Clone)]
 struct Found {
     takes: Result<Takes, String>,
+    /// What is wrong with its file.
+    fault: Option<String>,
     at: Instant,
     /// Whether a delivery could not be kept a moment before.
     after_failure: bool,
@@ -66,30 +68,42 @@ impl Found {
 /// The file in which deliveries are kept: one that is moved away is noticed before a delivery meets that.
 struct StoreFile {
     path: PathBuf,
-    then: Option<(u64, u64)>,
+    then: FileIdentity,
 }
+
+/// Device and number, by which a file is the same.
+type FileIdentity = Option<(u64, u64)>;
 
 impl StoreFile {
     fn of(store: &Store) -> Option<Self> {
         match store.url() {
             Url::Sqlite(path) => {
                 let path = path.clone();
-                let then = Self::identity(&path);
+                let then = identity(&path);
                 Some(Self { path, then })
             }
             Url::Postgres(_) => None,
         }
     }
 
-    fn identity(path: &Path) -> Option<(u64, u64)> {
-        let metadata = fs::metadata(path).ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    }
-
-    fn fault(&self) -> Option<StoreFault> {
+    /// Whether another file, or none, is in its place.
+    async fn fault(
+        &self,
+        look: impl FnOnce(&Path) -> FileIdentity + Send + 'static,
+    ) -> Option<StoreFault> {
         let path = self.path.clone();
-        (Self::identity(&path) != self.then).then_some(StoreFault::Displaced { path })
+        // A file system that hangs takes a thread with it, which must be none that others are served by.
+        let looked = tokio::task::spawn_blocking(move || look(&path)).await;
+        let now = looked.unwrap_or_default();
+        (now != self.then).then(|| StoreFault::Displaced {
+            path: self.path.clone(),
+        })
     }
+}
+
+fn identity(path: &Path) -> FileIdentity {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 impl Desk {
@@ -105,7 +119,7 @@ impl Desk {
             reloader,
             live,
             acceptor,
-            file: StoreFile::of(&store),
+            file: StoreFile::of(&store).map(Arc::new),
             store,
             meters: Meters::default(),
             recorder,
@@ -113,6 +127,7 @@ impl Desk {
             draining: AtomicBool::new(false),
             found: Mutex::new(Found {
                 takes: Err("not asked yet".to_owned()),
+                fault: None,
                 at: Instant::now(),
                 after_failure: false,
             }),
@@ -182,14 +197,14 @@ impl Desk {
         let mut was_well = false;
         loop {
             beat.tick().await;
-            let store = Arc::clone(&self.store);
-            let asked = asking.get_or_insert_with(|| Box::pin(async move { store.ready().await }));
+            let asked = asking.get_or_insert_with(|| Box::pin(self.ask()));
             // A store that is slow to answer must not hold up what else is looked after, nor what is known of deliveries meanwhile.
-            if let Ok(found) = tokio::time::timeout(every, asked).await {
+            if let Ok((takes, fault)) = tokio::time::timeout(every, asked).await {
                 asking = None;
                 let now = Instant::now();
                 *self.found() = Found {
-                    takes: found.map_err(|failure| telemetry::chain(&failure)),
+                    takes,
+                    fault,
                     at: now,
                     after_failure: self.recorder.has_just_failed(now),
                 };
@@ -215,6 +230,22 @@ impl Desk {
             );
             // A disk that hangs ends no reading. What is cut off is told at the next look: it awaits nothing but that reading.
             let _in_time = tokio::time::timeout(LOOK_MAX, look).await;
+        }
+    }
+
+    /// What the store says, and what is wrong with its file. It ends with the slower of the two.
+    fn ask(&self) -> impl Future<Output = (Result<Takes, String>, Option<String>)> + Send + use<> {
+        let (store, file) = (Arc::clone(&self.store), self.file.clone());
+        async move {
+            let takes = store.ready().await;
+            let fault = match file {
+                Some(file) => file.fault(identity).await,
+                None => None,
+            };
+            (
+                takes.map_err(|failure| telemetry::chain(&failure)),
+                fault.map(|fault| fault.to_string()),
+            )
         }
     }
 
@@ -248,8 +279,8 @@ impl Desk {
         }
     }
 
-    /// Whether a delivery would be kept now, and where. What became of the last one counts at once, and so does a file that is gone; the
-    /// store itself was asked a moment ago.
+    /// Whether a delivery would be kept now, and where. What became of the last one counts at once; the store was asked, and its file looked
+    /// at, a moment ago.
     fn takes(&self, now: Instant) -> Result<Takes, String> {
         let takes = self.judged(now);
         // So that the metric does not contradict what was just told.
@@ -270,8 +301,8 @@ impl Desk {
             Err(failure) => return Err(failure),
             Ok(takes) => takes,
         };
-        if let Some(fault) = self.file.as_ref().and_then(StoreFile::fault) {
-            return Err(fault.to_string());
+        if let Some(fault) = found.fault {
+            return Err(fault);
         }
         if self.recorder.has_just_failed(now) {
             return Err("deliveries could not be kept a moment ago; see the log".to_owned());
@@ -340,6 +371,7 @@ mod tests {
     fn what_the_store_said_long_ago_is_nothing_to_go_by() {
         let found = Found {
             takes: Ok(Takes::Database),
+            fault: None,
             at: Instant::now(),
             after_failure: false,
         };
@@ -347,5 +379,23 @@ mod tests {
         let later = found.at + STALE_AFTER + Duration::from_secs(1);
         let told = found.is_stale(later).unwrap();
         assert!(told.contains("not said for 11 s"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_hangs_holds_up_nobody_else() {
+        let file = StoreFile {
+            path: PathBuf::from("countersign.db"),
+            then: Some((1, 1)),
+        };
+        let (answer, hangs) = std::sync::mpsc::sync_channel(1);
+        let look = move |_: &Path| hangs.recv_timeout(Duration::from_secs(20)).ok();
+        let mut looking = Box::pin(file.fault(look));
+        let others = Duration::from_millis(1);
+        let still = tokio::time::timeout(others, &mut looking).await;
+        assert!(still.is_err(), "the others were held up");
+        answer.send((1, 1)).unwrap();
+        assert!(looking.await.is_none());
+        let moved = file.fault(|_| None).await.unwrap().to_string();
+        assert!(moved.contains("countersign.db"), "{moved}");
     }
 }

@@ -1,6 +1,5 @@
 //! The journey of a delivery from gate 3 on: one gate after another.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -12,12 +11,12 @@ use http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use super::answer::{Answer, with_body};
 use super::identify::{Admitted, as_of_now, read_away};
-use super::receiver::{Current, ROOM_UNIT, Receiver};
+use super::receiver::{Current, Receiver};
+use super::room::{NoRoom, Room, Share};
 use crate::identity::Producer;
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 use crate::signature::{self, Item, ItemVerdict, SignatureRefusal, VerifiedDelivery};
@@ -101,9 +100,9 @@ async fn read(
     head: &Parts,
     bytes_max: usize,
     within: Duration,
-    room: &Arc<Semaphore>,
+    room: &Room,
 ) -> Result<Held, Unread> {
-    let mut held: Option<OwnedSemaphorePermit> = None;
+    let mut share = room.share();
     let announced = head
         .headers
         .get(CONTENT_LENGTH)
@@ -134,14 +133,9 @@ async fn read(
             return Err(Unread::TooLarge);
         }
         // Room is taken for what came, not for what was announced: a lie must not shut others out.
-        let units = u32::try_from(data.len().div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
-        match (Arc::clone(room).try_acquire_many_owned(units), &mut held) {
-            (Ok(more), Some(held)) => held.merge(more),
-            (Ok(more), None) => held = Some(more),
-            (Err(_full), _) => {
-                read_away(body, head.version, deadline);
-                return Err(Unread::NoRoom);
-            }
+        if let Err(NoRoom) = share.reach(length) {
+            read_away(body, head.version, deadline);
+            return Err(Unread::NoRoom);
         }
         // Most bodies come in one piece, which is then never copied.
         match (&mut first, &mut rest) {
@@ -156,13 +150,16 @@ async fn read(
         }
     }
     let bytes = rest.map(BytesMut::freeze).or(first).unwrap_or_default();
-    Ok(Held { bytes, _room: held })
+    Ok(Held {
+        bytes,
+        _share: share,
+    })
 }
 
 /// A body, and the room that it takes until its delivery has been answered.
 struct Held {
     bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _share: Share,
 }
 
 /// Gate 3: the producer signed these very bytes.

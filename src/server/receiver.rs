@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use http::HeaderValue;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 use super::answer::Answer;
+use super::claimed::Claimed;
 use super::record::{Recorder, Told};
+use super::room::Room;
 use super::watching::Watching;
 use crate::config::{Live, Snapshot};
 use crate::identity::{Identified, IdentityRefusal, ProducerId};
@@ -70,11 +71,6 @@ impl CurrentTrust for LiveCurrent {
     }
 }
 
-/// Bytes of bodies that are held at once, from the first that arrives until the delivery is answered.
-const ROOM_BYTES: usize = 256 * 1024 * 1024;
-/// In what measure room is taken.
-pub(super) const ROOM_UNIT: usize = 1024;
-
 /// What all requests share.
 pub(super) struct Receiver<I> {
     pub(super) live: Arc<LiveCurrent>,
@@ -83,8 +79,8 @@ pub(super) struct Receiver<I> {
     pub(super) recorder: Arc<Recorder>,
     pub(super) seen: Arc<Seen>,
     pub(super) watching: Watching,
-    /// What is left for bodies on their way, in units of [`ROOM_UNIT`] bytes.
-    pub(super) room: Arc<Semaphore>,
+    /// What is left for bodies on their way.
+    pub(super) room: Room,
     requests: AtomicU64,
     process: u32,
 }
@@ -112,7 +108,7 @@ impl<I> Receiver<I> {
             recorder,
             seen,
             watching,
-            room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)),
+            room: Room::default(),
             requests: AtomicU64::new(0),
             process,
         }
@@ -138,14 +134,13 @@ impl<I> Receiver<I> {
         now: Timestamp,
     ) -> Answer {
         let answer = Answer::from(refusal);
-        // Where several have this subject, the path was none of theirs: it is not told whose it was to be.
-        let mut claimed = current.snapshot.directory().claimed(peer.leaf().subject());
         let claimed = match refusal {
             IdentityRefusal::PinMismatch { producer, .. }
-            | IdentityRefusal::CutOff { producer } => Some(producer),
+            | IdentityRefusal::CutOff { producer } => Claimed::from(&**producer),
+            // Where several have this subject, the path was none of theirs: it is not told whose it was to be.
             IdentityRefusal::CertificateNoLongerValid { .. }
             | IdentityRefusal::UnknownProducer { .. } => {
-                claimed.next().filter(|_| claimed.next().is_none())
+                Claimed::by(peer.leaf().subject(), current.snapshot.directory())
             }
         };
         let told = Told {
@@ -153,8 +148,7 @@ impl<I> Receiver<I> {
             reason: answer.name(),
             detail: refusal.to_string(),
         };
-        self.recorder
-            .of_peer(told, peer, claimed.map(|producer| &**producer), now);
+        self.recorder.of_peer(told, peer, claimed, now);
         answer
     }
 
@@ -179,7 +173,7 @@ impl<I> Receiver<I> {
             detail: refusal.to_string(),
         };
         self.recorder
-            .of_peer(told, from.peer(), Some(from.producer()), now);
+            .of_peer(told, from.peer(), Claimed::from(&**from.producer()), now);
         answer
     }
 

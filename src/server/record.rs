@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::claimed::Claimed;
 use super::receiver::LiveCurrent;
 use super::watching::Watching;
-use crate::identity::Producer;
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal, printable};
 use crate::telemetry::Meters;
 use crate::tls::{HandshakeRefusal, LimitReached, Observer, PeerCertificates};
@@ -128,7 +128,7 @@ impl Recorder {
         &self,
         told: Told,
         peer: &PeerCertificates,
-        producer: Option<&Producer>,
+        claimed: Claimed<'_>,
         now: Timestamp,
     ) {
         let leaf = peer.leaf();
@@ -145,7 +145,7 @@ impl Recorder {
                 detail: Some(told.detail),
                 at: now,
             },
-            producer,
+            claimed,
         );
     }
 
@@ -178,9 +178,8 @@ impl Recorder {
         None
     }
 
-    fn record(&self, refusal: Refusal, producer: Option<&Producer>) {
-        let name = producer.map_or("", |producer| &*producer.name);
-        let tenant = producer.map_or("", |producer| producer.tenant.as_str());
+    fn record(&self, refusal: Refusal, claimed: Claimed<'_>) {
+        let (tenant, name) = (claimed.tenant(), claimed.name());
         self.meters
             .refused(refusal.gate.as_str(), refusal.reason, tenant, name);
         if let Some(suppressed) = self.may_log() {
@@ -199,7 +198,7 @@ impl Recorder {
                 "refused"
             );
         }
-        let producer = producer.map(|producer| ClaimedProducer {
+        let producer = claimed.producer.map(|producer| ClaimedProducer {
             tenant_id: producer.tenant.as_str().into(),
             name: (&*producer.name).into(),
         });
@@ -213,31 +212,25 @@ impl Recorder {
 impl Observer for Recorder {
     fn refused(&self, refusal: HandshakeRefusal) {
         let current = self.live.load();
-        let claimed = refusal.claimed.as_ref();
-        let producer = claimed.and_then(|claimed| {
-            current
-                .snapshot
-                .directory()
-                .claimed(&claimed.subject)
-                .next()
-        });
+        let who = refusal.claimed.as_ref();
+        let directory = current.snapshot.directory();
+        let claimed = who.map_or_else(Claimed::default, |who| Claimed::by(&who.subject, directory));
         let now = Timestamp::now();
-        let producer = producer.map(|producer| &**producer);
-        self.watching.refused_handshake(&refusal, producer, now);
+        self.watching.refused_handshake(&refusal, claimed, now);
         self.record(
             Refusal {
                 gate: Gate::Handshake,
                 reason: refusal.reason.as_str(),
-                subject: claimed.map(|claimed| claimed.subject.to_string()),
-                issuer: claimed.map(|claimed| claimed.issuer.to_string()),
-                serial: claimed.map(|claimed| claimed.serial.to_string()),
+                subject: who.map(|who| who.subject.to_string()),
+                issuer: who.map(|who| who.issuer.to_string()),
+                serial: who.map(|who| who.serial.to_string()),
                 address: refusal.address.ip(),
                 server_name: refusal.server_name,
                 producer: None,
                 detail: Some(refusal.detail),
                 at: now,
             },
-            producer,
+            claimed,
         );
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::receiver::LiveCurrent;
+use super::receiver::{Current, LiveCurrent};
 use crate::store::{DiskUse, PruneFailure, Pruned, Pruner, Store};
 use crate::telemetry::Meters;
 
@@ -20,7 +20,11 @@ const NOTEWORTHY: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// A clock that was set ahead is set again when it is further ahead, or less far, by this.
 const SET_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// Prunes by whatever the configuration says then, until the future is dropped.
+/// How often a pass that goes on is asked whether what it goes by still serves.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Prunes by whatever the configuration says then, until the future is dropped. A pass may last for hours: one whose configuration a reload
+/// has replaced ends, and the next begins at once.
 pub(super) async fn retain(store: Arc<Store>, live: Arc<LiveCurrent>) {
     let mut beat = tokio::time::interval(EVERY);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -29,9 +33,13 @@ pub(super) async fn retain(store: Arc<Store>, live: Arc<LiveCurrent>) {
     let mut told = Told::default();
     loop {
         beat.tick().await;
-        let retention = live.load().snapshot.retention().clone();
+        let current = live.load();
+        let retention = current.snapshot.retention();
         let now = Timestamp::now();
-        let outcome = store.prune(&mut pruner, &retention, now).await;
+        let replaced = replaced(&live, &current);
+        let outcome = store
+            .prune_until(&mut pruner, retention, now, replaced)
+            .await;
         match &outcome {
             Ok(pruned) => count(&meters, pruned),
             Err(_) => meters.prune_failed(),
@@ -41,6 +49,17 @@ pub(super) async fn retain(store: Arc<Store>, live: Arc<LiveCurrent>) {
         if let Ok(taken) = store.views().disk_use().await {
             measure(&meters, taken);
         }
+        if !Arc::ptr_eq(&live.load(), &current) {
+            beat.reset_immediately();
+        }
+    }
+}
+
+/// Resolves once another configuration serves than this.
+async fn replaced(live: &LiveCurrent, current: &Arc<Current>) {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    while Arc::ptr_eq(&live.load(), current) {
+        look.tick().await;
     }
 }
 

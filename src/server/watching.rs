@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::claimed::Claimed;
 use crate::config::Snapshot;
 use crate::identity::{Identified, Producer, ShadowMark, Would};
 use crate::signature::{SignatureRefusal, VerifiedDelivery};
@@ -32,7 +33,7 @@ impl Watching {
     pub(super) fn refused_handshake(
         &self,
         refusal: &HandshakeRefusal,
-        claimed: Option<&Producer>,
+        claimed: Claimed<'_>,
         now: Timestamp,
     ) {
         let (Some(anchor), Some(who)) = (&refusal.shadow, &refusal.claimed) else {
@@ -52,8 +53,8 @@ impl Watching {
         now: Timestamp,
     ) {
         let subject = peer.leaf().subject();
-        let claimed = snapshot.directory().claimed(subject).next();
-        let (claimed, subject) = (claimed.map(|producer| &**producer), subject.to_string());
+        let claimed = Claimed::by(subject, snapshot.directory());
+        let subject = subject.to_string();
         let address = peer.address().ip();
         match shadow {
             Some(anchor) => self.of_ca(anchor, claimed, &subject, address, Would::Agree, now),
@@ -68,7 +69,7 @@ impl Watching {
     fn of_ca(
         &self,
         anchor: &Certificate,
-        claimed: Option<&Producer>,
+        claimed: Claimed<'_>,
         subject: &str,
         address: IpAddr,
         would: Would,
@@ -81,8 +82,8 @@ impl Watching {
         let watched = Watched {
             mark,
             what: &anchor.sha256().to_string(),
-            tenant: claimed.map_or("", |producer| producer.tenant.as_str()),
-            producer: claimed.map_or("", |producer| &producer.name),
+            tenant: claimed.tenant(),
+            producer: claimed.name(),
             subject,
             address,
             would,

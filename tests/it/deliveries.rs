@@ -91,6 +91,67 @@ from = { header = "x-time" }
 }
 
 #[test]
+fn however_many_events_a_delivery_has_its_headers_take_little() {
+    let receiver = Receiver::with(&crate::receiver::Changes {
+        more: r#"
+[[tenants.producers]]
+name = "batch"
+subject = "CN=payments-provider,O=Example,OU=tenant-42"
+path = "/webhooks/batch"
+profile = "batch"
+secrets = ["file:certs/producer.secret"]
+
+[profiles.batch]
+extends = "timestamped"
+[profiles.batch.event]
+each = "/list/*"
+type = "{header:x-kind}"
+occurred_at = []
+status_by = "/data/status"
+"#,
+        ..Default::default()
+    });
+    let mut producer = receiver.producer();
+    producer.path = "/webhooks/batch".to_owned();
+    let deliver = |items: usize| {
+        let ids = (0..items).map(|number| format!(r#"{{"id":"evt_{items}_{number}"}}"#));
+        let body = format!(r#"{{"list":[{}]}}"#, ids.collect::<Vec<_>>().join(","));
+        let request = producer.signed(&body);
+        let end = b"\r\n\r\n";
+        let head = request.windows(4).position(|four| four == end).unwrap();
+        let filler = (0..4).map(|number| format!("\r\nX-{number}: {}", "x".repeat(7000)));
+        let more = format!("\r\nX-Kind: paid{}", filler.collect::<String>());
+        let request = [&request[..head], more.as_bytes(), &request[head..]].concat();
+        let answer = producer.connect().unwrap().exchange(&request).unwrap();
+        assert_eq!(answer.status, 204, "{answer:?}");
+    };
+    deliver(3);
+    deliver(4096);
+    let file = receiver.directory().join("data/countersign.db");
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let of_the_few = "SELECT min(octet_length(headers)) FROM bodies WHERE event <= 3";
+    assert!(number(of_the_few).unwrap() > 28_000);
+    let of_all = "SELECT sum(octet_length(headers)) FROM bodies WHERE event > 3";
+    assert!((1..=4 << 20).contains(&number(of_all).unwrap()));
+    // What the events were read from is there, and so is the time that was signed.
+    let read = "SELECT count(*) FROM bodies WHERE instr(headers, 'x-kind') AND instr(headers, 'x-webhook-timestamp')";
+    assert_eq!(number(read).unwrap(), 4099);
+    let replayed = receiver.countersign(&["events", "replay", "--since", "1h", "--json"]);
+    let told = replayed.json_lines();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (
+            &told[0]["events_read"],
+            &told[0]["events_changed"],
+            &told[0]["events_not_rebuilt"]
+        ),
+        (&4099.into(), &0.into(), &0.into()),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn what_is_not_signed_changes_nothing() {
     let receiver = Receiver::start();
     let mut producer = receiver.producer();

@@ -185,6 +185,67 @@ fn a_receiver_lets_go_by_itself_and_says_so_in_its_metrics() {
     });
 }
 
+/// Adds so many events with bodies that came when the oldest did.
+fn multiply(receiver: &Receiver, events: i64) {
+    let file = receiver.directory().join("data/countersign.db");
+    let connection = Connection::open(file).unwrap();
+    let columns = "SELECT group_concat(name) FROM pragma_table_info('events') WHERE name NOT IN ('event', 'key')";
+    let columns: String = connection.query_row(columns, [], |row| row.get(0)).unwrap();
+    let sql = format!(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {events})
+         INSERT INTO events (key, {columns}) SELECT randomblob(16), {columns} FROM n, (SELECT * FROM events ORDER BY event LIMIT 1);
+         INSERT INTO bodies (event, headers, body)
+         SELECT event, '[]', x'7b7d' FROM events WHERE event NOT IN (SELECT event FROM bodies)"
+    );
+    connection
+        .execute_batch(&format!("BEGIN; {sql}; COMMIT"))
+        .unwrap();
+}
+
+#[test]
+fn a_reload_that_withdraws_a_time_ends_the_pass_that_goes_by_it() {
+    const TIMES: &str = "[tenants.retention]\nbodies_days = 3\n";
+    let mut receiver = Receiver::with(&Changes {
+        more: TIMES,
+        ..Changes::default()
+    });
+    let deliver = |id: &str| {
+        let delivered = receiver.producer().deliver(&event(id, id, "succeeded"));
+        assert_eq!(delivered.status, 204);
+    };
+    deliver("evt_1");
+    age(&receiver, 40);
+    deliver("evt_2");
+    age(&receiver, 1);
+    receiver.kill();
+    // Each step of a few hundred is followed by a pause.
+    multiply(&receiver, 60_000);
+    receiver.restart();
+    let file = receiver.directory().join("data/countersign.db");
+    let connection = Connection::open(file).unwrap();
+    let bodies = || {
+        let count = "SELECT count(*) FROM bodies";
+        let count = connection.query_row(count, [], |row| row.get::<_, i64>(0));
+        count.unwrap()
+    };
+    let patience = std::time::Duration::from_secs(60);
+    eventually(patience, || (bodies() < 60_000).then_some(()));
+    let path = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    receiver.write("countersign.toml", &text.replace(TIMES, ""));
+    assert_eq!(receiver.reload_now().status, 200);
+    // What a pass let go is counted at its end.
+    eventually(patience, || {
+        let metrics = receiver.admin("/metrics").body;
+        let told = |line: &str| {
+            line.strip_prefix("countersign_pruned_total{kind=\"bodies\"} ")
+                .is_some_and(|count| count != "0")
+        };
+        metrics.lines().any(told).then_some(())
+    });
+    assert!(bodies() > 1000, "{}", bodies());
+}
+
 #[test]
 fn a_replay_leaves_a_payment_as_it_is_of_which_something_has_had_its_time() {
     const MENDED: &str = r#"

@@ -42,8 +42,8 @@ pub struct Pruned {
     pub held_back: bool,
     /// What time it is by what the process knows, if the clock was set ahead since it began.
     pub known: Option<Timestamp>,
-    /// Whether somebody else was at it (a receiver that prunes, a reader of a day that was to go), so that the rest is left for
-    /// another time.
+    /// Whether somebody else was at it (a receiver that prunes, a reader of a day that was to go), or nobody wanted the pass any more, so
+    /// that the rest is left for another time.
     pub left_for_later: bool,
     /// Whether all was looked through, and nothing of somebody else's ended the pass before.
     pub went_through: bool,

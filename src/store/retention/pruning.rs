@@ -4,11 +4,14 @@
 //! broken off has let go what it has let go; the next one begins where things are.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::watch;
 
 use super::clock::Known;
 use super::keep::{Clock, Cutoffs, Retention, believable, moment, settled};
@@ -69,9 +72,24 @@ pub(in crate::store) struct Asked<'a> {
     pub(super) tenant: Option<&'a str>,
     /// How often to come again while another receiver is about it.
     pub(in crate::store) tries: u32,
+    /// Whether nobody wants it any more.
+    over: watch::Receiver<bool>,
 }
 
 impl Asked<'_> {
+    fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
+
+    /// Resolves once nobody wants the pass any more.
+    async fn over(&self) {
+        let mut over = self.over.clone();
+        if over.wait_for(|over| *over).await.is_err() {
+            // Nobody is left to say so.
+            pending().await
+        }
+    }
+
     pub(in crate::store) fn is_for(&self, tenant: &str) -> bool {
         self.tenant.is_none_or(|only| only == tenant)
     }
@@ -128,29 +146,61 @@ impl Store {
         retention: &Retention,
         now: Timestamp,
     ) -> Result<Pruned, PruneFailure> {
+        self.prune_until(pruner, retention, now, pending()).await
+    }
+
+    /// The same, until `over` resolves: a pass may last for hours, and what it goes by may be withdrawn meanwhile.
+    pub async fn prune_until(
+        &self,
+        pruner: &mut Pruner,
+        retention: &Retention,
+        now: Timestamp,
+        over: impl Future<Output = ()>,
+    ) -> Result<Pruned, PruneFailure> {
         // Also while nothing is to go: a reload may change that under a clock that was set.
         let known = pruner.known.at_most(now.as_microsecond(), uptime());
         if !retention.is_limited() {
             return Ok(Pruned::default());
         }
+        let (end, ended) = watch::channel(false);
         let asked = Asked {
             retention,
             now: known,
             clock: Clock::Doubted,
             tenant: None,
             tries: 0,
+            over: ended,
         };
-        // The writers' target: to make another each time would read the files that the address names on a thread of the runtime.
-        let mut pruned = match (self.engines.database(), self.views.file()) {
-            (Some((target, _)), _) => postgres::retention::pass(&target, &asked, pruner).await?,
-            (None, Some(readers)) => pass(readers, &mut Hand::Writer(self), &asked, pruner).await?,
-            (None, None) => Pruned::default(),
+        let ending = async {
+            over.await;
+            end.send_replace(true);
+            pending::<Infallible>().await
+        };
+        let mut pruned = tokio::select! {
+            pruned = self.pass(&asked, pruner) => pruned?,
+            never = ending => match never {},
         };
         if known < now.as_microsecond() {
             pruned.held_back = true;
             pruned.known = Some(moment(known));
         }
         Ok(pruned)
+    }
+
+    async fn pass(&self, asked: &Asked<'_>, pruner: &mut Pruner) -> Result<Pruned, PruneFailure> {
+        match (self.engines.database(), self.views.file()) {
+            // The writers' target: to make another each time would read the files that the address names on a thread of the runtime.
+            (Some((target, _)), _) => tokio::select! {
+                pruned = postgres::retention::pass(&target, asked, pruner) => pruned,
+                // The server ends a transaction whose connection is cut, and one that it was told to commit is whole.
+                () = asked.over() => Ok(Pruned {
+                    left_for_later: true,
+                    ..Pruned::default()
+                }),
+            },
+            (None, Some(readers)) => pass(readers, &mut Hand::Writer(self), asked, pruner).await,
+            (None, None) => Ok(Pruned::default()),
+        }
     }
 
     async fn take(&self, step: Step) -> Result<Tally, PruneFailure> {
@@ -214,6 +264,7 @@ impl Prune {
             clock: self.clock,
             tenant: self.tenant.as_deref(),
             tries: TRIES,
+            over: watch::channel(false).1,
         }
     }
 }
@@ -310,6 +361,11 @@ async fn pass(
             let remembered = remembered.filter(|_| going == Going::Bodies);
             let mut from = remembered.unwrap_or_else(|| beginning(going));
             loop {
+                // Between two steps: what one has let go is counted.
+                if asked.is_over() {
+                    pruned.left_for_later = true;
+                    return Ok(pruned);
+                }
                 let look = move |connection: &Connection| {
                     sqlite::retention::look(connection, number, going, before, from)
                 };
@@ -317,7 +373,10 @@ async fn pass(
                 let began = Instant::now();
                 if !found.step.events.is_empty() {
                     pruned.add(&tenant, hand.take(found.step).await?);
-                    pause_after(began.elapsed()).await;
+                    tokio::select! {
+                        () = pause_after(began.elapsed()) => {}
+                        () = asked.over() => {}
+                    }
                 }
                 from = found.position;
                 if going == Going::Bodies {
@@ -366,4 +425,90 @@ async fn witness(readers: &Arc<Readers>, asked: &Asked<'_>) -> Result<Option<i64
 pub(in crate::store) async fn pause_after(took: Duration) {
     let pause = took.saturating_mul(PAUSE_FACTOR);
     tokio::time::sleep(pause.clamp(PAUSES.0, PAUSES.1)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keep::Keep;
+    use super::*;
+    use crate::inbox::Inbox as _;
+    use crate::store::fixtures::*;
+    use crate::store::postgres::session::{Purpose, Session};
+
+    /// When the fixtures' events come, and how long a day is, in seconds.
+    const CAME: i64 = 1_790_000_010;
+    const DAY: i64 = 86_400;
+    /// More than one step takes.
+    const EVENTS: u64 = 2000;
+
+    async fn filled(store: &Store) -> Retention {
+        let events = (0..EVENTS).map(|number| event(&format!("evt_{number}")));
+        store.accept(events.collect()).await.unwrap();
+        let witness = received(event("witness"), CAME + 59 * DAY);
+        accept(store, witness).await;
+        let keep = Keep {
+            bodies_days: Some(30),
+            ..Keep::default()
+        };
+        Retention::new(keep, HashMap::new())
+    }
+
+    /// What the pass says that ended, and how many bodies it let go.
+    async fn is_over_once_told(place: &Place, bodies: impl AsyncFn() -> i64) -> (Pruned, i64) {
+        let store = place.open().await;
+        let retention = filled(&store).await;
+        let (mut pruner, now) = (Pruner::default(), at(CAME + 60 * DAY));
+        let all = bodies().await;
+        let begun = async {
+            while bodies().await == all {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let ended = store.prune_until(&mut pruner, &retention, now, begun).await;
+        let ended = ended.unwrap();
+        assert!(ended.left_for_later && !ended.went_through, "{ended:?}");
+        let left = bodies().await;
+        assert!((2..all).contains(&left), "{left}");
+        // The next one begins where things are.
+        let mut gone = 0;
+        while bodies().await > 1 {
+            let pruned = store.prune(&mut pruner, &retention, now).await.unwrap();
+            gone += i64::try_from(pruned.total().bodies).unwrap();
+        }
+        assert!((1..left).contains(&gone), "{gone} of {left}");
+        (ended, all - left)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_pass_over_a_file_ends_between_two_steps_once_nobody_wants_it() {
+        let place = Place::sqlite();
+        let bodies = async || {
+            let connection = Connection::open(place.file()).unwrap();
+            let count = "SELECT count(*) FROM bodies";
+            connection
+                .query_row(count, [], |row| row.get::<_, i64>(0))
+                .unwrap()
+        };
+        let (ended, gone) = is_over_once_told(&place, bodies).await;
+        assert_eq!(i64::try_from(ended.total().bodies).unwrap(), gone);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_over_a_database_ends_at_once_and_holds_up_no_other() {
+        let Some(place) = Place::postgres() else {
+            return;
+        };
+        let Url::Postgres(address) = &place.url else {
+            panic!("no PostgreSQL");
+        };
+        let target = Target::load(address).unwrap();
+        drop(place.open().await);
+        let session = Session::open(&target, Purpose::Read).await.unwrap();
+        let bodies = async || {
+            let count = "SELECT count(*) FROM countersign.bodies";
+            let rows = session.client.query(count, &[]).await.unwrap();
+            rows[0].get::<_, i64>(0)
+        };
+        is_over_once_told(&place, bodies).await;
+    }
 }

@@ -1,5 +1,6 @@
 //! What waits in the spool, counted beside the file, so that telling it costs nothing.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub(super) struct Counts {
     bytes_max: AtomicU64,
     still: Mutex<Still>,
     age: Mutex<Age>,
+    /// Under which runs this process has written.
+    runs: Mutex<HashSet<Vec<u8>>>,
 }
 
 /// How long the first has waited: by the wall clock when it was first looked at, and from then on by one that nobody sets.
@@ -121,6 +124,20 @@ impl Counts {
     /// Its disk was looked at.
     pub(super) fn bounded(&self, bytes_max: u64) {
         self.bytes_max.store(bytes_max, Ordering::Release);
+    }
+
+    /// This process writes under this run from now on.
+    pub(super) fn runs_under(&self, run: Vec<u8>) {
+        self.runs().insert(run);
+    }
+
+    /// Whether this process wrote what is of this run.
+    pub(super) fn is_ours(&self, run: &[u8]) -> bool {
+        self.runs().contains(run)
+    }
+
+    fn runs(&self) -> MutexGuard<'_, HashSet<Vec<u8>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A batch is durable.

@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::backlog::Counts;
 use super::form::{self, FORM};
 use super::reserve::Reserve;
-use crate::identity::TenantId;
 use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome, Receipt, Standing};
 use crate::store::StoreFault;
 use crate::store::look::look_at_file;
@@ -96,33 +94,50 @@ impl Bounds {
     }
 }
 
-/// An event made ready.
+/// An event that waits to be written. Its text is made one at a time, when it is: what the events of a delivery share (headers, leaf)
+/// would be in it as often as there are of them.
 #[derive(Debug)]
 pub(super) struct SpoolRow {
-    tenant: TenantId,
-    /// All of it but the body.
-    event: Result<String, Cause>,
-    body: Bytes,
-    standing: Standing,
+    event: Event,
     /// Until when the database may still take it from elsewhere, microseconds since the epoch.
     settles_at: Option<i64>,
 }
 
 impl SpoolRow {
-    pub(super) fn of(event: &Event, settles_at: Option<i64>) -> Self {
-        Self {
-            tenant: event.key.tenant.clone(),
-            event: form::write(event).map_err(|error| Arc::new(error) as Cause),
-            body: event.body.clone(),
-            standing: event.standing,
-            settles_at,
-        }
+    pub(super) fn of(event: Event, settles_at: Option<i64>) -> Self {
+        Self { event, settles_at }
     }
 
     fn receipt(&self) -> Receipt {
-        match self.standing {
+        match self.event.standing {
             Standing::Readable => Receipt::Spooled,
             Standing::Quarantined => Receipt::Quarantined,
+        }
+    }
+}
+
+/// How an event's text is made.
+type Form = fn(&Event) -> Result<String, serde_json::Error>;
+
+/// Why a delivery is not written.
+enum NotWritten {
+    /// The file refused it.
+    File(rusqlite::Error),
+    /// One of its events has no form.
+    Event(Cause),
+}
+
+impl From<rusqlite::Error> for NotWritten {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<NotWritten> for BatchFailure {
+    fn from(failure: NotWritten) -> Self {
+        match failure {
+            NotWritten::File(error) => unavailable(error),
+            NotWritten::Event(cause) => Self::Row(cause),
         }
     }
 }
@@ -150,7 +165,11 @@ impl Spool {
         self.writing.close();
     }
 
-    fn write(&mut self, batch: &[Vec<SpoolRow>]) -> Result<Vec<Outcome>, BatchFailure> {
+    fn write(
+        &mut self,
+        batch: &[Vec<SpoolRow>],
+        isolation: Isolation,
+    ) -> Result<Vec<Outcome>, BatchFailure> {
         let now = Timestamp::now().as_microsecond();
         let (bounds, counts) = (&self.bounds, &self.counts);
         let (outcomes, events) = self.writing.transact(|connection| {
@@ -162,7 +181,10 @@ impl Spool {
             }
             let pages_max = bounds.set(connection).map_err(unavailable)?;
             counts.bounded(pages_max.saturating_mul(PAGE_BYTES));
-            insert(connection, batch, now).map_err(unavailable)
+            let written = insert(connection, batch, isolation, now, form::write)?;
+            // Before anybody can see what was written.
+            counts.runs_under(run(connection).map_err(unavailable)?);
+            Ok(written)
         })?;
         if let Some(connection) = self.writing.connection()
             && events > 0
@@ -178,37 +200,78 @@ impl Spool {
 fn insert(
     connection: &Connection,
     batch: &[Vec<SpoolRow>],
+    isolation: Isolation,
     now: i64,
-) -> rusqlite::Result<(Vec<Outcome>, u64)> {
+    form: Form,
+) -> Result<(Vec<Outcome>, u64), NotWritten> {
     // It lasts as long as the connection: another file, or the same one opened again, has another run.
     connection
         .execute_batch("CREATE TEMP TABLE IF NOT EXISTS run AS SELECT randomblob(16) AS run")?;
+    let mut outcomes = Vec::with_capacity(batch.len());
+    let mut events = 0;
+    for delivery in batch {
+        let outcome = match isolation {
+            Isolation::Together => insert_delivery(connection, delivery, now, form).map(Ok),
+            Isolation::Apart => apart(connection, delivery, now, form),
+        }?;
+        if outcome.is_ok() {
+            events += delivery.len() as u64;
+        }
+        outcomes.push(outcome);
+    }
+    Ok((outcomes, events))
+}
+
+/// What this connection writes under.
+fn run(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
+    connection
+        .prepare_cached("SELECT run FROM temp.run")?
+        .query_row([], |row| row.get(0))
+}
+
+/// Writes a delivery so that its own failure leaves its neighbours as they are.
+fn apart(
+    connection: &Connection,
+    delivery: &[SpoolRow],
+    now: i64,
+    form: Form,
+) -> Result<Outcome, NotWritten> {
+    connection.execute_batch("SAVEPOINT delivery")?;
+    match insert_delivery(connection, delivery, now, form) {
+        Ok(receipts) => {
+            connection.execute_batch("RELEASE delivery")?;
+            Ok(Ok(receipts))
+        }
+        Err(NotWritten::Event(cause)) => {
+            connection.execute_batch("ROLLBACK TO delivery; RELEASE delivery")?;
+            Ok(Err(cause))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn insert_delivery(
+    connection: &Connection,
+    delivery: &[SpoolRow],
+    now: i64,
+    form: Form,
+) -> Result<Vec<Receipt>, NotWritten> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO waiting (run, tenant_id, spooled_at, settles_at, form, event, body)
          VALUES ((SELECT run FROM temp.run), ?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    let mut outcomes = Vec::with_capacity(batch.len());
-    let mut events = 0;
-    for delivery in batch {
-        if let Some(cause) = delivery.iter().find_map(|row| row.event.as_ref().err()) {
-            outcomes.push(Err(Arc::clone(cause)));
-            continue;
-        }
-        for row in delivery {
-            let Ok(event) = &row.event else { continue };
-            insert.execute(params![
-                row.tenant.as_str(),
-                now,
-                row.settles_at,
-                FORM,
-                event,
-                &*row.body
-            ])?;
-            events += 1;
-        }
-        outcomes.push(Ok(delivery.iter().map(SpoolRow::receipt).collect()));
+    for row in delivery {
+        let event = form(&row.event).map_err(|error| NotWritten::Event(Arc::new(error)))?;
+        insert.execute(params![
+            row.event.key.tenant.as_str(),
+            now,
+            row.settles_at,
+            FORM,
+            event,
+            &*row.event.body
+        ])?;
     }
-    Ok((outcomes, events))
+    Ok(delivery.iter().map(SpoolRow::receipt).collect())
 }
 
 /// Bytes of the file's pages that hold something.
@@ -240,21 +303,76 @@ impl Engine for Spool {
     type Row = SpoolRow;
 
     fn prepare(event: Event) -> SpoolRow {
-        SpoolRow::of(&event, None)
+        SpoolRow::of(event, None)
     }
 
     fn bytes(row: &SpoolRow) -> usize {
-        let event = row.event.as_ref().map_or(0, String::len);
-        row.body.len().saturating_add(event).saturating_add(128)
+        let event = &row.event;
+        // The headers are counted with each, though all of a delivery share them.
+        event
+            .body
+            .len()
+            .saturating_add(event.headers.as_str().len())
+            .saturating_add(event.key.event_id.len())
+            .saturating_add(512)
     }
 
     async fn commit(
         &mut self,
         batch: &[Vec<SpoolRow>],
-        _isolation: Isolation,
+        isolation: Isolation,
     ) -> Result<Vec<Outcome>, BatchFailure> {
-        self.write(batch)
+        self.write(batch, isolation)
     }
 
     async fn tidy(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixtures::event;
+
+    #[test]
+    fn an_event_without_a_form_takes_its_delivery_with_it_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = FILE.open(&directory.path().join("spool.db")).unwrap();
+        let delivery = |ids: &[&str]| {
+            let rows = ids.iter().map(|id| SpoolRow::of(event(id), None));
+            rows.collect::<Vec<_>>()
+        };
+        let batch = [
+            delivery(&["evt_1"]),
+            delivery(&["evt_2", "bad"]),
+            delivery(&["evt_3"]),
+        ];
+        let form = |event: &Event| match &*event.key.event_id {
+            "bad" => Err(serde_json::from_str::<u8>("").unwrap_err()),
+            _ => form::write(event),
+        };
+        let together = insert(&connection, &batch, Isolation::Together, 0, form);
+        let failure = BatchFailure::from(together.err().unwrap());
+        assert!(matches!(failure, BatchFailure::Row(_)), "{failure:?}");
+        connection.execute("DELETE FROM waiting", []).unwrap();
+        let apart = insert(&connection, &batch, Isolation::Apart, 0, form);
+        let (outcomes, events) = apart.ok().unwrap();
+        let kept: Vec<_> = outcomes.iter().map(Result::is_ok).collect();
+        assert_eq!((kept, events), (vec![true, false, true], 2));
+        let count = "SELECT count(*) FROM waiting";
+        let count = connection.query_row(count, [], |row| row.get::<_, i64>(0));
+        assert_eq!(count.unwrap(), 2);
+    }
+
+    #[test]
+    fn what_the_events_of_a_delivery_share_waits_once() {
+        let first = event("evt_1");
+        let second = Event {
+            key: event("evt_2").key,
+            ..first.clone()
+        };
+        let rows = [first, second].map(Spool::prepare);
+        let headers = rows.each_ref().map(|row| row.event.headers.as_str());
+        assert!(std::ptr::eq(headers[0], headers[1]));
+        assert!(Spool::bytes(&rows[0]) > headers[0].len());
+    }
 }

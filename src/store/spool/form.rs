@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::identity::TenantId;
@@ -43,7 +44,7 @@ pub(super) enum NoEvent {
 
 /// Form 1: a JSON object. Times are RFC 3339 to the nanosecond, bytes are hex or base64.
 #[derive(Debug, Serialize, Deserialize)]
-struct First {
+struct First<Headers> {
     tenant: String,
     producer: String,
     event_id: String,
@@ -53,7 +54,7 @@ struct First {
     body_sha256: String,
     secret: Option<String>,
     leaf: String,
-    headers: Vec<(String, String)>,
+    headers: Headers,
     #[serde(default)]
     fetch: FirstFetch,
     payment: Option<FirstPayment>,
@@ -120,7 +121,7 @@ pub(super) fn write(event: &Event) -> Result<String, serde_json::Error> {
         body_sha256: hex::encode(body_sha256),
         secret: secret.as_deref().map(str::to_owned),
         leaf: BASE64_STANDARD.encode(leaf.der()),
-        headers: headers.pairs(),
+        headers: serde_json::from_str::<&RawValue>(headers.as_str())?,
         fetch: match fetch {
             Fetch::Unneeded => FirstFetch::Unneeded,
             Fetch::Needed { reference } => FirstFetch::Needed {
@@ -162,7 +163,7 @@ pub(super) fn read(form: i64, text: &str, body: Vec<u8>) -> Result<Event, NoEven
     if form != FORM {
         return Err(NoEvent::Form(form));
     }
-    let first: First = serde_json::from_str(text)?;
+    let first: First<Vec<(String, String)>> = serde_json::from_str(text)?;
     let body_sha256: [u8; 32] = Sha256::digest(&body).into();
     if hex::encode(body_sha256) != first.body_sha256 {
         return Err(NoEvent::Body);

@@ -14,3 +14,4 @@ mod reserve;
 pub(super) mod spooling;
 #[cfg(test)]
 mod tests;
+mod uncertain;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::backlog::Counts;
 use super::form;
 use super::queue::{Queue, Waiting};
+use super::uncertain::{Met, Now, Uncertain};
 use crate::inbox::{Cause, DELIVERIES_METRIC, Receipt, Standing, WriterGone};
 use crate::store::postgres;
 use crate::store::postgres::address::Target;
@@ -22,6 +23,7 @@ use crate::store::postgres::engine::{Name, PAUSES, batch_max, jittered};
 use crate::store::postgres::moving::{MoveFailure, Moving, forget_old_marks, move_batch};
 use crate::store::postgres::reach::Reach;
 use crate::store::postgres::session::{Meaning, Purpose, Session, TookTooLong, meaning};
+use crate::store::uptime::uptime;
 use crate::store::{StoreFault, off_the_runtime};
 
 /// The counter of events that were moved into the database. What a metric means, `telemetry` tells.
@@ -49,8 +51,7 @@ pub(super) struct Mover {
     /// Events in one batch, at most; less after one that took too long.
     rows_max: usize,
     rows: usize,
-    /// Up to this position, what was uncertain has settled.
-    settled: i64,
+    uncertain: Uncertain,
     /// The event that met such an error last, and how often in a row.
     stubborn: (i64, u32),
     moved: u64,
@@ -82,8 +83,10 @@ impl Mover {
         counts: Arc<Counts>,
         queue: Queue,
         rows_max: usize,
+        met: Met,
     ) -> Self {
         Self {
+            uncertain: Uncertain::new(settling(&target), met),
             target,
             reach,
             counts,
@@ -92,7 +95,6 @@ impl Mover {
             names: HashSet::new(),
             rows_max: rows_max.max(1),
             rows: rows_max.max(1),
-            settled: 0,
             stubborn: (0, 0),
             moved: 0,
             told: HashSet::new(),
@@ -175,7 +177,7 @@ impl Mover {
             let head = self
                 .at_file(move |queue| queue.head(rows, BATCH_BYTES))
                 .await?;
-            let Some(head) = self.settle(head).await else {
+            let Some(head) = self.settle(head).await? else {
                 continue;
             };
             if head.is_empty() {
@@ -225,27 +227,33 @@ impl Mover {
     /// What may be moved of these, in their order. A statement whose answer was lost may still be at work: its events are
     /// waited for until it can not be, so that it is found by them and does not find them. `None` if an outage begins meanwhile: that it
     /// is over, nobody else finds out.
-    async fn settle(&mut self, mut head: Vec<Waiting>) -> Option<Vec<Waiting>> {
-        let now = Timestamp::now().as_microsecond();
-        let settled = self.settled;
-        let unsettled = |waiting: &Waiting| {
-            waiting.position > settled && waiting.settles_at.is_some_and(|at| at > now)
+    async fn settle(&mut self, mut head: Vec<Waiting>) -> Result<Option<Vec<Waiting>>, Cause> {
+        let ours = |waiting: &Waiting| self.counts.is_ours(&waiting.run);
+        let unmet = |waiting: &Waiting| self.uncertain.is_unmet(waiting, ours(waiting));
+        if head.iter().any(unmet) {
+            let at = uptime();
+            let position = self.at_file(Queue::last).await?;
+            self.uncertain.meet(Met { position, at });
+        }
+        let now = Now::read();
+        let left = |waiting: &Waiting| {
+            let ours = self.counts.is_ours(&waiting.run);
+            self.uncertain.left(waiting, ours, now)
         };
-        match head.iter().position(unsettled) {
+        match head.iter().position(|waiting| !left(waiting).is_zero()) {
             None => {}
             Some(0) => {
-                let latest = head.iter().filter_map(|waiting| waiting.settles_at).max();
-                let left = latest.unwrap_or(now).saturating_sub(now);
-                let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
-                // A clock that was set back must not make it longer than it ever is.
-                if !self.wait_out(left.min(settling(&self.target))).await {
-                    return None;
+                let longest = head.iter().map(left).max().unwrap_or_default();
+                if !self.wait_out(longest).await {
+                    return Ok(None);
                 }
-                self.settled = head.last().map_or(settled, |last| last.position);
+                if let Some(last) = head.last() {
+                    self.uncertain.settled_up_to(last.position);
+                }
             }
             Some(first) => head.truncate(first),
         }
-        Some(head)
+        Ok(Some(head))
     }
 
     /// Waits, and says so. Whether no outage began meanwhile.

@@ -157,6 +157,14 @@ impl Queue {
         })
     }
 
+    /// The last position of those that wait; 0 where none does.
+    pub(super) fn last(&mut self) -> Result<i64, StoreFault> {
+        self.with(|connection| {
+            let last = "SELECT ifnull(max(position), 0) FROM waiting";
+            connection.query_row(last, [], |row| row.get(0))
+        })
+    }
+
     /// Forgets what is where it belongs. How many there were, when the first of the rest came, and the bytes in use.
     pub(super) fn remove(
         &mut self,

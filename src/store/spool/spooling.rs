@@ -14,12 +14,14 @@ use super::engine::{Spool, SpoolRow, SpoolSettings};
 use super::mover::{Mover, settling};
 use super::queue::Queue;
 use super::reserve::Reserve;
+use super::uncertain::Met;
 use crate::inbox::{Cause, Event, GroupCommit, InboxFailure, Limits, Receipt};
 use crate::store::engines::{Engines, begin_thread, run_task};
 use crate::store::off_the_runtime;
 use crate::store::postgres::address::Target;
 use crate::store::postgres::reach::Reach;
 use crate::store::supervision::Supervision;
+use crate::store::uptime::{steadily, uptime};
 use crate::store::views::Millis;
 use crate::store::{StoreFault, Takes};
 
@@ -75,10 +77,14 @@ impl Spooling {
                 let tried_again = queue.take_back()?;
                 queue.keep_in_reserve();
                 counts.recounted(counts.get(), queue.count()?);
-                Ok((spool, queue, tried_again))
+                let met = Met {
+                    position: queue.last()?,
+                    at: uptime(),
+                };
+                Ok((spool, queue, tried_again, met))
             }
         });
-        let (spool, queue, tried_again) = opened.await.map_err(StoreFault::in_spool)?;
+        let (spool, queue, tried_again, met) = opened.await.map_err(StoreFault::in_spool)?;
         let waiting = counts.get().waiting;
         if waiting > 0 {
             tracing::warn!(
@@ -102,6 +108,7 @@ impl Spooling {
             Arc::clone(&counts),
             queue,
             limits.batch_deliveries,
+            met,
         );
         let mover = run_task(supervision, "the spool's mover", mover.run());
         Ok(Self {
@@ -146,10 +153,10 @@ impl Spooling {
         }
     }
 
-    /// Until when the database may still keep what it was asked to.
+    /// Until when the database may still keep what it was asked to, by a clock that nobody sets.
     fn settles_at(&self) -> Option<i64> {
         let settling = i64::try_from(settling(&self.target).as_micros()).unwrap_or(i64::MAX);
-        Some(Timestamp::now().as_microsecond().saturating_add(settling))
+        Some(steadily().saturating_add(settling))
     }
 
     /// Makes it durable in the spool.
@@ -160,7 +167,7 @@ impl Spooling {
     ) -> Result<Vec<Receipt>, InboxFailure> {
         let rows = delivery
             .iter()
-            .map(|event| SpoolRow::of(event, settles_at))
+            .map(|event| SpoolRow::of(event.clone(), settles_at))
             .collect();
         let receipts = self.inbox.accept_rows(rows).await.map_err(in_context)?;
         if self.reach.spooled() {

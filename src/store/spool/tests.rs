@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -419,6 +419,30 @@ async fn what_is_uncertain_is_moved_only_once_it_has_settled() {
     assert!(Timestamp::now().as_microsecond() >= settles);
     assert_eq!(store.backlog().unwrap().settles_at, None);
     assert_eq!(events(&store).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_uncertain_before_a_restart_settles_anew_whatever_the_clock_says() {
+    let Some(mut server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    server.stop(Ending::Fast);
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    let spooling = store.spooling.as_ref().unwrap();
+    // An hour ago, by a clock that was set ahead since.
+    let settles = Timestamp::now().as_microsecond() - 3_600_000_000;
+    let lost = received(event("evt_1"), 100);
+    spooling.spool(&[lost], Some(settles)).await.unwrap();
+    store.close().await;
+    server.start_again();
+    let began = Instant::now();
+    let store = site.open(&url).await;
+    emptied(&store).await;
+    // `impatient` lets a batch take 5.1 s, and the telling a second.
+    assert!(began.elapsed() >= Duration::from_secs(6), "{began:?}");
+    assert_eq!(events(&store).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
