@@ -326,6 +326,13 @@ fn listeners(
             config.server.reuse_port,
         )?]);
     }
+    for further in inherited.iter().skip(1) {
+        tracing::info!(
+            address = %further.local_addr()?,
+            "the service manager passed another socket: deliveries are taken there too, over mutual TLS; the operator's side \
+             listens to admin.listen alone"
+        );
+    }
     Ok(inherited)
 }
 
