@@ -13,6 +13,7 @@ mod drain;
 mod explain;
 mod half_close;
 mod limits;
+mod listed;
 mod listener;
 mod path;
 mod peer;
