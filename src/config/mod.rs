@@ -9,7 +9,9 @@
 //! store that is opened, a clock of its own. No other room reads the environment, but for the sockets that a service
 //! manager hands over.
 
+mod client_cas;
 mod context;
+mod crls;
 mod cut_offs;
 mod ends;
 mod environment;

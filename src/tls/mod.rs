@@ -46,7 +46,7 @@ pub use proxy_protocol::{
     parse as parse_proxy_header,
 };
 pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
-pub use revocation::EndedCrl;
+pub use revocation::Concerned;
 pub use rustls::ServerConfig;
 pub use serve::serve;
 pub use server_config::{

@@ -2,7 +2,7 @@
 //!
 //! webpki builds the paths of version 3 leaves and verifies their signatures, dates, constraints and purposes (RFC 5280 §6). What it
 //! leaves out stands here: the anchor's own dates, path length and usage, keyCertSign of each issuer, digitalSignature of the leaf,
-//! revocation by lists that are bound to the key that signed them, cut-offs, and leaves of version 1.
+//! revocation by lists whose signers are configured, cut-offs, and leaves of version 1.
 
 use std::cell::RefCell;
 
@@ -449,14 +449,22 @@ fn not_revoked(
         Revocation::Stale { since } if policy.crl_expired == CrlExpired::Refuse => unknown(
             format!("the CRL of {} ended at {since:.0}", issuer.subject()),
         ),
+        Revocation::Ahead { begins }
+            if policy.crl_expired == CrlExpired::Refuse
+                || policy.crl_missing == CrlMissing::Refuse =>
+        {
+            let issuer = issuer.subject();
+            unknown(format!("the CRL of {issuer} begins only at {begins:.0}"))
+        }
         Revocation::NoList if policy.crl_missing == CrlMissing::Refuse => unknown(format!(
             "no CRL of {} that covers {} is configured",
             issuer.subject(),
             subject.subject()
         )),
-        Revocation::Fresh { .. } | Revocation::Stale { .. } | Revocation::NoList => {
-            Ok(Timestamp::MAX)
-        }
+        Revocation::Fresh { .. }
+        | Revocation::Stale { .. }
+        | Revocation::Ahead { .. }
+        | Revocation::NoList => Ok(Timestamp::MAX),
     }
 }
 
