@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigFile, Environment};
 use crate::server::certificates;
 use crate::store::{LeafSeen, Views};
 use crate::x509::{
-    Certificate, CertificateReport, CertificateRole, DistinguishedName, SigningRequest,
+    Certificate, CertificateReport, CertificateRole, DistinguishedName, SigningRequest, X509Fault,
     decode_certificates, decode_signing_request,
 };
 
@@ -240,15 +240,23 @@ fn issue(
 ) -> Result<(), Failed> {
     let request = csr
         .map(|path| {
-            let unusable = |what: String| {
-                Failed(format!(
-                    "{}: {what}; give a PKCS #10 request in PEM or DER",
-                    path.display()
-                ))
+            let unusable = |what: String, mend: &str| {
+                Failed(format!("{}: {what}; {mend}", path.display()))
             };
-            let file = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-            let der = decode_signing_request(&file).map_err(|fault| unusable(fault.to_string()))?;
-            SigningRequest::decode(&der).map_err(|fault| unusable(output::chain(&fault)))
+            let form = "give a PKCS #10 request in PEM or DER";
+            let file = std::fs::read(path).map_err(|error| unusable(error.to_string(), form))?;
+            let der = decode_signing_request(&file)
+                .map_err(|fault| unusable(fault.to_string(), form))?;
+            SigningRequest::decode(&der).map_err(|fault| {
+                let mend = if matches!(fault, X509Fault::UnusableKey { .. }) {
+                    "have one made for another key: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+                } else if matches!(fault, X509Fault::UnsupportedSignature) {
+                    "have it signed anew, with SHA-256"
+                } else {
+                    form
+                };
+                unusable(output::chain(&fault), mend)
+            })
         })
         .transpose()?;
     let issued = PrivateCa::open(ca)?.issue(&order(request), now)?;

@@ -309,8 +309,8 @@ fn object_to_leaf(trust: &Trust, path: &Path<'_>, objections: &mut Vec<Objection
         };
         object(HandshakeReason::WrongExtendedKeyUsage, detail);
     }
-    if signatures::is_weak(leaf) {
-        let detail = format!("the leaf's key is {}: too short", leaf.key_kind());
+    if let Some(flaw) = leaf.key_kind().flaw() {
+        let detail = format!("the leaf's key is {}: {flaw}", leaf.key_kind());
         object(HandshakeReason::UnsupportedCertificate, &detail);
     }
 }
@@ -418,8 +418,11 @@ fn names_a_directory(constraints: &[u8]) -> Result<bool, DerFault> {
     Ok(false)
 }
 
-/// Whether an anchor's own certificate allows what it is configured for.
-pub(super) fn may_issue_leaves(anchor: &Certificate) -> bool {
+/// What in an anchor's own certificate bars everybody below it, whatever their leaves say.
+pub fn bar_of_anchor(anchor: &Certificate) -> Option<String> {
+    if let Some(flaw) = anchor.key_kind().flaw() {
+        return Some(format!("its key is {}: {flaw}", anchor.key_kind()));
+    }
     let mut objections = Vec::new();
     let path = Path {
         leaf: anchor,
@@ -427,7 +430,10 @@ pub(super) fn may_issue_leaves(anchor: &Certificate) -> bool {
         anchor,
     };
     object_to_issuers(&path, &mut objections);
-    objections.is_empty()
+    objections
+        .into_iter()
+        .next()
+        .map(|objection| objection.detail)
 }
 
 /// Until when the answer "not revoked" holds; for ever, where nothing demands a fresh list.

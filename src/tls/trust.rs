@@ -169,12 +169,12 @@ pub enum TrustWarning {
         begins: Timestamp,
     },
     /// What an anchor says of itself forbids everything that it is configured for.
-    #[error(
-        "the certificate of the trust anchor {subject} does not allow it to issue client certificates (keyUsage, extendedKeyUsage, or a critical extension): nobody under it is accepted"
-    )]
+    #[error("nobody under the trust anchor {subject} is accepted: {bar}")]
     AnchorUseless {
         /// Its subject.
         subject: DistinguishedName,
+        /// What stands in it, or is missing.
+        bar: String,
     },
     /// A CA's nameConstraints speak of directory names, so nothing below it is taken.
     #[error(
@@ -451,8 +451,8 @@ impl Trust {
                 warnings.push(TrustWarning::AnchorNotBegun { subject, begins });
             } else if path::constrains_directory_names(anchor) {
                 warnings.push(TrustWarning::ConstrainsDirectoryNames { subject });
-            } else if !path::may_issue_leaves(anchor) {
-                warnings.push(TrustWarning::AnchorUseless { subject });
+            } else if let Some(bar) = path::bar_of_anchor(anchor) {
+                warnings.push(TrustWarning::AnchorUseless { subject, bar });
             }
         }
         for intermediate in &self.intermediates {

@@ -429,3 +429,26 @@ fn a_secret_is_256_random_bits_that_nobody_else_reads() {
         Err(CaFault::Exists { .. })
     ));
 }
+
+#[test]
+fn a_request_whose_key_is_not_taken_is_told_so_and_not_called_forged() {
+    for (options, expected) in [
+        (
+            "ec -pkeyopt ec_paramgen_curve:secp256k1",
+            "its key is ECDSA secp256k1 (unsupported): not one of RSA (rsaEncryption) with 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519",
+        ),
+        ("rsa:1024", "its key is RSA 1024: too short"),
+        (
+            "rsa:2048 -sha224",
+            "it is signed with an algorithm that is not supported",
+        ),
+    ] {
+        let openssl = OpenSsl::new();
+        openssl.run(&format!(
+            "openssl req -new -newkey {options} -nodes -keyout key -subj /CN=a -out csr"
+        ));
+        let der = decode_signing_request(&openssl.read("csr")).unwrap();
+        let fault = SigningRequest::decode(&der).unwrap_err();
+        assert_eq!(fault.to_string(), expected, "{options}");
+    }
+}

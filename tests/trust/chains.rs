@@ -470,6 +470,29 @@ fn every_kind_of_key_is_accepted() {
 }
 
 #[test]
+fn a_leaf_of_a_key_that_is_not_taken_is_told_by_the_keys_name() {
+    let root = Ca::root("Root");
+    let trust = trust(&[&root.der]);
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    for (options, name) in [
+        ("EC -pkeyopt ec_paramgen_curve:secp256k1", "ECDSA secp256k1"),
+        ("EC -pkeyopt ec_paramgen_curve:P-224", "ECDSA P-224"),
+        ("ED448", "Ed448"),
+        ("RSA-PSS -pkeyopt rsa_keygen_bits:2048", "RSA-PSS"),
+    ] {
+        openssl(at, &format!("genpkey -algorithm {options} -out key"));
+        openssl(at, "pkey -in key -pubout -outform DER -out spki");
+        let spki = std::fs::read(at.join("spki")).unwrap();
+        let leaf = root.leaf_of(&spki);
+        let refusal = trust.verify(&[leaf[..].into()], now()).unwrap_err();
+        assert_eq!(refusal.reason.as_str(), "unsupported-certificate", "{name}");
+        let expected = format!("the leaf's key is {name} (unsupported): not one of RSA");
+        assert!(refusal.detail.starts_with(&expected), "{}", refusal.detail);
+    }
+}
+
+#[test]
 fn what_is_cut_off_is_refused_by_serial_key_or_subject() {
     let root = Ca::root("Root");
     let leaf = root.leaf();
