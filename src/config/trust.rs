@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use crate::secret::Secret;
 use crate::tls::{
     CrlExpired, CrlMissing, IdentityFault, MinVersion, Resumption, ServerIdentity, Trust,
-    TrustFault, TrustParts, TrustPolicy, V1Leaf,
+    TrustFault, TrustParts, TrustPolicy, V1Leaf, bar_of_anchor,
 };
 use crate::x509::{
     Certificate, DistinguishedName, RevocationList, decode_certificates, flaw_of_pem,
 };
 
-use super::client_cas::warn_of_constraints_that_are_not_evaluated;
+use super::client_cas::{warn_of_an_anchors_bar, warn_of_an_intermediates_constraints};
 use super::context::{Context, FILE_BYTES_MAX};
 use super::crls::{
     revocation_lists, warn_of_a_list_that_is_not_named, warn_of_missing_lists, warn_of_old_lists,
@@ -88,15 +88,21 @@ pub(super) fn tls(
     warn_of_a_list_that_is_not_named(&anchors, &shape.crls, &key, context);
     once_each(&mut anchors);
     once_each(&mut shadow_anchors);
-    let all_ended = anchors.iter().all(|anchor| has_ended(anchor, now));
+    let none_left = anchors
+        .iter()
+        .all(|anchor| has_ended(anchor, now) || bar_of_anchor(&anchor.what).is_some());
+    let findings = &mut context.findings;
     for found in &anchors {
-        warn_of_an_issuers_end(found, all_ended, now, &mut context.findings);
+        warn_of_an_issuers_end(found, none_left, now, findings);
+        warn_of_an_anchors_bar(found, none_left, findings);
     }
-    for found in shadow_anchors.iter().chain(&intermediates) {
-        warn_of_an_issuers_end(found, false, now, &mut context.findings);
+    for found in &shadow_anchors {
+        warn_of_an_issuers_end(found, false, now, findings);
+        warn_of_an_anchors_bar(found, false, findings);
     }
-    for found in anchors.iter().chain(&shadow_anchors).chain(&intermediates) {
-        warn_of_constraints_that_are_not_evaluated(found, &mut context.findings);
+    for found in &intermediates {
+        warn_of_an_issuers_end(found, false, now, findings);
+        warn_of_an_intermediates_constraints(found, findings);
     }
     let policy = TrustPolicy {
         v1_leaf: if shape.accept_v1_leaf {
