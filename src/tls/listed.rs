@@ -15,6 +15,7 @@ const fn certificate_extension(number: u8) -> [u8; 3] {
 
 const DELTA_CRL_INDICATOR: [u8; 3] = certificate_extension(27);
 const ISSUING_DISTRIBUTION_POINT: [u8; 3] = certificate_extension(28);
+const CERTIFICATE_ISSUER: [u8; 3] = certificate_extension(29);
 const CRL_DISTRIBUTION_POINTS: [u8; 3] = certificate_extension(31);
 
 /// Of a list: its number and its issuer's key, which may be critical and change nothing.
@@ -99,9 +100,10 @@ impl Listed {
             entry.element()?;
             for extension in extensions(entry.optional(tag::SEQUENCE)?) {
                 let Extension { id, critical, .. } = extension?;
-                // The one other that RFC 5280 has names another issuer.
-                if critical && !HARMLESS_IN_ENTRIES.iter().any(|known| id == known) {
+                if id == CERTIFICATE_ISSUER {
                     return Err(Unusable::Indirect);
+                } else if critical && !HARMLESS_IN_ENTRIES.iter().any(|known| id == known) {
+                    return Err(Unusable::UnknownCriticalExtension);
                 }
             }
         }

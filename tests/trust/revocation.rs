@@ -363,9 +363,11 @@ fn a_list_that_can_not_be_followed_is_a_fault() {
     }
     // An entry of another issuer, and behind an entry that can't be read nothing is passed over.
     let of_another = entry(&[9], &[&extension(29, true, &der(0x30, &[]))]);
+    let unknown = entry(&[9], &[&extension(99, true, &[5, 0])]);
     let endless_serial = entry(&[1; 60], &[]);
     for (expected, entries) in [
         ("indirect", [&of_another[..], &named]),
+        ("critical extension", [&unknown, &named]),
         ("too long", [&endless_serial, &named]),
     ] {
         let told = told(OddCrl {
