@@ -11,7 +11,7 @@ use super::lists::with_views;
 use super::output::{self, Outcome, Table, complain, json_line, say};
 use super::unusable;
 use crate::ca::{CaFault, Order, PrivateCa, ServerName};
-use crate::config::{Config, ConfigFile, Environment};
+use crate::config::{Config, ConfigFile, Environment, Fault};
 use crate::server::certificates;
 use crate::store::{LeafSeen, Views};
 use crate::x509::{
@@ -312,6 +312,9 @@ fn inspect(
     let leaves = read(file)?;
     for (place_in_file, leaf) in leaves.iter().enumerate() {
         let mut report = CertificateReport::of(leaf);
+        if is_anchor(&config, leaf) {
+            report.role = CertificateRole::TrustAnchor;
+        }
         let sha256 = leaf.sha256().to_string();
         // An anchor was seen when a leaf came that chains to it.
         let its_own = seen.iter().filter(|seen| {
@@ -342,7 +345,7 @@ fn inspect(
                     "nobody: the configuration can not be used ({first})"
                 ));
             }
-            (CertificateRole::TrustAnchor, _) => {}
+            (CertificateRole::TrustAnchor | CertificateRole::Intermediate, _) => {}
         }
         let inspected = Inspected { report, maps_to };
         if json {
@@ -352,6 +355,16 @@ fn inspect(
         }
     }
     Ok(())
+}
+
+/// Whether it is one of those that are configured: an intermediate may be, and a root of version 1 does not say that it is a CA's.
+fn is_anchor(config: &Result<Config, Vec<Fault>>, certificate: &Certificate) -> bool {
+    let Ok(config) = config else {
+        return false;
+    };
+    let trust = config.snapshot.trust();
+    let mut anchors = trust.anchors().iter().chain(trust.shadow_anchors());
+    anchors.any(|anchor| anchor == certificate)
 }
 
 /// What a certificate says, and whom it stands for here.

@@ -6,7 +6,9 @@ use countersign::ca::{
     CaFault, KeyAlgorithm, KeyUse, Order, PrivateCa, Purpose, ServerName, Template,
     write_new_secret,
 };
-use countersign::x509::{DistinguishedName, SigningRequest, Validity, decode_signing_request};
+use countersign::x509::{
+    CertificateReport, DistinguishedName, SigningRequest, Validity, decode_signing_request,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::openssl::OpenSsl;
@@ -261,6 +263,11 @@ fn an_intermediate_issues_with_its_own_certificate_behind_the_leaf() {
     let intermediate = root
         .sign_authority(&template, KeyAlgorithm::Rsa2048)
         .unwrap();
+    let role = |ca: &PrivateCa| CertificateReport::of(ca.certificate()).role.as_str();
+    assert_eq!(
+        [role(&root), role(&intermediate)],
+        ["trust_anchor", "intermediate"]
+    );
     openssl.run("mkdir own");
     openssl.write("own/ca.crt", &intermediate.certificate_pem());
     std::fs::write(openssl.path("own/ca.key"), intermediate.key_pem().expose()).unwrap();
