@@ -263,3 +263,25 @@ fn a_key_that_is_written_twice_is_named() {
     let told = faults[0].to_string();
     assert!(told.contains("duplicate key listen"), "{told}");
 }
+
+#[test]
+fn what_signs_a_cas_lists_alone_may_stand_among_the_intermediates_and_a_leaf_may_not() {
+    let directory = directory();
+    let key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = Issuer::from_params(&ca, &key);
+    for (usage, may) in [
+        (KeyUsagePurpose::CrlSign, true),
+        (KeyUsagePurpose::DigitalSignature, false),
+    ] {
+        let mut apart = CertificateParams::new(Vec::new()).unwrap();
+        apart.is_ca = IsCa::ExplicitNoCa;
+        apart.key_usages = vec![usage];
+        let apart = apart.signed_by(&KeyPair::generate().unwrap(), &issuer);
+        write(&directory, "certs/apart.crt", apart.unwrap().pem());
+        let text = format!("[tls]\nintermediates = [\"certs/apart.crt\"]\n{TENANT}");
+        let loaded = load(directory.path(), &text, &Environment::empty());
+        assert_eq!(loaded.is_ok(), may, "{:?}", loaded.err());
+    }
+}
