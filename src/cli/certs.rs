@@ -11,11 +11,11 @@ use super::lists::with_views;
 use super::output::{self, Outcome, Table, complain, json_line, say};
 use super::unusable;
 use crate::ca::{CaFault, Order, PrivateCa, ServerName};
-use crate::config::{Config, ConfigFile, Environment};
+use crate::config::{Config, ConfigFile, Environment, Fault};
 use crate::server::certificates;
 use crate::store::{LeafSeen, Views};
 use crate::x509::{
-    Certificate, CertificateReport, CertificateRole, DistinguishedName, SigningRequest,
+    Certificate, CertificateReport, CertificateRole, DistinguishedName, SigningRequest, X509Fault,
     decode_certificates, decode_signing_request,
 };
 
@@ -240,15 +240,23 @@ fn issue(
 ) -> Result<(), Failed> {
     let request = csr
         .map(|path| {
-            let unusable = |what: String| {
-                Failed(format!(
-                    "{}: {what}; give a PKCS #10 request in PEM or DER",
-                    path.display()
-                ))
+            let unusable = |what: String, mend: &str| {
+                Failed(format!("{}: {what}; {mend}", path.display()))
             };
-            let file = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-            let der = decode_signing_request(&file).map_err(|fault| unusable(fault.to_string()))?;
-            SigningRequest::decode(&der).map_err(|fault| unusable(output::chain(&fault)))
+            let form = "give a PKCS #10 request in PEM or DER";
+            let file = std::fs::read(path).map_err(|error| unusable(error.to_string(), form))?;
+            let der = decode_signing_request(&file)
+                .map_err(|fault| unusable(fault.to_string(), form))?;
+            SigningRequest::decode(&der).map_err(|fault| {
+                let mend = if matches!(fault, X509Fault::UnusableKey { .. }) {
+                    "have one made for another key: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+                } else if matches!(fault, X509Fault::UnsupportedSignature) {
+                    "have it signed anew, with SHA-256"
+                } else {
+                    form
+                };
+                unusable(output::chain(&fault), mend)
+            })
         })
         .transpose()?;
     let issued = PrivateCa::open(ca)?.issue(&order(request), now)?;
@@ -304,6 +312,9 @@ fn inspect(
     let leaves = read(file)?;
     for (place_in_file, leaf) in leaves.iter().enumerate() {
         let mut report = CertificateReport::of(leaf);
+        if is_anchor(&config, leaf) {
+            report.role = CertificateRole::TrustAnchor;
+        }
         let sha256 = leaf.sha256().to_string();
         // An anchor was seen when a leaf came that chains to it.
         let its_own = seen.iter().filter(|seen| {
@@ -334,7 +345,7 @@ fn inspect(
                     "nobody: the configuration can not be used ({first})"
                 ));
             }
-            (CertificateRole::TrustAnchor, _) => {}
+            (CertificateRole::TrustAnchor | CertificateRole::Intermediate, _) => {}
         }
         let inspected = Inspected { report, maps_to };
         if json {
@@ -344,6 +355,16 @@ fn inspect(
         }
     }
     Ok(())
+}
+
+/// Whether it is one of those that are configured: an intermediate may be, and a root of version 1 does not say that it is a CA's.
+fn is_anchor(config: &Result<Config, Vec<Fault>>, certificate: &Certificate) -> bool {
+    let Ok(config) = config else {
+        return false;
+    };
+    let trust = config.snapshot.trust();
+    let mut anchors = trust.anchors().iter().chain(trust.shadow_anchors());
+    anchors.any(|anchor| anchor == certificate)
 }
 
 /// What a certificate says, and whom it stands for here.

@@ -15,6 +15,7 @@ use crate::server::{is_revoked, still_marked};
 use crate::store::{
     Filter, LeafSeen, Millis, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views,
 };
+use crate::tls::HANDSHAKE_NOT_SIGNED;
 use crate::x509::{DistinguishedName, Serial, SpkiPin};
 
 /// What is known of one sender, and why it is refused
@@ -285,9 +286,7 @@ fn remedy(refusal: &RefusalView) -> &'static str {
             "if that was meant, nothing; else countersign cutoff --list shows what is cut off, and a CRL's own entries are for its CA to undo by a new certificate"
         }
         "revocation-unknown" => "put the CA's newest CRL where tls.crls names it",
-        "bad-signature" => {
-            "if its CA was renewed with a new key under the same name, add that CA to tls.client_ca; else the certificate is not what its CA signed: have it issued anew"
-        }
+        "bad-signature" => of_the_signature(refusal.detail.as_deref().unwrap_or_default()),
         "wrong-key-usage" | "wrong-extended-key-usage" | "unsupported-certificate" => {
             of_the_certificate(refusal.detail.as_deref().unwrap_or_default())
         }
@@ -310,6 +309,15 @@ fn remedy(refusal: &RefusalView) -> &'static str {
     }
 }
 
+/// What is done about a signature that does not hold: one in the chain, or the handshake's own, which the sender makes.
+fn of_the_signature(detail: &str) -> &'static str {
+    if detail.contains(HANDSHAKE_NOT_SIGNED) {
+        "the sender signs with another key than that of its certificate: it must name the certificate and the key that belong together"
+    } else {
+        "if its CA was renewed with a new key under the same name, add that CA to tls.client_ca; else the certificate is not what its CA signed: have it issued anew"
+    }
+}
+
 /// What is done about a certificate that may not be used so. One reason has several causes, which the detail tells apart: what
 /// forbids the use may stand in a certificate above the leaf.
 fn of_the_certificate(detail: &str) -> &'static str {
@@ -326,7 +334,7 @@ fn of_the_certificate(detail: &str) -> &'static str {
         "the sender shows its CA's certificate: it needs one of its own that is no CA's (CA:FALSE, digitalSignature, clientAuth)"
     } else if has("X.509 version 1") {
         "have the certificate issued anew with extensions (version 3), or by a trust anchor itself with tls.accept_v1_leaf = true"
-    } else if has("too short") || has("too weak") {
+    } else if has("too short") || has("too long") || has("too weak") || has("(unsupported)") {
         "have the certificate issued anew with a key and a signature that count: ECDSA P-256, or RSA of 2048 bits and more, with SHA-256"
     } else {
         "have the certificate issued anew for TLS clients (digitalSignature, clientAuth)"
@@ -336,6 +344,14 @@ fn of_the_certificate(detail: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_beside_another_certificate_is_not_its_cas_fault() {
+        let advice = of_the_signature(HANDSHAKE_NOT_SIGNED);
+        assert!(advice.contains("belong together"), "{advice}");
+        let advice = of_the_signature("CN=a was not signed by the key of CN=CA");
+        assert!(advice.contains("renewed with a new key"), "{advice}");
+    }
 
     #[test]
     fn the_advice_speaks_of_the_certificate_that_is_at_fault() {
@@ -365,6 +381,10 @@ mod tests {
                 "for TLS clients",
             ),
             ("the leaf's key is RSA 1024: too short", "ECDSA P-256"),
+            (
+                "the leaf's key is Ed448 (unsupported): not one of RSA and others",
+                "ECDSA P-256",
+            ),
             (
                 "the leaf is of X.509 version 1, and tls.accept_v1_leaf is false",
                 "version 3",

@@ -15,10 +15,10 @@ pub(super) fn has_ended(found: &Found<Certificate>, now: Timestamp) -> bool {
     found.what.validity().is_past_end(now)
 }
 
-/// Tells of a CA's end. `all_ended` is whether that is so of each CA that lets anybody in.
+/// Tells of a CA's end. `none_left` is whether nobody gets in under any other either.
 pub(super) fn warn_of_an_issuers_end(
     found: &Found<Certificate>,
-    all_ended: bool,
+    none_left: bool,
     now: Timestamp,
     findings: &mut Findings,
 ) {
@@ -31,7 +31,7 @@ pub(super) fn warn_of_an_issuers_end(
     }
     let ended = format!("{whose} ended at {}", found.what.validity().not_after);
     let mend = "put its successor in its place";
-    if all_ended {
+    if none_left {
         let what = format!("{ended}, and none is left under tls.client_ca: no client is let in");
         findings.warn_of_refusals(&found.key, what, mend);
     } else {

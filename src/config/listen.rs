@@ -7,7 +7,7 @@ use super::context;
 use super::fault::{Fault, Findings};
 use super::key::KeyPath;
 use super::tree::{Node, Value};
-use super::{CONFIG_BYTES_MAX, ConfigFile, Environment, text};
+use super::{Absence, CONFIG_BYTES_MAX, ConfigFile, Environment, text};
 
 /// `server.listen`, where nothing is said.
 pub(super) const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
@@ -49,7 +49,7 @@ fn find(
     let tree = if variables.at(&key).is_some() {
         variables
     } else {
-        let text = text(file, environment).unwrap_or_else(|damaged| {
+        let text = text(file, environment, Absence::AsNamed).unwrap_or_else(|damaged| {
             damage = Some(damaged);
             legible(file)
         });

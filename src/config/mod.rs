@@ -9,7 +9,9 @@
 //! store that is opened, a clock of its own. No other room reads the environment, but for the sockets that a service
 //! manager hands over.
 
+mod client_cas;
 mod context;
+mod crls;
 mod cut_offs;
 mod ends;
 mod environment;
@@ -44,7 +46,7 @@ use context::Context;
 use fault::Findings;
 use file::File;
 use key::KeyPath;
-use reload::Fixed;
+use reload::Running;
 use snapshot::Parts;
 use tenants::Tenants;
 use tree::Node;
@@ -119,6 +121,11 @@ impl Config {
         now: Timestamp,
     ) -> Result<Self, Vec<Fault>> {
         load_all(file, environment, None, now).config
+    }
+
+    /// Whether `file` was there when this was loaded.
+    fn was_in(&self, file: &ConfigFile) -> bool {
+        self.files.get(file.path()).is_some_and(Option::is_some)
     }
 
     /// Loads `[profiles]` alone, beside the built-in ones: for the commands that play a sender.
@@ -236,15 +243,19 @@ impl Loaded {
     }
 }
 
-/// Loads all, beside a running receiver's `fixed` settings if there is one.
+/// Loads all, beside what a running receiver serves if there is one.
 fn load_all(
     file: &ConfigFile,
     environment: &Environment,
-    fixed: Option<&Fixed>,
+    running: Option<&Running>,
     now: Timestamp,
 ) -> Loaded {
     let mark = Mark::of(file.path());
-    let (mut context, shape) = match open(file, environment) {
+    let absence = match running {
+        Some(running) if running.had_file => Absence::Fault,
+        Some(_) | None => Absence::AsNamed,
+    };
+    let (mut context, shape) = match open_with(file, environment, absence) {
         Ok(opened) => opened,
         Err(faults) => {
             return Loaded {
@@ -257,8 +268,15 @@ fn load_all(
     context.files.insert(file.path().to_owned(), mark);
     let parts = parts(&shape, &mut context, now);
     let mut needs_restart = Vec::new();
-    if let (Some(fixed), Some((parts, admin, store))) = (fixed, &parts) {
-        for key in fixed.differing(&parts.server, admin, store) {
+    if let (Some(running), Some((parts, admin, store))) = (running, &parts) {
+        if running.had_producers && parts.directory.producers().is_empty() {
+            let what = "no tenant is left that has a producer, so every delivery would be refused: what served before serves on";
+            let mend = "write the file whole, as it was cut short or emptied; if nobody is to deliver any more, restart the receiver";
+            context
+                .findings
+                .fault(&KeyPath::of(&["tenants"]), what, mend);
+        }
+        for key in running.fixed.differing(&parts.server, admin, store) {
             let what = "is other than what this receiver was started with";
             let key = KeyPath::of(&key);
             context
@@ -364,14 +382,31 @@ fn cut_offs(path: &str, directory: &Directory, context: &mut Context<'_>) -> Opt
     }
 }
 
+/// What it means that the file is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absence {
+    /// A fault, but of the default file where the environment says everything.
+    AsNamed,
+    /// A fault: what runs was started with it.
+    Fault,
+}
+
 /// Reads the file and the environment, as far as they have a shape.
 fn open<'e>(
     file: &ConfigFile,
     environment: &'e Environment,
 ) -> Result<(Context<'e>, File), Vec<Fault>> {
+    open_with(file, environment, Absence::AsNamed)
+}
+
+fn open_with<'e>(
+    file: &ConfigFile,
+    environment: &'e Environment,
+    absence: Absence,
+) -> Result<(Context<'e>, File), Vec<Fault>> {
     let path = file.path();
     let name: Box<str> = path.display().to_string().into();
-    let text = text(file, environment).map_err(|(what, mend)| {
+    let text = text(file, environment, absence).map_err(|(what, mend)| {
         vec![Fault {
             file: name.clone(),
             line: None,
@@ -410,11 +445,19 @@ fn open<'e>(
 }
 
 /// The file's text; what is wrong with it, and its mend, where it has none.
-fn text(file: &ConfigFile, environment: &Environment) -> Result<String, (String, String)> {
+fn text(
+    file: &ConfigFile,
+    environment: &Environment,
+    absence: Absence,
+) -> Result<String, (String, String)> {
     let path = file.path();
     let read = match context::read_file(path, CONFIG_BYTES_MAX) {
         Ok(read) => read,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => match file {
+            _ if absence == Absence::Fault => {
+                let mend = "put it back: until then what it said serves on; to run by variables alone, restart the receiver";
+                return Err(("does not exist any more".to_owned(), mend.to_owned()));
+            }
             ConfigFile::Default if environment.overrides_any() => return Ok(String::new()),
             ConfigFile::Default => {
                 let mend = "run countersign dev to have one made, or name one with --config FILE";

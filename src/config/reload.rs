@@ -37,15 +37,26 @@ pub struct Reloader {
 struct Serving {
     snapshot: Arc<Snapshot>,
     tokens: Vec<Secret>,
+    /// Whether any of what was taken up so far stood in a file.
+    had_file: bool,
 }
 
 impl Serving {
-    fn of(config: &Config) -> Self {
+    fn of(config: &Config, had_file: bool) -> Self {
         Self {
             snapshot: Arc::clone(&config.snapshot),
             tokens: config.admin.tokens.clone(),
+            had_file,
         }
     }
+}
+
+/// What a reload finds: a configuration that was cut short or is gone must not pass for one that takes everything away.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) fixed: Fixed,
+    pub(super) had_file: bool,
+    pub(super) had_producers: bool,
 }
 
 /// How reloads went so far.
@@ -60,12 +71,13 @@ pub struct ReloadStatus {
 impl Reloader {
     /// For a receiver that serves `config`, loaded from `file` and `environment`.
     pub fn new(file: ConfigFile, environment: Environment, config: &Config) -> Self {
+        let had_file = config.was_in(&file);
         Self {
             file,
             environment,
             fixed: Fixed::of(config),
             files: InUse::new(config.files.clone(), config.snapshot.cut_offs().path()),
-            serving: Mutex::new(Serving::of(config)),
+            serving: Mutex::new(Serving::of(config, had_file)),
             status: Mutex::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
         }
@@ -84,7 +96,8 @@ impl Reloader {
     ) -> Result<Vec<String>, Vec<Fault>> {
         let _alone = self.one_at_a_time.lock().await;
         if let Some(config) = self.cut_off_anew().await {
-            *self.serving() = Serving::of(&config);
+            let had_file = self.serving().had_file;
+            *self.serving() = Serving::of(&config, had_file);
             take_up(config);
         }
         let mut attempt = 1;
@@ -109,7 +122,8 @@ impl Reloader {
         };
         // Taking up looks at every connection: nobody who asks for the status waits for that.
         let result = result.map(|config| {
-            *self.serving() = Serving::of(&config);
+            let had_file = self.serving().had_file || config.was_in(&self.file);
+            *self.serving() = Serving::of(&config, had_file);
             let needs_restart = config.needs_restart.clone();
             take_up(config);
             needs_restart
@@ -150,6 +164,7 @@ impl Reloader {
         let Serving {
             snapshot: serving,
             tokens,
+            had_file: _,
         } = self.serving().clone();
         let anew = move || {
             // A list that can't be read is a fault of the whole reload, which comes next.
@@ -176,8 +191,13 @@ impl Reloader {
 
     async fn load(&self, now: Timestamp) -> Loaded {
         let (file, environment) = (self.file.clone(), self.environment.clone());
-        let fixed = self.fixed.clone();
-        let loading = move || super::load_all(&file, &environment, Some(&fixed), now);
+        let serving = self.serving().clone();
+        let running = Running {
+            fixed: self.fixed.clone(),
+            had_file: serving.had_file,
+            had_producers: !serving.snapshot.directory().producers().is_empty(),
+        };
+        let loading = move || super::load_all(&file, &environment, Some(&running), now);
         match tokio::task::spawn_blocking(loading).await {
             Ok(loaded) => loaded,
             Err(error) => Loaded::failed(&self.file, &error),

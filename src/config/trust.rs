@@ -7,16 +7,18 @@ use jiff::Timestamp;
 
 use crate::secret::Secret;
 use crate::tls::{
-    CONSTRAINS_DIRECTORY_NAMES, CONSTRAINS_DIRECTORY_NAMES_MEND, CrlExpired, CrlMissing, EndedCrl,
-    IdentityFault, MinVersion, Resumption, ServerIdentity, Trust, TrustFault, TrustParts,
-    TrustPolicy, V1Leaf, constrains_directory_names,
+    CrlExpired, CrlMissing, IdentityFault, MinVersion, Resumption, ServerIdentity, Trust,
+    TrustFault, TrustParts, TrustPolicy, V1Leaf, bar_of_anchor,
 };
 use crate::x509::{
-    Certificate, DistinguishedName, REVOCATION_LIST_BYTES_MAX, RevocationList, decode_certificates,
-    decode_revocation_lists, flaw_of_pem,
+    Certificate, DistinguishedName, RevocationList, decode_certificates, flaw_of_pem,
 };
 
+use super::client_cas::{warn_of_an_anchors_bar, warn_of_an_intermediates_constraints};
 use super::context::{Context, FILE_BYTES_MAX};
+use super::crls::{
+    revocation_lists, warn_of_a_list_that_is_not_named, warn_of_missing_lists, warn_of_old_lists,
+};
 use super::ends::{has_ended, warn_of_an_issuers_end, warn_of_our_end};
 use super::fault::Findings;
 use super::file;
@@ -70,7 +72,12 @@ pub(super) fn tls(
     for (index, path) in shape.intermediates.iter().enumerate() {
         intermediates.extend(certificates(path, &key.index(index), context));
     }
-    for found in intermediates.iter().filter(|found| !found.what.is_ca()) {
+    // What signs a CA's lists for it need not be a CA's (RFC 5280 §4.2.1.3).
+    let signs_lists = |one: &Certificate| one.key_usage().is_some_and(|usage| usage.crl_sign());
+    for found in intermediates
+        .iter()
+        .filter(|found| !found.what.is_ca() && !signs_lists(&found.what))
+    {
         not_a_ca(found, found.what.subject(), &mut context.findings);
     }
     let key = at.key("crls");
@@ -81,15 +88,21 @@ pub(super) fn tls(
     warn_of_a_list_that_is_not_named(&anchors, &shape.crls, &key, context);
     once_each(&mut anchors);
     once_each(&mut shadow_anchors);
-    let all_ended = anchors.iter().all(|anchor| has_ended(anchor, now));
+    let none_left = anchors
+        .iter()
+        .all(|anchor| has_ended(anchor, now) || bar_of_anchor(&anchor.what).is_some());
+    let findings = &mut context.findings;
     for found in &anchors {
-        warn_of_an_issuers_end(found, all_ended, now, &mut context.findings);
+        warn_of_an_issuers_end(found, none_left, now, findings);
+        warn_of_an_anchors_bar(found, none_left, findings);
     }
-    for found in shadow_anchors.iter().chain(&intermediates) {
-        warn_of_an_issuers_end(found, false, now, &mut context.findings);
+    for found in &shadow_anchors {
+        warn_of_an_issuers_end(found, false, now, findings);
+        warn_of_an_anchors_bar(found, false, findings);
     }
-    for found in anchors.iter().chain(&shadow_anchors).chain(&intermediates) {
-        warn_of_constraints_that_are_not_evaluated(found, &mut context.findings);
+    for found in &intermediates {
+        warn_of_an_issuers_end(found, false, now, findings);
+        warn_of_an_intermediates_constraints(found, findings);
     }
     let policy = TrustPolicy {
         v1_leaf: if shape.accept_v1_leaf {
@@ -120,7 +133,7 @@ pub(super) fn tls(
         .filter(|_| policy.crl_missing == CrlMissing::Refuse)
     {
         let issuers = anchors.iter().chain(&intermediates);
-        warn_of_missing_lists(issuers, trust, &mut context.findings);
+        warn_of_missing_lists(issuers, trust, now, &mut context.findings);
     }
     Some(TlsSettings {
         identity: identity?,
@@ -135,31 +148,6 @@ pub(super) fn tls(
             Resumption::Off
         },
     })
-}
-
-/// `countersign certs revoke` writes the list beside the CA; it revokes nothing for who does not read it.
-fn warn_of_a_list_that_is_not_named(
-    anchors: &[Found<Certificate>],
-    named: &[String],
-    key: &KeyPath,
-    context: &mut Context<'_>,
-) {
-    let named: Vec<PathBuf> = named.iter().map(|path| context.resolve(path)).collect();
-    let mut lists: Vec<PathBuf> = anchors
-        .iter()
-        .map(|anchor| anchor.file.with_extension("crl"))
-        .filter(|list| !named.contains(list) && list.exists())
-        .collect();
-    lists.sort();
-    lists.dedup();
-    for list in lists {
-        let what = format!(
-            "{} lies beside the CA and is not named here: whom it revokes is let in",
-            list.display()
-        );
-        let mend = format!("add it: crls = [{:?}]", context.as_written(&list));
-        context.findings.warn(key, what, mend);
-    }
 }
 
 fn identity(
@@ -287,65 +275,6 @@ fn warn_of_our_leaf(
         findings.warn(key, what, issue);
     }
     warn_of_our_end(leaf, path, key, now, findings);
-}
-
-/// A list that ended does not stop the start: clients of other CAs go on, and the newest list is taken up without a restart.
-fn warn_of_old_lists(
-    crls: &[Found<RevocationList>],
-    policy: TrustPolicy,
-    trust: Option<&Trust>,
-    now: Timestamp,
-    findings: &mut Findings,
-) {
-    for found in crls {
-        let Some(due) = found.what.next_update().filter(|due| *due < now) else {
-            continue;
-        };
-        let whom = trust.and_then(|trust| trust.end_of(&found.what, now));
-        let what = |consequence: &str| {
-            let file = found.file.display();
-            format!("the CRL in {file} should have been replaced by {due}: {consequence}")
-        };
-        let (key, mend) = (&found.key, "put the CA's newest CRL there");
-        match (whom.unwrap_or(EndedCrl::Everyone), policy.crl_expired) {
-            (EndedCrl::Nobody, _) => findings.warn(
-                key,
-                what(
-                    "it changes nothing, for a newer one is named as well, or its CA only watches",
-                ),
-                "take it out, or put the CA's newest CRL there",
-            ),
-            (_, CrlExpired::Warn) => {
-                findings.warn(key, what("revocations since then are not known here"), mend);
-            }
-            (EndedCrl::Everyone, CrlExpired::Refuse) => {
-                let what = what("every client of its CA is refused (tls.crl_expired)");
-                findings.warn_of_refusals(key, what, mend);
-            }
-            (EndedCrl::TheUncovered, CrlExpired::Refuse) => findings.warn(
-                key,
-                what("clients of its CA that no other CRL covers are refused (tls.crl_expired)"),
-                mend,
-            ),
-        }
-    }
-}
-
-/// As with a list that ended, clients of other CAs go on.
-fn warn_of_missing_lists<'a>(
-    issuers: impl Iterator<Item = &'a Found<Certificate>>,
-    trust: &Trust,
-    findings: &mut Findings,
-) {
-    for found in issuers.filter(|found| !trust.has_list_of(&found.what)) {
-        let what = format!(
-            "no CRL of the CA {} in {} is configured: every client under it is refused (tls.crl_missing)",
-            found.what.subject(),
-            found.file.display()
-        );
-        let mend = "name its CRL in tls.crls, or write crl_missing = \"allow\"";
-        findings.warn_of_refusals(&found.key, what, mend);
-    }
 }
 
 fn trust(
@@ -484,27 +413,7 @@ fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Fou
     decoded(ders, "certificate", file, key, &mut context.findings)
 }
 
-fn revocation_lists(
-    path: &str,
-    key: &KeyPath,
-    context: &mut Context<'_>,
-) -> Vec<Found<RevocationList>> {
-    let file = context.resolve(path);
-    let Some(read) = context.read(key, &file, REVOCATION_LIST_BYTES_MAX) else {
-        return Vec::new();
-    };
-    let lists = decode_revocation_lists(&read.bytes);
-    let lists = lists.map_err(|fault| flaw_of_pem(&read.bytes).unwrap_or(fault));
-    let lists = lists.and_then(|lists| {
-        lists
-            .iter()
-            .map(|der| RevocationList::decode(der))
-            .collect()
-    });
-    decoded(lists, "CRL", file, key, &mut context.findings)
-}
-
-fn decoded<T>(
+pub(super) fn decoded<T>(
     result: Result<Vec<T>, crate::x509::X509Fault>,
     kind: &str,
     file: PathBuf,
@@ -563,14 +472,4 @@ fn holds_a_certificate(pem: &[u8]) -> bool {
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|window| window == word)
-}
-
-/// Whoever relies on such a CA learns of it here, and not from the first sender that is turned away.
-fn warn_of_constraints_that_are_not_evaluated(found: &Found<Certificate>, findings: &mut Findings) {
-    if constrains_directory_names(&found.what) {
-        let ca = found.what.subject();
-        let file = found.file.display();
-        let what = format!("the CA {ca} in {file} {CONSTRAINS_DIRECTORY_NAMES}");
-        findings.warn(&found.key, what, CONSTRAINS_DIRECTORY_NAMES_MEND);
-    }
 }

@@ -8,10 +8,10 @@
 use jiff::Timestamp;
 
 use super::HandshakeReason;
-use super::path::{Objection, Path, judge};
+use super::path::{Candidates, NAMESAKES_MAX, Objection, Path, judge};
 use super::signatures::{self, Signature};
 use super::trust::Trust;
-use crate::x509::Certificate;
+use crate::x509::{Certificate, DistinguishedName};
 
 /// Signatures that a walk verifies at most: a stranger must not make us work.
 const SIGNATURES_MAX: u32 = 16;
@@ -22,14 +22,14 @@ const INTERMEDIATES_MAX: usize = 6;
 pub(super) fn explain(
     trust: &Trust,
     leaf: &Certificate,
-    candidates: &[Certificate],
+    candidates: &Candidates,
     now: Timestamp,
     error: Option<&webpki::Error>,
 ) -> Objection {
     let mut walk = Walk {
         trust,
         leaf,
-        candidates,
+        candidates: &candidates.all,
         now,
         signatures_left: SIGNATURES_MAX,
         reached: None,
@@ -42,6 +42,7 @@ pub(super) fn explain(
         Some(mut objections) if !objections.is_empty() => objections.swap_remove(0),
         // Signed, and nothing that we know of against it: webpki saw more.
         Some(_) => unexplained(error),
+        None if candidates.left_out.is_some() => crowd(candidates),
         None => walk
             .unsupported
             .or(walk.broken)
@@ -103,9 +104,22 @@ impl<'a> Walk<'a> {
             }
         }
         if !named {
-            let detail = format!("no configured CA has the name {}", head.issuer());
+            let detail = self.nobody_is_called(head.issuer());
             let objection = Objection::new(HandshakeReason::UnknownIssuer, detail);
             self.missing.get_or_insert(objection);
+        }
+    }
+
+    /// Issuers are found by the bytes of their names, as webpki has it: a name that is the same to a reader may be another one.
+    fn nobody_is_called(&self, issuer: &DistinguishedName) -> String {
+        let anchors = self.trust.anchors().iter();
+        let mut known = anchors.chain(self.candidates);
+        if known.any(|one| one.subject().matches(issuer)) {
+            format!(
+                "the CA {issuer} is known, but its name is encoded otherwise in its own certificate than in what it issued (string types, case, spaces or order), and the two are compared byte by byte: have either issued anew with the other's encoding"
+            )
+        } else {
+            format!("no configured CA has the name {issuer}")
         }
     }
 
@@ -155,6 +169,16 @@ fn under_another_key(subject: &Certificate, issuer: &Certificate) -> Objection {
     }
 }
 
+/// Whoever might have signed it was not looked at.
+fn crowd(candidates: &Candidates) -> Objection {
+    let name = candidates.left_out.as_ref().map(ToString::to_string);
+    let name = name.unwrap_or_default();
+    let detail = format!(
+        "more than {NAMESAKES_MAX} of the certificates that were sent have the subject {name}: no more are looked at, and those lead to no trust anchor"
+    );
+    Objection::new(HandshakeReason::UnsupportedCertificate, detail)
+}
+
 /// webpki's verdict in our words.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -185,6 +209,10 @@ fn unexplained(error: Option<&webpki::Error>) -> Objection {
         }
         Error::PathLenConstraintViolated => {
             "an issuer of the chain allows a shorter path only (pathLenConstraint)".to_owned()
+        }
+        Error::BadDerTime => {
+            "one of the chain's certificates has a date before 1970, or one that can not be read"
+                .to_owned()
         }
         error => format!("the chain does not hold: {error}"),
     };

@@ -13,6 +13,7 @@ mod drain;
 mod explain;
 mod half_close;
 mod limits;
+mod listed;
 mod listener;
 mod path;
 mod peer;
@@ -37,7 +38,8 @@ pub use database::{DatabaseStream, DatabaseTls, DatabaseTlsFault, ServerCheck};
 pub use limits::{LimitReached, Limits};
 pub use listener::{ReusePort, inherited, listen, raise_open_files};
 pub use path::{
-    CONSTRAINS_DIRECTORY_NAMES, CONSTRAINS_DIRECTORY_NAMES_MEND, constrains_directory_names,
+    CONSTRAINS_DIRECTORY_NAMES, CONSTRAINS_DIRECTORY_NAMES_MEND, bar_of_anchor,
+    constrains_directory_names,
 };
 pub use peer::{NoLongerValid, PeerCertificates};
 pub use proxy_protocol::{
@@ -45,7 +47,7 @@ pub use proxy_protocol::{
     parse as parse_proxy_header,
 };
 pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
-pub use revocation::EndedCrl;
+pub use revocation::Concerned;
 pub use rustls::ServerConfig;
 pub use serve::serve;
 pub use server_config::{
@@ -56,6 +58,7 @@ pub use trust::{
     ChainRefusal, CrlExpired, CrlMissing, CutOffs, Trust, TrustFault, TrustParts, TrustPolicy,
     TrustWarning, V1Leaf, VerifiedChain,
 };
+pub use verifier::HANDSHAKE_NOT_SIGNED;
 
 /// What gate 1 works with at this moment; a reload changes what it gives.
 pub trait CurrentTrust: Send + Sync + 'static {

@@ -2,7 +2,7 @@
 //!
 //! webpki builds the paths of version 3 leaves and verifies their signatures, dates, constraints and purposes (RFC 5280 §6). What it
 //! leaves out stands here: the anchor's own dates, path length and usage, keyCertSign of each issuer, digitalSignature of the leaf,
-//! revocation by lists that are bound to the key that signed them, cut-offs, and leaves of version 1.
+//! revocation by lists whose signers are configured, cut-offs, and leaves of version 1.
 
 use std::cell::RefCell;
 
@@ -16,12 +16,12 @@ use super::revocation::Revocation;
 use super::signatures::{self, Signature};
 use super::trust::{CrlExpired, CrlMissing, Trust, V1Leaf, VerifiedChain};
 use crate::x509::der::{self, tag};
-use crate::x509::{Certificate, DerFault, Validity};
+use crate::x509::{Certificate, DerFault, DistinguishedName, Validity};
 
 /// Of the certificates after the leaf that a client sends, so many are looked at; no honest chain is longer.
 const SENT_MAX: usize = 8;
 /// And so many with one subject. The number of paths grows with the number of ways to go on from each name.
-const NAMESAKES_MAX: usize = 3;
+pub(super) const NAMESAKES_MAX: usize = 3;
 
 /// One reason against one path.
 #[derive(Clone, Debug)]
@@ -76,37 +76,49 @@ pub(super) fn find(
     sent: &[CertificateDer<'_>],
     now: Timestamp,
 ) -> Result<VerifiedChain, Objection> {
-    let candidates = candidates(trust, sent);
+    let candidates = Candidates::of(trust, sent);
     if leaf.version() < 3 {
         return find_version_1(trust, leaf, now)
             .ok_or_else(|| explain(trust, leaf, &candidates, now, None));
     }
-    find_version_3(trust, leaf, end, &candidates, now)
+    find_version_3(trust, leaf, end, &candidates.all, now)
         .map_err(|error| explain(trust, leaf, &candidates, now, Some(&error)))
 }
 
 /// The intermediates through which a path may go: what the client sent, then what is configured.
-fn candidates(trust: &Trust, sent: &[CertificateDer<'_>]) -> Vec<Certificate> {
-    let mut candidates: Vec<Certificate> = Vec::new();
-    for der in sent.iter().take(SENT_MAX) {
-        // One that can't be read leads nowhere, and is no reason to refuse a leaf that needs it not.
-        let Ok(certificate) = Certificate::decode(der) else {
-            continue;
-        };
-        let namesakes = candidates
-            .iter()
-            .filter(|other| other.subject_der() == certificate.subject_der())
-            .count();
-        if namesakes < NAMESAKES_MAX {
-            candidates.push(certificate);
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    pub(super) all: Vec<Certificate>,
+    /// The subject of one that was sent and is not looked at, for others have it as well.
+    pub(super) left_out: Option<DistinguishedName>,
+}
+
+impl Candidates {
+    fn of(trust: &Trust, sent: &[CertificateDer<'_>]) -> Self {
+        let mut candidates = Self::default();
+        for der in sent.iter().take(SENT_MAX) {
+            // One that can't be read leads nowhere, and is no reason to refuse a leaf that needs it not.
+            let Ok(certificate) = Certificate::decode(der) else {
+                continue;
+            };
+            let namesakes = candidates
+                .all
+                .iter()
+                .filter(|other| other.subject_der() == certificate.subject_der())
+                .count();
+            if namesakes < NAMESAKES_MAX {
+                candidates.all.push(certificate);
+            } else {
+                candidates.left_out = Some(certificate.subject().clone());
+            }
         }
-    }
-    for configured in trust.intermediates() {
-        if !candidates.contains(configured) {
-            candidates.push(configured.clone());
+        for configured in trust.intermediates() {
+            if !candidates.all.contains(configured) {
+                candidates.all.push(configured.clone());
+            }
         }
+        candidates
     }
-    candidates
 }
 
 fn find_version_3(
@@ -309,15 +321,15 @@ fn object_to_leaf(trust: &Trust, path: &Path<'_>, objections: &mut Vec<Objection
         };
         object(HandshakeReason::WrongExtendedKeyUsage, detail);
     }
-    if signatures::is_weak(leaf) {
-        let detail = format!("the leaf's key is {}: too short", leaf.key_kind());
+    if let Some(flaw) = leaf.key_kind().flaw() {
+        let detail = format!("the leaf's key is {}: {flaw}", leaf.key_kind());
         object(HandshakeReason::UnsupportedCertificate, &detail);
     }
 }
 
 fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
     let mut object = |reason, detail: String| objections.push(Objection::new(reason, detail));
-    let mut below = 0;
+    let (mut below, mut self_issued) = (0, 0);
     for issuer in path.issuers() {
         let subject = issuer.subject();
         let is_anchor = std::ptr::eq(issuer, path.anchor);
@@ -350,6 +362,13 @@ fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
                 HandshakeReason::WrongKeyUsage,
                 format!("the issuer {subject} allows a shorter path only (pathLenConstraint)"),
             );
+        } else if !is_anchor && path_len_max.is_some_and(|max| below + self_issued > max) {
+            object(
+                HandshakeReason::WrongKeyUsage,
+                format!(
+                    "the issuer {subject} allows a shorter path only (pathLenConstraint): what a CA issued to itself counts here"
+                ),
+            );
         }
         if issuer
             .extended_key_usage()
@@ -376,8 +395,10 @@ fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
                 ),
             );
         }
-        // RFC 5280 §4.2.1.9: a self-issued certificate does not count.
-        if !issuer.is_self_issued() {
+        // RFC 5280 §4.2.1.9: a self-issued certificate does not count. To webpki, which looks at all but the anchor, it does.
+        if issuer.is_self_issued() {
+            self_issued += 1;
+        } else {
             below += 1;
         }
     }
@@ -418,8 +439,11 @@ fn names_a_directory(constraints: &[u8]) -> Result<bool, DerFault> {
     Ok(false)
 }
 
-/// Whether an anchor's own certificate allows what it is configured for.
-pub(super) fn may_issue_leaves(anchor: &Certificate) -> bool {
+/// What in an anchor's own certificate bars everybody below it, whatever their leaves say.
+pub fn bar_of_anchor(anchor: &Certificate) -> Option<String> {
+    if let Some(flaw) = anchor.key_kind().flaw() {
+        return Some(format!("its key is {}: {flaw}", anchor.key_kind()));
+    }
     let mut objections = Vec::new();
     let path = Path {
         leaf: anchor,
@@ -427,7 +451,10 @@ pub(super) fn may_issue_leaves(anchor: &Certificate) -> bool {
         anchor,
     };
     object_to_issuers(&path, &mut objections);
-    objections.is_empty()
+    objections
+        .into_iter()
+        .next()
+        .map(|objection| objection.detail)
 }
 
 /// Until when the answer "not revoked" holds; for ever, where nothing demands a fresh list.
@@ -449,14 +476,22 @@ fn not_revoked(
         Revocation::Stale { since } if policy.crl_expired == CrlExpired::Refuse => unknown(
             format!("the CRL of {} ended at {since:.0}", issuer.subject()),
         ),
+        Revocation::Ahead { begins }
+            if policy.crl_expired == CrlExpired::Refuse
+                || policy.crl_missing == CrlMissing::Refuse =>
+        {
+            let issuer = issuer.subject();
+            unknown(format!("the CRL of {issuer} begins only at {begins:.0}"))
+        }
         Revocation::NoList if policy.crl_missing == CrlMissing::Refuse => unknown(format!(
             "no CRL of {} that covers {} is configured",
             issuer.subject(),
             subject.subject()
         )),
-        Revocation::Fresh { .. } | Revocation::Stale { .. } | Revocation::NoList => {
-            Ok(Timestamp::MAX)
-        }
+        Revocation::Fresh { .. }
+        | Revocation::Stale { .. }
+        | Revocation::Ahead { .. }
+        | Revocation::NoList => Ok(Timestamp::MAX),
     }
 }
 

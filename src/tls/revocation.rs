@@ -1,116 +1,95 @@
-//! Revocation lists, each bound to the key that signed it when it was loaded (RFC 5280 §5 and §6.3).
+//! What revocation lists say of a certificate, each list bound to the key that signed it when it was loaded (RFC 5280 §5 and §6.3).
 //!
-//! A list that can't be followed safely is a fault, not a list that is half followed: delta lists, indirect ones, lists for some
-//! reasons only, critical extensions that mean something else. Of several lists with one scope the newest counts.
+//! Serial numbers under one issuer's name are one space, whichever of its keys signed what: RFC 5280 §5 and §6.3.3 know an issuer by its
+//! name. A CA that changed its key, or signs its lists with a key apart, revokes under that name; so a list of any configured certificate of
+//! the name refuses whom it lists. No key identifier tells such keys from those of another CA that has the name by mistake, so its lists
+//! refuse too: operators who trust two CAs of one name are asked to bear that, and nobody is let in who was revoked.
+//!
+//! Vouching is narrower than refusing. That somebody is not revoked is told by the lists of the key that issued the certificate; where there
+//! are none, by those of a certificate of that name that is an anchor or stands below one (§6.3.3 (f)). Of several lists of one key and scope
+//! the newest counts.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
 use super::TrustFault;
+use super::listed::{Listed, Unusable, describe};
 use super::signatures::{self, Signature};
-use crate::x509::der::{DerFault, Element, Reader, tag};
-use crate::x509::{Certificate, DistinguishedName, RevocationList, Serial, SpkiPin};
+use crate::x509::{Certificate, DistinguishedName, NameKey, RevocationList, Serial, SpkiPin};
 
-/// The contents of an OBJECT IDENTIFIER `2.5.29.n`.
-const fn certificate_extension(number: u8) -> [u8; 3] {
-    [0x55, 0x1d, number]
-}
-
-const DELTA_CRL_INDICATOR: [u8; 3] = certificate_extension(27);
-const ISSUING_DISTRIBUTION_POINT: [u8; 3] = certificate_extension(28);
-const CRL_DISTRIBUTION_POINTS: [u8; 3] = certificate_extension(31);
-
-/// Of a list: its number and its issuer's key, which may be critical and change nothing.
-const HARMLESS_IN_LISTS: [[u8; 3]; 2] = [certificate_extension(20), certificate_extension(35)];
-/// Of an entry: why, and since when. That it is revoked stands, whatever they say.
-const HARMLESS_IN_ENTRIES: [[u8; 3]; 3] = [
-    certificate_extension(21),
-    certificate_extension(23),
-    certificate_extension(24),
-];
+/// How far a list's beginning may lie ahead: the clocks of a CA and of its receivers differ by a little, and it is fetched at once.
+const CLOCK_ALLOWANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What the lists say of one certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Revocation {
     /// A list names it.
     Revoked,
-    /// A list that still counts covers it, and does not name it.
+    /// A list that counts today covers it, and does not name it.
     Fresh { until: Timestamp },
     /// Every list that covers it has ended.
     Stale { since: Timestamp },
+    /// Every list that covers it begins later.
+    Ahead { begins: Timestamp },
     /// No list covers it.
     NoList,
 }
 
-/// All lists, by the key of their issuer.
+/// All lists, by the name of their issuer.
 #[derive(Debug, Default)]
 pub(super) struct RevocationLists {
-    by_key: HashMap<SpkiPin, Vec<Listed>>,
+    by_name: BTreeMap<NameKey, Vec<Signer>>,
 }
 
-/// One list, ready to be asked.
+/// What one key signed under one name.
 #[derive(Debug)]
-struct Listed {
-    list: RevocationList,
-    /// Sorted.
-    serials: Vec<Serial>,
-    scope: Scope,
-    until: Timestamp,
+struct Signer {
+    certificate: Certificate,
+    standing: Standing,
+    /// The newest first.
+    lists: Vec<Listed>,
 }
 
-/// Which certificates of its issuer a list covers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Scope {
-    users_only: bool,
-    cas_only: bool,
-    /// The names of the distribution point that it is; none means all.
-    points: Vec<Vec<u8>>,
+/// What a list counts for beside the certificates that the same key signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// Nothing: its signer only watches.
+    Watches,
+    /// It refuses under its name. Its signer is configured, and not what certified it: that may be whoever.
+    Refuses,
+    /// It refuses and vouches: its signer is an anchor, or stands below one.
+    Vouches,
 }
 
-/// Why a list can't be followed.
-#[derive(Debug, thiserror::Error)]
-enum Unusable {
-    #[error("it can not be read")]
-    Der(#[from] DerFault),
-    #[error("it has no nextUpdate, so nobody could tell it from one that was held back")]
-    NoNextUpdate,
-    #[error("it is a delta CRL: configure the complete one")]
-    Delta,
-    #[error("it is an indirect CRL, of certificates of other issuers too")]
-    Indirect,
-    #[error("it covers some reasons of revocation only, or attribute certificates only")]
-    Partial,
-    #[error("its distribution point is named relative to an issuer, or not at all")]
-    PointUnnamed,
-    #[error("it has a critical extension that is not understood")]
-    UnknownCriticalExtension,
-    #[error("one of its serial numbers is too long")]
-    Serial,
-    #[error(
-        "it is signed with an algorithm or a key that proves nothing (SHA-1, RSA under 2048 bits)"
-    )]
-    WeakSignature,
-    #[error("the keyUsage of its issuer's certificate lacks cRLSign")]
-    SignerMayNot,
+/// The certificates whose lists may count.
+pub(super) struct Issuers<'a> {
+    pub(super) anchors: &'a [Certificate],
+    pub(super) shadow_anchors: &'a [Certificate],
+    pub(super) intermediates: &'a [Certificate],
 }
 
 impl RevocationLists {
     /// Binds each list to the CA that signed it; tells which can not be.
     pub(super) fn build(
         lists: Vec<RevocationList>,
-        issuers: &[&Certificate],
+        issuers: &Issuers<'_>,
         algorithms: &WebPkiSupportedAlgorithms,
         faults: &mut Vec<TrustFault>,
     ) -> Self {
         let mut built = Self::default();
+        if lists.is_empty() {
+            return built;
+        }
+        let standing = standing(issuers, algorithms);
         for (place, list) in lists.into_iter().enumerate() {
             let issuer = list.issuer().clone();
-            let bound =
-                signer(&list, issuers, algorithms).and_then(|key| Ok((key, Listed::read(list)?)));
+            let bound = signer(&list, &standing, algorithms)
+                .and_then(|signer| Ok((signer, Listed::read(list)?)));
             match bound {
-                Ok((Some(key), listed)) => built.by_key.entry(key).or_default().push(listed),
+                Ok((Some(signer), listed)) => built.add(signer, listed),
                 Ok((None, _)) => faults.push(TrustFault::ForeignCrl { issuer, crl: place }),
                 Err(unusable) => faults.push(TrustFault::UnusableCrl {
                     issuer,
@@ -119,52 +98,95 @@ impl RevocationLists {
                 }),
             }
         }
-        for lists in built.by_key.values_mut() {
-            lists.sort_by(|one, other| {
-                let age = |listed: &Listed| listed.list.this_update();
-                age(other).cmp(&age(one))
-            });
+        for signer in built.by_name.values_mut().flatten() {
+            signer.lists.sort_by(|one, other| other.cmp_age(one));
         }
         built
     }
 
+    fn add(&mut self, (certificate, standing): (&Certificate, Standing), listed: Listed) {
+        let signers = self.by_name.entry(listed.list.issuer().key().clone());
+        let signers = signers.or_default();
+        let is_its = |signer: &&mut Signer| signer.certificate.spki() == certificate.spki();
+        match signers.iter_mut().find(is_its) {
+            Some(signer) => signer.lists.push(listed),
+            None => signers.push(Signer {
+                certificate: certificate.clone(),
+                standing,
+                lists: vec![listed],
+            }),
+        }
+    }
+
     pub(super) fn lists(&self) -> impl Iterator<Item = &RevocationList> {
-        self.by_key.values().flatten().map(|listed| &listed.list)
+        let signers = self.by_name.values().flatten();
+        signers.flat_map(|signer| signer.lists.iter().map(|listed| &listed.list))
     }
 
-    /// Whether there is any list of `issuer`, whatever it covers and however old it is.
-    pub(super) fn has_any(&self, issuer: &Certificate) -> bool {
-        let is_its = |listed: &Listed| listed.list.issuer_der() == issuer.subject_der();
-        let lists = self.by_key.get(&issuer.spki());
-        lists.is_some_and(|lists| lists.iter().any(is_its))
+    fn of(&self, name: &DistinguishedName) -> &[Signer] {
+        self.by_name.get(name.key()).map_or(&[], Vec::as_slice)
     }
 
-    /// What the lists of `issuer` say of `subject`. A list that has ended still revokes what it names.
+    /// Whether there is any list by which certificates of `issuer` are judged, whatever it covers and however old it is.
+    pub(super) fn has_any(&self, issuer: &Certificate, now: Timestamp) -> bool {
+        self.deciding(issuer, now).next().is_some()
+    }
+
+    /// Those who tell whether certificates of `issuer` are not revoked: its own key, or, where that signed no list, others of its name.
+    fn deciding(&self, issuer: &Certificate, now: Timestamp) -> impl Iterator<Item = &Signer> {
+        let signers = self.of(issuer.subject());
+        let has_own = signers.iter().any(|signer| signer.is(issuer));
+        signers.iter().filter(move |signer| {
+            if has_own {
+                signer.is(issuer)
+            } else {
+                self.vouches(signer, now)
+            }
+        })
+    }
+
+    /// Whether its lists speak for what other keys of its name signed.
+    fn vouches(&self, signer: &Signer, now: Timestamp) -> bool {
+        let certificate = &signer.certificate;
+        signer.standing == Standing::Vouches
+            && !self.name(certificate.serial(), certificate.issuer(), None, now)
+    }
+
+    /// What the lists under the name of `issuer` say of `subject`. A list that has ended still revokes what it names.
     pub(super) fn look_up(
         &self,
         subject: &Certificate,
         issuer: &Certificate,
         now: Timestamp,
     ) -> Revocation {
-        let Some(lists) = self.by_key.get(&issuer.spki()) else {
-            return Revocation::NoList;
-        };
-        let mut best = Revocation::NoList;
-        // Two CAs may share a key, if under two names.
-        let is_its = |list: &RevocationList| list.issuer_der() == issuer.subject_der();
-        for listed in that_count(lists, is_its, now) {
-            if listed.serials.binary_search(subject.serial()).is_ok() {
-                return Revocation::Revoked;
-            }
-            // A list of the future names whom it revokes, and vouches for nobody yet.
-            if listed.list.this_update() > now {
+        let (mut own, mut of_others) = (Revocation::NoList, Revocation::NoList);
+        for signer in self.of(issuer.subject()) {
+            let is_own = signer.is(issuer);
+            if !is_own && signer.standing == Standing::Watches {
                 continue;
             }
-            if listed.scope.covers(subject) {
-                best = best.or_until(listed.until, now);
+            let vouches = is_own || self.vouches(signer, now);
+            for listed in that_count(&signer.lists, now) {
+                if listed.serials.binary_search(subject.serial()).is_ok() {
+                    return Revocation::Revoked;
+                }
+                if !vouches || !listed.scope.covers(subject) {
+                    continue;
+                }
+                if is_own {
+                    own = own.or(listed.tells(listed.until, now));
+                } else {
+                    // What another key signed counts for no longer than that key's certificate.
+                    let end = signer.certificate.validity().not_after;
+                    of_others = of_others.or(listed.tells(listed.until.min(end), now));
+                }
             }
         }
-        best
+        if own == Revocation::NoList {
+            of_others
+        } else {
+            own
+        }
     }
 
     /// Whether a list that counts names a certificate of which no more is known than this.
@@ -175,105 +197,223 @@ impl RevocationLists {
         issuer_key: Option<SpkiPin>,
         now: Timestamp,
     ) -> bool {
-        let is_its = |list: &RevocationList| list.issuer().matches(issuer);
-        let by_key = self.by_key.iter();
-        let mut lists = by_key.filter(|(key, _)| issuer_key.is_none_or(|meant| meant == **key));
-        lists.any(|(_, lists)| {
-            that_count(lists, is_its, now).any(|one| one.serials.binary_search(serial).is_ok())
+        let mut signers = self.of(issuer).iter().filter(|signer| {
+            signer.standing > Standing::Watches || issuer_key == Some(signer.certificate.spki())
+        });
+        signers.any(|signer| {
+            that_count(&signer.lists, now).any(|one| one.serials.binary_search(serial).is_ok())
         })
     }
 
-    /// What it means that a list has ended, under `issuers`; nothing of one that has not.
-    pub(super) fn end_of(
+    /// What it means that a list has ended, or not begun, under `issuers`; nothing of one that holds.
+    pub(super) fn out_of_time(
         &self,
         list: &RevocationList,
         issuers: &[&Certificate],
         now: Timestamp,
-    ) -> Option<EndedCrl> {
-        let is_it = |listed: &&Listed| listed.list.der() == list.der();
-        let (key, lists) = self
-            .by_key
-            .iter()
-            .find(|(_, lists)| lists.iter().any(|listed| is_it(&listed)))?;
-        list.next_update().filter(|until| *until < now)?;
-        let is_its = |other: &RevocationList| other.issuer_der() == list.issuer_der();
-        let mut counting = that_count(lists, is_its, now);
-        if !counting.any(|listed| is_it(&listed))
-            || !issuers
-                .iter()
-                .any(|issuer| issuer.spki() == *key && issuer.subject_der() == list.issuer_der())
-        {
-            return Some(EndedCrl::Nobody);
+    ) -> Option<Concerned> {
+        let is_it = |listed: &Listed| listed.list.der() == list.der();
+        let signers = self.of(list.issuer()).iter();
+        let signer = signers
+            .clone()
+            .find(|signer| signer.lists.iter().any(is_it))?;
+        let listed = signer.lists.iter().find(|listed| is_it(listed))?;
+        if listed.holds(now) {
+            return None;
         }
-        let is_fresh = |one: &Listed| one.list.this_update() <= now && now <= one.until;
-        if that_count(lists, is_its, now).any(is_fresh) {
-            Some(EndedCrl::TheUncovered)
+        if !that_count(&signer.lists, now).any(is_it) {
+            return Some(Concerned::Nobody);
+        }
+        let of_the_name = issuers.iter().filter(|issuer| {
+            let usage = issuer.key_usage();
+            issuer.subject().matches(list.issuer())
+                && usage.is_none_or(|usage| usage.key_cert_sign())
+        });
+        let (mut decided, mut left) = (0, 0);
+        let all = of_the_name.clone().count();
+        for issuer in of_the_name {
+            if !self.deciding(issuer, now).any(|one| one.is_same(signer)) {
+                continue;
+            }
+            decided += 1;
+            let mut lists = self
+                .deciding(issuer, now)
+                .flat_map(|one| that_count(&one.lists, now));
+            if !lists.any(|one| one.holds(now)) {
+                left += 1;
+            }
+        }
+        Some(if decided == 0 {
+            Concerned::Nobody
+        } else if left == 0 {
+            Concerned::TheUncovered
+        } else if left == all {
+            Concerned::Everyone
         } else {
-            Some(EndedCrl::Everyone)
-        }
+            Concerned::OneKey
+        })
     }
 }
 
-/// Whom the end of a list concerns.
+impl Signer {
+    fn is(&self, issuer: &Certificate) -> bool {
+        self.certificate.spki() == issuer.spki()
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Listed {
+    /// Whether it speaks of today, or of days to come.
+    fn has_begun(&self, now: Timestamp) -> bool {
+        let latest = now.checked_add(CLOCK_ALLOWANCE).unwrap_or(Timestamp::MAX);
+        self.list.this_update() <= latest
+    }
+
+    fn holds(&self, now: Timestamp) -> bool {
+        self.has_begun(now) && now <= self.until
+    }
+
+    /// What it says of somebody whom it covers and does not name.
+    fn tells(&self, until: Timestamp, now: Timestamp) -> Revocation {
+        if !self.has_begun(now) {
+            let begins = self.list.this_update();
+            Revocation::Ahead { begins }
+        } else if now <= until {
+            Revocation::Fresh { until }
+        } else {
+            Revocation::Stale { since: until }
+        }
+    }
+
+    /// By date; of one date, by number (RFC 5280 §5.2.3).
+    fn cmp_age(&self, other: &Self) -> Ordering {
+        let date = |listed: &Self| listed.list.this_update();
+        let numbers = self.list.number().zip(other.list.number());
+        date(self).cmp(&date(other)).then_with(|| {
+            // In the fewest bytes, the longer number is the greater.
+            let size = |number: &Serial| (number.contents().len(), number.clone());
+            numbers.map_or(Ordering::Equal, |(one, two)| size(one).cmp(&size(two)))
+        })
+    }
+}
+
+/// Whom it concerns that a list has ended, or has not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndedCrl {
+pub enum Concerned {
     /// Every certificate of its issuer.
     Everyone,
+    /// Those that the key signed which signed the list: its issuer has another key, with a list that holds.
+    OneKey,
     /// Those that no other list of its issuer covers.
     TheUncovered,
     /// Nobody: a newer one stands beside it, or its issuer decides nothing.
     Nobody,
 }
 
-/// The lists of one issuer that count, from the newest on: of one scope, what is older than one that has begun counts no more.
-fn that_count(
-    lists: &[Listed],
-    is_its: impl Fn(&RevocationList) -> bool,
-    now: Timestamp,
-) -> impl Iterator<Item = &Listed> {
-    let mut told: Vec<&Scope> = Vec::new();
+/// The lists of one key that count, from the newest on: of one scope, what is older than one that has begun counts no more. Where neither
+/// date nor number tells which is the newer, both do.
+fn that_count(lists: &[Listed], now: Timestamp) -> impl Iterator<Item = &Listed> {
+    let mut told: Vec<&Listed> = Vec::new();
     lists.iter().filter(move |listed| {
-        if !is_its(&listed.list) || told.contains(&&listed.scope) {
+        let is_superseded = |newer: &&Listed| {
+            newer.scope == listed.scope && newer.cmp_age(listed) == Ordering::Greater
+        };
+        if told.iter().any(is_superseded) {
             return false;
         }
-        if listed.list.this_update() <= now {
-            told.push(&listed.scope);
+        if listed.has_begun(now) {
+            told.push(listed);
         }
         true
     })
 }
 
 impl Revocation {
-    /// This, or what a list that holds until `until` adds to it.
-    fn or_until(self, until: Timestamp, now: Timestamp) -> Self {
-        match self {
-            Self::Revoked => self,
-            Self::Fresh { until: before } => Self::Fresh {
-                until: before.max(until),
+    /// This, or what another list adds to it.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Revoked, _) | (_, Self::Revoked) => Self::Revoked,
+            (Self::Fresh { until: one }, Self::Fresh { until: two }) => Self::Fresh {
+                until: one.max(two),
             },
-            Self::Stale { .. } | Self::NoList if now <= until => Self::Fresh { until },
-            Self::Stale { since } => Self::Stale {
-                since: since.max(until),
+            (fresh @ Self::Fresh { .. }, _) | (_, fresh @ Self::Fresh { .. }) => fresh,
+            (Self::Stale { since: one }, Self::Stale { since: two }) => Self::Stale {
+                since: one.max(two),
             },
-            Self::NoList => Self::Stale { since: until },
+            (stale @ Self::Stale { .. }, _) | (_, stale @ Self::Stale { .. }) => stale,
+            (Self::Ahead { begins: one }, Self::Ahead { begins: two }) => Self::Ahead {
+                begins: one.min(two),
+            },
+            (ahead @ Self::Ahead { .. }, _) | (_, ahead @ Self::Ahead { .. }) => ahead,
+            (Self::NoList, Self::NoList) => Self::NoList,
         }
     }
 }
 
-/// The key that signed `list`, if it is one of an issuer of that name.
-fn signer(
-    list: &RevocationList,
-    issuers: &[&Certificate],
+/// Each certificate whose lists may count, and for what.
+fn standing<'a>(
+    issuers: &Issuers<'a>,
     algorithms: &WebPkiSupportedAlgorithms,
-) -> Result<Option<SpkiPin>, Unusable> {
+) -> Vec<(&'a Certificate, Standing)> {
+    let anchors = issuers.anchors.iter();
+    let watching = issuers.shadow_anchors.iter();
+    let mut known: Vec<_> = anchors
+        .map(|one| (one, Standing::Vouches))
+        .chain(watching.map(|one| (one, Standing::Watches)))
+        .collect();
+    let mut rest: Vec<&Certificate> = issuers.intermediates.iter().collect();
+    // From the anchors downwards, level by level.
+    for standing in [Standing::Vouches, Standing::Watches] {
+        loop {
+            let above: Vec<_> = known.iter().filter(|(_, of)| *of == standing).collect();
+            let is_below = |one: &&Certificate| {
+                above
+                    .iter()
+                    .any(|(issuer, _)| certified(one, issuer, algorithms))
+            };
+            let (below, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_below);
+            rest = others;
+            if below.is_empty() {
+                break;
+            }
+            known.extend(below.into_iter().map(|one| (one, standing)));
+        }
+    }
+    known.extend(rest.into_iter().map(|one| (one, Standing::Refuses)));
+    // One key and name may be certified by several; the best of them counts.
+    known.sort_by_key(|(one, standing)| std::cmp::Reverse((*standing, one.validity().not_after)));
+    known
+}
+
+fn certified(
+    subject: &Certificate,
+    issuer: &Certificate,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> bool {
+    let usage = issuer.key_usage();
+    subject.issuer_der() == issuer.subject_der()
+        && usage.is_none_or(|usage| usage.key_cert_sign())
+        && signatures::check(&subject.signed_data(), issuer, algorithms) == Signature::Holds
+}
+
+/// The certificate whose key signed `list`, if it is one of an issuer of that name.
+fn signer<'a>(
+    list: &RevocationList,
+    issuers: &[(&'a Certificate, Standing)],
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<Option<(&'a Certificate, Standing)>, Unusable> {
     let mut problem = None;
-    for issuer in issuers {
-        if issuer.subject_der() != list.issuer_der() {
+    for (issuer, standing) in issuers {
+        // By the name's meaning: the signature proves whose it is, however the two are encoded.
+        if !issuer.subject().matches(list.issuer()) {
             continue;
         }
         match signatures::check(&list.signed_data(), issuer, algorithms) {
             Signature::Holds if issuer.key_usage().is_none_or(|usage| usage.crl_sign()) => {
-                return Ok(Some(issuer.spki()));
+                return Ok(Some((issuer, *standing)));
             }
             Signature::Holds => problem = Some(Unusable::SignerMayNot),
             Signature::Unsupported => problem = Some(Unusable::WeakSignature),
@@ -281,193 +421,4 @@ fn signer(
         }
     }
     problem.map_or(Ok(None), Err)
-}
-
-impl Listed {
-    fn read(list: RevocationList) -> Result<Self, Unusable> {
-        let until = list.next_update().ok_or(Unusable::NoNextUpdate)?;
-        let mut scope = Scope::default();
-        for extension in extensions_of_list(&list)? {
-            let Extension {
-                id,
-                critical,
-                value,
-            } = extension?;
-            if id == DELTA_CRL_INDICATOR {
-                return Err(Unusable::Delta);
-            } else if id == ISSUING_DISTRIBUTION_POINT {
-                scope = Scope::read(value)?;
-            } else if critical && !HARMLESS_IN_LISTS.iter().any(|known| id == known) {
-                return Err(Unusable::UnknownCriticalExtension);
-            }
-        }
-        let mut serials = Vec::new();
-        let mut entries = Reader::new(list.entries_der());
-        while !entries.is_empty() {
-            let mut entry = entries.expect(tag::SEQUENCE)?.reader();
-            let serial = entry.expect(tag::INTEGER)?;
-            serials.push(Serial::decode(serial.contents).ok_or(Unusable::Serial)?);
-            entry.element()?;
-            for extension in extensions(entry.optional(tag::SEQUENCE)?) {
-                let Extension { id, critical, .. } = extension?;
-                // The one other that RFC 5280 has names another issuer.
-                if critical && !HARMLESS_IN_ENTRIES.iter().any(|known| id == known) {
-                    return Err(Unusable::Indirect);
-                }
-            }
-        }
-        serials.sort_unstable();
-        Ok(Self {
-            list,
-            serials,
-            scope,
-            until,
-        })
-    }
-}
-
-impl Scope {
-    /// From an `IssuingDistributionPoint` (RFC 5280 §5.2.5).
-    fn read(value: &[u8]) -> Result<Self, Unusable> {
-        let mut fields = Reader::new(value).expect(tag::SEQUENCE)?.reader();
-        let mut scope = Self::default();
-        if let Some(point) = fields.optional(tag::context_constructed(0))? {
-            scope.points = full_name(&point).map(<[u8]>::to_vec).collect();
-            if scope.points.is_empty() {
-                return Err(Unusable::PointUnnamed);
-            }
-        }
-        let mut flag = |number| {
-            let element = fields.optional(tag::context(number))?;
-            Ok::<bool, DerFault>(element.is_some_and(|flag| flag.contents != [0]))
-        };
-        scope.users_only = flag(1)?;
-        scope.cas_only = flag(2)?;
-        let some_reasons = flag(3)?;
-        let indirect = flag(4)?;
-        let attributes = flag(5)?;
-        fields.finish()?;
-        if indirect {
-            Err(Unusable::Indirect)
-        } else if some_reasons || attributes {
-            Err(Unusable::Partial)
-        } else {
-            Ok(scope)
-        }
-    }
-
-    fn covers(&self, subject: &Certificate) -> bool {
-        let kind = if subject.is_ca() {
-            !self.users_only
-        } else {
-            !self.cas_only
-        };
-        kind && (self.points.is_empty() || self.is_point_of(subject))
-    }
-
-    /// Whether the certificate names this point, or none at all.
-    fn is_point_of(&self, subject: &Certificate) -> bool {
-        let Some(points) = distribution_points(subject) else {
-            return true;
-        };
-        let mut points = Reader::new(points);
-        while let Ok(point) = points.element() {
-            let name = point.reader().optional(tag::context_constructed(0));
-            if let Ok(Some(name)) = name
-                && full_name(&name).any(|name| self.points.iter().any(|own| own == name))
-            {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// The general names of a `DistributionPointName`, if they are spelt out.
-fn full_name<'a>(point: &Element<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    let names = point.reader().optional(tag::context_constructed(0));
-    let names = names.ok().flatten().map(|names| names.contents);
-    let mut names = Reader::new(names.unwrap_or_default());
-    std::iter::from_fn(move || names.element().ok().map(|name| name.whole))
-}
-
-/// The contents of a certificate's `CRLDistributionPoints`.
-fn distribution_points(certificate: &Certificate) -> Option<&[u8]> {
-    let mut fields = Reader::new(certificate.signed_data().message)
-        .element()
-        .ok()?
-        .reader();
-    let wrapped = std::iter::from_fn(|| fields.element().ok())
-        .find(|field| field.tag == tag::context_constructed(3))?;
-    let list = wrapped.reader().element().ok()?;
-    let value = extensions(Some(list))
-        .filter_map(Result::ok)
-        .find(|extension| extension.id == CRL_DISTRIBUTION_POINTS)?
-        .value;
-    let points = Reader::new(value).expect(tag::SEQUENCE).ok()?;
-    Some(points.contents)
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Extension<'a> {
-    id: &'a [u8],
-    critical: bool,
-    value: &'a [u8],
-}
-
-fn extensions_of_list(
-    list: &RevocationList,
-) -> Result<impl Iterator<Item = Result<Extension<'_>, DerFault>>, DerFault> {
-    let mut fields = Reader::new(list.signed_data().message).element()?.reader();
-    let mut wrapped = None;
-    while !fields.is_empty() {
-        let field = fields.element()?;
-        if field.tag == tag::context_constructed(0) {
-            wrapped = Some(field.reader().expect(tag::SEQUENCE)?);
-        }
-    }
-    Ok(extensions(wrapped))
-}
-
-/// The extensions in an `Extensions` element.
-fn extensions<'a>(
-    list: Option<Element<'a>>,
-) -> impl Iterator<Item = Result<Extension<'a>, DerFault>> {
-    let mut list = Reader::new(list.map(|list| list.contents).unwrap_or_default());
-    std::iter::from_fn(move || {
-        let next = (!list.is_empty()).then(|| extension(&mut list))?;
-        if next.is_err() {
-            // What follows a broken one can't be told from it.
-            list = Reader::new(&[]);
-        }
-        Some(next)
-    })
-}
-
-fn extension<'a>(list: &mut Reader<'a>) -> Result<Extension<'a>, DerFault> {
-    let mut fields = list.expect(tag::SEQUENCE)?.reader();
-    let id = fields.expect(tag::OID)?.contents;
-    let critical = fields.optional(tag::BOOLEAN)?;
-    let value = fields.expect(tag::OCTET_STRING)?.contents;
-    fields.finish()?;
-    Ok(Extension {
-        id,
-        critical: critical.is_some_and(|flag| flag.contents != [0]),
-        value,
-    })
-}
-
-fn describe(unusable: &Unusable) -> String {
-    match unusable {
-        Unusable::Der(fault) => format!("{unusable}: {fault}"),
-        Unusable::NoNextUpdate
-        | Unusable::Delta
-        | Unusable::Indirect
-        | Unusable::Partial
-        | Unusable::PointUnnamed
-        | Unusable::UnknownCriticalExtension
-        | Unusable::Serial
-        | Unusable::WeakSignature
-        | Unusable::SignerMayNot => unusable.to_string(),
-    }
 }

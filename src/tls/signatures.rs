@@ -5,10 +5,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, SignatureScheme};
 
-use crate::x509::{Certificate, KeyKind, SignedData};
-
-/// The shortest RSA key that counts, in bits.
-const RSA_BITS_MIN: usize = 2048;
+use crate::x509::{Certificate, SignedData};
 
 /// What became of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +33,7 @@ pub(super) fn check(
                 && algorithm.public_key_alg_id().as_ref() == key.algorithm_contents
         })
         .peekable();
-    if is_weak(issuer) {
+    if issuer.key_kind().flaw().is_some() {
         return Signature::Unsupported;
     }
     if candidates.peek().is_none() {
@@ -65,11 +62,6 @@ pub(super) fn check(
     } else {
         Signature::Broken
     }
-}
-
-/// Whether its key is too short for its signatures to prove anything.
-pub(super) fn is_weak(certificate: &Certificate) -> bool {
-    matches!(certificate.key_kind(), KeyKind::Rsa { bits } if bits < RSA_BITS_MIN)
 }
 
 /// CertificateVerify of TLS 1.3 (RFC 8446 §4.4.3), or of TLS 1.2 (RFC 5246 §7.4.8), by the key of a leaf of any version.

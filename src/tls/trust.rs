@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::HandshakeReason;
 use super::path;
-use super::revocation::{EndedCrl, RevocationLists};
+use super::revocation::{Concerned, Issuers, RevocationLists};
 use super::signatures::{self, Signature};
 use crate::x509::{Certificate, DistinguishedName, RevocationList, Serial, SpkiPin, Validity};
 
@@ -25,7 +25,7 @@ pub enum V1Leaf {
     Refuse,
 }
 
-/// What a revocation list past its `nextUpdate` means.
+/// What a revocation list past its `nextUpdate` means, or one whose `thisUpdate` lies ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrlExpired {
     /// Nobody under its issuer is accepted.
@@ -169,12 +169,12 @@ pub enum TrustWarning {
         begins: Timestamp,
     },
     /// What an anchor says of itself forbids everything that it is configured for.
-    #[error(
-        "the certificate of the trust anchor {subject} does not allow it to issue client certificates (keyUsage, extendedKeyUsage, or a critical extension): nobody under it is accepted"
-    )]
+    #[error("nobody under the trust anchor {subject} is accepted: {bar}")]
     AnchorUseless {
         /// Its subject.
         subject: DistinguishedName,
+        /// What stands in it, or is missing.
+        bar: String,
     },
     /// A CA's nameConstraints speak of directory names, so nothing below it is taken.
     #[error(
@@ -197,12 +197,14 @@ pub enum TrustWarning {
         consequence: CrlExpired,
     },
     /// A revocation list is of the future.
-    #[error("the CRL of {issuer} begins at {begins:.0}: until then it tells nobody good")]
+    #[error("the CRL of {issuer} begins only at {begins:.0}: {}", consequence_until_begin(*.consequence))]
     CrlNotBegun {
         /// Whose list it is.
         issuer: DistinguishedName,
         /// When it begins.
         begins: Timestamp,
+        /// What that means, by `tls.crl_expired`.
+        consequence: CrlExpired,
     },
 }
 
@@ -210,6 +212,13 @@ fn consequence_of_end(consequence: CrlExpired) -> &'static str {
     match consequence {
         CrlExpired::Refuse => "nobody under it is accepted",
         CrlExpired::Warn => "whom it should name by now is accepted (tls.crl_expired)",
+    }
+}
+
+fn consequence_until_begin(consequence: CrlExpired) -> &'static str {
+    match consequence {
+        CrlExpired::Refuse => "until then nobody whom no other list covers is accepted under it",
+        CrlExpired::Warn => "whom it does not name is accepted all the same (tls.crl_expired)",
     }
 }
 
@@ -266,13 +275,11 @@ impl Trust {
                 Err(fault) => faults.push(fault),
             }
         }
-        // A list counts for the key that signed it, so it does no harm that a shadow anchor may have.
-        let issuers: Vec<&Certificate> = parts
-            .anchors
-            .iter()
-            .chain(&parts.shadow_anchors)
-            .chain(&parts.intermediates)
-            .collect();
+        let issuers = Issuers {
+            anchors: &parts.anchors,
+            shadow_anchors: &parts.shadow_anchors,
+            intermediates: &parts.intermediates,
+        };
         let revocation = RevocationLists::build(parts.crls, &issuers, &algorithms, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
@@ -346,8 +353,8 @@ impl Trust {
         self.revocation.lists()
     }
 
-    /// Whether a list that counts names the certificate of this serial number. The issuer's key, where it is known, tells CAs of
-    /// one name apart.
+    /// Whether a list that counts names the certificate of this serial number. A list of an anchor that only watches counts where it is
+    /// that of the issuer's key.
     pub fn is_revoked(
         &self,
         serial: &Serial,
@@ -358,15 +365,15 @@ impl Trust {
         self.revocation.name(serial, issuer, issuer_key, now)
     }
 
-    /// Whom it concerns that a revocation list has ended; none while it has not.
-    pub fn end_of(&self, list: &RevocationList, now: Timestamp) -> Option<EndedCrl> {
+    /// Whom it concerns that a revocation list has ended or not begun; none of one that holds.
+    pub fn out_of_time(&self, list: &RevocationList, now: Timestamp) -> Option<Concerned> {
         let issuers: Vec<&Certificate> = self.anchors.iter().chain(&self.intermediates).collect();
-        self.revocation.end_of(list, &issuers, now)
+        self.revocation.out_of_time(list, &issuers, now)
     }
 
-    /// Whether a revocation list of this issuer is configured.
-    pub fn has_list_of(&self, issuer: &Certificate) -> bool {
-        self.revocation.has_any(issuer)
+    /// Whether a revocation list is configured by which certificates of this issuer are judged.
+    pub fn has_list_of(&self, issuer: &Certificate, now: Timestamp) -> bool {
+        self.revocation.has_any(issuer, now)
     }
 
     pub(super) fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
@@ -444,8 +451,8 @@ impl Trust {
                 warnings.push(TrustWarning::AnchorNotBegun { subject, begins });
             } else if path::constrains_directory_names(anchor) {
                 warnings.push(TrustWarning::ConstrainsDirectoryNames { subject });
-            } else if !path::may_issue_leaves(anchor) {
-                warnings.push(TrustWarning::AnchorUseless { subject });
+            } else if let Some(bar) = path::bar_of_anchor(anchor) {
+                warnings.push(TrustWarning::AnchorUseless { subject, bar });
             }
         }
         for intermediate in &self.intermediates {
@@ -456,18 +463,25 @@ impl Trust {
         }
         for list in self.revocation.lists() {
             let issuer = list.issuer().clone();
-            if let Some(end) = self.end_of(list, now) {
-                let consequence = self.policy.crl_expired;
-                // An old list beside its successor changes nothing.
-                let since = list.next_update().filter(|_| end != EndedCrl::Nobody);
-                warnings.extend(since.map(|since| TrustWarning::CrlEnded {
+            // An old list beside its successor changes nothing.
+            let concerned = self.out_of_time(list, now);
+            if concerned.is_none_or(|concerned| concerned == Concerned::Nobody) {
+                continue;
+            }
+            let consequence = self.policy.crl_expired;
+            if let Some(since) = list.next_update().filter(|until| *until < now) {
+                warnings.push(TrustWarning::CrlEnded {
                     issuer,
                     since,
                     consequence,
-                }));
-            } else if list.this_update() > now {
+                });
+            } else {
                 let begins = list.this_update();
-                warnings.push(TrustWarning::CrlNotBegun { issuer, begins });
+                warnings.push(TrustWarning::CrlNotBegun {
+                    issuer,
+                    begins,
+                    consequence,
+                });
             }
         }
         warnings

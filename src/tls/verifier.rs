@@ -15,6 +15,9 @@ use super::capture::{leaf_of, note_refused, note_verified};
 use super::signatures::{Version, verify_handshake};
 use super::trust::{ChainRefusal, Trust};
 
+/// What is to be said where certificate and key do not belong together.
+pub const HANDSHAKE_NOT_SIGNED: &str = "the handshake was not signed by the certificate's key";
+
 /// Verifies client certificates by one trust.
 #[derive(Debug)]
 pub(super) struct Verifier {
@@ -51,7 +54,7 @@ impl Verifier {
             };
             let refusal = ChainRefusal {
                 reason,
-                detail: "the handshake was not signed by the certificate's key".to_owned(),
+                detail: HANDSHAKE_NOT_SIGNED.to_owned(),
                 leaf: Some(leaf.clone()),
             };
             note_refused(&refusal, None);

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 
 use super::der::{DerFault, tag};
 use super::extensions::{BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName};
 use super::signed::{Envelope, SignedData, SubjectPublicKey, range_in, slice};
-use super::{DistinguishedName, NameFault, Serial, Sha256Fingerprint, SpkiPin, Validity};
+use super::{DistinguishedName, KeyKind, NameFault, Serial, Sha256Fingerprint, SpkiPin, Validity};
 
 /// A certificate that is larger than this is refused unread, in bytes of DER.
 pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
@@ -95,7 +94,7 @@ impl Certificate {
             },
             sha256: Sha256Fingerprint::of(&der),
             spki: SpkiPin::of(spki.whole),
-            key_kind: KeyKind::of(&certificate),
+            key_kind: KeyKind::of(certificate.public_key()),
             version,
             extensions: Extensions::read(certificate.extensions())?,
             envelope,
@@ -258,65 +257,6 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// What kind of key a certificate has. `Display` says it in a word or two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyKind {
-    /// RSA, and the length of its modulus.
-    Rsa {
-        /// In bits.
-        bits: usize,
-    },
-    /// ECDSA on NIST's P-256.
-    EcP256,
-    /// ECDSA on NIST's P-384.
-    EcP384,
-    /// ECDSA on NIST's P-521.
-    EcP521,
-    /// Ed25519.
-    Ed25519,
-    /// An algorithm that does not occur in TLS as it is spoken here.
-    Unsupported,
-}
-
-impl KeyKind {
-    fn of(certificate: &X509Certificate<'_>) -> Self {
-        let spki = certificate.public_key();
-        if let Ok(PublicKey::RSA(key)) = spki.parsed() {
-            return Self::Rsa {
-                bits: key.key_size(),
-            };
-        }
-        let curve = spki
-            .algorithm
-            .parameters()
-            .and_then(|parameters| parameters.as_oid().ok());
-        let curve = curve.map(|oid| oid.to_id_string());
-        match (
-            spki.algorithm.algorithm.to_id_string().as_str(),
-            curve.as_deref(),
-        ) {
-            ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7")) => Self::EcP256,
-            ("1.2.840.10045.2.1", Some("1.3.132.0.34")) => Self::EcP384,
-            ("1.2.840.10045.2.1", Some("1.3.132.0.35")) => Self::EcP521,
-            ("1.3.101.112", None) => Self::Ed25519,
-            _ => Self::Unsupported,
-        }
-    }
-}
-
-impl fmt::Display for KeyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rsa { bits } => write!(f, "RSA {bits}"),
-            Self::EcP256 => f.write_str("ECDSA P-256"),
-            Self::EcP384 => f.write_str("ECDSA P-384"),
-            Self::EcP521 => f.write_str("ECDSA P-521"),
-            Self::Ed25519 => f.write_str("Ed25519"),
-            Self::Unsupported => f.write_str("unsupported"),
-        }
-    }
-}
-
 /// The end of year 9999, which RFC 5280 has for "no end", lies beyond what a timestamp holds.
 pub(super) fn timestamp(time: &ASN1Time) -> Timestamp {
     Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX)
@@ -364,6 +304,17 @@ pub enum X509Fault {
     /// A request that the key in it did not sign.
     #[error("its signature was not made by the key that it asks a certificate for")]
     NoProofOfPossession,
+    /// A request for a key that is not taken here.
+    #[error("its key is {kind}: {flaw}")]
+    UnusableKey {
+        /// What it is.
+        kind: KeyKind,
+        /// Why it is not taken.
+        flaw: &'static str,
+    },
+    /// A request that is signed in a way that is not known here.
+    #[error("it is signed with an algorithm that is not supported")]
+    UnsupportedSignature,
     /// A text that begins with what PEM does not know.
     #[error("it begins with a byte order mark (UTF-8 with BOM): save it without")]
     ByteOrderMark,

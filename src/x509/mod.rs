@@ -9,6 +9,7 @@ mod certificate;
 pub(crate) mod der;
 mod extensions;
 mod fingerprint;
+mod key_kind;
 mod name;
 mod name_text;
 mod pem;
@@ -20,10 +21,11 @@ mod signed;
 mod validity;
 
 pub use attribute::{AttributeType, AttributeValue};
-pub use certificate::{CERTIFICATE_BYTES_MAX, Certificate, KeyKind, X509Fault};
+pub use certificate::{CERTIFICATE_BYTES_MAX, Certificate, X509Fault};
 pub use der::DerFault;
 pub use extensions::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 pub use fingerprint::{NotAPin, Sha256Fingerprint, SpkiPin};
+pub use key_kind::KeyKind;
 pub use name::{
     AttributeTypeAndValue, DistinguishedName, NameFault, NameKey, RelativeDistinguishedName,
 };

@@ -11,8 +11,10 @@ use super::Certificate;
 pub enum CertificateRole {
     /// Shown by a server.
     Server,
-    /// Issues others.
+    /// Issues others, and was issued by nobody else, or is configured as an anchor.
     TrustAnchor,
+    /// Issues others, and was itself issued by one.
+    Intermediate,
     /// Shown by a client.
     Client,
 }
@@ -24,8 +26,10 @@ impl CertificateRole {
             Some(usage) => usage.server_auth() && !usage.client_auth(),
             None => !certificate.subject_alt_names().is_empty(),
         };
-        if certificate.is_ca() {
+        if certificate.is_ca() && certificate.is_self_issued() {
             Self::TrustAnchor
+        } else if certificate.is_ca() {
+            Self::Intermediate
         } else if is_server {
             Self::Server
         } else {
@@ -38,6 +42,7 @@ impl CertificateRole {
         match self {
             Self::Server => "server",
             Self::TrustAnchor => "trust_anchor",
+            Self::Intermediate => "intermediate",
             Self::Client => "client",
         }
     }

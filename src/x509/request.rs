@@ -5,9 +5,9 @@ use std::fmt;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
-use super::DistinguishedName;
 use super::certificate::{CERTIFICATE_BYTES_MAX, X509Fault};
-use super::signed::Envelope;
+use super::signed::{Envelope, Unproven};
+use super::{DistinguishedName, KeyKind};
 
 /// A request whose sender holds the private key: [`decode`](Self::decode) has verified its signature.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub struct SigningRequest {
 }
 
 impl SigningRequest {
-    /// Decodes a request and checks that the key in it signed it.
+    /// Decodes a request and checks that its key is one that is taken here, and signed it.
     pub fn decode(der: &[u8]) -> Result<Self, X509Fault> {
         if der.len() > CERTIFICATE_BYTES_MAX {
             return Err(X509Fault::TooLarge);
@@ -25,8 +25,14 @@ impl SigningRequest {
         let (envelope, _) = Envelope::read(der)?;
         let (_, request) = X509CertificationRequest::from_der(der).map_err(X509Fault::structure)?;
         let info = &request.certification_request_info;
-        if !envelope.parts(der).is_signed_by(info.subject_pki.raw) {
-            return Err(X509Fault::NoProofOfPossession);
+        let kind = KeyKind::of(&info.subject_pki);
+        if let Some(flaw) = kind.flaw() {
+            return Err(X509Fault::UnusableKey { kind, flaw });
+        }
+        match envelope.parts(der).verify(info.subject_pki.raw) {
+            Ok(()) => {}
+            Err(Unproven::Unsupported) => return Err(X509Fault::UnsupportedSignature),
+            Err(Unproven::Broken) => return Err(X509Fault::NoProofOfPossession),
         }
         Ok(Self {
             subject: DistinguishedName::decode(info.subject.as_raw())?,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, UnparsedPublicKey};
 use x509_parser::asn1_rs::BitString;
+use x509_parser::error::X509Error;
 use x509_parser::prelude::FromDer;
 use x509_parser::verify::verify_signature;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
@@ -30,22 +31,37 @@ impl<'a> SignedData<'a> {
     /// Whether the key of `raw_spki` (a whole DER `SubjectPublicKeyInfo`) made this signature. An algorithm that is not
     /// known here has not; RSA, ECDSA on P-256, P-384 and P-521, and Ed25519 are.
     pub(crate) fn is_signed_by(&self, raw_spki: &[u8]) -> bool {
-        let Ok(key) = SubjectPublicKey::read(raw_spki) else {
-            return false;
-        };
+        self.verify(raw_spki).is_ok()
+    }
+
+    /// The same, and why not.
+    pub(super) fn verify(&self, raw_spki: &[u8]) -> Result<(), Unproven> {
+        let key = SubjectPublicKey::read(raw_spki).map_err(|_no_key| Unproven::Unsupported)?;
         if let Some(algorithm) = uncommon_ecdsa(key.algorithm_contents, self.algorithm_contents()) {
             let key = UnparsedPublicKey::new(algorithm, key.bits);
-            return key.verify(self.message, self.signature).is_ok();
+            let verified = key.verify(self.message, self.signature);
+            return verified.map_err(|_unspecified| Unproven::Broken);
         }
-        let Ok((_, key)) = SubjectPublicKeyInfo::from_der(raw_spki) else {
-            return false;
-        };
-        let Ok((_, algorithm)) = AlgorithmIdentifier::from_der(self.algorithm) else {
-            return false;
-        };
+        let (_, key) =
+            SubjectPublicKeyInfo::from_der(raw_spki).map_err(|_no_key| Unproven::Unsupported)?;
+        let (_, algorithm) = AlgorithmIdentifier::from_der(self.algorithm)
+            .map_err(|_no_algorithm| Unproven::Unsupported)?;
         let signature = BitString::new(0, self.signature);
-        verify_signature(&key, &algorithm, &signature, self.message).is_ok()
+        match verify_signature(&key, &algorithm, &signature, self.message) {
+            Ok(()) => Ok(()),
+            Err(X509Error::SignatureUnsupportedAlgorithm) => Err(Unproven::Unsupported),
+            Err(_) => Err(Unproven::Broken),
+        }
     }
+}
+
+/// Why a signature proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unproven {
+    /// It is of an algorithm that is not known here.
+    Unsupported,
+    /// The key did not make it.
+    Broken,
 }
 
 /// The pairs of curve and hash that x509-parser does not verify.

@@ -6,7 +6,9 @@ use countersign::ca::{
     CaFault, KeyAlgorithm, KeyUse, Order, PrivateCa, Purpose, ServerName, Template,
     write_new_secret,
 };
-use countersign::x509::{DistinguishedName, SigningRequest, Validity, decode_signing_request};
+use countersign::x509::{
+    CertificateReport, DistinguishedName, SigningRequest, Validity, decode_signing_request,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::openssl::OpenSsl;
@@ -261,6 +263,11 @@ fn an_intermediate_issues_with_its_own_certificate_behind_the_leaf() {
     let intermediate = root
         .sign_authority(&template, KeyAlgorithm::Rsa2048)
         .unwrap();
+    let role = |ca: &PrivateCa| CertificateReport::of(ca.certificate()).role.as_str();
+    assert_eq!(
+        [role(&root), role(&intermediate)],
+        ["trust_anchor", "intermediate"]
+    );
     openssl.run("mkdir own");
     openssl.write("own/ca.crt", &intermediate.certificate_pem());
     std::fs::write(openssl.path("own/ca.key"), intermediate.key_pem().expose()).unwrap();
@@ -428,4 +435,27 @@ fn a_secret_is_256_random_bits_that_nobody_else_reads() {
         write_new_secret(&openssl.path("secret")),
         Err(CaFault::Exists { .. })
     ));
+}
+
+#[test]
+fn a_request_whose_key_is_not_taken_is_told_so_and_not_called_forged() {
+    for (options, expected) in [
+        (
+            "ec -pkeyopt ec_paramgen_curve:secp256k1",
+            "its key is ECDSA secp256k1 (unsupported): not one of RSA (rsaEncryption) with 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519",
+        ),
+        ("rsa:1024", "its key is RSA 1024: too short"),
+        (
+            "rsa:2048 -sha224",
+            "it is signed with an algorithm that is not supported",
+        ),
+    ] {
+        let openssl = OpenSsl::new();
+        openssl.run(&format!(
+            "openssl req -new -newkey {options} -nodes -keyout key -subj /CN=a -out csr"
+        ));
+        let der = decode_signing_request(&openssl.read("csr")).unwrap();
+        let fault = SigningRequest::decode(&der).unwrap_err();
+        assert_eq!(fault.to_string(), expected, "{options}");
+    }
 }

@@ -104,7 +104,7 @@ fn a_reload_that_fails_changes_nothing_and_says_since_when() {
         write(
             &running.directory,
             "countersign.toml",
-            "[server]\nlisten = 5\nx = 1\n",
+            format!("[server]\nlisten = 5\nx = 1\n{TENANT}"),
         );
         let faults = running.reload().await.unwrap_err();
         assert_eq!(faults.len(), 2);
@@ -357,5 +357,31 @@ fn how_long_things_are_kept_follows_a_reload() {
         assert_eq!(warnings, [""; 0]);
         let keep = running.live.load().retention().of("tenant-42");
         assert_eq!(keep.bodies_days, Some(30));
+    });
+}
+
+#[test]
+fn what_had_no_producers_may_go_without_and_who_is_replaced_is_not_gone() {
+    runtime().block_on(async {
+        let nobody = "[server]\npaths = [\"/a\"]\n";
+        let running = Running::start_in(directory(), nobody);
+        write(&running.directory, "countersign.toml", "");
+        running.reload().await.unwrap();
+        write(&running.directory, "countersign.toml", TENANT);
+        running.reload().await.unwrap();
+        let another = TENANT.replace("tenant-42", "tenant-43");
+        write(&running.directory, "countersign.toml", &another);
+        running.reload().await.unwrap();
+        let before = running.live.load().generation();
+        let empty_tenant = "[[tenants]]\nid = \"tenant-43\"\n";
+        for text in ["", nobody, empty_tenant] {
+            write(&running.directory, "countersign.toml", text);
+            let faults = running.reload().await.unwrap_err();
+            let told = faults[0].to_string();
+            assert!(told.contains("tenants: no tenant is left"), "{told}");
+            assert_eq!(running.live.load().generation(), before);
+        }
+        // Whoever means it restarts.
+        load(running.directory.path(), nobody, &Environment::empty()).unwrap();
     });
 }

@@ -3,8 +3,9 @@
 use countersign::config::{Config, ConfigFile, Environment, Weight};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, GeneralSubtree, IsCa, KeyPair,
-    NameConstraints, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, NameConstraints, SerialNumber, date_time_ymd,
 };
 
 use super::{TENANT, directory, load, write};
@@ -117,6 +118,99 @@ fn what_has_ended_so_that_nobody_gets_in_is_a_fault_to_check_and_stops_no_start(
 }
 
 #[test]
+fn a_ca_under_which_nobody_gets_in_is_told_of_and_a_fault_to_check_if_no_other_is_left() {
+    let directory = directory();
+    let made = |name: &str, change: &dyn Fn(&mut CertificateParams)| {
+        let mut ca = CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.not_after = date_time_ymd(2090, 1, 1);
+        change(&mut ca);
+        let ca = ca.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        write(&directory, &format!("certs/{name}.crt"), ca.pem());
+    };
+    made("no-sign", &|ca| {
+        ca.key_usages = vec![KeyUsagePurpose::CrlSign]
+    });
+    made("for-servers", &|ca| {
+        ca.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    made("critical", &|ca| {
+        let mut unknown = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        unknown.set_criticality(true);
+        ca.custom_extensions.push(unknown);
+    });
+    let short = std::process::Command::new("openssl")
+        .args("req -x509 -newkey rsa:1024 -nodes -keyout short.key -out certs/short.crt -days 9000 -subj /CN=Short".split(' '))
+        .current_dir(directory.path())
+        .output();
+    assert!(short.unwrap().status.success());
+    for (name, bar) in [
+        ("no-sign", "lacks keyCertSign"),
+        ("for-servers", "lacks clientAuth"),
+        ("critical", "critical extension"),
+        ("short", "its key is RSA 1024: too short"),
+    ] {
+        for (beside, weight) in [
+            ("", Weight::Refuses),
+            ("\"certs/ca.crt\", ", Weight::Unwise),
+        ] {
+            let text = format!("[tls]\nclient_ca = [{beside}\"certs/{name}.crt\"]\n{TENANT}");
+            let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+            let warnings = config.warnings.iter();
+            let told: Vec<_> = warnings
+                .filter(|warning| warning.what.contains("nobody gets in under the CA"))
+                .collect();
+            let [warning] = told.as_slice() else {
+                panic!("{name}: {told:?}");
+            };
+            assert!(warning.what.contains(bar), "{warning}");
+            assert_eq!(warning.weight, weight, "{warning}");
+            // And in the log.
+            let of_trust = config.snapshot.trust().warnings(Timestamp::now());
+            let told: Vec<String> = of_trust.iter().map(ToString::to_string).collect();
+            assert!(told.iter().any(|one| one.contains(bar)), "{told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_list_that_begins_later_is_told_of() {
+    let directory = directory();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = date_time_ymd(2090, 1, 1);
+    let ca = params.self_signed(&key).unwrap();
+    write(&directory, "certs/other.crt", ca.pem());
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2080, 1, 1),
+        next_update: date_time_ymd(2081, 1, 1),
+        crl_number: SerialNumber::from_slice(&[1]),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&Issuer::from_params(&params, &key)).unwrap();
+    write(&directory, "certs/future.crl", list.pem().unwrap());
+    for (policy, weight) in [("refuse", Weight::Refuses), ("warn", Weight::Unwise)] {
+        let text = format!(
+            "[tls]\nclient_ca = [\"certs/other.crt\"]\ncrls = [\"certs/future.crl\"]\ncrl_expired = \"{policy}\"\n{TENANT}"
+        );
+        let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+        let told: Vec<_> = config
+            .warnings
+            .iter()
+            .filter(|warning| warning.what.contains("begins only at"))
+            .collect();
+        let [warning] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert_eq!(warning.key, "tls.crls[0]");
+        assert_eq!(warning.weight, weight, "{warning}");
+    }
+}
+
+#[test]
 fn a_ca_below_which_nothing_is_taken_is_warned_of() {
     let directory = directory();
     let mut organization = DistinguishedName::new();
@@ -168,4 +262,26 @@ fn a_key_that_is_written_twice_is_named() {
     let faults = load(directory.path(), &text, &Environment::empty()).unwrap_err();
     let told = faults[0].to_string();
     assert!(told.contains("duplicate key listen"), "{told}");
+}
+
+#[test]
+fn what_signs_a_cas_lists_alone_may_stand_among_the_intermediates_and_a_leaf_may_not() {
+    let directory = directory();
+    let key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = Issuer::from_params(&ca, &key);
+    for (usage, may) in [
+        (KeyUsagePurpose::CrlSign, true),
+        (KeyUsagePurpose::DigitalSignature, false),
+    ] {
+        let mut apart = CertificateParams::new(Vec::new()).unwrap();
+        apart.is_ca = IsCa::ExplicitNoCa;
+        apart.key_usages = vec![usage];
+        let apart = apart.signed_by(&KeyPair::generate().unwrap(), &issuer);
+        write(&directory, "certs/apart.crt", apart.unwrap().pem());
+        let text = format!("[tls]\nintermediates = [\"certs/apart.crt\"]\n{TENANT}");
+        let loaded = load(directory.path(), &text, &Environment::empty());
+        assert_eq!(loaded.is_ok(), may, "{:?}", loaded.err());
+    }
 }

@@ -342,3 +342,35 @@ fn everything_is_rotated(receiver: &Receiver) {
     // Neither the old leaf nor the old secret is of use any more.
     assert!(receiver.producer().try_deliver(&event("late")).is_err());
 }
+
+#[test]
+fn a_configuration_that_is_emptied_cut_short_or_gone_takes_nobody_away() {
+    // With a variable beside it, a start could do without the file.
+    let receiver = Receiver::with(&Changes {
+        environment: vec![("COUNTERSIGN_SERVER__CUTOFFS", "data/elsewhere.toml".into())],
+        ..Changes::default()
+    });
+    let path = receiver.directory().join("countersign.toml");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let (cut, _) = whole.split_once("[[tenants]]").unwrap();
+    let mut producer = receiver.producer();
+    for (what, content, mend) in [
+        ("gone", None, "put it back"),
+        ("empty", Some(""), "restart the receiver"),
+        ("cut short", Some(cut), "restart the receiver"),
+    ] {
+        match content {
+            Some(content) => receiver.write("countersign.toml", content),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let answer = receiver.reload_now();
+        assert_eq!(answer.status, 422, "{what}: {answer:?}");
+        assert!(answer.body.contains(mend), "{what}: {answer:?}");
+        let ready = receiver.admin("/readyz");
+        assert!(ready.body.contains("reload_failing_since"), "{ready:?}");
+        let answer = producer.deliver(&event(what));
+        assert_eq!(answer.status, 204, "{what}: {answer:?}");
+        receiver.write("countersign.toml", &whole);
+        assert_eq!(receiver.reload_now().status, 200);
+    }
+}

@@ -81,7 +81,7 @@ fn a_useless_anchor_is_warned_of() {
         ("not valid before 2026-07-01", |p| {
             p.not_before = date_time_ymd(2026, 7, 1)
         }),
-        ("does not allow", |p| {
+        ("lacks keyCertSign", |p| {
             p.key_usages = vec![KeyUsagePurpose::CrlSign]
         }),
         ("", |_| {}),

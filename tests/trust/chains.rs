@@ -4,8 +4,9 @@ use countersign::tls::{CutOffs, Trust, TrustFault, TrustParts};
 use countersign::x509::Certificate;
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree,
-    IsCa, KeyPair, KeyUsagePurpose, NameConstraints, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
+    SanType, date_time_ymd,
 };
 
 use crate::forge::{Ca, leaf_params, name, openssl};
@@ -268,6 +269,51 @@ fn what_an_issuer_may_not_do_is_told_as_its_own() {
 }
 
 #[test]
+fn a_name_in_another_encoding_is_not_called_unknown() {
+    let root = Ca::root("Root");
+    let printable = DnValue::PrintableString("Root".try_into().unwrap());
+    let mut otherwise = root.params.clone();
+    otherwise.distinguished_name = DistinguishedName::new();
+    otherwise
+        .distinguished_name
+        .push(DnType::CommonName, printable);
+    otherwise
+        .distinguished_name
+        .push(DnType::OrganizationName, "Example");
+    let der = otherwise.self_signed(&*root.key).unwrap().der().to_vec();
+    let refusal = trust(&[&der])
+        .verify(&[root.leaf()[..].into()], now())
+        .unwrap_err();
+    assert_eq!(refusal.reason.as_str(), "unknown-issuer");
+    let detail = refusal.detail;
+    assert!(detail.contains("compared byte by byte"), "{detail}");
+    let refusal = trust(&[&Ca::root("Another").der])
+        .verify(&[root.leaf()[..].into()], now())
+        .unwrap_err();
+    assert!(refusal.detail.starts_with("no configured CA has the name"));
+}
+
+#[test]
+fn what_webpki_counts_or_does_not_read_is_told_as_it_is() {
+    let detail = |anchor: &[u8], chain: &[&[u8]]| {
+        let chain: Vec<_> = chain.iter().map(|der| (*der).into()).collect();
+        trust(&[anchor]).verify(&chain, now()).unwrap_err().detail
+    };
+    let root = Ca::root("Root");
+    let old = root.leaf_with(|p| p.not_before = date_time_ymd(1960, 1, 1));
+    let told = detail(&root.der, &[&old]);
+    assert!(told.contains("before 1970"), "{told}");
+    // RFC 5280 §4.2.1.9 leaves a self-issued certificate out of the count, and webpki does not.
+    let sub = root.sub_with("Sub", |p| {
+        p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    });
+    let renewed = sub.sub("Sub");
+    let chain: [&[u8]; 3] = [&renewed.leaf(), &renewed.der, &sub.der];
+    let told = detail(&root.der, &chain);
+    assert!(told.contains("a CA issued to itself counts"), "{told}");
+}
+
+#[test]
 fn configured_intermediates_serve_clients_that_do_not_send_theirs() {
     let root = Ca::root("Root");
     let sub = root.sub("Sub");
@@ -325,7 +371,13 @@ fn circles_and_crowds_end() {
     let before = std::time::Instant::now();
     let _refused = verdict(&trusted, &chain);
     let by_name = trust(&[&Ca::root("Crowd").der]);
-    assert_eq!(verdict(&by_name, &chain), "bad-signature");
+    assert_eq!(verdict(&by_name, &chain), "unsupported-certificate");
+    let sent: Vec<_> = chain.iter().map(|der| (*der).into()).collect();
+    let told = by_name.verify(&sent, now()).unwrap_err().detail;
+    assert!(
+        told.starts_with("more than 3 of the certificates"),
+        "{told}"
+    );
     // Generous for a slow machine, and far below what the unbounded search takes.
     assert!(before.elapsed().as_secs() < 5, "{:?}", before.elapsed());
 
@@ -466,6 +518,29 @@ fn every_kind_of_key_is_accepted() {
             "holds",
             "{kind:?}"
         );
+    }
+}
+
+#[test]
+fn a_leaf_of_a_key_that_is_not_taken_is_told_by_the_keys_name() {
+    let root = Ca::root("Root");
+    let trust = trust(&[&root.der]);
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    for (options, name) in [
+        ("EC -pkeyopt ec_paramgen_curve:secp256k1", "ECDSA secp256k1"),
+        ("EC -pkeyopt ec_paramgen_curve:P-224", "ECDSA P-224"),
+        ("ED448", "Ed448"),
+        ("RSA-PSS -pkeyopt rsa_keygen_bits:2048", "RSA-PSS"),
+    ] {
+        openssl(at, &format!("genpkey -algorithm {options} -out key"));
+        openssl(at, "pkey -in key -pubout -outform DER -out spki");
+        let spki = std::fs::read(at.join("spki")).unwrap();
+        let leaf = root.leaf_of(&spki);
+        let refusal = trust.verify(&[leaf[..].into()], now()).unwrap_err();
+        assert_eq!(refusal.reason.as_str(), "unsupported-certificate", "{name}");
+        let expected = format!("the leaf's key is {name} (unsupported): not one of RSA");
+        assert!(refusal.detail.starts_with(&expected), "{}", refusal.detail);
     }
 }
 

@@ -76,6 +76,31 @@ impl Ca {
         params.signed_by(key, &issuer).unwrap().der().to_vec()
     }
 
+    /// A leaf with the key of this DER `SubjectPublicKeyInfo`, whatever kind of key that is.
+    pub(crate) fn leaf_of(&self, raw_spki: &[u8]) -> Vec<u8> {
+        let leaf = countersign::x509::Certificate::decode(&self.leaf()).unwrap();
+        let signed = leaf.signed_data();
+        let old = leaf.raw_spki();
+        let at = |whole: &[u8]| {
+            whole
+                .windows(old.len())
+                .position(|part| part == old)
+                .unwrap()
+        };
+        // The contents of the TBSCertificate, without its header of four bytes, or three.
+        let header = match signed.message[1] {
+            0x82 => 4,
+            0x81 => 3,
+            _ => 2,
+        };
+        let contents = &signed.message[header..];
+        let place = at(contents);
+        let after = &contents[place + old.len()..];
+        let tbs = der(0x30, &[&contents[..place], raw_spki, after]);
+        let signature = der(3, &[&[0], &self.key.sign(&tbs).unwrap()]);
+        der(0x30, &[&tbs, signed.algorithm, &signature])
+    }
+
     /// A list that holds from 2026-06-01 to 2026-07-01.
     pub(crate) fn crl(&self, serials: &[u8]) -> Vec<u8> {
         self.crl_with(serials, |_| {})

@@ -1,6 +1,6 @@
 //! Attacks gate 1: chains, revocation lists and handshakes of every quality, against a clock that is an argument.
 //!
-//! `forge` makes what a CA would not; `anchors`, `chains`, `revocation` and `version_1` ask a `Trust` directly, `handshakes` and `recheck` shake hands
+//! `forge` makes what a CA would not; `anchors`, `chains`, `namesakes`, `revocation` and `version_1` ask a `Trust` directly, `handshakes` and `recheck` shake hands
 //! in memory, as the two `peers` do.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ mod anchors;
 mod chains;
 mod forge;
 mod handshakes;
+mod namesakes;
 mod peers;
 mod recheck;
 mod revocation;
