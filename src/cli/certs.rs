@@ -331,7 +331,9 @@ fn inspect(
                     Some(refusal) => maps_to.push(format!("nobody: {refusal}")),
                     None => {
                         let directory = config.snapshot.directory();
-                        if let Some(producer) = directory.claimed(leaf.subject()).next() {
+                        let mut claimed = directory.claimed(leaf.subject());
+                        // Of several, which the path tells apart, none is its own.
+                        if let (Some(producer), None) = (claimed.next(), claimed.next()) {
                             report.producer = Some(producer.name.to_string());
                             report.tenant_id = Some(producer.tenant.to_string());
                         }

@@ -385,7 +385,8 @@ impl<'de> Deserializer<'de> for Reading<'de> {
         self.deserialize_str(visitor)
     }
 
-    /// A variable's text that is no TOML list is a list separated by commas; an empty one is an empty list.
+    /// A variable's text that is no TOML list is a list separated by commas. An empty one is none: a variable that nobody filled in
+    /// must not take pins, lists of revocation or all tenants away.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         match self.of_variable() {
             Some(text) if text.trim().starts_with('[') => {
@@ -394,6 +395,11 @@ impl<'de> Deserializer<'de> for Reading<'de> {
                     found,
                     &"a list as [\"a\", \"b\"], or a,b",
                 ))
+            }
+            Some(text) if text.trim().is_empty() => {
+                let found = Unexpected::Other("an empty variable");
+                let list = "a list as [\"a\", \"b\"], or a,b, [] for an empty one, or unset it";
+                Err(de::Error::invalid_type(found, &list))
             }
             Some(text) => visitor.visit_seq(Parts { rest: Some(text) }),
             None => {

@@ -55,7 +55,7 @@ pub(super) struct Tenants {
 
 pub(super) fn tenants(shape: &[file::Tenant], context: &mut Context<'_>) -> Tenants {
     let at = KeyPath::of(&["tenants"]);
-    if shape.is_empty() && context.findings.tree().at(&at).is_none() {
+    if shape.is_empty() && !context.findings.any_told_within(&at) {
         let what = "there are none: every delivery is refused";
         let mend = "add [[tenants]] with an id, and [[tenants.producers]] below it";
         context.findings.warn(&at, what, mend);

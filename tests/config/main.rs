@@ -391,6 +391,33 @@ fn a_variable_that_is_wrong_is_named_instead_of_a_line() {
 }
 
 #[test]
+fn a_variable_that_nobody_filled_in_takes_no_list_away() {
+    for (variable, key) in [
+        ("COUNTERSIGN_TENANTS", "tenants"),
+        (
+            "COUNTERSIGN_TENANTS__0__PRODUCERS__0__PINS",
+            "tenants[0].producers[0].pins",
+        ),
+        ("COUNTERSIGN_TLS__CRLS", "tls.crls"),
+    ] {
+        let told = format!(
+            "{variable}: {key}: an empty variable does not belong here; write a list as [\"a\", \"b\"], or a,b, [] for an empty one, or unset it"
+        );
+        check_with(TENANT, [(variable, " ")], &[&told]);
+    }
+    let directory = directory();
+    let none = Environment::from([("COUNTERSIGN_TENANTS", "[]")]);
+    let config = load(directory.path(), TENANT, &none).unwrap();
+    let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "COUNTERSIGN_TENANTS: tenants: there are none: every delivery is refused; add [[tenants]] with an id, and [[tenants.producers]] below it"
+        ]
+    );
+}
+
+#[test]
 fn the_environment_alone_can_say_everything() {
     let directory = directory();
     let at = |name: &str| directory.path().join(name).display().to_string();
