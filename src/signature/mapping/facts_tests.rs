@@ -472,6 +472,43 @@ fn a_sum_that_cannot_be_read_claims_nothing() {
 }
 
 #[test]
+fn a_list_in_which_no_refund_counts_any_more_takes_back_what_was_refunded() {
+    let text = "id = '/id'\ntype = '/type'\npayment_id = '/id'\namount = '/amount'\ncurrency = '/currency'\n\
+                refunds = { each = '/refunds/*', amount = '/value', equals = { '/state' = 'done' } }\n\
+                [status]\n\"paid\" = \"succeeded\"\n\"refunded\" = \"refunded\"\n";
+    let mapping = mapping(text);
+    for (kind, refunds, expected) in [
+        (
+            "paid",
+            r#"{"value":4,"state":"done"}"#,
+            (Some("partially_refunded"), Some("4")),
+        ),
+        (
+            "paid",
+            r#"{"value":4,"state":"failed"}"#,
+            (Some("succeeded"), Some("0")),
+        ),
+        // The body says otherwise elsewhere.
+        (
+            "refunded",
+            r#"{"value":4,"state":"failed"}"#,
+            (Some("refunded"), None),
+        ),
+        ("refunded", "", (Some("refunded"), None)),
+    ] {
+        let body = format!(
+            r#"{{"id":"e","type":"{kind}","amount":9,"currency":"EUR","refunds":[{refunds}]}}"#
+        );
+        let payment = facts(&mapping, &body).payment.unwrap();
+        let told = (
+            payment.status.as_deref(),
+            payment.amount_refunded.as_deref(),
+        );
+        assert_eq!(told, expected, "{body}");
+    }
+}
+
+#[test]
 fn what_comes_after_a_payment_is_not_hidden_for_want_of_a_time() {
     let profile = |content: &str, time: &str, occurred_at: &str| {
         let text = format!(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::facts::{Facts, NoPayment};
+use super::facts::{Facts, NoPayment, PaymentFacts};
 use super::when;
 use crate::signature::body::json::{JsonFault, ListPointer, Pointer};
 use crate::signature::profile::descriptor::{AmountUnit, OneOrMany};
@@ -55,8 +55,8 @@ struct Listed {
     digest: String,
     counted: usize,
     latest: Option<Timestamp>,
-    /// The sum of those that count; `None` where none does.
-    sum: Option<Result<Decimal, NotANumber>>,
+    /// The sum of those that count.
+    sum: Result<Decimal, NotANumber>,
 }
 
 impl Refunds {
@@ -100,9 +100,8 @@ impl Refunds {
         let listed = match self.read(document, unit.unwrap_or_default()) {
             Ok(None) => return,
             Ok(Some(Listing::Empty)) => {
-                // A refund that was listed before may be gone.
                 if let Ok(payment) = &mut facts.payment {
-                    payment.amount_refunded = Some(Decimal::default().to_string());
+                    tell_none(payment);
                 }
                 return;
             }
@@ -117,15 +116,17 @@ impl Refunds {
             *id = format!("{id}:{:04}:{}", listed.counted, listed.digest);
         }
         facts.occurred_at = facts.occurred_at.max(listed.latest);
-        let (Some(sum), Ok(payment)) = (listed.sum, &mut facts.payment) else {
+        let Ok(payment) = &mut facts.payment else {
             return;
         };
+        let sum = listed.sum;
+        if sum.is_ok_and(|sum| sum == Decimal::default()) {
+            return tell_none(payment);
+        }
         let paid = payment.amount.as_deref();
         let paid = paid.map(|paid| Decimal::parse(paid, payment.unit));
         // Without both numbers nobody can say whether all of it was refunded, and the status before is not the present one.
         payment.status = match (&sum, paid) {
-            // No money went back.
-            (Ok(sum), _) if *sum == Decimal::default() => payment.status.take(),
             (Ok(sum), Some(Ok(paid))) if *sum >= paid => Some("refunded".to_owned()),
             (Ok(_part), Some(Ok(_paid))) => Some("partially_refunded".to_owned()),
             (Ok(_) | Err(NotANumber), Some(Ok(_) | Err(NotANumber)) | None) => None,
@@ -142,7 +143,7 @@ impl Refunds {
         }
         let mut digest = Sha256::new();
         let mut latest = None;
-        let mut sum = None;
+        let mut sum = Ok(Decimal::default());
         let mut counted = 0;
         for element in elements {
             digest.update(element.get());
@@ -162,8 +163,7 @@ impl Refunds {
                     true => text.strip_prefix('-').unwrap_or_default(),
                     false => &*text,
                 };
-                let sum = sum.get_or_insert(Ok(Decimal::default()));
-                *sum = sum.and_then(|sum: Decimal| sum.plus(Decimal::parse(text, unit)?));
+                sum = sum.and_then(|sum: Decimal| sum.plus(Decimal::parse(text, unit)?));
             }
         }
         let digest = hex::encode(digest.finalize());
@@ -183,6 +183,15 @@ impl Refunds {
             }
         }
         Ok(true)
+    }
+}
+
+/// No money went back, or none of it is listed any more: unless the body says otherwise elsewhere, that is all that has been refunded.
+fn tell_none(payment: &mut PaymentFacts) {
+    let says_otherwise = ["refunded", "partially_refunded"];
+    let status = payment.status.as_deref();
+    if !status.is_some_and(|status| says_otherwise.contains(&status)) {
+        payment.amount_refunded = Some(Decimal::default().to_string());
     }
 }
 
