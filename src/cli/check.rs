@@ -164,6 +164,8 @@ pub(super) fn key_of(fault: &StoreFault) -> &'static [&'static str] {
         StoreFault::NoDirectory { .. }
         | StoreFault::Displaced { .. }
         | StoreFault::LogAlone { .. }
+        | StoreFault::LogDisplaced { .. }
+        | StoreFault::DiskFails { .. }
         | StoreFault::NoStore { .. }
         | StoreFault::IsDirectory { .. }
         | StoreFault::Rights { .. }

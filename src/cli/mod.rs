@@ -207,6 +207,8 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::IsDirectory { .. }
         | StoreFault::Rights { .. }
         | StoreFault::LogAlone { .. }
+        | StoreFault::LogDisplaced { .. }
+        | StoreFault::DiskFails { .. }
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }
         | StoreFault::Foreign { .. }

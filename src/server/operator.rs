@@ -1,9 +1,6 @@
 //! What the operator may ask and demand: readiness, a reload, the certificates in use.
 
-use std::fs;
 use std::future::Future;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +14,7 @@ use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
 use crate::admin::{Guard, OK, Operator, Readiness, Reloaded, SPOOLING};
 use crate::config::{Config, Reloader, Watch};
-use crate::store::{ReadFailure, Store, StoreFault, Takes, Url};
+use crate::store::{ReadFailure, Store, Takes};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
 
@@ -36,8 +33,6 @@ pub(super) struct Desk {
     recorder: Arc<Recorder>,
     guard: Arc<Guard>,
     draining: AtomicBool,
-    /// The store's file, if it is one.
-    file: Option<StoreFile>,
     found: Mutex<Found>,
 }
 
@@ -63,35 +58,6 @@ impl Found {
     }
 }
 
-/// The file in which deliveries are kept: one that is moved away is noticed before a delivery meets that.
-struct StoreFile {
-    path: PathBuf,
-    then: Option<(u64, u64)>,
-}
-
-impl StoreFile {
-    fn of(store: &Store) -> Option<Self> {
-        match store.url() {
-            Url::Sqlite(path) => {
-                let path = path.clone();
-                let then = Self::identity(&path);
-                Some(Self { path, then })
-            }
-            Url::Postgres(_) => None,
-        }
-    }
-
-    fn identity(path: &Path) -> Option<(u64, u64)> {
-        let metadata = fs::metadata(path).ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    }
-
-    fn fault(&self) -> Option<StoreFault> {
-        let path = self.path.clone();
-        (Self::identity(&path) != self.then).then_some(StoreFault::Displaced { path })
-    }
-}
-
 impl Desk {
     pub(super) fn new(
         reloader: Reloader,
@@ -105,7 +71,6 @@ impl Desk {
             reloader,
             live,
             acceptor,
-            file: StoreFile::of(&store),
             store,
             meters: Meters::default(),
             recorder,
@@ -270,8 +235,8 @@ impl Desk {
             Err(failure) => return Err(failure),
             Ok(takes) => takes,
         };
-        if let Some(fault) = self.file.as_ref().and_then(StoreFile::fault) {
-            return Err(fault.to_string());
+        if let Err(fault) = self.store.expect_in_place() {
+            return Err(telemetry::chain(&fault));
         }
         if self.recorder.has_just_failed(now) {
             return Err("deliveries could not be kept a moment ago; see the log".to_owned());
