@@ -165,6 +165,7 @@ pub(super) fn key_of(fault: &StoreFault) -> &'static [&'static str] {
         | StoreFault::Displaced { .. }
         | StoreFault::LogAlone { .. }
         | StoreFault::LogDisplaced { .. }
+        | StoreFault::Locked { .. }
         | StoreFault::DiskFails { .. }
         | StoreFault::NoStore { .. }
         | StoreFault::IsDirectory { .. }

@@ -208,6 +208,7 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::Rights { .. }
         | StoreFault::LogAlone { .. }
         | StoreFault::LogDisplaced { .. }
+        | StoreFault::Locked { .. }
         | StoreFault::DiskFails { .. }
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }

@@ -153,13 +153,21 @@ impl Engines {
     pub(super) async fn ready(&self) -> Result<(), InboxFailure> {
         match self {
             Self::Sqlite { inbox, place, .. } => {
-                match inbox.health() {
+                let asked = match inbox.health() {
                     Health::Good if place.expect().is_ok() => inbox.hangs(),
                     // The writer looks at what was taken away, and saves what is left of it, though nothing comes.
                     Health::Good | Health::Unknown | Health::Failing { .. } => {
                         inbox.probe().await.map(drop)
                     }
-                }
+                };
+                asked.map_err(|failure| match self.expect_unlocked() {
+                    Err(fault) if matches!(failure, InboxFailure::TimedOut { .. }) => {
+                        InboxFailure::Unavailable {
+                            source: Arc::new(fault),
+                        }
+                    }
+                    Ok(()) | Err(_) => failure,
+                })
             }
             // It may have gone while nothing was delivered.
             Self::Postgres { inbox, wrote, .. } => {
@@ -180,6 +188,14 @@ impl Engines {
     pub(super) fn expect_in_place(&self) -> Result<(), StoreFault> {
         match self {
             Self::Sqlite { place, .. } => place.expect(),
+            Self::Postgres { .. } => Ok(()),
+        }
+    }
+
+    /// Names the lock that a writer waits for.
+    pub(super) fn expect_unlocked(&self) -> Result<(), StoreFault> {
+        match self {
+            Self::Sqlite { place, .. } => place.expect_unlocked(),
             Self::Postgres { .. } => Ok(()),
         }
     }

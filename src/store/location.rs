@@ -146,6 +146,12 @@ pub enum StoreFault {
         /// Whether all that was in it is in the file.
         moved: bool,
     },
+    /// Somebody else holds the file's lock.
+    #[error("{}: another process, or another part of this one, holds the lock on the store's file (SQLITE_BUSY), and nothing can be written until it lets go; find it with: fuser -v {}", path.display(), path.display())]
+    Locked {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// The disk, or its file system, fails.
     #[error("{}: the disk gives an I/O error; see what the system says of it (dmesg), mend or mount it again, and start the receiver again", path.display())]
     DiskFails {
@@ -372,6 +378,7 @@ fn mend_of_spool(fault: &StoreFault) -> String {
         // They mend a spool as they do a store.
         StoreFault::Displaced { .. }
         | StoreFault::LogDisplaced { .. }
+        | StoreFault::Locked { .. }
         | StoreFault::DiskFails { .. } => {
             let told = fault.to_string();
             told.rsplit_once("; ").map_or_else(String::new, |(_, mend)| mend.to_owned())

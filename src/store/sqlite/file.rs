@@ -153,6 +153,9 @@ impl FileKind {
     }
 }
 
+/// How long another connection may hold the file until the writer says so.
+pub(super) const LOCK_TOLD: Duration = Duration::from_secs(2);
+
 /// The one connection that writes to a file, opened anew when it cannot be trusted.
 #[derive(Debug)]
 pub(in crate::store) struct Writing {
@@ -244,6 +247,31 @@ impl Writing {
         Ok(connection)
     }
 
+    /// Begins a transaction that may write, once nobody else is in one. Who waits for long says for what.
+    fn begin(&self, connection: &Connection) -> Result<(), BatchFailure> {
+        let began = Instant::now();
+        let begun = loop {
+            match connection.execute_batch("BEGIN IMMEDIATE") {
+                Err(error) if busy(&error) => {
+                    if self.place.expect_unlocked().is_ok() {
+                        self.place.locked(true);
+                        if let Err(fault) = self.place.expect_unlocked() {
+                            tracing::warn!("{fault}");
+                        }
+                    }
+                    if began.elapsed() >= BUSY {
+                        break self.place.expect_unlocked();
+                    }
+                }
+                begun => {
+                    self.place.locked(false);
+                    return begun.map_err(unavailable);
+                }
+            }
+        };
+        begun.map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))
+    }
+
     /// Runs `work` in a transaction. Whatever fails leaves no transaction open.
     pub(in crate::store) fn transact<T>(
         &mut self,
@@ -256,9 +284,8 @@ impl Writing {
                 .open_again()
                 .map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))?,
         };
-        let result = connection
-            .execute_batch("BEGIN IMMEDIATE")
-            .map_err(unavailable)
+        let result = self
+            .begin(&connection)
             .and_then(|()| work(&connection))
             .and_then(|value| match connection.execute_batch("COMMIT") {
                 Ok(()) => Ok(value),
@@ -308,6 +335,7 @@ impl Writing {
             );
         }
         // The log is complete without this; the next start would do it.
+        let _best_effort = connection.busy_timeout(BUSY);
         let may_go = match self.place.expect_log() {
             Ok(()) => {
                 let _best_effort = truncate_the_log(connection);
@@ -330,9 +358,11 @@ impl Writing {
     }
 }
 
-/// A connection as one that lasts has it: it leaves the log, however it ends.
+/// A connection as one that lasts has it: it leaves the log, however it ends, and waits for a lock only until that can be told.
 fn guarded(path: &Path, connection: Connection) -> Result<Connection, StoreFault> {
-    leave_the_log(&connection).map_err(|error| fault(path, error))?;
+    leave_the_log(&connection)
+        .and_then(|()| connection.busy_timeout(LOCK_TOLD))
+        .map_err(|error| fault(path, error))?;
     Ok(connection)
 }
 
@@ -454,6 +484,7 @@ fn schema(connection: &Connection) -> rusqlite::Result<i64> {
 pub(in crate::store) fn fault(path: &Path, error: rusqlite::Error) -> StoreFault {
     let path: PathBuf = path.into();
     match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreFault::Locked { path },
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreFault::Damaged {
             path,
             source: error.into(),
@@ -475,6 +506,12 @@ fn distrust(failure: &BatchFailure) -> bool {
         BatchFailure::Row(_) => return false,
         BatchFailure::Unavailable(cause) | BatchFailure::Commit(cause) => cause,
     };
+    if matches!(
+        cause.downcast_ref(),
+        Some(StoreFault::Locked { .. } | StoreFault::LogDisplaced { .. })
+    ) {
+        return false;
+    }
     let code = match cause.downcast_ref::<rusqlite::Error>() {
         Some(error) => error.sqlite_error_code(),
         None => cause

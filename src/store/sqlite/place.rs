@@ -91,6 +91,8 @@ pub(in crate::store) struct Place {
     log: Mutex<Lasting>,
     /// Whether all that the log holds was found to be in the file as well.
     moved: AtomicBool,
+    /// Whether the writer waits for a lock.
+    locked: AtomicBool,
 }
 
 impl Place {
@@ -100,6 +102,7 @@ impl Place {
             file: Lasting::at(path),
             log: Mutex::new(Lasting::at(&log_of(path))),
             moved: AtomicBool::new(false),
+            locked: AtomicBool::new(false),
         }
     }
 
@@ -123,6 +126,10 @@ impl Place {
         let moved = move_all(connection, moved).unwrap_or(moved);
         self.moved.store(moved, Ordering::Release);
         moved
+    }
+
+    pub(super) fn locked(&self, locked: bool) {
+        self.locked.store(locked, Ordering::Release);
     }
 
     /// Refuses to write while the file or its log is not where it was.
@@ -155,6 +162,16 @@ impl Place {
                 "nothing that is needed is in this log, and it could not be removed"
             );
         }
+    }
+
+    /// Whether the writer waits for another's lock just now.
+    pub(in crate::store) fn expect_unlocked(&self) -> Result<(), StoreFault> {
+        if self.locked.load(Ordering::Acquire) {
+            return Err(StoreFault::Locked {
+                path: self.file.path().into(),
+            });
+        }
+        Ok(())
     }
 }
 

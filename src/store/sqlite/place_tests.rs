@@ -184,6 +184,30 @@ async fn a_file_behind_a_link_has_its_log_beside_itself() {
     assert!(refusal(&store).await.contains("is in the file"));
 }
 
+#[tokio::test]
+async fn a_lock_that_somebody_else_holds_is_named() {
+    let place = Place::sqlite();
+    let store = std::sync::Arc::new(with_twenty(&place).await);
+    let holder = Connection::open(place.file()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waiting = tokio::spawn({
+        let store = std::sync::Arc::clone(&store);
+        async move { accept(&store, event("evt_waits")).await }
+    });
+    let mut looks = tokio::time::interval(std::time::Duration::from_millis(20));
+    let fault = loop {
+        if let Err(fault) = store.engines.expect_unlocked() {
+            break fault.to_string();
+        }
+        looks.tick().await;
+    };
+    assert!(fault.contains("SQLITE_BUSY"), "{fault}");
+    assert!(fault.contains("fuser -v "), "{fault}");
+    holder.execute_batch("COMMIT").unwrap();
+    waiting.await.unwrap();
+    store.engines.expect_unlocked().unwrap();
+}
+
 #[test]
 fn a_disk_that_fails_is_no_file_that_was_removed() {
     use super::place::unseen;
