@@ -183,6 +183,16 @@ pub(super) fn log_of(path: &Path) -> PathBuf {
     log.into()
 }
 
+/// Bytes that files may grow by on the disk of the one at this path, if that can be known.
+pub(super) fn room_beside(path: &Path) -> Option<u64> {
+    let directory = match path.parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        Some(_) | None => Path::new("."),
+    };
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// What is at a path, if anything is.
 pub(in crate::store) fn found(path: &Path) -> Result<Option<std::fs::Metadata>, StoreFault> {
     seen(path).map_err(|error| unseen(path, error))
