@@ -164,6 +164,9 @@ pub(super) fn key_of(fault: &StoreFault) -> &'static [&'static str] {
         StoreFault::NoDirectory { .. }
         | StoreFault::Displaced { .. }
         | StoreFault::LogAlone { .. }
+        | StoreFault::LogDisplaced { .. }
+        | StoreFault::Locked { .. }
+        | StoreFault::DiskFails { .. }
         | StoreFault::NoStore { .. }
         | StoreFault::IsDirectory { .. }
         | StoreFault::Rights { .. }

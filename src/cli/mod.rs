@@ -207,6 +207,9 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::IsDirectory { .. }
         | StoreFault::Rights { .. }
         | StoreFault::LogAlone { .. }
+        | StoreFault::LogDisplaced { .. }
+        | StoreFault::Locked { .. }
+        | StoreFault::DiskFails { .. }
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }
         | StoreFault::Foreign { .. }

@@ -1,9 +1,6 @@
 //! What the operator may ask and demand: readiness, a reload, the certificates in use.
 
-use std::fs;
 use std::future::Future;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +14,7 @@ use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
 use crate::admin::{Guard, OK, Operator, Readiness, Reloaded, SPOOLING};
 use crate::config::{Config, Reloader, Watch};
-use crate::store::{ReadFailure, Store, StoreFault, Takes, Url};
+use crate::store::{ReadFailure, Store, StoreFault, Takes};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
 
@@ -36,8 +33,6 @@ pub(super) struct Desk {
     recorder: Arc<Recorder>,
     guard: Arc<Guard>,
     draining: AtomicBool,
-    /// The store's file, if it is one.
-    file: Option<Arc<StoreFile>>,
     found: Mutex<Found>,
 }
 
@@ -65,45 +60,14 @@ impl Found {
     }
 }
 
-/// The file in which deliveries are kept: one that is moved away is noticed before a delivery meets that.
-struct StoreFile {
-    path: PathBuf,
-    then: FileIdentity,
-}
-
-/// Device and number, by which a file is the same.
-type FileIdentity = Option<(u64, u64)>;
-
-impl StoreFile {
-    fn of(store: &Store) -> Option<Self> {
-        match store.url() {
-            Url::Sqlite(path) => {
-                let path = path.clone();
-                let then = identity(&path);
-                Some(Self { path, then })
-            }
-            Url::Postgres(_) => None,
-        }
+/// What is wrong with the place of the store's file. A file system that hangs takes a thread with it, which must be none that others
+/// are served by.
+async fn looked(look: impl FnOnce() -> Result<(), StoreFault> + Send + 'static) -> Option<String> {
+    match tokio::task::spawn_blocking(look).await {
+        Ok(Ok(())) => None,
+        Ok(Err(fault)) => Some(telemetry::chain(&fault)),
+        Err(ended) => Some(telemetry::chain(&ended)),
     }
-
-    /// Whether another file, or none, is in its place.
-    async fn fault(
-        &self,
-        look: impl FnOnce(&Path) -> FileIdentity + Send + 'static,
-    ) -> Option<StoreFault> {
-        let path = self.path.clone();
-        // A file system that hangs takes a thread with it, which must be none that others are served by.
-        let looked = tokio::task::spawn_blocking(move || look(&path)).await;
-        let now = looked.unwrap_or_default();
-        (now != self.then).then(|| StoreFault::Displaced {
-            path: self.path.clone(),
-        })
-    }
-}
-
-fn identity(path: &Path) -> FileIdentity {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
 }
 
 impl Desk {
@@ -119,7 +83,6 @@ impl Desk {
             reloader,
             live,
             acceptor,
-            file: StoreFile::of(&store).map(Arc::new),
             store,
             meters: Meters::default(),
             recorder,
@@ -235,17 +198,11 @@ impl Desk {
 
     /// What the store says, and what is wrong with its file. It ends with the slower of the two.
     fn ask(&self) -> impl Future<Output = (Result<Takes, String>, Option<String>)> + Send + use<> {
-        let (store, file) = (Arc::clone(&self.store), self.file.clone());
+        let store = Arc::clone(&self.store);
         async move {
             let takes = store.ready().await;
-            let fault = match file {
-                Some(file) => file.fault(identity).await,
-                None => None,
-            };
-            (
-                takes.map_err(|failure| telemetry::chain(&failure)),
-                fault.map(|fault| fault.to_string()),
-            )
+            let fault = looked(move || store.expect_in_place()).await;
+            (takes.map_err(|failure| telemetry::chain(&failure)), fault)
         }
     }
 
@@ -383,19 +340,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_system_that_hangs_holds_up_nobody_else() {
-        let file = StoreFile {
-            path: PathBuf::from("countersign.db"),
-            then: Some((1, 1)),
-        };
         let (answer, hangs) = std::sync::mpsc::sync_channel(1);
-        let look = move |_: &Path| hangs.recv_timeout(Duration::from_secs(20)).ok();
-        let mut looking = Box::pin(file.fault(look));
+        let look = move || {
+            hangs
+                .recv_timeout(Duration::from_secs(20))
+                .unwrap_or(Ok(()))
+        };
+        let mut looking = Box::pin(looked(look));
         let others = Duration::from_millis(1);
         let still = tokio::time::timeout(others, &mut looking).await;
         assert!(still.is_err(), "the others were held up");
-        answer.send((1, 1)).unwrap();
-        assert!(looking.await.is_none());
-        let moved = file.fault(|_| None).await.unwrap().to_string();
-        assert!(moved.contains("countersign.db"), "{moved}");
+        let path = "countersign.db".into();
+        answer.send(Err(StoreFault::Displaced { path })).unwrap();
+        let told = looking.await.unwrap();
+        assert!(told.contains("countersign.db"), "{told}");
     }
 }

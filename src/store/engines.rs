@@ -16,6 +16,7 @@ use super::postgres::session::{Purpose, Session, SessionFailure};
 use super::spool::mover::settling;
 use super::sqlite;
 use super::sqlite::Sqlite;
+use super::sqlite::place::Place;
 use super::supervision::Supervision;
 use crate::inbox::{
     Cause, Engine, Event, GroupCommit, Health, InboxFailure, Limits, Receipt, Writer,
@@ -30,6 +31,7 @@ pub(super) enum Engines {
     /// One writer, on a thread of its own.
     Sqlite {
         inbox: GroupCommit<Sqlite>,
+        place: Arc<Place>,
         writer: Mutex<Option<thread::JoinHandle<()>>>,
     },
     /// A task for each session.
@@ -58,10 +60,12 @@ impl Engines {
                 })
                 .await?;
                 let engine = Sqlite::new(path, connection, Arc::clone(errands))?;
+                let place = engine.place();
                 let (inbox, writers) = GroupCommit::new(vec![engine], limits);
                 let writer = begin_thread(supervision, "store-writer", writers, Sqlite::close)?;
                 Ok(Self::Sqlite {
                     inbox,
+                    place,
                     writer: Mutex::new(Some(writer)),
                 })
             }
@@ -148,10 +152,23 @@ impl Engines {
     /// Whether a delivery would be taken now.
     pub(super) async fn ready(&self) -> Result<(), InboxFailure> {
         match self {
-            Self::Sqlite { inbox, .. } => match inbox.health() {
-                Health::Good => inbox.hangs(),
-                Health::Unknown | Health::Failing { .. } => inbox.probe().await.map(drop),
-            },
+            Self::Sqlite { inbox, place, .. } => {
+                let asked = match inbox.health() {
+                    Health::Good if place.expect().is_ok() => inbox.hangs(),
+                    // The writer looks at what was taken away, and saves what is left of it, though nothing comes.
+                    Health::Good | Health::Unknown | Health::Failing { .. } => {
+                        inbox.probe().await.map(drop)
+                    }
+                };
+                asked.map_err(|failure| match self.expect_unlocked() {
+                    Err(fault) if matches!(failure, InboxFailure::TimedOut { .. }) => {
+                        InboxFailure::Unavailable {
+                            source: Arc::new(fault),
+                        }
+                    }
+                    Ok(()) | Err(_) => failure,
+                })
+            }
             // It may have gone while nothing was delivered.
             Self::Postgres { inbox, wrote, .. } => {
                 let good = matches!(inbox.health(), Health::Good);
@@ -167,6 +184,22 @@ impl Engines {
         }
     }
 
+    /// Refuses where the file, or its log, is not where it was; a database has none.
+    pub(super) fn expect_in_place(&self) -> Result<(), StoreFault> {
+        match self {
+            Self::Sqlite { place, .. } => place.expect(),
+            Self::Postgres { .. } => Ok(()),
+        }
+    }
+
+    /// Names the lock that a writer waits for.
+    pub(super) fn expect_unlocked(&self) -> Result<(), StoreFault> {
+        match self {
+            Self::Sqlite { place, .. } => place.expect_unlocked(),
+            Self::Postgres { .. } => Ok(()),
+        }
+    }
+
     /// How many deliveries, and bytes, wait.
     pub(super) fn queued(&self) -> (usize, usize) {
         match self {
@@ -179,7 +212,7 @@ impl Engines {
     /// panicked has said so already.
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite { inbox, writer } => {
+            Self::Sqlite { inbox, writer, .. } => {
                 inbox.close();
                 let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(writer) = writer {

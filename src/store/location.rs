@@ -131,10 +131,35 @@ pub enum StoreFault {
         directory: PathBuf,
     },
     /// The file was removed or replaced while it was open.
-    #[error("{}: the store's file was removed or replaced while it was in use, and nothing is written meanwhile; put that very file back, or stop the receiver and start it with another", path.display())]
+    #[error("{}: the store's file was removed or replaced while it was in use, and nothing is written meanwhile; put that very file back, or stop the receiver, put the file or its copy back beside the log that stays ({}-wal), and start it", path.display(), path.display())]
     Displaced {
         /// The store's file.
         path: PathBuf,
+    },
+    /// The file's log was removed or replaced while both were open.
+    #[error("{}: the log of the store's file, {}, was removed or replaced while it was in use, and nothing is written meanwhile; {}", path.display(), log.display(), mend_of_log(*moved))]
+    LogDisplaced {
+        /// The store's file.
+        path: PathBuf,
+        /// Its log.
+        log: PathBuf,
+        /// Whether all that was in it is in the file.
+        moved: bool,
+    },
+    /// Somebody else holds the file's lock.
+    #[error("{}: another process, or another part of this one, holds the lock on the store's file (SQLITE_BUSY), and nothing can be written until it lets go; find it with: fuser -v {}", path.display(), path.display())]
+    Locked {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The disk, or its file system, fails.
+    #[error("{}: the disk gives an I/O error; see what the system says of it (dmesg), mend or mount it again, and start the receiver again", path.display())]
+    DiskFails {
+        /// What can not be reached.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// Only the file's log is there.
     #[error("{}: the store's file is gone, and acknowledged events may be in what is left of it, {}; put the file back beside it, or move that away as well to begin anew", path.display(), log.display())]
@@ -300,6 +325,15 @@ fn mend_of_directory(directory: &Path) -> String {
     }
 }
 
+/// What to do about a log that was taken away: the next start makes another, beside a file that has all of it.
+fn mend_of_log(moved: bool) -> &'static str {
+    if moved {
+        "all that was acknowledged is in the file: stop the receiver and start it again"
+    } else {
+        "what was acknowledged last could not yet be moved into the file, and is tried again: let the receiver run until it says that it was, then stop it and start it again"
+    }
+}
+
 /// What to do about an address: where the driver names an option, what that may be.
 fn mend_of_address(fault: &AddressFault) -> String {
     let AddressFault::Form { detail } = fault else {
@@ -338,14 +372,22 @@ fn mend_of_spool(fault: &StoreFault) -> String {
                 .to_owned()
         }
         StoreFault::LogAlone { .. } => {
-            "put the file back beside its log, for acknowledged events may be in it".to_owned()
+            "put the file back beside its log, for acknowledged events may be in it, or move that away as well to begin anew"
+                .to_owned()
+        }
+        // They mend a spool as they do a store.
+        StoreFault::Displaced { .. }
+        | StoreFault::LogDisplaced { .. }
+        | StoreFault::Locked { .. }
+        | StoreFault::DiskFails { .. } => {
+            let told = fault.to_string();
+            told.rsplit_once("; ").map_or_else(String::new, |(_, mend)| mend.to_owned())
         }
         StoreFault::Newer { .. } => "use the newer version that wrote it".to_owned(),
         StoreFault::NoWriter { .. } | StoreFault::Migration { .. } => {
             "mend the cause and start again".to_owned()
         }
         StoreFault::Foreign { .. }
-        | StoreFault::Displaced { .. }
         | StoreFault::NoStore { .. }
         | StoreFault::IsDirectory { .. }
         | StoreFault::Rights { .. }

@@ -36,14 +36,15 @@ pub(super) fn look_at_file(path: &Path) -> Result<(), StoreFault> {
         let directory = directory.display();
         unopenable(format!("nothing can be made in {directory}: {error}"))
     })?;
-    if path.is_dir() {
+    let found = sqlite::place::found(path)?;
+    if found.as_ref().is_some_and(|found| found.is_dir()) {
         return Err(StoreFault::IsDirectory { path: path.into() });
     }
-    sqlite::file::refuse_a_log_alone(path)?;
-    if path.exists() {
+    sqlite::place::refuse_a_log_alone(path)?;
+    if found.is_some() {
         // Nothing is written, so not even the file's time changes.
         let opened = OpenOptions::new().read(true).write(true).open(path);
-        opened.map_err(|error| unopenable(error.to_string()))?;
+        opened.map_err(|error| sqlite::place::unseen(path, error))?;
     }
     Ok(())
 }

@@ -198,6 +198,11 @@ impl Store {
         }
     }
 
+    /// Refuses where the file of an embedded store, or its log, is not where it was: it is noticed before a delivery meets that.
+    pub fn expect_in_place(&self) -> Result<(), StoreFault> {
+        self.engines.expect_in_place()
+    }
+
     /// What waits in the spool, if there is one.
     pub fn backlog(&self) -> Option<Backlog> {
         self.spooling.as_ref().map(Spooling::backlog)

@@ -13,7 +13,7 @@ use super::postgres::address::Target;
 use super::postgres::session::{Purpose, Session};
 use super::retention::pruned::DiskUse;
 use super::sqlite;
-use super::sqlite::file::Lasting;
+use super::sqlite::place::Lasting;
 use super::views::{
     EventDetail, EventView, Filter, LeafSeen, Page, PaymentDetail, PaymentView, RefusalView,
     SecretSeen, ShadowSeen,

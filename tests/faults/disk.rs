@@ -86,15 +86,22 @@ impl SmallDisk {
         self.run("rm ballast");
     }
 
-    fn run(&self, script: &str) {
+    /// How large a file on it is.
+    pub(crate) fn bytes_of(&self, file: &str) -> u64 {
+        let bytes = self.run(&format!("stat -c %s {file}"));
+        bytes.trim().parse().unwrap()
+    }
+
+    fn run(&self, script: &str) -> String {
         let mut enter = self.run_by().into_iter();
-        let status = Command::new(enter.next().unwrap())
+        let ran = Command::new(enter.next().unwrap())
             .args(enter)
             .args(["sh", "-c", script])
             .current_dir(self.place.path())
-            .status()
+            .output()
             .unwrap();
-        assert!(status.success(), "{script}");
+        assert!(ran.status.success(), "{script}: {ran:?}");
+        String::from_utf8(ran.stdout).unwrap()
     }
 }
 

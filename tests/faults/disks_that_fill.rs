@@ -52,6 +52,36 @@ fn a_full_disk_is_told_to_the_sender_and_passes_once_there_is_room() {
     verify(&scene.receiver, &load.finish());
 }
 
+/// What the log holds takes its room once more in the file: a log that had filled the disk could never be moved.
+#[test]
+fn a_small_disk_is_filled_by_the_file_and_not_by_its_log() {
+    let Some(disk) = SmallDisk::of(12 * MIB) else {
+        return;
+    };
+    disk.fill(3 * 1024);
+    let store = format!("url = \"sqlite:{}/countersign.db\"", disk.path().display());
+    let mut scene = Scene::new(
+        "a_small_disk",
+        Changes {
+            store: &store,
+            run_by: disk.run_by(),
+            ..Changes::default()
+        },
+    );
+    let load = Load::of_bodies(&scene, LONGER_BY);
+    load.answered("503 store-unavailable", 12);
+    let (file, log) = (
+        disk.bytes_of("countersign.db"),
+        disk.bytes_of("countersign.db-wal"),
+    );
+    assert!(file > 6 * MIB, "{file} beside {log}");
+    scene.receiver.kill();
+    scene.receiver.restart();
+    disk.make_room();
+    load.advance(40);
+    verify(&scene.receiver, &load.finish());
+}
+
 #[test]
 fn a_log_that_can_not_grow_is_told_to_the_sender_and_passes_once_it_can() {
     let scene = Scene::new(

@@ -42,6 +42,7 @@ mod benching;
 mod connections;
 mod cutoff;
 mod deliveries;
+mod displaced;
 mod explaining;
 mod handshakes;
 mod life_cycle;

@@ -151,7 +151,7 @@ impl Spool {
         let connection = FILE.open(&settings.path)?;
         counts.bounded(settings.bytes);
         Ok(Self {
-            writing: Writing::new(&FILE, &settings.path, connection),
+            writing: Writing::new(&FILE, &settings.path, connection)?,
             bounds: Bounds {
                 path: settings.path.clone(),
                 pages_max: (settings.bytes / PAGE_BYTES).max(1),
@@ -161,8 +161,14 @@ impl Spool {
         })
     }
 
+    /// Closes the file. What was moved out of it is in the database: of one that holds nothing, nothing needs to be left.
     pub(super) fn close(self) {
-        self.writing.close();
+        let events = self.writing.connection().map(count);
+        if events.is_some_and(|events| events.is_ok_and(|events| events == 0)) {
+            self.writing.close_emptied();
+        } else {
+            self.writing.close();
+        }
     }
 
     fn write(
@@ -283,7 +289,8 @@ pub(super) fn bytes_in_use(connection: &Connection) -> rusqlite::Result<u64> {
 
 /// How many events a spool's file holds; none where there is no such file.
 pub fn events_in_spool(path: &Path) -> Result<u64, StoreFault> {
-    if !path.exists() {
+    let found = sqlite::place::found(path).map_err(StoreFault::in_spool)?;
+    if found.is_none() {
         return Ok(0);
     }
     let connection = match FILE.open_to_read(path) {
@@ -291,12 +298,15 @@ pub fn events_in_spool(path: &Path) -> Result<u64, StoreFault> {
         Err(StoreFault::NoStore { .. }) => return Ok(0),
         Err(fault) => return Err(StoreFault::in_spool(fault)),
     };
-    let count = "SELECT (SELECT count(*) FROM waiting) + (SELECT count(*) FROM aside)";
-    let counted = connection.query_row(count, [], |row| row.get::<_, i64>(0));
-    match counted {
+    match count(&connection) {
         Ok(events) => Ok(u64::try_from(events).unwrap_or(0)),
         Err(error) => Err(StoreFault::in_spool(sqlite::file::fault(path, error))),
     }
+}
+
+fn count(connection: &Connection) -> rusqlite::Result<i64> {
+    let count = "SELECT (SELECT count(*) FROM waiting) + (SELECT count(*) FROM aside)";
+    connection.query_row(count, [], |row| row.get(0))
 }
 
 impl Engine for Spool {

@@ -9,6 +9,8 @@ pub(super) mod engine;
 mod fault_tests;
 mod form;
 pub(super) mod mover;
+#[cfg(test)]
+mod place_tests;
 mod queue;
 mod reserve;
 pub(super) mod spooling;

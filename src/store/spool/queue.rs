@@ -11,7 +11,8 @@ use super::engine::{FILE, bytes_in_use};
 use super::reserve::Reserve;
 use crate::store::StoreFault;
 use crate::store::sqlite;
-use crate::store::sqlite::file::Lasting;
+use crate::store::sqlite::file::truncate_the_log;
+use crate::store::sqlite::place::Place;
 
 /// Bytes in use with which the file is made small again: SQLite holds them in memory meanwhile, for nowhere but in this file may bodies
 /// be written.
@@ -35,18 +36,21 @@ pub(super) struct Waiting {
 /// The mover's own connection.
 #[derive(Debug)]
 pub(super) struct Queue {
-    file: Lasting,
+    place: Place,
     reserve: Arc<Reserve>,
     connection: Option<Connection>,
+    /// Whether the file was found to be away: then nothing may be moved into it, for the log that stays is for the one that is put back.
+    away: bool,
 }
 
 impl Queue {
     /// Of the file that is at this path.
     pub(super) fn new(path: &Path, reserve: Arc<Reserve>) -> Self {
         Self {
-            file: Lasting::at(path),
+            place: Place::of(path),
             reserve,
             connection: None,
+            away: false,
         }
     }
 
@@ -56,25 +60,45 @@ impl Queue {
     }
 
     fn connection(&mut self) -> Result<&mut Connection, StoreFault> {
-        let connection = match self.connection.take() {
+        let away = !self.place.file().is_in_place();
+        let opened = self.connection.take();
+        let as_before = opened.is_some() && away == self.away;
+        let connection = match opened {
             Some(connection) => connection,
             None => {
-                self.file.expect()?;
-                let connection = FILE.open(self.file.path())?;
-                sqlite::file::leave_the_log(&connection)
-                    .and_then(|()| {
-                        connection.pragma_update_and_check(
-                            None,
-                            "wal_autocheckpoint",
-                            self.reserve.log_pages(),
-                            |_| Ok(()),
-                        )
-                    })
-                    .map_err(|error| sqlite::file::fault(self.file.path(), error))?;
+                self.place.file().expect()?;
+                let connection = FILE.open(self.place.file().path())?;
+                self.place.opened_again();
                 connection
             }
         };
+        if !as_before {
+            let log_pages = if away { 0 } else { self.reserve.log_pages() };
+            sqlite::file::leave_the_log(&connection)
+                .and_then(|()| {
+                    connection.pragma_update_and_check(
+                        None,
+                        "wal_autocheckpoint",
+                        log_pages,
+                        |_| Ok(()),
+                    )
+                })
+                .map_err(|error| sqlite::file::fault(self.place.file().path(), error))?;
+            self.away = away;
+        }
+        if !away {
+            self.look_at_the_log(&connection);
+        }
         Ok(self.connection.insert(connection))
+    }
+
+    /// A log that was taken away is gone with the process, and with it all that waits there alone: it is moved into the file.
+    fn look_at_the_log(&self, connection: &Connection) {
+        if let Err(fault) = self.place.expect_log()
+            && !self.place.move_all(connection)
+        {
+            tracing::warn!("{fault}");
+        }
     }
 
     fn with<T>(
@@ -82,10 +106,10 @@ impl Queue {
         work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
         let mut done = work(self.connection()?);
-        if done.as_ref().is_err_and(lacks_room) {
+        if done.as_ref().is_err_and(lacks_room) && !self.away {
             if self.reserve.give() {
                 tracing::warn!(
-                    spool = %self.file.path().display(),
+                    spool = %self.place.file().path().display(),
                     "the spool's disk is full: what it keeps in reserve is used to empty it, and it does not grow meanwhile"
                 );
             }
@@ -94,11 +118,11 @@ impl Queue {
             let _best_effort = truncate_the_log(connection);
             done = work(connection);
         }
-        if done.is_err() && self.file.is_in_place() {
-            // Another connection may do better, and finds the same. Of a file that was taken away, only this one has what waits.
+        if done.is_err() && self.place.expect().is_ok() {
+            // Another connection may do better, and finds the same. Of a file or a log that was taken away, only this one has what waits.
             self.connection = None;
         }
-        done.map_err(|error| sqlite::file::fault(self.file.path(), error))
+        done.map_err(|error| sqlite::file::fault(self.place.file().path(), error))
     }
 
     /// Puts what was set aside back at the end: another version, or a mended database, may take it. A little at a time, for while it is
@@ -224,6 +248,9 @@ impl Queue {
     /// Gives back the disk that the outage took, and with it what the free pages still hold of the bodies. Not while much is left: its
     /// pages are used again.
     pub(super) fn tidy(&mut self) -> Result<(), StoreFault> {
+        if !self.place.file().is_in_place() {
+            return Ok(());
+        }
         let tidied = self.with(|connection| {
             if bytes_in_use(connection)? <= TIDY_BYTES_MAX {
                 connection.execute_batch("VACUUM")?;
@@ -290,10 +317,6 @@ fn lacks_room(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
     )
-}
-
-fn truncate_the_log(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 fn oldest(connection: &Connection) -> rusqlite::Result<Option<i64>> {

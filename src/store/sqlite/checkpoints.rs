@@ -3,14 +3,20 @@
 //! A thread of its own moves what has gathered, with a connection of its own; the writer meanwhile appends. Only the
 //! writer can tell when the log may begin anew, so once little is left it moves the rest itself, between two batches:
 //! some pages and two syncs. Should the thread not keep up, the log still has a bound.
+//!
+//! What the log holds takes its room once more in the file, and a log that filled the disk could never be moved. So on a disk with
+//! little room left nothing stays in it after a batch: a batch that finds no room leaves behind what can be cut off.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::file::{fault, leave_the_log, set_up};
+use super::file::{LOCK_TOLD, fault, leave_the_log, set_up, truncate_the_log};
+use super::place::room_beside;
 use crate::store::location::StoreFault;
 
 /// Pages in the log that are not in the file yet, from which on the thread moves them.
@@ -22,11 +28,19 @@ const REST_PAGES: i64 = 400;
 /// Pages of the log (128 MiB) at which the writer moves all that is left, however long it takes.
 const LOG_PAGES_MAX: i64 = 32_000;
 
+/// Bytes of a page, SQLite's default.
+const PAGE_BYTES: u64 = 4096;
+/// Bytes of room, beside those for what the log holds, with which a batch may still find it too small.
+const BATCH_BYTES: u64 = 96 << 20;
+
 /// The way to the thread. Dropping it ends the thread once it is done.
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     wake: SyncSender<()>,
     thread: JoinHandle<()>,
+    file: PathBuf,
+    /// Whether it was told already that the log can not be emptied on a disk with little room.
+    told: AtomicBool,
 }
 
 impl Checkpoints {
@@ -46,7 +60,12 @@ impl Checkpoints {
             .map_err(|error| StoreFault::NoWriter {
                 source: error.into(),
             })?;
-        Ok(Self { wake, thread })
+        Ok(Self {
+            wake,
+            thread,
+            file: path.into(),
+            told: AtomicBool::new(false),
+        })
     }
 
     /// Waits until the thread has closed its connection.
@@ -60,7 +79,14 @@ impl Checkpoints {
     pub(super) fn tend(&self, writer: &Connection) {
         let Ok(log) = state(writer) else { return };
         let left = log.pages.saturating_sub(log.moved);
-        if log.pages >= LOG_PAGES_MAX || (log.pages >= LOG_PAGES && left <= REST_PAGES) {
+        if is_short(room_beside(&self.file), left) {
+            let emptied = empty(writer);
+            let failed = emptied.is_err();
+            // Once: every batch would say it again.
+            if !self.told.swap(failed, Ordering::Relaxed) {
+                warn(emptied);
+            }
+        } else if log.pages >= LOG_PAGES_MAX || (log.pages >= LOG_PAGES && left <= REST_PAGES) {
             warn(checkpoint(writer));
         } else if left >= STEP_PAGES {
             // Full: it has been told. Gone: the writer's own bound remains.
@@ -99,6 +125,20 @@ fn state(connection: &Connection) -> rusqlite::Result<Log> {
         })
 }
 
+/// Whether a batch could fill a disk with this room, and what is left in the log then find none in the file.
+fn is_short(room: Option<u64>, left: i64) -> bool {
+    let left = u64::try_from(left).unwrap_or(0).saturating_mul(PAGE_BYTES);
+    room.is_some_and(|room| room < left.saturating_add(BATCH_BYTES))
+}
+
+/// Moves all, and gives back the room that the log took. It waits for no reader: the next batch tries again.
+fn empty(writer: &Connection) -> rusqlite::Result<()> {
+    writer.busy_timeout(Duration::ZERO)?;
+    let emptied = truncate_the_log(writer);
+    writer.busy_timeout(LOCK_TOLD)?;
+    emptied
+}
+
 fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?
@@ -112,5 +152,20 @@ fn warn(moved: rusqlite::Result<()>) {
             error = &error as &dyn std::error::Error,
             "the store's log could not be moved into its file"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_short_of_room_while_a_batch_could_leave_none_for_what_the_log_holds() {
+        assert!(!is_short(None, 0));
+        assert!(!is_short(Some(BATCH_BYTES), 0));
+        assert!(is_short(Some(BATCH_BYTES), 1));
+        assert!(is_short(Some(20 << 20), 0));
+        assert!(!is_short(Some(BATCH_BYTES + (32 << 20)), LOG_PAGES));
+        assert!(is_short(Some(BATCH_BYTES + (32 << 20)), LOG_PAGES_MAX));
     }
 }

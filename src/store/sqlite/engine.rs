@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use super::checkpoints::Checkpoints;
 use super::file::{FileKind, Writing, unavailable};
 use super::names::Names;
+use super::place::Place;
 use super::write::{WriteError, write_delivery};
 use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome};
 use crate::store::StoreFault;
@@ -51,7 +52,7 @@ impl Sqlite {
     ) -> Result<Self, StoreFault> {
         let checkpoints = Checkpoints::start(path)?;
         Ok(Self {
-            writing: Writing::new(&FILE, path, connection),
+            writing: Writing::new(&FILE, path, connection)?,
             names: Names::default(),
             errands,
             checkpoints,
@@ -62,6 +63,11 @@ impl Sqlite {
     pub(in crate::store) fn close(self) {
         self.checkpoints.end();
         self.writing.close();
+    }
+
+    /// What it knows of the file and its log.
+    pub(in crate::store) fn place(&self) -> Arc<Place> {
+        Arc::clone(self.writing.place())
     }
 
     #[cfg(test)]
@@ -176,7 +182,7 @@ impl Engine for Sqlite {
     }
 
     async fn tidy(&mut self) {
-        if let Some(connection) = self.writing.connection() {
+        if let Some(connection) = self.writing.in_place() {
             self.checkpoints.tend(connection);
         }
         if let Some(errand) = self.errands.keeping.next() {

@@ -4,7 +4,6 @@
 //! There are two kinds, the embedded store and the spool; each has its own mark and its own schema.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
+use super::place::{Place, found, log_of, refuse_a_log_alone};
 use super::write::WriteError;
 use crate::inbox::BatchFailure;
 use crate::store::StoreFault;
@@ -66,10 +66,10 @@ impl FileKind {
 
     /// Opens the file for reading, if it has this program's schema.
     pub(in crate::store) fn open_to_read(&self, path: &Path) -> Result<Connection, StoreFault> {
-        if !path.exists() {
+        let Some(found) = found(path)? else {
             return Err(StoreFault::NoStore { path: path.into() });
-        }
-        if path.is_dir() {
+        };
+        if found.is_dir() {
             return Err(StoreFault::IsDirectory { path: path.into() });
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -153,56 +153,14 @@ impl FileKind {
     }
 }
 
-/// A file that is to stay the one that it was: beside its path lies its log, which SQLite would apply to another file there, or
-/// throw away.
-#[derive(Debug)]
-pub(in crate::store) struct Lasting {
-    path: PathBuf,
-    /// Device and number.
-    file: Option<(u64, u64)>,
-}
-
-impl Lasting {
-    /// The file that is at this path now.
-    pub(in crate::store) fn at(path: &Path) -> Self {
-        Self {
-            path: path.into(),
-            file: identity(path),
-        }
-    }
-
-    pub(in crate::store) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(in crate::store) fn is_in_place(&self) -> bool {
-        self.file.is_some() && identity(&self.path) == self.file
-    }
-
-    /// Refuses another file where there was one.
-    pub(in crate::store) fn expect_if_found(&self) -> Result<(), StoreFault> {
-        if self.file.is_none() {
-            return Ok(());
-        }
-        self.expect()
-    }
-
-    /// Refuses another file at the path, and none.
-    pub(in crate::store) fn expect(&self) -> Result<(), StoreFault> {
-        if self.is_in_place() {
-            return Ok(());
-        }
-        Err(StoreFault::Displaced {
-            path: self.path.clone(),
-        })
-    }
-}
+/// How long another connection may hold the file until the writer says so.
+pub(super) const LOCK_TOLD: Duration = Duration::from_secs(2);
 
 /// The one connection that writes to a file, opened anew when it cannot be trusted.
 #[derive(Debug)]
 pub(in crate::store) struct Writing {
     kind: &'static FileKind,
-    file: Lasting,
+    place: Arc<Place>,
     /// `None` after a failure from which a connection cannot be trusted to recover: the next transaction opens another.
     connection: Option<Connection>,
     displaced: bool,
@@ -213,13 +171,25 @@ impl Writing {
         kind: &'static FileKind,
         path: &Path,
         connection: Connection,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, StoreFault> {
+        let connection = guarded(path, connection)?;
+        Ok(Self {
             kind,
-            file: Lasting::at(path),
+            place: Arc::new(Place::of(path)),
             connection: Some(connection),
             displaced: false,
-        }
+        })
+    }
+
+    /// What it knows of the file and its log.
+    pub(in crate::store) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// The connection, if its log may be moved into its file now.
+    pub(super) fn in_place(&self) -> Option<&Connection> {
+        let connection = self.connection.as_ref()?;
+        self.place.expect().is_ok().then_some(connection)
     }
 
     /// The connection, if there is one to be trusted.
@@ -232,13 +202,14 @@ impl Writing {
         self.connection = None;
     }
 
-    /// Refuses to write to a file that is no longer the one at our path: what is written there would be gone with the process.
-    /// The connection stays, for what was acknowledged may be in the log that it holds open, and nowhere else.
+    /// Refuses to write to a file that is no longer the one at our path, or to such a log: what is written there would be gone with the
+    /// process. The connection stays, for what was acknowledged may be in the log that it holds open, and nowhere else.
     fn expect_in_place(&mut self) -> Result<(), BatchFailure> {
-        let found = self.file.expect();
+        let found = self.place.file().expect();
+        let found = found.and_then(|()| self.expect_log());
         if found.is_err() != self.displaced {
             self.displaced = found.is_err();
-            let store = self.file.path().display();
+            let store = self.place.file().path().display();
             match &found {
                 Ok(()) => tracing::info!(%store, "the store's file is in its place again"),
                 Err(fault) => tracing::error!("{fault}"),
@@ -247,10 +218,58 @@ impl Writing {
         found.map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))
     }
 
+    /// The log, or that all of it is in the file, which is in its place. Nothing more may be written to a log that is not, but
+    /// what was acknowledged must outlive the process.
+    fn expect_log(&self) -> Result<(), StoreFault> {
+        if let (Err(_), Some(connection)) = (self.place.expect_log(), &self.connection) {
+            self.place.move_all(connection);
+        }
+        self.place.expect_log()
+    }
+
+    /// Whether what was just committed is where it is found again.
+    fn expect_kept(&self, connection: &Connection) -> Result<(), StoreFault> {
+        let Err(fault) = self.place.expect_log() else {
+            return Ok(());
+        };
+        self.place.file().expect()?;
+        if self.place.move_all(connection) {
+            return Ok(());
+        }
+        Err(fault)
+    }
+
     fn open_again(&self) -> Result<Connection, StoreFault> {
-        let connection = self.kind.open_again(self.file.path())?;
-        self.file.expect()?;
+        let path = self.place.file().path();
+        let connection = guarded(path, self.kind.open_again(path)?)?;
+        self.place.file().expect()?;
+        self.place.opened_again();
         Ok(connection)
+    }
+
+    /// Begins a transaction that may write, once nobody else is in one. Who waits for long says for what.
+    fn begin(&self, connection: &Connection) -> Result<(), BatchFailure> {
+        let began = Instant::now();
+        let begun = loop {
+            match connection.execute_batch("BEGIN IMMEDIATE") {
+                Err(error) if busy(&error) => {
+                    if self.place.expect_unlocked().is_ok() {
+                        self.place.locked(true);
+                        if let Err(fault) = self.place.expect_unlocked() {
+                            tracing::warn!("{fault}");
+                        }
+                    }
+                    if began.elapsed() >= BUSY {
+                        break self.place.expect_unlocked();
+                    }
+                }
+                begun => {
+                    self.place.locked(false);
+                    return begun.map_err(unavailable);
+                }
+            }
+        };
+        begun.map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))
     }
 
     /// Runs `work` in a transaction. Whatever fails leaves no transaction open.
@@ -265,9 +284,8 @@ impl Writing {
                 .open_again()
                 .map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))?,
         };
-        let result = connection
-            .execute_batch("BEGIN IMMEDIATE")
-            .map_err(unavailable)
+        let result = self
+            .begin(&connection)
             .and_then(|()| work(&connection))
             .and_then(|value| match connection.execute_batch("COMMIT") {
                 Ok(()) => Ok(value),
@@ -281,22 +299,71 @@ impl Writing {
                 rolled_back && !distrust(failure)
             }
         };
-        if sound {
+        let result = result.and_then(|value| match self.expect_kept(&connection) {
+            Ok(()) => Ok(value),
+            Err(fault) => Err(BatchFailure::Commit(Arc::new(fault))),
+        });
+        // What was acknowledged may be in a log that only this one still has.
+        if sound || self.place.expect().is_err() {
             self.connection = Some(connection);
         }
         result
     }
 
-    /// Moves what is in the log into the file, and closes it.
+    /// Moves what is in the log into the file, wherever that has its name, and closes it. The log goes only from beside the file that
+    /// it belongs to; where that has no name, all that was acknowledged last is in the log, for the file that is put back.
     pub(in crate::store) fn close(self) {
-        if let Some(connection) = self.connection {
-            // The log is complete without this; the next start would do it.
-            let _best_effort = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
-            if !self.file.is_in_place() {
-                let _best_effort = leave_the_log(&connection);
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        let file = self.place.file();
+        if !file.is_in_place() {
+            let Some(elsewhere) = file.elsewhere() else {
+                if self.place.expect_log().is_err() {
+                    return;
+                }
+                tracing::error!(
+                    log = %log_of(file.path()).display(),
+                    "the store's file is gone, and acknowledged events may be in its log alone: put the file back beside it before the next start"
+                );
+                return;
+            };
+            tracing::warn!(
+                store = %file.path().display(),
+                elsewhere = %elsewhere.display(),
+                "the store's file has another name, and all that was acknowledged is moved into it"
+            );
+        }
+        // The log is complete without this; the next start would do it.
+        let _best_effort = connection.busy_timeout(BUSY);
+        let may_go = match self.place.expect_log() {
+            Ok(()) => {
+                let _best_effort = truncate_the_log(connection);
+                true
             }
+            // As a last resort SQLite may try it, unless what is left is another log's.
+            Err(_) => {
+                !self.place.move_all(connection) || is_moved(connection, "NOOP").unwrap_or(false)
+            }
+        };
+        if may_go && file.is_in_place() {
+            let _best_effort = take_the_log_away(connection);
         }
     }
+
+    /// The same, of a file that holds nothing that is still needed: its log goes, though the file went before.
+    pub(in crate::store) fn close_emptied(self) {
+        self.place.remove_a_log_alone();
+        self.close();
+    }
+}
+
+/// A connection as one that lasts has it: it leaves the log, however it ends, and waits for a lock only until that can be told.
+fn guarded(path: &Path, connection: Connection) -> Result<Connection, StoreFault> {
+    leave_the_log(&connection)
+        .and_then(|()| connection.busy_timeout(LOCK_TOLD))
+        .map_err(|error| fault(path, error))?;
+    Ok(connection)
 }
 
 /// The file's directory must be there: it is the operator's to make.
@@ -305,32 +372,13 @@ pub(in crate::store) fn directory_of(path: &Path) -> Result<&Path, StoreFault> {
         Some(directory) if directory != Path::new("") => directory,
         Some(_) | None => Path::new("."),
     };
-    if !directory.is_dir() {
-        return Err(StoreFault::NoDirectory {
-            path: path.into(),
-            directory: directory.into(),
-        });
+    if found(directory)?.is_some_and(|found| found.is_dir()) {
+        return Ok(directory);
     }
-    Ok(directory)
-}
-
-/// Where SQLite writes first.
-fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
-}
-
-/// Beside an empty file SQLite would throw it away.
-pub(in crate::store) fn refuse_a_log_alone(path: &Path) -> Result<(), StoreFault> {
-    let log = log_of(path);
-    if !path.exists() && std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-        return Err(StoreFault::LogAlone {
-            path: path.into(),
-            log,
-        });
-    }
-    Ok(())
+    Err(StoreFault::NoDirectory {
+        path: path.into(),
+        directory: directory.into(),
+    })
 }
 
 /// Makes an empty file that only its owner can read. SQLite gives its companions (`-wal`, `-shm`) the same mode.
@@ -373,6 +421,36 @@ pub(in crate::store) fn leave_the_log(connection: &Connection) -> rusqlite::Resu
         .map(drop)
 }
 
+fn take_the_log_away(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map(drop)
+}
+
+/// Moves all that the log holds into the file, and leaves it empty.
+pub(in crate::store) fn truncate_the_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// Moves all that the log holds into the file, and cuts it off. Whether all of it is in the file.
+///
+/// Of a log that has no name any more, this may be done only until all was moved (`moved`): what others write from then on is in
+/// another log, and whoever looked for it in this one would write old pages over new ones.
+pub(super) fn move_all(connection: &Connection, moved: bool) -> rusqlite::Result<bool> {
+    if moved && !is_moved(connection, "NOOP")? {
+        return Ok(true);
+    }
+    Ok(is_moved(connection, "TRUNCATE")? || moved)
+}
+
+/// Whether the file has all of the log, after a checkpoint in this mode.
+fn is_moved(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        let (pages, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok(pages == moved)
+    })
+}
+
 /// WAL, and every commit synced. Two processes that open a new file at once may meet here.
 fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     let began = Instant::now();
@@ -406,6 +484,7 @@ fn schema(connection: &Connection) -> rusqlite::Result<i64> {
 pub(in crate::store) fn fault(path: &Path, error: rusqlite::Error) -> StoreFault {
     let path: PathBuf = path.into();
     match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreFault::Locked { path },
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreFault::Damaged {
             path,
             source: error.into(),
@@ -427,6 +506,12 @@ fn distrust(failure: &BatchFailure) -> bool {
         BatchFailure::Row(_) => return false,
         BatchFailure::Unavailable(cause) | BatchFailure::Commit(cause) => cause,
     };
+    if matches!(
+        cause.downcast_ref(),
+        Some(StoreFault::Locked { .. } | StoreFault::LogDisplaced { .. })
+    ) {
+        return false;
+    }
     let code = match cause.downcast_ref::<rusqlite::Error>() {
         Some(error) => error.sqlite_error_code(),
         None => cause
@@ -438,10 +523,4 @@ fn distrust(failure: &BatchFailure) -> bool {
         code,
         Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
-}
-
-/// What tells a file from another that bears its name later.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
 }

@@ -13,6 +13,9 @@ pub(super) mod file;
 mod gaps;
 pub(super) mod import;
 mod names;
+pub(super) mod place;
+#[cfg(test)]
+mod place_tests;
 pub(super) mod read;
 pub(super) mod replay;
 pub(super) mod retention;

@@ -1,0 +1,84 @@
+//! What becomes of what waits in a spool while its file, or its log, is not where it was.
+
+use std::path::{Path, PathBuf};
+
+use super::tests::{Site, impatient};
+use crate::inbox::{Inbox, Receipt};
+use crate::store::fixtures::*;
+use crate::store::{Store, StoreFault, events_in_spool};
+
+fn log_of(file: &Path) -> PathBuf {
+    format!("{}-wal", file.display()).into()
+}
+
+async fn with_thirty(site: &Site) -> Store {
+    let store = open(site).await;
+    for number in 0..30 {
+        let event = received(event(&format!("evt_{number}")), 100 + number);
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+    }
+    store
+}
+
+async fn open(site: &Site) -> Store {
+    let nowhere = impatient("postgres://nobody@127.0.0.1:1/none");
+    site.open(&nowhere).await
+}
+
+async fn refusal(store: &Store) -> String {
+    let refused = received(event("evt_refused"), 500);
+    let failure = store.accept(vec![refused]).await.unwrap_err();
+    let mut why = failure.to_string();
+    let mut cause = std::error::Error::source(&failure);
+    while let Some(error) = cause {
+        why.push_str(&error.to_string());
+        cause = error.source();
+    }
+    why
+}
+
+#[tokio::test]
+async fn a_stop_while_the_file_is_on_another_disk_leaves_the_log_to_its_copy() {
+    let site = Site::new(64 << 20);
+    let store = with_thirty(&site).await;
+    let file = &site.settings.path;
+    let elsewhere = file.with_file_name("elsewhere.db");
+    std::fs::copy(file, &elsewhere).unwrap();
+    std::fs::remove_file(file).unwrap();
+    assert!(refusal(&store).await.contains("removed or replaced"));
+    store.close().await;
+    drop(store);
+    let StoreFault::Spool { source } = site.settings.look().unwrap_err() else {
+        panic!("another fault");
+    };
+    assert!(matches!(*source, StoreFault::LogAlone { .. }), "{source}");
+    std::fs::copy(&elsewhere, file).unwrap();
+    let store = open(&site).await;
+    assert_eq!(store.backlog().unwrap().waiting, 30);
+    let next = received(event("evt_next"), 501);
+    assert_eq!(accept(&store, next).await, Receipt::Spooled);
+    store.close().await;
+    assert_eq!(events_in_spool(file).unwrap(), 31);
+}
+
+#[tokio::test]
+async fn a_log_that_is_taken_away_is_noticed_and_all_of_it_is_in_the_file() {
+    let site = Site::new(64 << 20);
+    let store = with_thirty(&site).await;
+    let file = &site.settings.path;
+    std::fs::remove_file(log_of(file)).unwrap();
+    let why = refusal(&store).await;
+    assert!(why.contains("-wal, was removed or replaced"), "{why}");
+    assert!(store.ready().await.is_err());
+    // What a process that is killed now leaves.
+    let killed = file.with_file_name("killed.db");
+    std::fs::copy(file, &killed).unwrap();
+    assert_eq!(events_in_spool(&killed).unwrap(), 30);
+    store.close().await;
+    drop(store);
+    let store = open(&site).await;
+    assert_eq!(store.backlog().unwrap().waiting, 30);
+    let next = received(event("evt_next"), 501);
+    assert_eq!(accept(&store, next).await, Receipt::Spooled);
+    store.close().await;
+}
