@@ -330,6 +330,10 @@ mod tests {
                 continue;
             }
             for (key, status) in &table {
+                // Its body, as Paystack makes it, has no time, and without one it is to be fetched.
+                if (profile.name(), &**key) == ("paystack", "refund.processed") {
+                    continue;
+                }
                 let kind = match key.rsplit_once(':') {
                     Some((kind, _)) if by_type_and_more => kind,
                     Some(_) | None => key,

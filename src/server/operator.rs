@@ -251,6 +251,10 @@ impl Desk {
         if let Some(stale) = found.is_stale(now) {
             return Err(stale);
         }
+        // It says more than a failure that comes of it.
+        if let Some(fault) = found.fault {
+            return Err(fault);
+        }
         // A failure is forgotten before its time only when a delivery was kept.
         let kept_since = found.after_failure && !self.recorder.has_just_failed(found.at);
         let takes = match found.takes {
@@ -258,9 +262,6 @@ impl Desk {
             Err(failure) => return Err(failure),
             Ok(takes) => takes,
         };
-        if let Some(fault) = found.fault {
-            return Err(fault);
-        }
         if self.recorder.has_just_failed(now) {
             return Err("deliveries could not be kept a moment ago; see the log".to_owned());
         }

@@ -153,8 +153,12 @@ impl Engines {
     pub(super) async fn ready(&self) -> Result<(), InboxFailure> {
         match self {
             Self::Sqlite { inbox, place, .. } => {
-                let asked = match inbox.health() {
-                    Health::Good if place.expect().is_ok() => inbox.hangs(),
+                let (health, looked) = (inbox.health(), Arc::clone(place));
+                // A disk that hangs takes a thread with it, which must be none that others are served by.
+                let looked = tokio::task::spawn_blocking(move || looked.expect().is_ok());
+                let in_place = looked.await.unwrap_or_default();
+                let asked = match health {
+                    Health::Good if in_place => inbox.hangs(),
                     // The writer looks at what was taken away, and saves what is left of it, though nothing comes.
                     Health::Good | Health::Unknown | Health::Failing { .. } => {
                         inbox.probe().await.map(drop)

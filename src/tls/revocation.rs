@@ -365,22 +365,21 @@ fn standing<'a>(
         .chain(watching.map(|one| (one, Standing::Watches)))
         .collect();
     let mut rest: Vec<&Certificate> = issuers.intermediates.iter().collect();
-    // From the anchors downwards, level by level.
-    for standing in [Standing::Vouches, Standing::Watches] {
-        loop {
-            let above: Vec<_> = known.iter().filter(|(_, of)| *of == standing).collect();
-            let is_below = |one: &&Certificate| {
-                above
-                    .iter()
-                    .any(|(issuer, _)| certified(one, issuer, algorithms))
-            };
-            let (below, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_below);
-            rest = others;
-            if below.is_empty() {
-                break;
-            }
-            known.extend(below.into_iter().map(|one| (one, standing)));
+    // From the anchors downwards, level by level. What is below a shadow anchor alone refuses as it would without that one.
+    loop {
+        let vouching = known.iter().filter(|(_, of)| *of == Standing::Vouches);
+        let above: Vec<_> = vouching.collect();
+        let is_below = |one: &&Certificate| {
+            above
+                .iter()
+                .any(|(issuer, _)| certified(one, issuer, algorithms))
+        };
+        let (below, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_below);
+        rest = others;
+        if below.is_empty() {
+            break;
         }
+        known.extend(below.into_iter().map(|one| (one, Standing::Vouches)));
     }
     known.extend(rest.into_iter().map(|one| (one, Standing::Refuses)));
     // One key and name may be certified by several; the best of them counts.

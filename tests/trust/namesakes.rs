@@ -161,6 +161,24 @@ fn a_list_of_an_anchor_that_only_watches_decides_nothing_under_its_name() {
 }
 
 #[test]
+fn what_certified_a_signer_takes_nothing_from_its_list_though_it_only_watches() {
+    let (root, next) = (Ca::root("Root"), Ca::root("Next"));
+    let (old, new) = (root.sub("Issuing"), next.sub("Issuing"));
+    for shadow_anchors in [leaves(&[]), leaves(&[&next.der])] {
+        let trust = Trust::build(TrustParts {
+            shadow_anchors,
+            intermediates: leaves(&[&old.der, &new.der]),
+            crls: vec![list(&new.crl(&[7]))],
+            ..parts(&[&root.der])
+        })
+        .unwrap();
+        let leaf = |serial| old.leaf_with(numbered(serial));
+        assert_eq!(verdict(&trust, &[&leaf(7)]), "revoked");
+        assert_eq!(verdict(&trust, &[&leaf(8)]), "holds");
+    }
+}
+
+#[test]
 fn of_two_lists_of_one_moment_the_higher_number_counts_and_else_both() {
     let root = Ca::root("Root");
     let crl = |serial, number: &[u8]| {

@@ -95,7 +95,8 @@ impl Queue {
     /// A log that was taken away is gone with the process, and with it all that waits there alone: it is moved into the file.
     fn look_at_the_log(&self, connection: &Connection) {
         if let Err(fault) = self.place.expect_log()
-            && !self.place.move_all(connection)
+            && !(matches!(fault, StoreFault::LogDisplaced { .. })
+                && self.place.move_all(connection))
         {
             tracing::warn!("{fault}");
         }

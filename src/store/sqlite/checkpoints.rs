@@ -63,7 +63,8 @@ impl Checkpoints {
         Ok(Self {
             wake,
             thread,
-            file: path.into(),
+            // The room is that of the disk on which it lies, whatever links lead there.
+            file: std::fs::canonicalize(path).unwrap_or_else(|_| path.into()),
             told: AtomicBool::new(false),
         })
     }

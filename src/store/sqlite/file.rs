@@ -206,7 +206,11 @@ impl Writing {
     /// process. The connection stays, for what was acknowledged may be in the log that it holds open, and nowhere else.
     fn expect_in_place(&mut self) -> Result<(), BatchFailure> {
         let found = self.place.file().expect();
-        let found = found.and_then(|()| self.expect_log());
+        // Without a connection nothing holds the log: it may have gone as it should, with the last that did.
+        let found = match self.connection {
+            Some(_) => found.and_then(|()| self.expect_log()),
+            None => found,
+        };
         if found.is_err() != self.displaced {
             self.displaced = found.is_err();
             let store = self.place.file().path().display();
@@ -221,10 +225,13 @@ impl Writing {
     /// The log, or that all of it is in the file, which is in its place. Nothing more may be written to a log that is not, but
     /// what was acknowledged must outlive the process.
     fn expect_log(&self) -> Result<(), StoreFault> {
-        if let (Err(_), Some(connection)) = (self.place.expect_log(), &self.connection) {
-            self.place.move_all(connection);
+        match (self.place.expect_log(), &self.connection) {
+            (Err(StoreFault::LogDisplaced { .. }), Some(connection)) => {
+                self.place.move_all(connection);
+                self.place.expect_log()
+            }
+            (found, _) => found,
         }
-        self.place.expect_log()
     }
 
     /// Whether what was just committed is where it is found again.
@@ -233,7 +240,7 @@ impl Writing {
             return Ok(());
         };
         self.place.file().expect()?;
-        if self.place.move_all(connection) {
+        if matches!(fault, StoreFault::LogDisplaced { .. }) && self.place.move_all(connection) {
             return Ok(());
         }
         Err(fault)
@@ -318,13 +325,15 @@ impl Writing {
         };
         let file = self.place.file();
         if !file.is_in_place() {
-            let Some(elsewhere) = file.elsewhere() else {
+            // Beside another log somebody else may write to it, and old pages must not go over new ones.
+            let of_nobody_else = |elsewhere: &PathBuf| !log_of(elsewhere).exists();
+            let Some(elsewhere) = file.elsewhere().filter(of_nobody_else) else {
                 if self.place.expect_log().is_err() {
                     return;
                 }
                 tracing::error!(
                     log = %log_of(file.path()).display(),
-                    "the store's file is gone, and acknowledged events may be in its log alone: put the file back beside it before the next start"
+                    "the store's file is not in its place, and acknowledged events may be in its log alone: put the file back beside it before the next start"
                 );
                 return;
             };

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
@@ -88,7 +88,7 @@ impl Lasting {
 #[derive(Debug)]
 pub(in crate::store) struct Place {
     file: Lasting,
-    log: Mutex<Lasting>,
+    log: Mutex<Arc<Lasting>>,
     /// Whether all that the log holds was found to be in the file as well.
     moved: AtomicBool,
     /// Whether the writer waits for a lock.
@@ -100,7 +100,7 @@ impl Place {
     pub(in crate::store) fn of(path: &Path) -> Self {
         Self {
             file: Lasting::at(path),
-            log: Mutex::new(Lasting::at(&log_of(path))),
+            log: Mutex::new(Arc::new(Lasting::at(&log_of(path)))),
             moved: AtomicBool::new(false),
             locked: AtomicBool::new(false),
         }
@@ -110,13 +110,15 @@ impl Place {
         &self.file
     }
 
-    fn log(&self) -> MutexGuard<'_, Lasting> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nobody waits for it while another looks at the disk.
+    fn log(&self) -> Arc<Lasting> {
+        Arc::clone(&self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The file was opened again.
     pub(in crate::store) fn opened_again(&self) {
-        *self.log() = Lasting::at(&log_of(self.file.path()));
+        let log = Arc::new(Lasting::at(&log_of(self.file.path())));
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
         self.moved.store(false, Ordering::Release);
     }
 
@@ -147,7 +149,12 @@ impl Place {
                 log: path,
                 moved: self.moved.load(Ordering::Acquire),
             }),
-            found => found,
+            Ok(()) => {
+                // What is written to it from now on is in no file yet, should it be taken away again.
+                self.moved.store(false, Ordering::Release);
+                Ok(())
+            }
+            Err(unseen) => Err(unseen),
         }
     }
 
@@ -190,6 +197,10 @@ pub(super) fn room_beside(path: &Path) -> Option<u64> {
         Some(_) | None => Path::new("."),
     };
     let disk = rustix::fs::statvfs(directory).ok()?;
+    // Some that are served from elsewhere do not say.
+    if disk.f_blocks == 0 {
+        return None;
+    }
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 

@@ -136,6 +136,23 @@ async fn a_log_that_is_taken_away_is_noticed_and_all_of_it_is_in_the_file() {
 }
 
 #[tokio::test]
+async fn a_log_that_came_back_and_is_taken_away_again_is_moved_again() {
+    let place = Place::sqlite();
+    let store = with_twenty(&place).await;
+    let log = log_of(&place.file());
+    let away = log.with_file_name("away");
+    std::fs::rename(&log, &away).unwrap();
+    assert!(refusal(&store).await.contains("-wal, was removed"));
+    std::fs::rename(&away, &log).unwrap();
+    accept(&store, event("evt_later")).await;
+    std::fs::remove_file(&log).unwrap();
+    assert!(refusal(&store).await.contains("is in the file"));
+    assert_eq!(events_after_a_kill(&place).await, 21);
+    store.close().await;
+    assert_eq!(events_at(&place.url).await, 21);
+}
+
+#[tokio::test]
 async fn so_it_is_though_nothing_comes_after_it() {
     let place = Place::sqlite();
     let store = with_twenty(&place).await;
