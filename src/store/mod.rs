@@ -283,6 +283,8 @@ impl Store {
     /// Takes no more, answers what is queued, and closes the file.
     pub async fn close(&self) {
         self.supervision.closing();
+        // A file's last connection takes its log away, if it is one that writes.
+        self.views.let_go();
         self.engines.close().await;
         if let Some(spooling) = &self.spooling {
             spooling.close().await;

@@ -68,6 +68,17 @@ pub(super) struct Readers {
 }
 
 impl Views {
+    /// Closes the connections to a file that nobody uses just now.
+    pub(super) fn let_go(&self) {
+        match &self.source {
+            Source::Sqlite(readers) => {
+                let mut idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                idle.clear();
+            }
+            Source::Postgres(_) => {}
+        }
+    }
+
     /// Views of a store that may be in use by a receiver. Nothing is made and nothing is migrated.
     pub fn open(url: &Url) -> Result<Self, StoreFault> {
         let source = match url {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::file::{LOCK_TOLD, fault, leave_the_log, set_up, truncate_the_log};
+use super::file::{LOCK_TOLD, fault, leave_the_log, set_up};
 use super::place::room_beside;
 use crate::store::location::StoreFault;
 
@@ -82,10 +82,17 @@ impl Checkpoints {
         let left = log.pages.saturating_sub(log.moved);
         if is_short(room_beside(&self.file), left) {
             let emptied = empty(writer);
-            let failed = emptied.is_err();
+            let failed = !matches!(emptied, Ok(true));
             // Once: every batch would say it again.
             if !self.told.swap(failed, Ordering::Relaxed) {
-                warn(emptied);
+                if let Ok(false) = emptied {
+                    tracing::warn!(
+                        store = %self.file.display(),
+                        "a reader (a backup, an export) keeps the store's log from being emptied, and its disk has little room: the log grows until \
+                         that reader ends"
+                    );
+                }
+                warn(emptied.map(drop));
             }
         } else if log.pages >= LOG_PAGES_MAX || (log.pages >= LOG_PAGES && left <= REST_PAGES) {
             warn(checkpoint(writer));
@@ -132,10 +139,12 @@ fn is_short(room: Option<u64>, left: i64) -> bool {
     room.is_some_and(|room| room < left.saturating_add(BATCH_BYTES))
 }
 
-/// Moves all, and gives back the room that the log took. It waits for no reader: the next batch tries again.
-fn empty(writer: &Connection) -> rusqlite::Result<()> {
+/// Moves all, and gives back the room that the log took; whether it could. It waits for no reader: the next batch tries again.
+fn empty(writer: &Connection) -> rusqlite::Result<bool> {
     writer.busy_timeout(Duration::ZERO)?;
-    let emptied = truncate_the_log(writer);
+    let emptied = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        Ok(row.get::<_, i64>(0)? == 0)
+    });
     writer.busy_timeout(LOCK_TOLD)?;
     emptied
 }

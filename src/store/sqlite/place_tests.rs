@@ -136,6 +136,17 @@ async fn a_log_that_is_taken_away_is_noticed_and_all_of_it_is_in_the_file() {
 }
 
 #[tokio::test]
+async fn a_stop_leaves_no_log_though_somebody_read() {
+    let place = Place::sqlite();
+    let store = with_twenty(&place).await;
+    let read = store.views().events(Filter::default()).await.unwrap();
+    assert!(!read.items.is_empty());
+    store.close().await;
+    drop(store);
+    assert!(!log_of(&place.file()).exists());
+}
+
+#[tokio::test]
 async fn a_log_that_came_back_and_is_taken_away_again_is_moved_again() {
     let place = Place::sqlite();
     let store = with_twenty(&place).await;
