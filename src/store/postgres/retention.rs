@@ -58,7 +58,7 @@ pub(in crate::store) async fn pass(
     asked: &Asked<'_>,
     pruner: &mut Pruner,
 ) -> Result<Pruned, PruneFailure> {
-    let mut pass = open(target, Purpose::Prune, asked).await?;
+    let mut pass = open(target, Purpose::Change, asked).await?;
     match pass.run(pruner).await {
         Ok(()) => {
             pruner.went_through();
