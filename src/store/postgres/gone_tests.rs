@@ -4,6 +4,7 @@ use super::mute_tests::address;
 use super::tests::server::{Ending, Postgres};
 use crate::inbox::{Inbox, Limits, Receipt};
 use crate::store::fixtures::{accept, event};
+use crate::store::look::look;
 use crate::store::{Store, Url};
 
 #[tokio::test]
@@ -32,15 +33,20 @@ async fn a_schema_that_went_is_not_made_anew_and_one_that_is_back_is_used() {
 }
 
 /// How many schemas of ours a server has in its database.
-fn schemas(server: &Postgres) -> String {
+pub(super) fn schemas(server: &Postgres) -> String {
     let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'countersign'";
     server.psql("inbox", made).trim().to_owned()
 }
 
 /// The address of both, in this order.
-fn both(one: &Postgres, other: &Postgres) -> Url {
+pub(super) fn both(one: &Postgres, other: &Postgres) -> Url {
+    hosts(one.port(), other.port())
+}
+
+/// The address of two hosts of this machine, by their ports.
+pub(super) fn hosts(one: u16, other: u16) -> Url {
     let (hosts, access) = (
-        format!("127.0.0.1:{},127.0.0.1:{}", one.port(), other.port()),
+        format!("127.0.0.1:{one},127.0.0.1:{other}"),
         super::address::Access {
             connect_timeout: std::time::Duration::from_secs(1),
             patience: std::time::Duration::from_millis(100),
@@ -118,4 +124,13 @@ async fn an_empty_host_that_stands_before_the_one_with_the_ledger_is_passed_over
     let failure = store.accept(vec![event("evt_2")]).await.unwrap_err();
     assert_eq!(failure.name(), "unavailable", "{failure:?}");
     assert_eq!(schemas(&empty), "0");
+    // To begin anew is no way out while the other has it: both are named, and so it is told before the start.
+    let (host, holder) = (empty.port(), primary.port());
+    let advice = format!(
+        "127.0.0.1:{host} takes writes, but the schema countersign is not there: 127.0.0.1:{holder} has it, and takes none; let that \
+         one take them, take 127.0.0.1:{host} out of store.url, or take 127.0.0.1:{holder} out"
+    );
+    assert!(told(&failure).contains(&advice), "{}", told(&failure));
+    let fault = look(&both(&empty, &primary)).await.unwrap_err();
+    assert!(told(&fault).contains(&advice), "{}", told(&fault));
 }

@@ -1,7 +1,6 @@
 //! PostgreSQL as an import sees it: rows found by their names, and rows written as they were, a batch in one transaction.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -62,21 +61,13 @@ impl PostgresShelf {
         &self.session.client
     }
 
-    /// Ten times what a batch of deliveries may take: nobody waits for an import.
+    /// Ten times what a batch of deliveries may take: nobody waits for an import. Where no answer comes, the server must not go on, with
+    /// its locks.
     async fn limited<T>(
         &self,
         work: impl Future<Output = Result<T, ImportFailure>>,
     ) -> Result<T, ImportFailure> {
         let limit = self.target.access.statement_timeout.saturating_mul(10);
-        self.in_time(limit, work).await
-    }
-
-    /// Where no answer comes, the server must not go on, with its locks.
-    async fn in_time<T>(
-        &self,
-        limit: Duration,
-        work: impl Future<Output = Result<T, ImportFailure>>,
-    ) -> Result<T, ImportFailure> {
         match timeout(limit, work).await {
             Ok(done) => done,
             Err(elapsed) => {
@@ -146,10 +137,10 @@ impl PostgresShelf {
             let Ok(time) = Timestamp::from_microsecond(from) else {
                 continue;
             };
-            // As long as for those of the days to come.
+            // As long as for those of the days to come. It waits for no standby: the rows that go there do, and come behind it.
             let limit = self.target.access.connect_timeout;
             let sql = format!(
-                "BEGIN; SET LOCAL lock_timeout = '50ms'; SET LOCAL statement_timeout = '{}';
+                "BEGIN; SET LOCAL lock_timeout = '50ms'; SET LOCAL statement_timeout = '{}'; SET LOCAL synchronous_commit = off;
                  CREATE TABLE IF NOT EXISTS countersign.bodies_{} PARTITION OF countersign.bodies
                      FOR VALUES FROM ({from}) TO ({to}); COMMIT",
                 (limit / 2).as_millis(),
@@ -168,7 +159,7 @@ impl PostgresShelf {
                 let held = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED];
                 Ok(error.code().is_some_and(|code| held.contains(code)))
             };
-            self.held_up = self.in_time(limit, making).await?;
+            self.held_up = self.limited(making).await?;
         }
         Ok(())
     }

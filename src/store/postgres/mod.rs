@@ -1,16 +1,20 @@
 //! The engine for several receivers: one PostgreSQL, or whatever speaks its protocol.
 //!
-//! [`session`] finds the host that writes and knows what an error means for what was asked; [`reach`] is what all sessions
-//! know together of whether it can be reached. [`engine`] is what stands behind group commit, [`batch`] its one statement.
+//! [`session`] finds the host that writes and knows what an error means for what was asked; [`empty`] is where a
+//! ledger may begin; [`reach`] is what all sessions know together of whether it can be reached. [`engine`] is what stands
+//! behind group commit, [`batch`] its one statement.
 //! What a command or a pass asks of a store is here file by file under the name of what asks it, as it is for SQLite.
 
 pub(super) mod address;
 pub(super) mod batch;
+mod empty;
 pub(super) mod engine;
 #[cfg(test)]
 mod errand_tests;
 pub(super) mod errands;
 pub(super) mod export;
+#[cfg(test)]
+mod first_tests;
 #[cfg(test)]
 mod gone_tests;
 pub(super) mod import;

@@ -70,7 +70,7 @@ async fn missing_partitions_are_left_to_another_time_while_a_reader_is_at_work()
     assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
     reader.client.batch_execute("COMMIT").await.unwrap();
     // Who lets go what has had its time makes nothing.
-    Session::open(&target, Purpose::Prune).await.unwrap();
+    Session::open(&target, Purpose::Change).await.unwrap();
     assert_eq!(server.psql("inbox", PARTITIONS).trim(), "1");
     Session::open(&target, Purpose::Write).await.unwrap();
     assert_eq!(server.psql("inbox", PARTITIONS).trim(), "9");

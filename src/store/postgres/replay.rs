@@ -111,7 +111,7 @@ pub(in crate::store) async fn run(
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Replayed, ReplayFailure> {
     let target = Target::load(address)?;
-    let session = Session::open(&target, Purpose::Write)
+    let session = Session::open(&target, Purpose::Change)
         .await
         .map_err(|failure| failure.into_fault(&target.place))?;
     let again = Again {

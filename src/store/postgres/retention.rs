@@ -6,6 +6,7 @@
 //! that a partition goes under is asked for so briefly that whoever comes behind hardly notices.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -31,6 +32,8 @@ const ANOTHER: Duration = Duration::from_millis(100);
 /// How often a command tries to drop a partition that a reader holds, and the pause before it tries again.
 const COLLISIONS_MAX: u32 = 5;
 const COLLISION: Duration = Duration::from_secs(1);
+/// How long the answer to a statement is waited for that the server was told to stop.
+const STOPPING_MAX: Duration = Duration::from_secs(2);
 
 struct Tenant {
     /// As the database has it.
@@ -58,8 +61,22 @@ pub(in crate::store) async fn pass(
     asked: &Asked<'_>,
     pruner: &mut Pruner,
 ) -> Result<Pruned, PruneFailure> {
-    let mut pass = open(target, Purpose::Prune, asked).await?;
-    match pass.run(pruner).await {
+    let mut pass = tokio::select! {
+        opened = open(target, Purpose::Change, asked) => opened?,
+        () = asked.over() => {
+            return Ok(Pruned {
+                left_for_later: true,
+                ..Pruned::default()
+            });
+        }
+    };
+    let ran = pass.run_until_over(pruner).await;
+    if asked.is_over() {
+        pass.session.abandon().await;
+        pass.pruned.left_for_later = true;
+        return Ok(pass.pruned);
+    }
+    match ran {
         Ok(()) => {
             pruner.went_through();
             pass.pruned.left_for_later = pass.left || pass.occupied;
@@ -117,6 +134,29 @@ async fn open<'a>(
 }
 
 impl Pass<'_> {
+    /// Goes on until nobody wants it any more. What it is at then is stopped at the server, and only the answer tells whether that was
+    /// gone before.
+    async fn run_until_over(&mut self, pruner: &mut Pruner) -> Result<(), PruneFailure> {
+        let asked = self.asked;
+        let asking = self.session.asking();
+        let mut run = pin!(self.run(pruner));
+        tokio::select! {
+            ran = &mut run => {
+                asking.answered();
+                ran
+            }
+            () = asked.over() => {
+                drop(asking);
+                timeout(STOPPING_MAX, run).await.unwrap_or(Ok(()))
+            }
+        }
+    }
+
+    /// Whether the rest is left, to another receiver or to another pass.
+    fn is_left(&self) -> bool {
+        self.left || self.asked.is_over()
+    }
+
     async fn run(&mut self, pruner: &mut Pruner) -> Result<(), PruneFailure> {
         let tenants = self.tenants(pruner).await?;
         self.bodies(&tenants, pruner).await?;
@@ -166,7 +206,7 @@ impl Pass<'_> {
                 Err(failure) if has_gone(&failure) => {}
                 done => done?,
             }
-            if self.left {
+            if self.is_left() {
                 break;
             }
         }
@@ -207,7 +247,7 @@ impl Pass<'_> {
         for (tenant, before) in self.overdue(&partition.of_tenants(), due).await? {
             self.rows(partition, tenant, before).await?;
         }
-        if partition.end.is_some() && !self.left {
+        if partition.end.is_some() && !self.is_left() {
             pruner.swept.insert(partition.name.clone(), whose);
         }
         Ok(())
@@ -219,8 +259,8 @@ impl Pass<'_> {
         table: &str,
         due: Vec<(&'t Tenant, i64)>,
     ) -> Result<Vec<(&'t Tenant, i64)>, PruneFailure> {
-        if due.is_empty() {
-            return Ok(due);
+        if due.is_empty() || self.is_left() {
+            return Ok(Vec::new());
         }
         let tenants: Vec<_> = due.iter().map(|(tenant, _)| tenant.held.as_str()).collect();
         let before: Vec<_> = due.iter().map(|(_, before)| *before).collect();
@@ -237,7 +277,7 @@ impl Pass<'_> {
     ) -> Result<Whole, PruneFailure> {
         let passed = held(passed);
         let mut collisions = self.tries.min(COLLISIONS_MAX);
-        while !self.left && !self.occupied {
+        while !self.is_left() && !self.occupied {
             match within(COUNT_MAX, drop_whole(&mut self.session, partition, &passed)).await {
                 Ok(Some(whole)) => return Ok(whole),
                 Ok(None) => self.another().await,
@@ -263,7 +303,7 @@ impl Pass<'_> {
         tenant: &Tenant,
         before: i64,
     ) -> Result<(), PruneFailure> {
-        while !self.left {
+        while !self.is_left() {
             let began = Instant::now();
             let step = delete_bodies(&mut self.session, partition, &tenant.held, before);
             let Some(tally) = within(self.limit, step).await? else {
@@ -274,7 +314,7 @@ impl Pass<'_> {
                 break;
             }
             self.pruned.add(&tenant.name, tally);
-            pause_after(began.elapsed()).await;
+            pause_after(began.elapsed(), self.asked).await;
         }
         Ok(())
     }
@@ -285,7 +325,7 @@ impl Pass<'_> {
         going: Going,
         before: i64,
     ) -> Result<(), PruneFailure> {
-        while !self.left {
+        while !self.is_left() {
             let began = Instant::now();
             let step = let_events_go(&mut self.session, &tenant.held, going, before);
             let Some(rows) = within(self.limit, step).await? else {
@@ -300,7 +340,7 @@ impl Pass<'_> {
             }
             if rows > 0 {
                 self.pruned.add(&tenant.name, tally);
-                pause_after(began.elapsed()).await;
+                pause_after(began.elapsed(), self.asked).await;
             }
             if rows < STEP_ROWS.unsigned_abs() {
                 break;

@@ -105,7 +105,7 @@ async fn a_day_stays_in_which_a_tenant_has_something_that_nobody_knew_of_when_th
         panic!("no PostgreSQL");
     };
     let target = Target::load(address).unwrap();
-    let mut session = Session::open(&target, Purpose::Prune).await.unwrap();
+    let mut session = Session::open(&target, Purpose::Change).await.unwrap();
     let days = partitions(&session.client).await.unwrap();
     let today = &days[0];
     for (passed, keeps) in [

@@ -15,6 +15,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
 use super::address::Target;
+use super::empty::{Empty, Passed};
 use super::schema::{self, Found};
 use crate::inbox::Cause;
 use crate::store::StoreFault;
@@ -24,23 +25,14 @@ use crate::tls::{DatabaseStream, DatabaseTls};
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Purpose {
-    /// To write: the schema is brought up to date first, and the days to come have partitions.
+    /// To write: the schema is made or brought up to date first, and the days to come have partitions.
     Write,
-    /// To let go what has had its time: the schema is brought up to date first, and no more.
-    Prune,
+    /// To change what is there: the schema is brought up to date first, and no more. Where there is none, nothing is made.
+    Change,
     /// To read what is there: nothing is made and nothing is migrated.
     Read,
     /// To find out whether it could be written to.
     Look,
-}
-
-impl Purpose {
-    fn makes_what_is_missing(self) -> bool {
-        match self {
-            Self::Write | Self::Prune => true,
-            Self::Read | Self::Look => false,
-        }
-    }
 }
 
 /// An open session. Dropping it cuts the connection.
@@ -107,6 +99,17 @@ pub(in crate::store) enum SessionFailure {
         /// The host.
         host: String,
     },
+    /// The schema is at a host that can not be written to, and one beside it that could be is empty.
+    #[error(
+        "{host} takes writes, but the schema countersign is not there: {holder} has it, and takes none; let that one take them, \
+         take {host} out of store.url, or take {holder} out and restart every receiver to begin anew without what was kept"
+    )]
+    Elsewhere {
+        /// The empty host.
+        host: String,
+        /// The one that has it.
+        holder: String,
+    },
     /// The database is not ours to use.
     #[error("the database can not be used")]
     Fault(#[source] StoreFault),
@@ -123,12 +126,14 @@ impl SessionFailure {
     pub(in crate::store) fn into_fault(self, place: &str) -> StoreFault {
         match self {
             Self::Fault(fault) => fault,
-            Self::Refused(_) | Self::TimedOut(_) | Self::ReadOnly | Self::Gone { .. } => {
-                StoreFault::Unreachable {
-                    place: place.to_owned(),
-                    source: self.into(),
-                }
-            }
+            Self::Refused(_)
+            | Self::TimedOut(_)
+            | Self::ReadOnly
+            | Self::Gone { .. }
+            | Self::Elsewhere { .. } => StoreFault::Unreachable {
+                place: place.to_owned(),
+                source: self.into(),
+            },
         }
     }
 }
@@ -140,37 +145,44 @@ impl Session {
         target: &Target,
         purpose: Purpose,
     ) -> Result<Self, SessionFailure> {
-        let mut last = SessionFailure::ReadOnly;
+        let mut passed = Vec::new();
         let mut empty = None;
         let tls = target.tls().await;
         for (number, host) in target.hosts().iter().enumerate() {
-            let opened = match Self::greet(target, host, &tls).await {
+            let (schema, opened) = match Self::greet(target, host, &tls).await {
                 Ok((session, found)) if found.schema == 0 && !found.read_only => {
-                    empty.get_or_insert((number, session, found));
+                    empty.get_or_insert(Empty {
+                        number,
+                        session,
+                        found,
+                    });
                     continue;
                 }
                 Ok((session, found)) => {
                     if found.schema > 0 {
                         target.is_met();
                     }
-                    session.made_fit(target, &found, purpose).await
+                    let opened = session.made_fit(target, &found, purpose).await;
+                    (Some(found.schema), opened)
                 }
-                Err(failure) => Err(failure),
+                Err(failure) => (None, Err(failure)),
             };
             match opened {
                 Ok(session) => return Ok(session),
                 // Another host has the same data: it would be no better.
                 Err(fault @ SessionFailure::Fault(_)) => return Err(fault),
-                Err(failure) => last = failure,
+                Err(failure) => passed.push(Passed {
+                    number,
+                    schema,
+                    failure,
+                }),
             }
         }
         match empty {
-            None => Err(last),
-            Some((number, ..)) if purpose.makes_what_is_missing() && target.was_met() => {
-                let host = target.host_name(number);
-                Err(SessionFailure::Gone { host })
-            }
-            Some((_, session, found)) => session.made_fit(target, &found, purpose).await,
+            Some(empty) => empty.taken(target, purpose, passed).await,
+            None => Err(passed
+                .pop()
+                .map_or(SessionFailure::ReadOnly, |passed| passed.failure)),
         }
     }
 
@@ -198,21 +210,33 @@ impl Session {
             .unwrap_or(Err(SessionFailure::TimedOut(limit)))
     }
 
+    /// What is there now.
+    pub(super) async fn look_again(&self, target: &Target) -> Result<Found, SessionFailure> {
+        let limit = target.access.connect_timeout;
+        timeout(limit, schema::greet(&self.client, &target.place))
+            .await
+            .unwrap_or(Err(SessionFailure::TimedOut(limit)))
+    }
+
     /// Makes sure that what was found serves the purpose.
-    async fn made_fit(
+    pub(super) async fn made_fit(
         mut self,
         target: &Target,
         found: &Found,
         purpose: Purpose,
     ) -> Result<Self, SessionFailure> {
         match purpose {
+            Purpose::Change if found.schema == 0 && !found.read_only => {
+                let path = target.place.as_str().into();
+                return Err(SessionFailure::Fault(StoreFault::NoStore { path }));
+            }
             Purpose::Read => schema::expect(found, &target.place).map_err(SessionFailure::Fault)?,
-            Purpose::Write | Purpose::Prune | Purpose::Look if found.read_only => {
+            Purpose::Write | Purpose::Change | Purpose::Look if found.read_only => {
                 return Err(SessionFailure::ReadOnly);
             }
             Purpose::Look if schema::is_up_to_date(found) => {}
             Purpose::Look => look_at_rights(&self.client, &target.place).await?,
-            Purpose::Write | Purpose::Prune => {
+            Purpose::Write | Purpose::Change => {
                 if let Err(failure) = self.prepare(target, found, purpose).await {
                     if let SessionFailure::TimedOut(_) = failure {
                         self.abandon().await;

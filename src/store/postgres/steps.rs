@@ -434,7 +434,7 @@ mod tests {
             "postgres",
             "ALTER DATABASE inbox SET default_transaction_isolation = 'serializable'",
         );
-        let opened = Session::open(&target(&url), Purpose::Prune).await;
+        let opened = Session::open(&target(&url), Purpose::Write).await;
         let mut session = opened.unwrap();
         let step = begin(&mut session).await.unwrap().unwrap();
         let level = step.query_typed("SHOW transaction_isolation", &[]).await;

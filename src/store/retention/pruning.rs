@@ -77,12 +77,12 @@ pub(in crate::store) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn is_over(&self) -> bool {
+    pub(in crate::store) fn is_over(&self) -> bool {
         *self.over.borrow()
     }
 
     /// Resolves once nobody wants the pass any more.
-    async fn over(&self) {
+    pub(in crate::store) async fn over(&self) {
         let mut over = self.over.clone();
         if over.wait_for(|over| *over).await.is_err() {
             // Nobody is left to say so.
@@ -190,14 +190,7 @@ impl Store {
     async fn pass(&self, asked: &Asked<'_>, pruner: &mut Pruner) -> Result<Pruned, PruneFailure> {
         match (self.engines.database(), self.views.file()) {
             // The writers' target: to make another each time would read the files that the address names on a thread of the runtime.
-            (Some((target, _)), _) => tokio::select! {
-                pruned = postgres::retention::pass(&target, asked, pruner) => pruned,
-                // The server ends a transaction whose connection is cut, and one that it was told to commit is whole.
-                () = asked.over() => Ok(Pruned {
-                    left_for_later: true,
-                    ..Pruned::default()
-                }),
-            },
+            (Some((target, _)), _) => postgres::retention::pass(&target, asked, pruner).await,
             (None, Some(readers)) => pass(readers, &mut Hand::Writer(self), asked, pruner).await,
             (None, None) => Ok(Pruned::default()),
         }
@@ -373,10 +366,7 @@ async fn pass(
                 let began = Instant::now();
                 if !found.step.events.is_empty() {
                     pruned.add(&tenant, hand.take(found.step).await?);
-                    tokio::select! {
-                        () = pause_after(began.elapsed()) => {}
-                        () = asked.over() => {}
-                    }
+                    pause_after(began.elapsed(), asked).await;
                 }
                 from = found.position;
                 if going == Going::Bodies {
@@ -421,10 +411,13 @@ async fn witness(readers: &Arc<Readers>, asked: &Asked<'_>) -> Result<Option<i64
     Ok(readers.read(witness).await?)
 }
 
-/// Leaves the store to the deliveries for a while.
-pub(in crate::store) async fn pause_after(took: Duration) {
+/// Leaves the store to the deliveries for a while, or until nobody wants the pass any more.
+pub(in crate::store) async fn pause_after(took: Duration, asked: &Asked<'_>) {
     let pause = took.saturating_mul(PAUSE_FACTOR);
-    tokio::time::sleep(pause.clamp(PAUSES.0, PAUSES.1)).await;
+    tokio::select! {
+        () = tokio::time::sleep(pause.clamp(PAUSES.0, PAUSES.1)) => {}
+        () = asked.over() => {}
+    }
 }
 
 #[cfg(test)]
@@ -509,6 +502,44 @@ mod tests {
             let rows = session.client.query(count, &[]).await.unwrap();
             rows[0].get::<_, i64>(0)
         };
-        is_over_once_told(&place, bodies).await;
+        let (ended, gone) = is_over_once_told(&place, bodies).await;
+        assert_eq!(i64::try_from(ended.total().bodies).unwrap(), gone);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_over_a_database_leaves_no_statement_with_its_locks_behind() {
+        let Some(place) = Place::postgres() else {
+            return;
+        };
+        let Url::Postgres(address) = &place.url else {
+            panic!("no PostgreSQL");
+        };
+        let target = Target::load(address).unwrap();
+        let store = place.open().await;
+        let retention = filled(&store).await;
+        let session = Session::open(&target, Purpose::Read).await.unwrap();
+        let slowly = "CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN PERFORM pg_sleep(60); RETURN OLD; END';
+             CREATE TRIGGER dawdle BEFORE DELETE ON countersign.bodies FOR EACH ROW EXECUTE FUNCTION public.dawdle()";
+        session.client.batch_execute(slowly).await.unwrap();
+        let has_locks = async || {
+            let count = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                WHERE d.datname = current_database() AND l.locktype = 'advisory'";
+            let rows = session.client.query(count, &[]).await.unwrap();
+            rows[0].get::<_, i64>(0) > 0
+        };
+        let until = async |wanted: bool| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while has_locks().await != wanted {
+                assert!(Instant::now() < deadline, "locks: not {wanted}");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let (mut pruner, now) = (Pruner::default(), at(CAME + 60 * DAY));
+        let ended = store.prune_until(&mut pruner, &retention, now, until(true));
+        let ended = ended.await.unwrap();
+        assert!(ended.left_for_later && !ended.went_through, "{ended:?}");
+        assert_eq!(ended.total().bodies, 0);
+        until(false).await;
     }
 }

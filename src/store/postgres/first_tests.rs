@@ -1,0 +1,160 @@
+//! A first start: who makes a schema where there is none, and what is said where another host could not be asked.
+
+use std::fmt::{Debug, Write as _};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use super::gone_tests::{both, hosts, schemas};
+use super::mute_tests::{address, target};
+use super::session::{Purpose, Session};
+use super::tests::server::{Ending, Postgres};
+use crate::inbox::{Limits, Receipt};
+use crate::store::fixtures::{accept, event};
+use crate::store::replay::rebuild::{Mappings, Replay, ReplayFailure, ReplayMode};
+use crate::store::{Clock, Keep, Prune, PruneFailure, Retention, Store, StoreFault, Url};
+
+/// The warnings of this thread, each with its fields.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<String>>);
+
+struct Line<'a>(&'a mut String);
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _written = write!(self.0, " {field}={value:?}");
+    }
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Line(&mut self.0.lock().unwrap()));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+impl Warnings {
+    fn taken(&self) -> String {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+async fn replay(url: &Url, mode: ReplayMode) -> ReplayFailure {
+    let replay = Replay {
+        since: Timestamp::UNIX_EPOCH,
+        tenant: None,
+        producer: None,
+        mode,
+    };
+    let done = replay.run(url, Mappings::default(), Box::new(|_, _| {}));
+    done.await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_command_that_changes_what_is_kept_makes_no_store() {
+    let (Some(mut away), Some(empty)) = (Postgres::start(&[]), Postgres::start(&[])) else {
+        return;
+    };
+    let alone = address(&empty, "inbox");
+    away.stop(Ending::Fast);
+    let prune = Prune {
+        tenant: None,
+        clock: Clock::Trusted,
+    };
+    let keep = Keep {
+        bodies_days: Some(30),
+        ..Keep::default()
+    };
+    let retention = Retention::new(keep, std::collections::HashMap::new());
+    let now = Timestamp::now();
+    // Where a host could not be asked, nobody knows that there is none.
+    for (url, all_asked) in [(&alone, true), (&both(&away, &empty), false)] {
+        let is_told = |fault: &StoreFault| {
+            if all_asked {
+                matches!(fault, StoreFault::NoStore { .. })
+            } else {
+                matches!(fault, StoreFault::Unreachable { .. })
+            }
+        };
+        let pruned = prune.run(url, &retention, now).await;
+        let told = matches!(&pruned, Err(PruneFailure::Store(fault)) if is_told(fault));
+        assert!(told, "{pruned:?}");
+        let rehearsed = prune.rehearse(url, &retention, now).await;
+        let told = matches!(&rehearsed, Err(PruneFailure::Store(_)));
+        assert!(told, "{rehearsed:?}");
+        for mode in [ReplayMode::DryRun, ReplayMode::Commit] {
+            let failure = replay(url, mode).await;
+            let told = matches!(&failure, ReplayFailure::Store(fault) if is_told(fault));
+            assert!(told, "{failure:?}");
+        }
+        assert_eq!(schemas(&empty), "0");
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_that_begins_while_another_host_could_not_be_asked_is_told_of() {
+    let (Some(mut away), Some(empty)) = (Postgres::start(&[]), Postgres::start(&[])) else {
+        return;
+    };
+    away.create_database("inbox");
+    empty.create_database("inbox");
+    let warnings = Warnings::default();
+    let _here = tracing::subscriber::set_default(warnings.clone());
+    let began = "a new ledger began";
+    // Where all were asked, nothing is to be said.
+    Store::migrate(&both(&away, &empty)).await.unwrap();
+    assert!(!warnings.taken().contains(began));
+    away.stop(Ending::Fast);
+    let store = Store::open(&both(&away, &empty), Limits::default())
+        .await
+        .unwrap();
+    let said = warnings.taken();
+    assert!(said.contains(began), "{said}");
+    for port in [away.port(), empty.port()] {
+        assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+    }
+    assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
+    store.close().await;
+    // It is there now.
+    Store::migrate(&both(&away, &empty)).await.unwrap();
+    assert!(!warnings.taken().contains(began));
+}
+
+#[tokio::test]
+async fn a_schema_that_another_session_makes_while_a_host_is_waited_for_is_there() {
+    let Some(empty) = Postgres::start(&[]) else {
+        return;
+    };
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let alone = address(&empty, "inbox");
+    let target = target(&hosts(empty.port(), mute.local_addr().unwrap().port()));
+    let opening = Session::open(&target, Purpose::Write);
+    let meanwhile = async {
+        // The empty host was looked at: it stands before this one.
+        let held = mute.accept().await.unwrap();
+        Store::migrate(&alone).await.unwrap();
+        target.is_met();
+        drop(held);
+    };
+    let (opened, ()) = tokio::join!(opening, meanwhile);
+    opened.unwrap();
+}
