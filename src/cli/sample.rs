@@ -268,7 +268,7 @@ mod tests {
     use super::*;
     use crate::cli::players::players;
     use crate::cli::sender::{Delivery, fresh_id};
-    use crate::signature::builtin;
+    use crate::signature::{NoPayment, builtin};
 
     #[test]
     fn every_profile_has_a_usual_event_and_a_story() {
@@ -330,8 +330,11 @@ mod tests {
                 continue;
             }
             for (key, status) in &table {
-                // Its body, as Paystack makes it, has no time, and without one it is to be fetched.
+                // Its body, as Paystack makes it, has no time, without which it is not mapped but to be fetched.
                 if (profile.name(), &**key) == ("paystack", "refund.processed") {
+                    let facts = facts_told(profile, key).unwrap();
+                    assert_eq!(facts.payment, Err(NoPayment::NoTime));
+                    assert!(facts.fetch.is_needed());
                     continue;
                 }
                 let kind = match key.rsplit_once(':') {
