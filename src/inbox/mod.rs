@@ -29,7 +29,7 @@ pub use group_commit::{
 pub use kept_headers::KeptHeaders;
 
 /// The counter of events, by tenant, producer and receipt. What a metric means, `telemetry` tells.
-pub const DELIVERIES_METRIC: &str = "countersign_deliveries_total";
+pub const EVENTS_METRIC: &str = "countersign_events_total";
 /// The histogram of how long transactions take.
 pub const COMMIT_METRIC: &str = "countersign_commit_seconds";
 /// The histogram of how many events they hold.

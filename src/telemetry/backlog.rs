@@ -52,7 +52,7 @@ pub(super) fn describe() {
     describe_counter!(
         SPOOLED,
         Unit::Count,
-        "Readable events that were answered with success from the spool, by tenant and producer; countersign_deliveries_total counts them once they are moved"
+        "Readable events that were answered with success from the spool, by tenant and producer; countersign_events_total counts them once they are moved"
     );
     describe_counter!(
         MOVED_METRIC,

@@ -9,7 +9,7 @@ use metrics::{
 };
 
 use super::ends::{CertificateEnd, CrlEnd};
-use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, DELIVERIES_METRIC};
+use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, EVENTS_METRIC};
 
 /// Upper bounds of the buckets of durations, seconds.
 pub(super) const SECONDS: &[f64] = &[
@@ -41,7 +41,7 @@ const BUILD: &str = "countersign_build_info";
 
 pub(super) fn describe() {
     describe_counter!(
-        DELIVERIES_METRIC,
+        EVENTS_METRIC,
         Unit::Count,
         "Events that passed the signature, by tenant, producer and receipt (accepted, duplicate, conflict, quarantined)"
     );
@@ -391,7 +391,7 @@ pub struct ProducerMeters {
 impl ProducerMeters {
     /// The counters of `producer`, a producer of `tenant`.
     pub fn new(tenant: &str, producer: &str) -> Self {
-        let of = |receipt: &'static str| counter!(DELIVERIES_METRIC, "tenant" => tenant.to_owned(), "producer" => producer.to_owned(), "receipt" => receipt);
+        let of = |receipt: &'static str| counter!(EVENTS_METRIC, "tenant" => tenant.to_owned(), "producer" => producer.to_owned(), "receipt" => receipt);
         Self {
             accepted: of("accepted"),
             duplicate: of("duplicate"),
