@@ -105,15 +105,33 @@ pub enum InboxFailure {
 }
 
 impl InboxFailure {
-    /// A short name for metrics: `queue_full`, `timed_out`, `unavailable`, `commit`, `row`, `shutting_down`.
+    /// Every name that one can have.
+    pub const NAMES: [&'static str; 6] = [
+        "queue_full",
+        "timed_out",
+        "unavailable",
+        "commit",
+        "row",
+        "shutting_down",
+    ];
+
+    /// A short name for metrics, out of [`Self::NAMES`].
     pub fn name(&self) -> &'static str {
+        let [
+            queue_full,
+            timed_out,
+            unavailable,
+            commit,
+            row,
+            shutting_down,
+        ] = Self::NAMES;
         match self {
-            Self::QueueFull => "queue_full",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Unavailable { .. } => "unavailable",
-            Self::Commit { .. } => "commit",
-            Self::Row { .. } => "row",
-            Self::ShuttingDown => "shutting_down",
+            Self::QueueFull => queue_full,
+            Self::TimedOut { .. } => timed_out,
+            Self::Unavailable { .. } => unavailable,
+            Self::Commit { .. } => commit,
+            Self::Row { .. } => row,
+            Self::ShuttingDown => shutting_down,
         }
     }
 }

@@ -20,7 +20,7 @@ use super::room::{NoRoom, Room, Share};
 use crate::identity::Producer;
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 use crate::signature::{self, Item, ItemVerdict, SignatureRefusal, VerifiedDelivery};
-use crate::telemetry::{ProducerMeters, Wait};
+use crate::telemetry::{OVERLOADED, ProducerMeters, REQUEST_TIMEOUT, Wait};
 use crate::tls::PeerCertificates;
 
 /// Gates 3 to 5: what was admitted is verified, kept, and acknowledged.
@@ -43,7 +43,7 @@ pub(super) async fn receive<I: Inbox + 'static>(
             Unread::TooLarge => Answer::body_too_large(bytes_max),
             Unread::TooSlow => Answer::body_too_slow(),
             Unread::Broken => Answer::body_unreadable(),
-            Unread::NoRoom => receiver.fail("overloaded", Answer::no_room()),
+            Unread::NoRoom => receiver.fail(OVERLOADED, Answer::no_room()),
         })?;
     if !receiver.inbox.has_room() {
         // Under overload every microsecond that is spent on what is turned away is taken from what is kept.
@@ -213,7 +213,7 @@ async fn accept<I: Inbox>(
         Err(_elapsed) => {
             let waited = begun.elapsed();
             receiver.log_failure(&InboxFailure::TimedOut { waited });
-            return Err(receiver.fail("request_timeout", Answer::request_too_slow()));
+            return Err(receiver.fail(REQUEST_TIMEOUT, Answer::request_too_slow()));
         }
     };
     receiver

@@ -20,7 +20,7 @@ use crate::inbox::InboxFailure;
 use crate::refusals::Gate;
 use crate::signature::{SignatureRefusal, VerifiedDelivery};
 use crate::store::Seen;
-use crate::telemetry::{Meters, ProducerMeters};
+use crate::telemetry::{DEFECT, Meters, ProducerMeters};
 use crate::tls::{CurrentTrust, PeerCertificates, ServerConfig, Trust};
 
 /// The configuration that serves, and what is counted for its producers.
@@ -208,7 +208,7 @@ impl<I> Receiver<I> {
 
     /// What must not be has been met: the sender comes again.
     pub(super) fn defect(&self) -> Answer {
-        self.fail("defect", Answer::failed_within())
+        self.fail(DEFECT, Answer::failed_within())
     }
 
     /// Logs a failure with its causes, as often as the log's bound allows.

@@ -9,7 +9,10 @@ use metrics::{
 };
 
 use super::ends::{CertificateEnd, CrlEnd};
-use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, EVENTS_METRIC};
+use crate::identity::IdentityRefusal;
+use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, EVENTS_METRIC, InboxFailure};
+use crate::refusals::Gate;
+use crate::tls::HandshakeReason;
 
 /// Upper bounds of the buckets of durations, seconds.
 pub(super) const SECONDS: &[f64] = &[
@@ -142,77 +145,34 @@ pub(super) fn describe() {
     begin_at_zero();
 }
 
-/// Causes of [`FAILURES`].
-const CAUSES: [&str; 9] = [
-    "queue_full",
-    "timed_out",
-    "unavailable",
-    "commit",
-    "row",
-    "shutting_down",
-    "request_timeout",
-    "overloaded",
-    "defect",
-];
-
-/// Reasons of [`REFUSALS`], by gate.
-const REASONS: [(&str, &[&str]); 3] = [
-    (
-        "handshake",
-        &[
-            "no-certificate",
-            "expired",
-            "not-yet-valid",
-            "unknown-issuer",
-            "revoked",
-            "revocation-unknown",
-            "bad-signature",
-            "wrong-key-usage",
-            "wrong-extended-key-usage",
-            "unsupported-certificate",
-            "protocol-version",
-            "no-common-parameters",
-            "timeout",
-            "not-tls",
-            "closed",
-            "malformed",
-        ],
-    ),
-    (
-        "identity",
-        &[
-            "unknown-producer",
-            "pin-mismatch",
-            "account-mismatch",
-            "certificate-no-longer-valid",
-        ],
-    ),
-    (
-        "signature",
-        &[
-            "signature-missing",
-            "signature-malformed",
-            "signature-mismatch",
-            "timestamp-outside-tolerance",
-        ],
-    ),
-];
+/// The cause of a failure that took longer than a request may.
+pub const REQUEST_TIMEOUT: &str = "request_timeout";
+/// The cause of one for which too many bodies are held.
+pub const OVERLOADED: &str = "overloaded";
+/// The cause of one that must not be.
+pub const DEFECT: &str = "defect";
 
 /// A series that begins with its first event has no rate then: the burst that matters would raise no alarm. What producers claim is not
-/// bounded, so of refusals only those that name none begin here.
+/// bounded, so of refusals only those that may name none begin here.
 fn begin_at_zero() {
-    for cause in CAUSES {
+    let causes = [REQUEST_TIMEOUT, OVERLOADED, DEFECT];
+    for cause in InboxFailure::NAMES.into_iter().chain(causes) {
         counter!(FAILURES, "cause" => cause).increment(0);
     }
     counter!(PRUNE_FAILURES).increment(0);
     counter!(LOG_LINES_LOST).increment(0);
-    for (gate, reasons) in REASONS {
-        for reason in reasons {
-            let reason = *reason;
-            counter!(REFUSALS, "gate" => gate, "reason" => reason, "tenant" => "", "producer" => "")
-                .increment(0);
-        }
+    for reason in HandshakeReason::ALL {
+        begin_refusals(Gate::Handshake, reason.as_str());
     }
+    for reason in IdentityRefusal::NAMES_OF_NOBODY {
+        begin_refusals(Gate::Identity, reason);
+    }
+}
+
+/// Those that name nobody.
+fn begin_refusals(gate: Gate, reason: &'static str) {
+    counter!(REFUSALS, "gate" => gate.as_str(), "reason" => reason, "tenant" => "", "producer" => "")
+        .increment(0);
 }
 
 /// A log line could not be written.
@@ -468,7 +428,29 @@ impl UnmappedTypes {
 
 #[cfg(test)]
 mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
     use super::*;
+
+    #[test]
+    fn a_refusal_that_names_its_producer_always_has_no_series_without_one() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, begin_at_zero);
+        let text = recorder.handle().render();
+        let of_a_gate = |gate: &str| {
+            let begun = format!("{REFUSALS}{{gate=\"{gate}\",reason=\"");
+            let reasons = text.lines().filter_map(|line| line.strip_prefix(&begun));
+            let mut reasons: Vec<_> = reasons.filter_map(|line| line.split('"').next()).collect();
+            reasons.sort_unstable();
+            reasons
+        };
+        assert_eq!(of_a_gate("handshake").len(), 16, "{text}");
+        assert_eq!(
+            of_a_gate("identity"),
+            ["certificate-no-longer-valid", "unknown-producer"]
+        );
+        assert!(of_a_gate("signature").is_empty(), "{text}");
+    }
 
     #[test]
     fn a_sender_that_invents_types_makes_no_more_than_a_hundred_series() {

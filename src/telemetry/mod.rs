@@ -17,7 +17,7 @@ use crate::inbox::BATCH_METRIC;
 pub use backlog::{SpoolFigures, queued, spool};
 pub use ends::{CertificateEnd, CrlEnd};
 pub use log::{Log, LogFormat, fault_of_filter, log_to_stderr};
-pub use meters::{Meters, ProducerMeters, Wait};
+pub use meters::{DEFECT, Meters, OVERLOADED, ProducerMeters, REQUEST_TIMEOUT, Wait};
 
 /// An error and its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
