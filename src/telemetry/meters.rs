@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
-use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram,
-};
+use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
+use super::described::{Described, Kind, describe_all};
 use super::ends::{CertificateEnd, CrlEnd};
 use crate::identity::IdentityRefusal;
 use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, EVENTS_METRIC, InboxFailure};
@@ -42,105 +40,144 @@ const PRUNE_FAILURES: &str = "countersign_prune_failures_total";
 const LOG_LINES_LOST: &str = "countersign_log_lines_lost_total";
 const BUILD: &str = "countersign_build_info";
 
-pub(super) fn describe() {
-    describe_counter!(
+/// What each metric says.
+const TABLE: &[Described] = &[
+    (
+        Kind::Counter,
+        Unit::Count,
         EVENTS_METRIC,
+        "Events that passed the signature, by tenant, producer and receipt (accepted, duplicate, conflict, quarantined)",
+    ),
+    (
+        Kind::Histogram,
         Unit::Count,
-        "Events that passed the signature, by tenant, producer and receipt (accepted, duplicate, conflict, quarantined)"
-    );
-    describe_histogram!(BATCH_METRIC, Unit::Count, "Events in one transaction");
-    describe_histogram!(
+        BATCH_METRIC,
+        "Events in one transaction",
+    ),
+    (
+        Kind::Histogram,
+        Unit::Seconds,
         COMMIT_METRIC,
-        Unit::Seconds,
-        "One transaction, from its begin to its durable commit"
-    );
-    describe_counter!(
+        "One transaction, from its begin to its durable commit",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
         REFUSALS,
+        "What was turned away, by gate (handshake, identity, signature), reason, and tenant and producer claimed (\"\" if none)",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "What was turned away, by gate (handshake, identity, signature), reason, and tenant and producer claimed (\"\" if none)"
-    );
-    describe_counter!(
         RESPONSES,
-        Unit::Count,
-        "Answers on the providers' side, by status"
-    );
-    describe_histogram!(
+        "Answers on the providers' side, by status",
+    ),
+    (
+        Kind::Histogram,
+        Unit::Seconds,
         REQUEST,
+        "From a request's head to its answer",
+    ),
+    (
+        Kind::Histogram,
         Unit::Seconds,
-        "From a request's head to its answer"
-    );
-    describe_histogram!(
         STORE_WAIT,
-        Unit::Seconds,
-        "From the signature's check to the durable commit"
-    );
-    describe_counter!(
+        "From the signature's check to the durable commit",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
         FAILURES,
+        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: no room for more bodies; defect)",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: no room for more bodies; defect)"
-    );
-    describe_counter!(
         UNMAPPED,
+        "New events that speak of no payment, by tenant, producer and the provider's event type (\"other\" after the first 100)",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "New events that speak of no payment, by tenant, producer and the provider's event type (\"other\" after the first 100)"
-    );
-    describe_counter!(
         CLOSED_AT_LIMIT,
+        "Connections closed before a handshake, by the limit they met",
+    ),
+    (
+        Kind::Gauge,
         Unit::Count,
-        "Connections closed before a handshake, by the limit they met"
-    );
-    describe_gauge!(
         CONNECTIONS,
+        "Live connections that passed the handshake",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "Live connections that passed the handshake"
-    );
-    describe_counter!(
         SHADOW,
+        "What marks with shadow = true would have done, by mark, verdict (accept: what was refused; agree: what was accepted as well; refuse), tenant (\"\" for a CA) and producer",
+    ),
+    (
+        Kind::Gauge,
         Unit::Count,
-        "What marks with shadow = true would have done, by mark, verdict (accept: what was refused; agree: what was accepted as well; refuse), tenant (\"\" for a CA) and producer"
-    );
-    describe_gauge!(
         READY,
+        "1 while deliveries can be made durable, else 0",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "1 while deliveries can be made durable, else 0"
-    );
-    describe_counter!(RELOADS, Unit::Count, "Reloads, by outcome (done, refused)");
-    describe_gauge!(
-        RELOAD_FAILING_SINCE,
+        RELOADS,
+        "Reloads, by outcome (done, refused)",
+    ),
+    (
+        Kind::Gauge,
         Unit::Seconds,
-        "Unix time since when reloads are refused; 0 while the last one held"
-    );
-    describe_gauge!(
+        RELOAD_FAILING_SINCE,
+        "Unix time since when reloads are refused; 0 while the last one held",
+    ),
+    (
+        Kind::Gauge,
+        Unit::Bytes,
         STORE_BYTES,
+        "What the store takes on disk, by part (file and log; of a PostgreSQL bodies and rest)",
+    ),
+    (
+        Kind::Gauge,
         Unit::Bytes,
-        "What the store takes on disk, by part (file and log; of a PostgreSQL bodies and rest)"
-    );
-    describe_gauge!(
         STORE_FREE,
-        Unit::Bytes,
-        "Of an embedded store's file, what is empty and used again before the file grows"
-    );
-    describe_counter!(
+        "Of an embedded store's file, what is empty and used again before the file grows",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
         PRUNED,
-        Unit::Count,
-        "What has had its time and went, by kind (bodies, events, keys)"
-    );
-    describe_counter!(
-        PRUNED_BYTES,
+        "What has had its time and went, by kind (bodies, events, keys)",
+    ),
+    (
+        Kind::Counter,
         Unit::Bytes,
-        "What the bodies and headers that went were long"
-    );
-    describe_counter!(
+        PRUNED_BYTES,
+        "What the bodies and headers that went were long",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
         PRUNE_FAILURES,
+        "Passes of pruning that were broken off",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "Passes of pruning that were broken off"
-    );
-    describe_counter!(
         LOG_LINES_LOST,
+        "Log lines that standard error did not take",
+    ),
+    (
+        Kind::Gauge,
         Unit::Count,
-        "Log lines that standard error did not take"
-    );
-    describe_gauge!(BUILD, Unit::Count, "1, with the version as a label");
+        BUILD,
+        "1, with the version as a label",
+    ),
+];
+
+pub(super) fn describe() {
+    describe_all(TABLE);
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     begin_at_zero();
 }

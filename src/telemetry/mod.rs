@@ -6,6 +6,7 @@
 //! use. One is a sender's text, the type of an event that speaks of no payment: of each producer the first hundred have a series.
 
 mod backlog;
+mod described;
 mod ends;
 mod log;
 mod meters;
@@ -51,7 +52,7 @@ impl Exporter {
             .set_buckets_for_metric(Matcher::Full(BATCH_METRIC.into()), meters::EVENTS)?
             .install_recorder()?;
         meters::describe();
-        backlog::describe();
+        described::describe_all(backlog::TABLE);
         Ok(Self(handle))
     }
 
