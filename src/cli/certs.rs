@@ -10,10 +10,11 @@ use serde_json::json;
 use super::lists::with_views;
 use super::output::{self, Outcome, Table, complain, json_line, say};
 use super::unusable;
+use crate::admin::CertificateView;
 use crate::ca::{CaFault, Order, PrivateCa, ServerName};
 use crate::config::{Config, ConfigFile, Environment, Fault};
 use crate::server::certificates;
-use crate::store::{LeafSeen, Views};
+use crate::store::{LeafSeen, Millis, Views};
 use crate::x509::{
     Certificate, CertificateReport, CertificateRole, DistinguishedName, SigningRequest, X509Fault,
     decode_certificates, decode_signing_request,
@@ -179,29 +180,32 @@ fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestam
                 json_line(certificate);
                 continue;
             }
-            let text = |key: &str| certificate.get(key).and_then(|value| value.as_str());
-            let or = |key: &str| text(key).unwrap_or("-").to_owned();
-            let whose = text("subject")
-                .or(text("secret"))
-                .or(text("pin"))
-                .or(text("issuer"));
-            let role = text("mark").map_or_else(|| or("role"), |mark| format!("shadow {mark}"));
-            let producer = text("producer").map(|name| format!("{name} of {}", or("tenant_id")));
-            table.row([
-                role,
-                whose.unwrap_or("-").to_owned(),
-                or("serial"),
-                producer.unwrap_or_else(|| "-".to_owned()),
-                or("not_after"),
-                or("last_seen"),
-                or("note"),
-            ]);
+            table.row(cells(certificate));
         }
         if !json {
             table.print();
         }
         Ok(Outcome::Done)
     })
+}
+
+/// A line for a person.
+fn cells(listed: &CertificateView) -> [String; 7] {
+    let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    let time = |time: Option<Millis>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+    let producer = listed.producer.as_ref().map(|name| {
+        let tenant = listed.tenant_id.as_deref();
+        format!("{name} of {}", tenant.unwrap_or("-"))
+    });
+    [
+        listed.role.name(),
+        or_none(listed.whose()),
+        or_none(listed.serial.as_deref()),
+        or_none(producer.as_deref()),
+        time(listed.not_after),
+        time(listed.last_seen),
+        or_none(listed.note.as_deref()),
+    ]
 }
 
 fn init(
