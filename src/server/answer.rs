@@ -199,7 +199,7 @@ impl Answer {
         )
     }
 
-    pub(super) fn no_room() -> Self {
+    pub(super) fn overloaded() -> Self {
         let detail = "too many bodies are on their way: send again";
         Self {
             afterwards: Afterwards::CloseIfUnframed,

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
-use super::receive::watch;
+use super::receive::judge_for_shadow;
 use super::receiver::{Current, Receiver};
 use crate::identity::{Identified, IdentityRefusal};
 use crate::tls::PeerCertificates;
@@ -58,7 +58,7 @@ pub(super) async fn identify<I>(
                 .and_then(|peer| directory.watching(peer.leaf(), head.uri.path()))
                 .filter(|_| head.method == Method::POST);
             if let Some(producer) = watching {
-                watch(receiver, &current, producer, head, body, at).await;
+                judge_for_shadow(receiver, &current, producer, head, body, at).await;
             } else {
                 let deadline = Instant::now() + current.snapshot.limits().body_timeout;
                 read_away(body, head.version, deadline);
@@ -241,9 +241,7 @@ fn identified<I>(
     let path = head.uri.path();
     let identified = current.snapshot.directory().identify(peer, path);
     let (snapshot, opened) = (&current.snapshot, identified.is_ok());
-    receiver
-        .watching
-        .identity(snapshot, peer, path, opened, now);
+    receiver.shadow.identity(snapshot, peer, path, opened, now);
     identified.map_err(|refusal| receiver.refuse_identity(current, peer, &refusal, now))
 }
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::beside::Beside;
+use super::background::Background;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
 use super::receiver::{Current, LiveCurrent, Receiver};
 use super::record::Recorder;
 use super::routes;
+use super::shadow::ShadowTally;
 use super::tasks::TaskEnded;
-use super::watching::Watching;
 use crate::admin::Guard;
 use crate::config::{Config, ConfigFile, Environment, Live, Reloader, StoreSettings};
 use crate::inbox::Inbox;
@@ -177,14 +177,14 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         Arc::clone(&gates.recorder),
         Arc::clone(&guard),
     ));
-    let mut beside = Beside::default();
-    beside.serve_desk(&desk, desk_listener, exporter.clone(), guard, &store);
-    beside.mind(&store);
-    beside.keep(&store, &book);
-    beside.watch(&desk, exporter);
-    beside.retain(&store, &gates.live);
+    let mut background = Background::default();
+    background.serve_desk(&desk, desk_listener, exporter.clone(), guard, &store);
+    background.supervise_writers(&store);
+    background.write_down(&store, &book);
+    background.pulse(&desk, exporter);
+    background.prune(&store, &gates.live);
     // Before anybody is told that we are here: an unhandled SIGHUP ends a process.
-    beside.reload(&desk, &notifier, signal(SignalKind::hangup())?);
+    background.reload(&desk, &notifier, signal(SignalKind::hangup())?);
 
     let stop = stop_signal()?;
     announce(announced);
@@ -194,7 +194,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     let on_stop = async {
         tokio::select! {
             () = stop => {}
-            task = beside.tasks.ended() => {
+            task = background.tasks.ended() => {
                 tracing::error!(error = &task as &dyn Error, "the receiver can not go on");
                 ended = Some(task);
             }
@@ -215,7 +215,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     )
     .await?;
     let grace_ends = grace_ends.unwrap_or_else(Instant::now);
-    beside.wind_down(&store, &book, grace_ends).await;
+    background.wind_down(&store, &book, grace_ends).await;
     tracing::info!("stopped");
     ended.map_or(Ok(()), |task| Err(task.into()))
 }
@@ -292,8 +292,8 @@ fn wire<I: Inbox>(
     shadows: Arc<Shadows>,
 ) -> Gates<I> {
     let live: Arc<LiveCurrent> = Arc::new(Live::new(Current::new(Arc::clone(&config.snapshot))));
-    let watching = Watching::new(shadows);
-    let recorder = Arc::new(Recorder::new(Arc::clone(&live), book, watching.clone()));
+    let shadow = ShadowTally::new(shadows);
+    let recorder = Arc::new(Recorder::new(Arc::clone(&live), book, shadow.clone()));
     let acceptor = Acceptor::new(
         Arc::clone(&live) as Arc<dyn tls::CurrentTrust>,
         Arc::clone(&recorder) as Arc<dyn tls::Observer>,
@@ -305,7 +305,7 @@ fn wire<I: Inbox>(
         inbox,
         Arc::clone(&recorder),
         seen,
-        watching,
+        shadow,
     ));
     Gates {
         live,

@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use tokio::time::timeout_at;
 
 use super::answer::{Answer, with_body};
+use super::body_memory::{BodyMemory, Exhausted, Reservation};
 use super::identify::{Admitted, as_of_now, read_away};
 use super::receiver::{Current, Receiver};
-use super::room::{NoRoom, Room, Share};
 use crate::identity::Producer;
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 use crate::signature::{self, Item, ItemVerdict, SignatureRefusal, VerifiedDelivery};
@@ -37,13 +37,13 @@ pub(super) async fn receive<I: Inbox + 'static>(
     let limits = admitted.current.snapshot.limits();
     let deadline = begun + limits.request_timeout;
     let (bytes_max, within) = (limits.body_bytes, limits.body_timeout);
-    let body = read(body, head, bytes_max, within, &receiver.room)
+    let body = read(body, head, bytes_max, within, &receiver.body_memory)
         .await
         .map_err(|unread| match unread {
             Unread::TooLarge => Answer::body_too_large(bytes_max),
             Unread::TooSlow => Answer::body_too_slow(),
             Unread::Broken => Answer::body_unreadable(),
-            Unread::NoRoom => receiver.fail(OVERLOADED, Answer::no_room()),
+            Unread::Exhausted => receiver.fail(OVERLOADED, Answer::overloaded()),
         })?;
     if !receiver.inbox.has_room() {
         // Under overload every microsecond that is spent on what is turned away is taken from what is kept.
@@ -59,7 +59,7 @@ pub(super) async fn receive<I: Inbox + 'static>(
 }
 
 /// Looks what `producer`, which only watches, would have made of a request that no live one takes: to the last gate.
-pub(super) async fn watch<I>(
+pub(super) async fn judge_for_shadow<I>(
     receiver: &Receiver<I>,
     current: &Current,
     producer: &Producer,
@@ -71,7 +71,7 @@ pub(super) async fn watch<I>(
     let (bytes_max, within) = (limits.body_bytes, limits.body_timeout);
     let (Some(peer), Ok(body)) = (
         head.extensions.get::<PeerCertificates>(),
-        read(body, head, bytes_max, within, &receiver.room).await,
+        read(body, head, bytes_max, within, &receiver.body_memory).await,
     ) else {
         return;
     };
@@ -82,7 +82,7 @@ pub(super) async fn watch<I>(
             let opened = verifier.would_open(&asked(head), body.bytes.clone(), now);
             opened.is_ok()
         });
-    receiver.watching.producer(producer, peer, would_open, now);
+    receiver.shadow.producer(producer, peer, would_open, now);
 }
 
 /// Why there is no body.
@@ -91,7 +91,7 @@ enum Unread {
     TooSlow,
     Broken,
     /// Too many bodies are held already.
-    NoRoom,
+    Exhausted,
 }
 
 /// The body, within its bounds of size and time.
@@ -100,9 +100,9 @@ async fn read(
     head: &Parts,
     bytes_max: usize,
     within: Duration,
-    room: &Room,
+    memory: &BodyMemory,
 ) -> Result<Held, Unread> {
-    let mut share = room.share();
+    let mut reservation = memory.reserve();
     let announced = head
         .headers
         .get(CONTENT_LENGTH)
@@ -132,10 +132,10 @@ async fn read(
             read_away(body, head.version, deadline);
             return Err(Unread::TooLarge);
         }
-        // Room is taken for what came, not for what was announced: a lie must not shut others out.
-        if let Err(NoRoom) = share.reach(length) {
+        // Memory is reserved for what came, not for what was announced: a lie must not shut others out.
+        if let Err(Exhausted) = reservation.reach(length) {
             read_away(body, head.version, deadline);
-            return Err(Unread::NoRoom);
+            return Err(Unread::Exhausted);
         }
         // Most bodies come in one piece, which is then never copied.
         match (&mut first, &mut rest) {
@@ -152,14 +152,14 @@ async fn read(
     let bytes = rest.map(BytesMut::freeze).or(first).unwrap_or_default();
     Ok(Held {
         bytes,
-        _share: share,
+        _reservation: reservation,
     })
 }
 
-/// A body, and the room that it takes until its delivery has been answered.
+/// A body, and the memory that it takes until its delivery has been answered.
 struct Held {
     bytes: Bytes,
-    _share: Share,
+    _reservation: Reservation,
 }
 
 /// Gate 3: the producer signed these very bytes.
@@ -177,7 +177,7 @@ fn verify<'a, I>(
         .ok_or_else(|| receiver.defect())?;
     let verified = verifier.verify(identified.clone(), &asked(head), body, admitted.at);
     receiver
-        .watching
+        .shadow
         .signature(identified, &verified, admitted.at);
     verified.map_err(|refusal| refused(receiver, admitted, &refusal))
 }

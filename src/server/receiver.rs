@@ -10,10 +10,10 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use super::answer::Answer;
+use super::body_memory::BodyMemory;
 use super::claimed::Claimed;
 use super::record::{Recorder, Told};
-use super::room::Room;
-use super::watching::Watching;
+use super::shadow::ShadowTally;
 use crate::config::{Live, Snapshot};
 use crate::identity::{Identified, IdentityRefusal, ProducerId};
 use crate::inbox::InboxFailure;
@@ -78,9 +78,8 @@ pub(super) struct Receiver<I> {
     pub(super) meters: Meters,
     pub(super) recorder: Arc<Recorder>,
     pub(super) seen: Arc<Seen>,
-    pub(super) watching: Watching,
-    /// What is left for bodies on their way.
-    pub(super) room: Room,
+    pub(super) shadow: ShadowTally,
+    pub(super) body_memory: BodyMemory,
     requests: AtomicU64,
     process: u32,
 }
@@ -91,7 +90,7 @@ impl<I> Receiver<I> {
         inbox: Arc<I>,
         recorder: Arc<Recorder>,
         seen: Arc<Seen>,
-        watching: Watching,
+        shadow: ShadowTally,
     ) -> Self {
         // Ids need to differ between processes and restarts, not to be secret.
         let started = Timestamp::now().as_nanosecond();
@@ -107,8 +106,8 @@ impl<I> Receiver<I> {
             meters: Meters::default(),
             recorder,
             seen,
-            watching,
-            room: Room::default(),
+            shadow,
+            body_memory: BodyMemory::default(),
             requests: AtomicU64::new(0),
             process,
         }

@@ -14,14 +14,14 @@ use crate::telemetry::Meters;
 use crate::tls::{HandshakeRefusal, PeerCertificates};
 use crate::x509::Certificate;
 
-/// Keeps watch for the marks that decide nothing.
+/// Counts and notes what the marks that decide nothing would have done.
 #[derive(Clone)]
-pub(super) struct Watching {
+pub(super) struct ShadowTally {
     shadows: Arc<Shadows>,
     meters: Arc<Meters>,
 }
 
-impl Watching {
+impl ShadowTally {
     pub(super) fn new(shadows: Arc<Shadows>) -> Self {
         Self {
             shadows,
