@@ -10,9 +10,11 @@
 mod admin_listener;
 mod answer;
 mod background;
+mod body;
 mod body_memory;
 mod certificates;
 mod claimed;
+mod head;
 mod identify;
 mod life_cycle;
 mod marks;

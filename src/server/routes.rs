@@ -15,7 +15,8 @@ use hyper::body::Incoming;
 use tower::{Service, service_fn};
 
 use super::answer::{Afterwards, Answer};
-use super::identify::{identify, name_the_host};
+use super::head::name_the_host;
+use super::identify::identify;
 use super::receive::receive;
 use super::receiver::Receiver;
 use crate::inbox::Inbox;
