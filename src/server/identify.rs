@@ -1,7 +1,7 @@
 //! Gates 1, again, and 2: what passes them is [`Admitted`].
 //!
-//! All that can be refused before a byte of the body is read is refused here. What a request says of itself in its headers
-//! is not looked at.
+//! What the certificate, the path, the method and the framing of the head refuse is refused here, before a byte of the body is read. No
+//! header says who the sender is.
 
 use std::sync::Arc;
 
