@@ -10,11 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::background::Background;
+use super::journey;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
 use super::receiver::{Current, LiveCurrent, Receiver};
 use super::record::Recorder;
-use super::routes;
 use super::shadow::ShadowTally;
 use super::tasks::TaskEnded;
 use crate::admin::Guard;
@@ -210,7 +210,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
     tls::serve(
         providers,
         gates.acceptor,
-        routes::providers(gates.receiver),
+        journey::service(gates.receiver),
         on_stop,
     )
     .await?;
@@ -240,7 +240,7 @@ pub async fn serve_into<I: Inbox + 'static>(
     tls::serve(
         providers,
         gates.acceptor,
-        routes::providers(gates.receiver),
+        journey::service(gates.receiver),
         std::future::pending(),
     )
     .await?;
