@@ -14,7 +14,6 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admin_listener;
-use super::life_cycle::tell;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
 use super::receiver::LiveCurrent;
@@ -156,9 +155,9 @@ async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier, mut hang_up: Sig
             _ = hang_up.recv() => {}
             () = changes.changed() => {}
         }
-        tell(&notifier, State::Reloading);
+        notifier.tell(State::Reloading);
         // The desk logs what it finds and remembers it for /readyz.
         let _faults = desk.reload_at(Timestamp::now()).await;
-        tell(&notifier, State::Ready);
+        notifier.tell(State::Ready);
     }
 }
