@@ -18,7 +18,7 @@
 //! | 4 inbox ([`inbox`]) | [`inbox::Event`]s, all of a delivery or none | [`inbox::Receipt`]s, durable | 503 |
 //! | 5 ledger ([`payments`]) | a [`payments::Claim`] | a [`payments::Payment`], in gate 4's transaction | nothing |
 //!
-//! `server/routes.rs` is the journey through it: gate 2 in `server/identify.rs`, the gates after it in `server/receive.rs`.
+//! `server/journey.rs` is the journey through it: gate 2 in `server/identify.rs`, the gates after it in `server/receive.rs`.
 //!
 //! # The rooms
 //!

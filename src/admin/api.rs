@@ -205,7 +205,7 @@ pub(super) async fn certificates(
     match pages.operator.certificates().await {
         Ok(mut items) => {
             if let Some(tenant) = of.tenant {
-                items.retain(|item| item.get("tenant_id").is_some_and(|of| *of == tenant));
+                items.retain(|item| item.tenant_id.as_ref() == Some(&tenant));
             }
             let end = after.saturating_add(limit);
             let next = (end < items.len()).then(|| end.to_string());
@@ -317,7 +317,7 @@ mod tests {
     use http_body_util::BodyExt;
     use tokio::sync::Notify;
 
-    use super::super::Readiness;
+    use super::super::{Certificates, Readiness};
     use super::*;
     use crate::store::StoreFault;
 
@@ -370,10 +370,7 @@ mod tests {
             })
         }
 
-        fn certificates(
-            &self,
-        ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, ReadFailure>> + Send + '_>>
-        {
+        fn certificates(&self) -> Pin<Box<dyn Future<Output = Certificates> + Send + '_>> {
             unreachable!("nobody asks")
         }
     }

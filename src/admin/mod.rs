@@ -5,6 +5,7 @@
 //! changes nothing but by [`Operator::reload`].
 
 mod api;
+mod certificates;
 mod guard;
 
 use std::future::Future;
@@ -21,9 +22,10 @@ use axum::routing::{get, post};
 use serde::Serialize;
 
 use crate::config::Fault;
-use crate::store::{Backlog, ReadFailure, Store};
+use crate::store::{Backlog, Store};
 use crate::telemetry::Exporter;
 
+pub use certificates::{CertificateView, Certificates, Role, ShadowView};
 pub use guard::Guard;
 
 /// What came of a reload: the keys that count only after a restart, or every fault.
@@ -38,9 +40,7 @@ pub trait Operator: Send + Sync + 'static {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>>;
 
     /// Every certificate that matters here, as `/api/certificates` lists them.
-    fn certificates(
-        &self,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, ReadFailure>> + Send + '_>>;
+    fn certificates(&self) -> Pin<Box<dyn Future<Output = Certificates> + Send + '_>>;
 }
 
 /// What `/readyz` says.

@@ -10,10 +10,11 @@ use serde_json::json;
 use super::lists::with_views;
 use super::output::{self, Outcome, Table, complain, json_line, say};
 use super::unusable;
+use crate::admin::CertificateView;
 use crate::ca::{CaFault, Order, PrivateCa, ServerName};
 use crate::config::{Config, ConfigFile, Environment, Fault};
 use crate::server::certificates;
-use crate::store::{LeafSeen, Views};
+use crate::store::{LeafSeen, Millis, Views};
 use crate::x509::{
     Certificate, CertificateReport, CertificateRole, DistinguishedName, SigningRequest, X509Fault,
     decode_certificates, decode_signing_request,
@@ -100,20 +101,21 @@ enum CertsCommand {
 }
 
 /// Why a certificate command failed: what, and what to do.
-struct Failed(String);
-
-impl From<CaFault> for Failed {
-    fn from(fault: CaFault) -> Self {
-        Self(format!("{}; {}", output::chain(&fault), fault.mend()))
-    }
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{}; {}", output::chain(.0), .0.mend())]
+    Ca(#[from] CaFault),
+    #[error("{}: {what}; {mend}", path.display())]
+    File {
+        path: PathBuf,
+        what: String,
+        mend: &'static str,
+    },
 }
 
 impl Certs {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
         let now = Timestamp::now();
-        if let CertsCommand::List { json } = self.command {
-            return list(json, place, environment, now);
-        }
         let done = match self.command {
             CertsCommand::Init {
                 out,
@@ -143,18 +145,15 @@ impl Certs {
                 now,
             ),
             CertsCommand::Inspect { file, json } => inspect(&file, json, place, environment, now),
-            CertsCommand::List { .. } => Ok(()),
+            CertsCommand::List { json } => Ok(list(json, place, environment, now)),
             CertsCommand::Revoke { ca, file, json } => {
                 revoke(&ca, file.as_deref(), json, place, environment, now)
             }
         };
-        match done {
-            Ok(()) => Outcome::Done,
-            Err(Failed(text)) => {
-                complain(&format!("countersign: {text}"));
-                Outcome::Failed
-            }
-        }
+        done.unwrap_or_else(|failed| {
+            complain(&format!("countersign: {failed}"));
+            Outcome::Failed
+        })
     }
 }
 
@@ -179,23 +178,7 @@ fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestam
                 json_line(certificate);
                 continue;
             }
-            let text = |key: &str| certificate.get(key).and_then(|value| value.as_str());
-            let or = |key: &str| text(key).unwrap_or("-").to_owned();
-            let whose = text("subject")
-                .or(text("secret"))
-                .or(text("pin"))
-                .or(text("issuer"));
-            let role = text("mark").map_or_else(|| or("role"), |mark| format!("shadow {mark}"));
-            let producer = text("producer").map(|name| format!("{name} of {}", or("tenant_id")));
-            table.row([
-                role,
-                whose.unwrap_or("-").to_owned(),
-                or("serial"),
-                producer.unwrap_or_else(|| "-".to_owned()),
-                or("not_after"),
-                or("last_seen"),
-                or("note"),
-            ]);
+            table.row(cells(certificate));
         }
         if !json {
             table.print();
@@ -204,16 +187,35 @@ fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestam
     })
 }
 
+/// A line for a person.
+fn cells(listed: &CertificateView) -> [String; 7] {
+    let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    let time = |time: Option<Millis>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+    let producer = listed.producer.as_ref().map(|name| {
+        let tenant = listed.tenant_id.as_deref();
+        format!("{name} of {}", tenant.unwrap_or("-"))
+    });
+    [
+        listed.role.name(),
+        or_none(listed.whose()),
+        or_none(listed.serial.as_deref()),
+        or_none(producer.as_deref()),
+        time(listed.not_after),
+        time(listed.last_seen),
+        or_none(listed.note.as_deref()),
+    ]
+}
+
 fn init(
     out: &Path,
     subject: DistinguishedName,
     days: u32,
     json: bool,
     now: Timestamp,
-) -> Result<(), Failed> {
+) -> Result<Outcome, Failed> {
     PrivateCa::init(out, subject, days, now)?;
     print_made(&out.join("ca.crt"), Some(&out.join("ca.key")), json);
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// Tells which files were made.
@@ -237,32 +239,33 @@ fn issue(
     json: bool,
     order: impl FnOnce(Option<SigningRequest>) -> Order,
     now: Timestamp,
-) -> Result<(), Failed> {
-    let request = csr
-        .map(|path| {
-            let unusable = |what: String, mend: &str| {
-                Failed(format!("{}: {what}; {mend}", path.display()))
-            };
-            let form = "give a PKCS #10 request in PEM or DER";
-            let file = std::fs::read(path).map_err(|error| unusable(error.to_string(), form))?;
-            let der = decode_signing_request(&file)
-                .map_err(|fault| unusable(fault.to_string(), form))?;
-            SigningRequest::decode(&der).map_err(|fault| {
-                let mend = if matches!(fault, X509Fault::UnusableKey { .. }) {
-                    "have one made for another key: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
-                } else if matches!(fault, X509Fault::UnsupportedSignature) {
-                    "have it signed anew, with SHA-256"
-                } else {
-                    form
-                };
-                unusable(output::chain(&fault), mend)
-            })
-        })
-        .transpose()?;
+) -> Result<Outcome, Failed> {
+    let request = csr.map(read_request).transpose()?;
     let issued = PrivateCa::open(ca)?.issue(&order(request), now)?;
     let (certificate, key) = issued.write(out)?;
     print_made(&certificate, key.as_deref(), json);
-    Ok(())
+    Ok(Outcome::Done)
+}
+
+fn read_request(path: &Path) -> Result<SigningRequest, Failed> {
+    let form = "give a PKCS #10 request in PEM or DER";
+    let unusable = |what: String, mend| Failed::File {
+        path: path.to_owned(),
+        what,
+        mend,
+    };
+    let file = std::fs::read(path).map_err(|error| unusable(error.to_string(), form))?;
+    let der = decode_signing_request(&file).map_err(|fault| unusable(fault.to_string(), form))?;
+    SigningRequest::decode(&der).map_err(|fault| {
+        let mend = if matches!(fault, X509Fault::UnusableKey { .. }) {
+            "have one made for another key: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+        } else if matches!(fault, X509Fault::UnsupportedSignature) {
+            "have it signed anew, with SHA-256"
+        } else {
+            form
+        };
+        unusable(output::chain(&fault), mend)
+    })
 }
 
 fn revoke(
@@ -272,7 +275,7 @@ fn revoke(
     place: &ConfigFile,
     environment: &Environment,
     now: Timestamp,
-) -> Result<(), Failed> {
+) -> Result<Outcome, Failed> {
     let leaves = file.map(read).transpose()?.unwrap_or_default();
     // Of a chain only the leaf is meant.
     let leaves: Vec<Certificate> = leaves.into_iter().take(1).collect();
@@ -297,7 +300,7 @@ fn revoke(
             complain(&format!("countersign: {warning}"));
         }
     }
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 fn inspect(
@@ -306,7 +309,7 @@ fn inspect(
     place: &ConfigFile,
     environment: &Environment,
     now: Timestamp,
-) -> Result<(), Failed> {
+) -> Result<Outcome, Failed> {
     let config = Config::load(place, environment, now);
     let seen = seen(place, environment);
     let leaves = read(file)?;
@@ -356,7 +359,7 @@ fn inspect(
             print(&inspected);
         }
     }
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// Whether it is one of those that are configured: an intermediate may be, and a root of version 1 does not say that it is a CA's.
@@ -483,11 +486,10 @@ fn print(inspected: &Inspected) {
 }
 
 fn read(path: &Path) -> Result<Vec<Certificate>, Failed> {
-    let unusable = |what: String| {
-        Failed(format!(
-            "{}: {what}; give a certificate in PEM or DER",
-            path.display()
-        ))
+    let unusable = |what: String| Failed::File {
+        path: path.to_owned(),
+        what,
+        mend: "give a certificate in PEM or DER",
     };
     let file = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
     let ders = decode_certificates(&file).map_err(|fault| unusable(output::chain(&fault)))?;

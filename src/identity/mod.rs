@@ -129,3 +129,19 @@ pub enum IdentityRefusal {
         producer: Arc<Producer>,
     },
 }
+
+impl IdentityRefusal {
+    /// The names of those that may concern nobody who is configured. All others know their producer.
+    pub const NAMES_OF_NOBODY: [&'static str; 2] =
+        ["certificate-no-longer-valid", "unknown-producer"];
+
+    /// The problem's name. Who was cut off is told no more than a stranger.
+    pub fn name(&self) -> &'static str {
+        let [no_longer_valid, unknown] = Self::NAMES_OF_NOBODY;
+        match self {
+            Self::CertificateNoLongerValid { .. } => no_longer_valid,
+            Self::UnknownProducer { .. } | Self::CutOff { .. } => unknown,
+            Self::PinMismatch { .. } => "pin-mismatch",
+        }
+    }
+}

@@ -29,7 +29,7 @@ pub use group_commit::{
 pub use kept_headers::KeptHeaders;
 
 /// The counter of events, by tenant, producer and receipt. What a metric means, `telemetry` tells.
-pub const DELIVERIES_METRIC: &str = "countersign_deliveries_total";
+pub const EVENTS_METRIC: &str = "countersign_events_total";
 /// The histogram of how long transactions take.
 pub const COMMIT_METRIC: &str = "countersign_commit_seconds";
 /// The histogram of how many events they hold.
@@ -105,15 +105,33 @@ pub enum InboxFailure {
 }
 
 impl InboxFailure {
-    /// A short name for metrics: `queue_full`, `timed_out`, `unavailable`, `commit`, `row`, `shutting_down`.
+    /// Every name that one can have.
+    pub const NAMES: [&'static str; 6] = [
+        "queue_full",
+        "timed_out",
+        "unavailable",
+        "commit",
+        "row",
+        "shutting_down",
+    ];
+
+    /// A short name for metrics, out of [`Self::NAMES`].
     pub fn name(&self) -> &'static str {
+        let [
+            queue_full,
+            timed_out,
+            unavailable,
+            commit,
+            row,
+            shutting_down,
+        ] = Self::NAMES;
         match self {
-            Self::QueueFull => "queue_full",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Unavailable { .. } => "unavailable",
-            Self::Commit { .. } => "commit",
-            Self::Row { .. } => "row",
-            Self::ShuttingDown => "shutting_down",
+            Self::QueueFull => queue_full,
+            Self::TimedOut { .. } => timed_out,
+            Self::Unavailable { .. } => unavailable,
+            Self::Commit { .. } => commit,
+            Self::Row { .. } => row,
+            Self::ShuttingDown => shutting_down,
         }
     }
 }

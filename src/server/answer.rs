@@ -199,7 +199,7 @@ impl Answer {
         )
     }
 
-    pub(super) fn no_room() -> Self {
+    pub(super) fn overloaded() -> Self {
         let detail = "too many bodies are on their way: send again";
         Self {
             afterwards: Afterwards::CloseIfUnframed,
@@ -227,36 +227,22 @@ impl Answer {
 impl From<&IdentityRefusal> for Answer {
     // No wildcard: a new refusal does not compile until its answer is chosen.
     fn from(refusal: &IdentityRefusal) -> Self {
+        let forbidden =
+            |title, detail: &str| Self::new(StatusCode::FORBIDDEN, refusal.name(), title, detail);
         match refusal {
-            IdentityRefusal::CertificateNoLongerValid { .. } => {
-                let detail = "renew the client certificate, or connect again";
-                let title = "The client certificate is no longer valid here";
-                Self::new(
-                    StatusCode::FORBIDDEN,
-                    "certificate-no-longer-valid",
-                    title,
-                    detail,
-                )
-                .and_close()
-            }
-            IdentityRefusal::UnknownProducer { .. } | IdentityRefusal::CutOff { .. } => {
-                let detail = "the certificate holds, but its subject is not one that may deliver here; ask the receiver's operator";
-                Self::new(
-                    StatusCode::FORBIDDEN,
-                    "unknown-producer",
-                    "Unknown producer",
-                    detail,
-                )
-            }
-            IdentityRefusal::PinMismatch { .. } => {
-                let detail = "the certificate's key is not one that was announced; ask the receiver's operator to pin it";
-                Self::new(
-                    StatusCode::FORBIDDEN,
-                    "pin-mismatch",
-                    "The key is not pinned",
-                    detail,
-                )
-            }
+            IdentityRefusal::CertificateNoLongerValid { .. } => forbidden(
+                "The client certificate is no longer valid here",
+                "renew the client certificate, or connect again",
+            )
+            .and_close(),
+            IdentityRefusal::UnknownProducer { .. } | IdentityRefusal::CutOff { .. } => forbidden(
+                "Unknown producer",
+                "the certificate holds, but its subject is not one that may deliver here; ask the receiver's operator",
+            ),
+            IdentityRefusal::PinMismatch { .. } => forbidden(
+                "The key is not pinned",
+                "the certificate's key is not one that was announced; ask the receiver's operator to pin it",
+            ),
         }
     }
 }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use super::marks::marks;
+use crate::admin::{CertificateView, Certificates, Role};
 use crate::config::Snapshot;
-use crate::store::{LeafSeen, ReadFailure, SecretSeen, ShadowSeen, Store, Views};
+use crate::store::{LeafSeen, Millis, ReadFailure, SecretSeen, ShadowSeen, Store, Views};
 use crate::telemetry::{CertificateEnd, CrlEnd, Meters};
 use crate::tls::TrustWarning;
-use crate::x509::{Certificate, DistinguishedName, SpkiPin};
+use crate::x509::{Certificate, DistinguishedName, RevocationList, SpkiPin};
 
 /// Days before an end at which it is said once more.
 const DAYS: [i64; 6] = [28, 14, 7, 3, 1, 0];
@@ -27,11 +27,7 @@ const IDLE_DAYS: i64 = 7;
 
 /// The server's leaf, the anchors and intermediates, the CRLs, every client leaf that was seen, every secret that verified a
 /// delivery, and every mark with `shadow = true`; each with what is to be known of it.
-pub async fn certificates(
-    snapshot: &Arc<Snapshot>,
-    views: &Views,
-    now: Timestamp,
-) -> Result<Vec<Value>, ReadFailure> {
+pub async fn certificates(snapshot: &Arc<Snapshot>, views: &Views, now: Timestamp) -> Certificates {
     let seen = views.leaves_seen().await?;
     let secrets = views.secrets_seen().await?;
     let shadows = views.shadows_seen().await?;
@@ -48,8 +44,21 @@ fn listed(
     secrets: &[SecretSeen],
     shadows: &[ShadowSeen],
     now: Timestamp,
-) -> Vec<Value> {
-    let mut all = vec![ours("server", snapshot.tls().identity.leaf(), None, None)];
+) -> Vec<CertificateView> {
+    let trust = snapshot.trust();
+    let configured = configured(snapshot);
+    let mut all = vec![CertificateView::of(Role::Server).read_from(snapshot.tls().identity.leaf())];
+    all.extend(of_anchors(trust.anchors(), seen, now));
+    let intermediates = trust.intermediates().iter();
+    all.extend(intermediates.map(|one| CertificateView::of(Role::Intermediate).read_from(one)));
+    all.extend(trust.crls().map(of_crl));
+    all.extend(of_clients(snapshot, seen, &configured, now));
+    all.extend(of_secrets(secrets, &configured, now));
+    all.extend(marks(snapshot, shadows));
+    all
+}
+
+fn of_anchors(anchors: &[Certificate], seen: &[LeafSeen], now: Timestamp) -> Vec<CertificateView> {
     let mut under: HashMap<&str, Timestamp> = HashMap::new();
     for leaf in seen {
         if let Some(anchor) = &leaf.anchor_sha256 {
@@ -57,8 +66,8 @@ fn listed(
             *last = leaf.last_seen.0.max(*last);
         }
     }
-    let anchors = snapshot.trust().anchors().iter();
     let anchors: Vec<_> = anchors
+        .iter()
         .map(|anchor| (anchor, anchor.sha256().to_string()))
         .collect();
     let mut latest = Latest::default();
@@ -67,65 +76,101 @@ fn listed(
             latest.note((), sha256, *last);
         }
     }
-    for (anchor, sha256) in &anchors {
+    let views = anchors.iter().map(|(anchor, sha256)| {
         let last = under.get(&**sha256).copied();
-        let note = retirement(last, latest.but((), sha256), now);
-        all.push(ours("trust_anchor", anchor, last, note));
+        CertificateView {
+            last_seen: last.map(Millis),
+            note: retirement(last, latest.but((), sha256), now),
+            ..CertificateView::of(Role::TrustAnchor).read_from(anchor)
+        }
+    });
+    views.collect()
+}
+
+fn of_crl(crl: &RevocationList) -> CertificateView {
+    CertificateView {
+        issuer: Some(crl.issuer().to_string()),
+        not_before: Some(Millis(crl.this_update())),
+        not_after: crl.next_update().map(Millis),
+        ..CertificateView::of(Role::Crl)
     }
-    for intermediate in snapshot.trust().intermediates() {
-        all.push(ours("intermediate", intermediate, None, None));
-    }
-    for crl in snapshot.trust().crls() {
-        all.push(json!({
-            "role": "crl",
-            "subject": null,
-            "issuer": crl.issuer().to_string(),
-            "serial": null,
-            "sha256": null,
-            "spki_sha256": null,
-            "not_before": format!("{:.3}", crl.this_update()),
-            "not_after": crl.next_update().map(|end| format!("{end:.3}")),
-            "producer": null,
-            "tenant_id": null,
-            "last_seen": null,
-        }));
-    }
-    let configured = configured(snapshot);
-    let forgotten = |tenant_id: &str, producer: &str| {
-        let is_known = configured.contains(&(tenant_id, producer));
-        (!is_known).then(|| "its producer is configured no longer".to_owned())
-    };
+}
+
+fn of_clients(
+    snapshot: &Snapshot,
+    seen: &[LeafSeen],
+    configured: &HashSet<(&str, &str)>,
+    now: Timestamp,
+) -> Vec<CertificateView> {
     let mut latest = Latest::default();
     for leaf in seen {
         latest.note(whose(leaf), &leaf.sha256, leaf.last_seen.0);
     }
     let mut issuers = Issuers::default();
-    for leaf in seen {
+    let views = seen.iter().map(|leaf| {
         let revoked = issuers.have_revoked(snapshot, leaf, now);
         let note = if revoked {
             Some(format!("revoked: a CRL of {} names it", leaf.issuer))
         } else {
-            forgotten(&leaf.tenant_id, &leaf.producer).or_else(|| {
+            forgotten(whose(leaf), configured).or_else(|| {
                 let successor = latest.but(whose(leaf), &leaf.sha256);
                 retirement(Some(leaf.last_seen.0), successor, now)
             })
         };
-        all.push(client(leaf, revoked, note));
+        CertificateView {
+            role: Role::Client {
+                anchor_subject: leaf.anchor_subject.clone(),
+                anchor_sha256: leaf.anchor_sha256.clone(),
+                revoked,
+            },
+            subject: Some(leaf.subject.clone()),
+            issuer: Some(leaf.issuer.clone()),
+            serial: Some(leaf.serial.clone()),
+            sha256: Some(leaf.sha256.clone()),
+            spki_sha256: Some(leaf.spki_sha256.clone()),
+            not_before: Some(leaf.not_before),
+            not_after: Some(leaf.not_after),
+            producer: Some(leaf.producer.clone()),
+            tenant_id: Some(leaf.tenant_id.clone()),
+            last_seen: Some(leaf.last_seen),
+            note,
+        }
+    });
+    views.collect()
+}
+
+fn of_secrets(
+    secrets: &[SecretSeen],
+    configured: &HashSet<(&str, &str)>,
+    now: Timestamp,
+) -> Vec<CertificateView> {
+    fn owner(secret: &SecretSeen) -> (&str, &str) {
+        (&secret.tenant_id, &secret.producer)
     }
     let mut latest = Latest::default();
     for secret in secrets {
-        let owner = (&*secret.tenant_id, &*secret.producer);
-        latest.note(owner, &secret.secret, secret.last_used.0);
+        latest.note(owner(secret), &secret.secret, secret.last_used.0);
     }
-    for secret in secrets {
-        let owner = (&*secret.tenant_id, &*secret.producer);
-        let successor = latest.but(owner, &secret.secret);
-        let note = forgotten(&secret.tenant_id, &secret.producer)
-            .or_else(|| retirement(Some(secret.last_used.0), successor, now));
-        all.push(of_secret(secret, note));
-    }
-    all.extend(marks(snapshot, shadows));
-    all
+    let views = secrets.iter().map(|secret| {
+        let note = forgotten(owner(secret), configured).or_else(|| {
+            let successor = latest.but(owner(secret), &secret.secret);
+            retirement(Some(secret.last_used.0), successor, now)
+        });
+        let reference = secret.secret.clone();
+        CertificateView {
+            producer: Some(secret.producer.clone()),
+            tenant_id: Some(secret.tenant_id.clone()),
+            last_seen: Some(secret.last_used),
+            note,
+            ..CertificateView::of(Role::Secret { secret: reference })
+        }
+    });
+    views.collect()
+}
+
+/// What is to be said of something whose producer, by tenant and name, is not among those that are configured.
+fn forgotten(owner: (&str, &str), configured: &HashSet<(&str, &str)>) -> Option<String> {
+    (!configured.contains(&owner)).then(|| "its producer is configured no longer".to_owned())
 }
 
 fn whose(leaf: &LeafSeen) -> (&str, &str) {
@@ -248,66 +293,6 @@ fn retirement(
         .then(|| format!("safe to retire: last used {days} days ago"))
 }
 
-fn of_secret(secret: &SecretSeen, note: Option<String>) -> Value {
-    json!({
-        "role": "secret",
-        "subject": null,
-        "issuer": null,
-        "serial": null,
-        "sha256": null,
-        "spki_sha256": null,
-        "not_before": null,
-        "not_after": null,
-        "producer": secret.producer,
-        "tenant_id": secret.tenant_id,
-        "last_seen": secret.last_used,
-        "secret": secret.secret,
-        "note": note,
-    })
-}
-
-fn ours(
-    role: &str,
-    leaf: &Certificate,
-    last_seen: Option<Timestamp>,
-    note: Option<String>,
-) -> Value {
-    json!({
-        "role": role,
-        "subject": leaf.subject().to_string(),
-        "issuer": leaf.issuer().to_string(),
-        "serial": leaf.serial().to_string(),
-        "sha256": leaf.sha256().to_string(),
-        "spki_sha256": leaf.spki().hex(),
-        "not_before": format!("{:.3}", leaf.validity().not_before),
-        "not_after": format!("{:.3}", leaf.validity().not_after),
-        "producer": null,
-        "tenant_id": null,
-        "last_seen": last_seen.map(|time| format!("{time:.3}")),
-        "note": note,
-    })
-}
-
-fn client(leaf: &LeafSeen, revoked: bool, note: Option<String>) -> Value {
-    json!({
-        "role": "client",
-        "subject": leaf.subject,
-        "issuer": leaf.issuer,
-        "serial": leaf.serial,
-        "sha256": leaf.sha256,
-        "spki_sha256": leaf.spki_sha256,
-        "not_before": leaf.not_before,
-        "not_after": leaf.not_after,
-        "producer": leaf.producer,
-        "tenant_id": leaf.tenant_id,
-        "last_seen": leaf.last_seen,
-        "anchor_subject": leaf.anchor_subject,
-        "anchor_sha256": leaf.anchor_sha256,
-        "revoked": revoked,
-        "note": note,
-    })
-}
-
 /// Which ends have been warned of, and how near they were.
 #[derive(Default)]
 pub(super) struct Warnings {
@@ -425,7 +410,6 @@ impl Warnings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Millis;
 
     fn leaf(producer: &str, serial: &str, last_seen: i64) -> LeafSeen {
         let at = |second| Millis(Timestamp::from_second(second).unwrap());

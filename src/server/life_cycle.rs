@@ -1,22 +1,24 @@
 //! Start and stop.
 
 use std::error::Error;
+use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::beside::Beside;
+use super::background::Background;
+use super::journey;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
 use super::receiver::{Current, LiveCurrent, Receiver};
 use super::record::Recorder;
-use super::routes;
+use super::shadow::ShadowTally;
 use super::tasks::TaskEnded;
-use super::watching::Watching;
 use crate::admin::Guard;
 use crate::config::{Config, ConfigFile, Environment, Live, Reloader, StoreSettings};
 use crate::inbox::Inbox;
@@ -137,87 +139,129 @@ impl ServeFailure {
 /// Serves until SIGTERM or SIGINT, or until something ends that the receiver can not do without. `announce` is called once, when deliveries
 /// are accepted.
 pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(), ServeFailure> {
-    let Start {
-        config,
-        file,
-        environment,
-        prelude,
-    } = start;
-    let open_files = tls::raise_open_files(config.server.connections.connections);
-    let exporter = Exporter::install()?;
-    let (store, book) = open(&config).await?;
-    warn(&config, open_files);
+    let mut running = Running::begin(start).await?;
+    announce(running.announced);
+    running.notifier.tell(State::Ready);
+    let ended = running.until_told().await;
+    running.stop().await;
+    ended.map_or(Ok(()), |task| Err(task.into()))
+}
 
-    let providers = listeners(&config, prelude.end().await?)?;
-    // The next version finds both of our addresses in use, or neither.
-    let desk_listener = bind(
-        "admin.listen",
-        config.admin.listen,
-        config.server.reuse_port,
-    )?;
-    let announced = Announced {
-        server: local_address(&providers)?,
-        admin: desk_listener.local_addr()?,
-    };
+/// A receiver at work.
+struct Running {
+    announced: Announced,
+    stop: BoxFuture<'static, ()>,
+    providers: tls::Serving,
+    background: Background,
+    desk: Arc<Desk>,
+    notifier: Notifier,
+    store: Arc<Store>,
+    book: Arc<Book>,
+}
 
-    let gates = wire(
-        &config,
-        Arc::clone(&store),
-        Arc::clone(&book),
-        Arc::clone(store.seen()),
-        Arc::clone(store.shadows()),
-    );
-    let notifier = Notifier::new(environment.os("NOTIFY_SOCKET").map(ToOwned::to_owned));
-    let guard = Arc::new(Guard::new(config.admin.listen, config.admin.tokens.clone()));
-    let desk = Arc::new(Desk::new(
-        Reloader::new(file, environment, &config),
-        Arc::clone(&gates.live),
-        gates.acceptor.clone(),
-        Arc::clone(&store),
-        Arc::clone(&gates.recorder),
-        Arc::clone(&guard),
-    ));
-    let mut beside = Beside::default();
-    beside.serve_desk(&desk, desk_listener, exporter.clone(), guard, &store);
-    beside.mind(&store);
-    beside.keep(&store, &book);
-    beside.watch(&desk, exporter);
-    beside.retain(&store, &gates.live);
-    // Before anybody is told that we are here: an unhandled SIGHUP ends a process.
-    beside.reload(&desk, &notifier, signal(SignalKind::hangup())?);
+impl Running {
+    async fn begin(start: Start) -> Result<Self, ServeFailure> {
+        let Start {
+            config,
+            file,
+            environment,
+            prelude,
+        } = start;
+        let open_files = tls::raise_open_files(config.server.connections.connections);
+        let exporter = Exporter::install()?;
+        let (store, book) = open(&config).await?;
+        warn(&config, open_files);
+        let sockets = Sockets::bind(&config, prelude.end().await?)?;
+        let announced = sockets.addresses()?;
+        let gates = wire(
+            &config,
+            Arc::clone(&store),
+            Arc::clone(&book),
+            Arc::clone(store.seen()),
+            Arc::clone(store.shadows()),
+        );
+        let notifier = Notifier::new(environment.os("NOTIFY_SOCKET").map(ToOwned::to_owned));
+        let guard = Arc::new(Guard::new(config.admin.listen, config.admin.tokens.clone()));
+        let desk = Arc::new(Desk::new(
+            Reloader::new(file, environment, &config),
+            Arc::clone(&gates.live),
+            gates.acceptor.clone(),
+            Arc::clone(&store),
+            Arc::clone(&gates.recorder),
+            Arc::clone(&guard),
+        ));
+        let mut background = Background::default();
+        background.serve_desk(&desk, sockets.desk, exporter.clone(), guard, &store);
+        background.supervise_writers(&store);
+        background.write_down(&store, &book);
+        background.pulse(&desk, exporter);
+        background.prune(&store, &gates.live);
+        // Before anybody is told that we are here: an unhandled signal ends a process.
+        background.reload(&desk, &notifier, signal(SignalKind::hangup())?);
+        let stop = Box::pin(stop_signal()?);
+        let service = journey::service(gates.receiver);
+        let providers = tls::serve(sockets.providers, gates.acceptor, service)?;
+        Ok(Self {
+            announced,
+            stop,
+            providers,
+            background,
+            desk,
+            notifier,
+            store,
+            book,
+        })
+    }
 
-    let stop = stop_signal()?;
-    announce(announced);
-    tell(&notifier, State::Ready);
-    let mut ended = None;
-    let mut grace_ends = None;
-    let on_stop = async {
+    /// Resolves when it is to stop: with what has ended, unless it was told to.
+    async fn until_told(&mut self) -> Option<TaskEnded> {
         tokio::select! {
-            () = stop => {}
-            task = beside.tasks.ended() => {
+            () = &mut self.stop => None,
+            task = self.background.tasks.ended() => {
                 tracing::error!(error = &task as &dyn Error, "the receiver can not go on");
-                ended = Some(task);
+                Some(task)
             }
         }
+    }
+
+    /// Ends the deliveries, and then what runs in their background.
+    async fn stop(self) {
         tracing::info!(
             "stopping: no new connections; what is in flight has {} s",
             GRACE.as_secs()
         );
-        desk.drain();
-        tell(&notifier, State::Stopping);
-        *grace_ends.insert(Instant::now() + GRACE)
-    };
-    tls::serve(
-        providers,
-        gates.acceptor,
-        routes::providers(gates.receiver),
-        on_stop,
-    )
-    .await?;
-    let grace_ends = grace_ends.unwrap_or_else(Instant::now);
-    beside.wind_down(&store, &book, grace_ends).await;
-    tracing::info!("stopped");
-    ended.map_or(Ok(()), |task| Err(task.into()))
+        self.desk.drain();
+        self.notifier.tell(State::Stopping);
+        let grace_ends = Instant::now() + GRACE;
+        self.providers.stop(grace_ends).await;
+        self.background
+            .wind_down(&self.store, &self.book, grace_ends)
+            .await;
+        tracing::info!("stopped");
+    }
+}
+
+/// What is listened on.
+struct Sockets {
+    providers: Vec<TcpListener>,
+    desk: TcpListener,
+}
+
+impl Sockets {
+    fn bind(config: &Config, inherited: Vec<TcpListener>) -> Result<Self, ServeFailure> {
+        let providers = listeners(config, inherited)?;
+        // The next version finds both of our addresses in use, or neither.
+        let (address, reuse) = (config.admin.listen, config.server.reuse_port);
+        let desk = bind("admin.listen", address, reuse)?;
+        Ok(Self { providers, desk })
+    }
+
+    fn addresses(&self) -> io::Result<Announced> {
+        Ok(Announced {
+            server: local_address(&self.providers)?,
+            admin: self.desk.local_addr()?,
+        })
+    }
 }
 
 /// Serves the providers' side alone, into an inbox of the caller's, until the future is dropped: for benchmarks of the gates without a
@@ -237,14 +281,8 @@ pub async fn serve_into<I: Inbox + 'static>(
         Arc::default(),
         Arc::default(),
     );
-    tls::serve(
-        providers,
-        gates.acceptor,
-        routes::providers(gates.receiver),
-        std::future::pending(),
-    )
-    .await?;
-    Ok(())
+    let _serving = tls::serve(providers, gates.acceptor, journey::service(gates.receiver))?;
+    pending().await
 }
 
 /// The store, and the refusals of its earlier lives.
@@ -292,8 +330,8 @@ fn wire<I: Inbox>(
     shadows: Arc<Shadows>,
 ) -> Gates<I> {
     let live: Arc<LiveCurrent> = Arc::new(Live::new(Current::new(Arc::clone(&config.snapshot))));
-    let watching = Watching::new(shadows);
-    let recorder = Arc::new(Recorder::new(Arc::clone(&live), book, watching.clone()));
+    let shadow = ShadowTally::new(shadows);
+    let recorder = Arc::new(Recorder::new(Arc::clone(&live), book, shadow.clone()));
     let acceptor = Acceptor::new(
         Arc::clone(&live) as Arc<dyn tls::CurrentTrust>,
         Arc::clone(&recorder) as Arc<dyn tls::Observer>,
@@ -305,7 +343,7 @@ fn wire<I: Inbox>(
         inbox,
         Arc::clone(&recorder),
         seen,
-        watching,
+        shadow,
     ));
     Gates {
         live,
@@ -378,12 +416,6 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
-}
-
-pub(super) fn tell(notifier: &Notifier, state: State) {
-    if let Err(error) = notifier.notify(state) {
-        tracing::warn!(%error, "the service manager could not be told");
-    }
 }
 
 #[cfg(test)]

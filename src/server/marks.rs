@@ -1,7 +1,6 @@
 //! What is marked `shadow = true`, and what it would have decided so far: so that a change is proven before it is made.
 
-use serde_json::{Value, json};
-
+use crate::admin::{CertificateView, Role, ShadowView};
 use crate::config::Snapshot;
 use crate::identity::{Force, ShadowMark};
 use crate::store::ShadowSeen;
@@ -19,7 +18,7 @@ struct Mark<'a> {
 }
 
 /// Every mark of the configuration, with a line for each subject that met it, or one line if none did.
-pub(super) fn marks(snapshot: &Snapshot, seen: &[ShadowSeen]) -> Vec<Value> {
+pub(super) fn marks(snapshot: &Snapshot, seen: &[ShadowSeen]) -> Vec<CertificateView> {
     let mut lines = Vec::new();
     for mark in configured(snapshot) {
         let met: Vec<_> = seen.iter().filter(|tally| mark.is(tally)).collect();
@@ -87,35 +86,38 @@ impl Mark<'_> {
         is_of(self.mark, tally) && tally.what == self.what && is_of_its_producer
     }
 
-    fn line(&self, tally: Option<&ShadowSeen>) -> Value {
-        let subject = self.anchor.map(|anchor| anchor.subject().to_string());
-        let time = |time: jiff::Timestamp| format!("{time:.3}");
-        let producer = |configured: Option<&str>, named: Option<&String>| {
+    fn line(&self, tally: Option<&ShadowSeen>) -> CertificateView {
+        let of = |configured: Option<&str>, named: Option<&String>| {
             configured.map(str::to_owned).or_else(|| named.cloned())
         };
-        json!({
-            "role": "shadow",
-            "mark": self.mark.as_str(),
-            "subject": subject,
-            "issuer": self.anchor.map(|anchor| anchor.issuer().to_string()),
-            "serial": self.anchor.map(|anchor| anchor.serial().to_string()),
-            "sha256": self.anchor.map(|anchor| anchor.sha256().to_string()),
-            "spki_sha256": self.anchor.map(|anchor| anchor.spki().hex()),
-            "not_before": self.anchor.map(|anchor| time(anchor.validity().not_before)),
-            "not_after": self.anchor.map(|anchor| time(anchor.validity().not_after)),
-            "producer": producer(self.producer, tally.and_then(|tally| tally.producer.as_ref())),
-            "tenant_id": producer(self.tenant, tally.and_then(|tally| tally.tenant_id.as_ref())),
-            "pin": (self.mark == ShadowMark::Pin).then_some(&self.what),
-            "secret": self.secret,
-            "met_by": tally.map(|tally| &tally.subject),
-            "address": tally.map(|tally| &tally.address),
-            "first_seen": tally.map(|tally| tally.first_seen),
-            "last_seen": tally.map(|tally| tally.last_seen),
-            "would_accept": tally.map_or(0, |tally| tally.accept.saturating_add(tally.agree)),
-            "of_these_refused": tally.map_or(0, |tally| tally.accept),
-            "would_refuse": tally.map_or(0, |tally| tally.refuse),
-            "note": tally.map_or_else(|| "nothing has met it yet".to_owned(), in_words),
-        })
+        let met = ShadowView {
+            mark: self.mark,
+            pin: (self.mark == ShadowMark::Pin).then(|| self.what.clone()),
+            secret: self.secret.map(str::to_owned),
+            met_by: tally.map(|tally| tally.subject.clone()),
+            address: tally.map(|tally| tally.address.clone()),
+            first_seen: tally.map(|tally| tally.first_seen),
+            would_accept: tally.map_or(0, |tally| tally.accept.saturating_add(tally.agree)),
+            of_these_refused: tally.map_or(0, |tally| tally.accept),
+            would_refuse: tally.map_or(0, |tally| tally.refuse),
+        };
+        let view = CertificateView {
+            producer: of(
+                self.producer,
+                tally.and_then(|tally| tally.producer.as_ref()),
+            ),
+            tenant_id: of(
+                self.tenant,
+                tally.and_then(|tally| tally.tenant_id.as_ref()),
+            ),
+            last_seen: tally.map(|tally| tally.last_seen),
+            note: Some(tally.map_or_else(|| "nothing has met it yet".to_owned(), in_words)),
+            ..CertificateView::of(Role::Shadow(Box::new(met)))
+        };
+        match self.anchor {
+            Some(anchor) => view.read_from(anchor),
+            None => view,
+        }
     }
 }
 

@@ -1,18 +1,23 @@
 //! Wiring: the providers' side, the operator's side, and the life of the process.
 //!
-//! A delivery's way is `routes.rs`: gate 2 in `identify.rs`, the gates after it in `receive.rs`. What it is answered is
-//! in `answer.rs`, the only file that knows a status; what all requests share in `receiver.rs`; start and stop in `life_cycle.rs`; what runs
-//! meanwhile in `beside.rs`, and under whose eyes in `tasks.rs`.
+//! A delivery's way is `journey.rs`: gate 2 in `identify.rs`, the gates after it in `receive.rs`; what they demand of a request's head is in
+//! `head.rs`, and the reading of its body in `body.rs`. What it is answered is in `answer.rs`, the only file that knows a status; what all
+//! requests share in `receiver.rs`; start and stop in `life_cycle.rs`; what runs meanwhile in `background.rs`, and under whose eyes in
+//! `tasks.rs`.
 //!
 //! Nothing is bound before the configuration is whole and the store is open, and nothing that was begun is cut at the stop before its
 //! grace has passed.
 
 mod admin_listener;
 mod answer;
-mod beside;
+mod background;
+mod body;
+mod body_memory;
 mod certificates;
 mod claimed;
+mod head;
 mod identify;
+mod journey;
 mod life_cycle;
 mod marks;
 mod notify;
@@ -21,10 +26,8 @@ mod receive;
 mod receiver;
 mod record;
 mod retention;
-mod room;
-mod routes;
+mod shadow;
 mod tasks;
-mod watching;
 
 pub use certificates::{certificates, is_revoked};
 pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into, stop_signal};

@@ -39,8 +39,14 @@ impl Notifier {
         }
     }
 
-    /// Tells the state.
-    pub(super) fn notify(&self, state: State) -> io::Result<()> {
+    /// Tells the state, or the log that it could not be told.
+    pub(super) fn tell(&self, state: State) {
+        if let Err(error) = self.notify(state) {
+            tracing::warn!(%error, "the service manager could not be told");
+        }
+    }
+
+    fn notify(&self, state: State) -> io::Result<()> {
         let Some(name) = &self.socket else {
             return Ok(());
         };

@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use super::certificates;
 use super::receiver::{Current, LiveCurrent};
 use super::record::Recorder;
-use crate::admin::{Guard, OK, Operator, Readiness, Reloaded, SPOOLING};
+use crate::admin::{Certificates, Guard, OK, Operator, Readiness, Reloaded, SPOOLING};
 use crate::config::{Config, Reloader, Watch};
-use crate::store::{ReadFailure, Store, StoreFault, Takes};
+use crate::store::{Store, StoreFault, Takes};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
 use crate::tls::{Acceptor, PeerCertificates};
 
@@ -310,10 +310,7 @@ impl Operator for Desk {
         Box::pin(self.reload_at(Timestamp::now()))
     }
 
-    fn certificates(
-        &self,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, ReadFailure>> + Send + '_>>
-    {
+    fn certificates(&self) -> Pin<Box<dyn Future<Output = Certificates> + Send + '_>> {
         Box::pin(async move {
             let snapshot = Arc::clone(&self.live.load().snapshot);
             certificates::certificates(&snapshot, self.store.views(), Timestamp::now()).await

@@ -1,27 +1,24 @@
 //! The journey of a delivery from gate 3 on: one gate after another.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
-use jiff::Timestamp;
+use hyper::body::Incoming;
 use tokio::time::timeout_at;
 
 use super::answer::{Answer, with_body};
-use super::identify::{Admitted, as_of_now, read_away};
-use super::receiver::{Current, Receiver};
-use super::room::{NoRoom, Room, Share};
-use crate::identity::Producer;
+use super::body::{self, Unread};
+use super::head::asked;
+use super::identify::{Admitted, as_of_now};
+use super::receiver::Receiver;
 use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 use crate::signature::{self, Item, ItemVerdict, SignatureRefusal, VerifiedDelivery};
-use crate::telemetry::{ProducerMeters, Wait};
-use crate::tls::PeerCertificates;
+use crate::telemetry::{OVERLOADED, ProducerMeters, REQUEST_TIMEOUT, Wait};
 
 /// Gates 3 to 5: what was admitted is verified, kept, and acknowledged.
 pub(super) async fn receive<I: Inbox + 'static>(
@@ -37,13 +34,13 @@ pub(super) async fn receive<I: Inbox + 'static>(
     let limits = admitted.current.snapshot.limits();
     let deadline = begun + limits.request_timeout;
     let (bytes_max, within) = (limits.body_bytes, limits.body_timeout);
-    let body = read(body, head, bytes_max, within, &receiver.room)
+    let body = body::read(body, head, bytes_max, within, &receiver.body_memory)
         .await
         .map_err(|unread| match unread {
             Unread::TooLarge => Answer::body_too_large(bytes_max),
             Unread::TooSlow => Answer::body_too_slow(),
             Unread::Broken => Answer::body_unreadable(),
-            Unread::NoRoom => receiver.fail("overloaded", Answer::no_room()),
+            Unread::Exhausted => receiver.fail(OVERLOADED, Answer::overloaded()),
         })?;
     if !receiver.inbox.has_room() {
         // Under overload every microsecond that is spent on what is turned away is taken from what is kept.
@@ -56,110 +53,6 @@ pub(super) async fn receive<I: Inbox + 'static>(
     }
     let receipts = accept(receiver, &admitted, &delivery, deadline).await?;
     acknowledge(receiver, &admitted, &delivery, &receipts)
-}
-
-/// Looks what `producer`, which only watches, would have made of a request that no live one takes: to the last gate.
-pub(super) async fn watch<I>(
-    receiver: &Receiver<I>,
-    current: &Current,
-    producer: &Producer,
-    head: &Parts,
-    body: Incoming,
-    now: Timestamp,
-) {
-    let limits = current.snapshot.limits();
-    let (bytes_max, within) = (limits.body_bytes, limits.body_timeout);
-    let (Some(peer), Ok(body)) = (
-        head.extensions.get::<PeerCertificates>(),
-        read(body, head, bytes_max, within, &receiver.room).await,
-    ) else {
-        return;
-    };
-    let verifier = current.snapshot.verifier(producer.id);
-    let would_open = peer.recheck(current.snapshot.trust(), now).is_ok()
-        && producer.admits(peer.leaf())
-        && verifier.is_some_and(|verifier| {
-            let opened = verifier.would_open(&asked(head), body.bytes.clone(), now);
-            opened.is_ok()
-        });
-    receiver.watching.producer(producer, peer, would_open, now);
-}
-
-/// Why there is no body.
-enum Unread {
-    TooLarge,
-    TooSlow,
-    Broken,
-    /// Too many bodies are held already.
-    NoRoom,
-}
-
-/// The body, within its bounds of size and time.
-async fn read(
-    body: Incoming,
-    head: &Parts,
-    bytes_max: usize,
-    within: Duration,
-    room: &Room,
-) -> Result<Held, Unread> {
-    let mut share = room.share();
-    let announced = head
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let deadline = tokio::time::Instant::now() + within;
-    let mut body = body;
-    if announced.is_some_and(|length| length > bytes_max as u64) {
-        read_away(body, head.version, deadline);
-        return Err(Unread::TooLarge);
-    }
-    let mut first: Option<Bytes> = None;
-    let mut rest: Option<BytesMut> = None;
-    let mut length = 0_usize;
-    while !body.is_end_stream() {
-        let frame = match timeout_at(deadline, body.frame()).await {
-            Err(_elapsed) => return Err(Unread::TooSlow),
-            Ok(None) => break,
-            Ok(Some(Err(_broken))) => return Err(Unread::Broken),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        // Trailers are no part of the body.
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        length = length.saturating_add(data.len());
-        if length > bytes_max {
-            read_away(body, head.version, deadline);
-            return Err(Unread::TooLarge);
-        }
-        // Room is taken for what came, not for what was announced: a lie must not shut others out.
-        if let Err(NoRoom) = share.reach(length) {
-            read_away(body, head.version, deadline);
-            return Err(Unread::NoRoom);
-        }
-        // Most bodies come in one piece, which is then never copied.
-        match (&mut first, &mut rest) {
-            (None, None) => first = Some(data),
-            (Some(begin), None) => {
-                let mut whole = BytesMut::with_capacity(length.max(begin.len() * 2));
-                whole.extend_from_slice(begin);
-                whole.extend_from_slice(&data);
-                rest = Some(whole);
-            }
-            (_, Some(whole)) => whole.extend_from_slice(&data),
-        }
-    }
-    let bytes = rest.map(BytesMut::freeze).or(first).unwrap_or_default();
-    Ok(Held {
-        bytes,
-        _share: share,
-    })
-}
-
-/// A body, and the room that it takes until its delivery has been answered.
-struct Held {
-    bytes: Bytes,
-    _share: Share,
 }
 
 /// Gate 3: the producer signed these very bytes.
@@ -177,7 +70,7 @@ fn verify<'a, I>(
         .ok_or_else(|| receiver.defect())?;
     let verified = verifier.verify(identified.clone(), &asked(head), body, admitted.at);
     receiver
-        .watching
+        .shadow
         .signature(identified, &verified, admitted.at);
     verified.map_err(|refusal| refused(receiver, admitted, &refusal))
 }
@@ -213,7 +106,7 @@ async fn accept<I: Inbox>(
         Err(_elapsed) => {
             let waited = begun.elapsed();
             receiver.log_failure(&InboxFailure::TimedOut { waited });
-            return Err(receiver.fail("request_timeout", Answer::request_too_slow()));
+            return Err(receiver.fail(REQUEST_TIMEOUT, Answer::request_too_slow()));
         }
     };
     receiver
@@ -311,19 +204,6 @@ fn challenged(admitted: &Admitted, head: &Parts) -> Result<Response, Answer> {
         .as_ref()
         .map(answer_challenge)
         .ok_or_else(Answer::method_not_allowed)
-}
-
-/// What a signature may cover besides the body.
-fn asked(head: &Parts) -> signature::Request<'_> {
-    let path_and_query = head
-        .uri
-        .path_and_query()
-        .map_or(head.uri.path(), |whole| whole.as_str());
-    signature::Request {
-        method: &head.method,
-        path_and_query,
-        headers: &head.headers,
-    }
 }
 
 fn answer_challenge(challenge: &signature::ChallengeAnswer) -> Response {

@@ -10,17 +10,17 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use super::answer::Answer;
+use super::body_memory::BodyMemory;
 use super::claimed::Claimed;
 use super::record::{Recorder, Told};
-use super::room::Room;
-use super::watching::Watching;
+use super::shadow::ShadowTally;
 use crate::config::{Live, Snapshot};
 use crate::identity::{Identified, IdentityRefusal, ProducerId};
 use crate::inbox::InboxFailure;
 use crate::refusals::Gate;
 use crate::signature::{SignatureRefusal, VerifiedDelivery};
 use crate::store::Seen;
-use crate::telemetry::{Meters, ProducerMeters};
+use crate::telemetry::{DEFECT, Meters, ProducerMeters};
 use crate::tls::{CurrentTrust, PeerCertificates, ServerConfig, Trust};
 
 /// The configuration that serves, and what is counted for its producers.
@@ -78,9 +78,8 @@ pub(super) struct Receiver<I> {
     pub(super) meters: Meters,
     pub(super) recorder: Arc<Recorder>,
     pub(super) seen: Arc<Seen>,
-    pub(super) watching: Watching,
-    /// What is left for bodies on their way.
-    pub(super) room: Room,
+    pub(super) shadow: ShadowTally,
+    pub(super) body_memory: BodyMemory,
     requests: AtomicU64,
     process: u32,
 }
@@ -91,7 +90,7 @@ impl<I> Receiver<I> {
         inbox: Arc<I>,
         recorder: Arc<Recorder>,
         seen: Arc<Seen>,
-        watching: Watching,
+        shadow: ShadowTally,
     ) -> Self {
         // Ids need to differ between processes and restarts, not to be secret.
         let started = Timestamp::now().as_nanosecond();
@@ -107,8 +106,8 @@ impl<I> Receiver<I> {
             meters: Meters::default(),
             recorder,
             seen,
-            watching,
-            room: Room::default(),
+            shadow,
+            body_memory: BodyMemory::default(),
             requests: AtomicU64::new(0),
             process,
         }
@@ -208,7 +207,7 @@ impl<I> Receiver<I> {
 
     /// What must not be has been met: the sender comes again.
     pub(super) fn defect(&self) -> Answer {
-        self.fail("defect", Answer::failed_within())
+        self.fail(DEFECT, Answer::failed_within())
     }
 
     /// Logs a failure with its causes, as often as the log's bound allows.

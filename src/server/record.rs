@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::claimed::Claimed;
 use super::receiver::LiveCurrent;
-use super::watching::Watching;
+use super::shadow::ShadowTally;
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal, printable};
 use crate::telemetry::Meters;
 use crate::tls::{HandshakeRefusal, LimitReached, Observer, PeerCertificates};
@@ -27,7 +27,7 @@ pub(super) struct Recorder {
     live: Arc<LiveCurrent>,
     book: Arc<Book>,
     meters: Meters,
-    watching: Watching,
+    shadow: ShadowTally,
     lines: Mutex<Allowance>,
     /// Our own failures have lines of their own: strangers must not silence them.
     failure_lines: Mutex<Allowance>,
@@ -110,12 +110,12 @@ pub(super) struct Told {
 }
 
 impl Recorder {
-    pub(super) fn new(live: Arc<LiveCurrent>, book: Arc<Book>, watching: Watching) -> Self {
+    pub(super) fn new(live: Arc<LiveCurrent>, book: Arc<Book>, shadow: ShadowTally) -> Self {
         Self {
             live,
             book,
             meters: Meters::default(),
-            watching,
+            shadow,
             lines: Allowance::new(),
             failure_lines: Allowance::new(),
             suppressed: AtomicU64::new(0),
@@ -216,7 +216,7 @@ impl Observer for Recorder {
         let directory = current.snapshot.directory();
         let claimed = who.map_or_else(Claimed::default, |who| Claimed::by(&who.subject, directory));
         let now = Timestamp::now();
-        self.watching.refused_handshake(&refusal, claimed, now);
+        self.shadow.refused_handshake(&refusal, claimed, now);
         self.record(
             Refusal {
                 gate: Gate::Handshake,
@@ -236,7 +236,7 @@ impl Observer for Recorder {
 
     fn watched(&self, peer: &PeerCertificates, shadow: Option<&Certificate>) {
         let current = self.live.load();
-        self.watching
+        self.shadow
             .opened_handshake(&current.snapshot, peer, shadow, Timestamp::now());
     }
 

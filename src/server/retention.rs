@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Prunes by whatever the configuration says then, until the future is dropped. A pass may last for hours: one whose configuration a reload
 /// has replaced ends, and the next begins at once.
-pub(super) async fn retain(store: Arc<Store>, live: Arc<LiveCurrent>) {
+pub(super) async fn prune(store: Arc<Store>, live: Arc<LiveCurrent>) {
     let mut beat = tokio::time::interval(EVERY);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let meters = Meters::default();

@@ -1,7 +1,8 @@
 //! The metrics of what waits: for the store's writer, and in the spool.
 
-use metrics::{Unit, describe_counter, describe_gauge, gauge};
+use metrics::{Unit, gauge};
 
+use super::described::{Described, Kind};
 use crate::store::{MOVED_METRIC, SET_ASIDE_METRIC};
 
 const QUEUE_DELIVERIES: &str = "countersign_queue_deliveries";
@@ -13,58 +14,69 @@ const BYTES: &str = "countersign_spool_bytes";
 const OLDEST: &str = "countersign_spool_oldest_seconds";
 pub(super) const SPOOLED: &str = "countersign_spooled_events_total";
 
-pub(super) fn describe() {
-    describe_gauge!(
+/// What each of them says.
+pub(super) const TABLE: &[Described] = &[
+    (
+        Kind::Gauge,
+        Unit::Count,
         QUEUE_DELIVERIES,
-        Unit::Count,
-        "Deliveries that wait for the store's writer"
-    );
-    describe_gauge!(
+        "Deliveries that wait for the store's writer",
+    ),
+    (
+        Kind::Gauge,
+        Unit::Bytes,
         QUEUE_BYTES,
-        Unit::Bytes,
-        "Memory of the deliveries that wait for the store's writer"
-    );
-    describe_gauge!(
+        "Memory of the deliveries that wait for the store's writer",
+    ),
+    (
+        Kind::Gauge,
+        Unit::Count,
         SPOOLING,
+        "1 while the database is away and deliveries go to the spool, else 0",
+    ),
+    (
+        Kind::Gauge,
         Unit::Count,
-        "1 while the database is away and deliveries go to the spool, else 0"
-    );
-    describe_gauge!(
         WAITING,
+        "Events in the spool that wait for the database",
+    ),
+    (
+        Kind::Gauge,
         Unit::Count,
-        "Events in the spool that wait for the database"
-    );
-    describe_gauge!(
         ASIDE,
-        Unit::Count,
-        "Events in the spool that the database refused for their own sake"
-    );
-    describe_gauge!(
-        BYTES,
+        "Events in the spool that the database refused for their own sake",
+    ),
+    (
+        Kind::Gauge,
         Unit::Bytes,
-        "Bytes of the spool's file that are in use"
-    );
-    describe_gauge!(
-        OLDEST,
+        BYTES,
+        "Bytes of the spool's file that are in use",
+    ),
+    (
+        Kind::Gauge,
         Unit::Seconds,
-        "How long the first event in the spool has waited; 0 while none does"
-    );
-    describe_counter!(
+        OLDEST,
+        "How long the first event in the spool has waited; 0 while none does",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
         SPOOLED,
+        "Readable events that were answered with success from the spool, by tenant and producer; countersign_events_total counts them once they are moved",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "Readable events that were answered with success from the spool, by tenant and producer; countersign_deliveries_total counts them once they are moved"
-    );
-    describe_counter!(
         MOVED_METRIC,
+        "Events that were moved from the spool into the database",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "Events that were moved from the spool into the database"
-    );
-    describe_counter!(
         SET_ASIDE_METRIC,
-        Unit::Count,
-        "Events of the spool that were set aside because the database refused them"
-    );
-}
+        "Events of the spool that were set aside because the database refused them",
+    ),
+];
 
 /// What waits in the spool.
 #[derive(Clone, Copy, Debug)]

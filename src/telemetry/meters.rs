@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
-use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram,
-};
+use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
+use super::described::{Described, Kind, describe_all};
 use super::ends::{CertificateEnd, CrlEnd};
-use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, DELIVERIES_METRIC};
+use crate::identity::IdentityRefusal;
+use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, EVENTS_METRIC, InboxFailure};
+use crate::refusals::Gate;
+use crate::tls::HandshakeReason;
 
 /// Upper bounds of the buckets of durations, seconds.
 pub(super) const SECONDS: &[f64] = &[
@@ -39,180 +40,176 @@ const PRUNE_FAILURES: &str = "countersign_prune_failures_total";
 const LOG_LINES_LOST: &str = "countersign_log_lines_lost_total";
 const BUILD: &str = "countersign_build_info";
 
-pub(super) fn describe() {
-    describe_counter!(
-        DELIVERIES_METRIC,
+/// What each metric says.
+const TABLE: &[Described] = &[
+    (
+        Kind::Counter,
         Unit::Count,
-        "Events that passed the signature, by tenant, producer and receipt (accepted, duplicate, conflict, quarantined)"
-    );
-    describe_histogram!(BATCH_METRIC, Unit::Count, "Events in one transaction");
-    describe_histogram!(
+        EVENTS_METRIC,
+        "Events that passed the signature, by tenant, producer and receipt (accepted, duplicate, conflict, quarantined)",
+    ),
+    (
+        Kind::Histogram,
+        Unit::Count,
+        BATCH_METRIC,
+        "Events in one transaction",
+    ),
+    (
+        Kind::Histogram,
+        Unit::Seconds,
         COMMIT_METRIC,
-        Unit::Seconds,
-        "One transaction, from its begin to its durable commit"
-    );
-    describe_counter!(
+        "One transaction, from its begin to its durable commit",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
         REFUSALS,
+        "What was turned away, by gate (handshake, identity, signature), reason, and tenant and producer claimed (\"\" if none)",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "What was turned away, by gate (handshake, identity, signature), reason, and tenant and producer claimed (\"\" if none)"
-    );
-    describe_counter!(
         RESPONSES,
-        Unit::Count,
-        "Answers on the providers' side, by status"
-    );
-    describe_histogram!(
+        "Answers on the providers' side, by status",
+    ),
+    (
+        Kind::Histogram,
+        Unit::Seconds,
         REQUEST,
+        "From a request's head to its answer",
+    ),
+    (
+        Kind::Histogram,
         Unit::Seconds,
-        "From a request's head to its answer"
-    );
-    describe_histogram!(
         STORE_WAIT,
-        Unit::Seconds,
-        "From the signature's check to the durable commit"
-    );
-    describe_counter!(
+        "From the signature's check to the durable commit",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
         FAILURES,
+        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: no room for more bodies; defect)",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: no room for more bodies; defect)"
-    );
-    describe_counter!(
         UNMAPPED,
+        "New events that speak of no payment, by tenant, producer and the provider's event type (\"other\" after the first 100)",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "New events that speak of no payment, by tenant, producer and the provider's event type (\"other\" after the first 100)"
-    );
-    describe_counter!(
         CLOSED_AT_LIMIT,
+        "Connections closed before a handshake, by the limit they met",
+    ),
+    (
+        Kind::Gauge,
         Unit::Count,
-        "Connections closed before a handshake, by the limit they met"
-    );
-    describe_gauge!(
         CONNECTIONS,
+        "Live connections that passed the handshake",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "Live connections that passed the handshake"
-    );
-    describe_counter!(
         SHADOW,
+        "What marks with shadow = true would have done, by mark, verdict (accept: what was refused; agree: what was accepted as well; refuse), tenant (\"\" for a CA) and producer",
+    ),
+    (
+        Kind::Gauge,
         Unit::Count,
-        "What marks with shadow = true would have done, by mark, verdict (accept: what was refused; agree: what was accepted as well; refuse), tenant (\"\" for a CA) and producer"
-    );
-    describe_gauge!(
         READY,
+        "1 while deliveries can be made durable, else 0",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "1 while deliveries can be made durable, else 0"
-    );
-    describe_counter!(RELOADS, Unit::Count, "Reloads, by outcome (done, refused)");
-    describe_gauge!(
-        RELOAD_FAILING_SINCE,
+        RELOADS,
+        "Reloads, by outcome (done, refused)",
+    ),
+    (
+        Kind::Gauge,
         Unit::Seconds,
-        "Unix time since when reloads are refused; 0 while the last one held"
-    );
-    describe_gauge!(
+        RELOAD_FAILING_SINCE,
+        "Unix time since when reloads are refused; 0 while the last one held",
+    ),
+    (
+        Kind::Gauge,
+        Unit::Bytes,
         STORE_BYTES,
+        "What the store takes on disk, by part (file and log; of a PostgreSQL bodies and rest)",
+    ),
+    (
+        Kind::Gauge,
         Unit::Bytes,
-        "What the store takes on disk, by part (file and log; of a PostgreSQL bodies and rest)"
-    );
-    describe_gauge!(
         STORE_FREE,
-        Unit::Bytes,
-        "Of an embedded store's file, what is empty and used again before the file grows"
-    );
-    describe_counter!(
+        "Of an embedded store's file, what is empty and used again before the file grows",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
         PRUNED,
-        Unit::Count,
-        "What has had its time and went, by kind (bodies, events, keys)"
-    );
-    describe_counter!(
-        PRUNED_BYTES,
+        "What has had its time and went, by kind (bodies, events, keys)",
+    ),
+    (
+        Kind::Counter,
         Unit::Bytes,
-        "What the bodies and headers that went were long"
-    );
-    describe_counter!(
+        PRUNED_BYTES,
+        "What the bodies and headers that went were long",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
         PRUNE_FAILURES,
+        "Passes of pruning that were broken off",
+    ),
+    (
+        Kind::Counter,
         Unit::Count,
-        "Passes of pruning that were broken off"
-    );
-    describe_counter!(
         LOG_LINES_LOST,
+        "Log lines that standard error did not take",
+    ),
+    (
+        Kind::Gauge,
         Unit::Count,
-        "Log lines that standard error did not take"
-    );
-    describe_gauge!(BUILD, Unit::Count, "1, with the version as a label");
+        BUILD,
+        "1, with the version as a label",
+    ),
+];
+
+pub(super) fn describe() {
+    describe_all(TABLE);
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     begin_at_zero();
 }
 
-/// Causes of [`FAILURES`].
-const CAUSES: [&str; 9] = [
-    "queue_full",
-    "timed_out",
-    "unavailable",
-    "commit",
-    "row",
-    "shutting_down",
-    "request_timeout",
-    "overloaded",
-    "defect",
-];
-
-/// Reasons of [`REFUSALS`], by gate.
-const REASONS: [(&str, &[&str]); 3] = [
-    (
-        "handshake",
-        &[
-            "no-certificate",
-            "expired",
-            "not-yet-valid",
-            "unknown-issuer",
-            "revoked",
-            "revocation-unknown",
-            "bad-signature",
-            "wrong-key-usage",
-            "wrong-extended-key-usage",
-            "unsupported-certificate",
-            "protocol-version",
-            "no-common-parameters",
-            "timeout",
-            "not-tls",
-            "closed",
-            "malformed",
-        ],
-    ),
-    (
-        "identity",
-        &[
-            "unknown-producer",
-            "pin-mismatch",
-            "account-mismatch",
-            "certificate-no-longer-valid",
-        ],
-    ),
-    (
-        "signature",
-        &[
-            "signature-missing",
-            "signature-malformed",
-            "signature-mismatch",
-            "timestamp-outside-tolerance",
-        ],
-    ),
-];
+/// The cause of a failure that took longer than a request may.
+pub const REQUEST_TIMEOUT: &str = "request_timeout";
+/// The cause of one for which too many bodies are held.
+pub const OVERLOADED: &str = "overloaded";
+/// The cause of one that must not be.
+pub const DEFECT: &str = "defect";
 
 /// A series that begins with its first event has no rate then: the burst that matters would raise no alarm. What producers claim is not
-/// bounded, so of refusals only those that name none begin here.
+/// bounded, so of refusals only those that may name none begin here.
 fn begin_at_zero() {
-    for cause in CAUSES {
+    let causes = [REQUEST_TIMEOUT, OVERLOADED, DEFECT];
+    for cause in InboxFailure::NAMES.into_iter().chain(causes) {
         counter!(FAILURES, "cause" => cause).increment(0);
     }
     counter!(PRUNE_FAILURES).increment(0);
     counter!(LOG_LINES_LOST).increment(0);
-    for (gate, reasons) in REASONS {
-        for reason in reasons {
-            let reason = *reason;
-            counter!(REFUSALS, "gate" => gate, "reason" => reason, "tenant" => "", "producer" => "")
-                .increment(0);
-        }
+    for reason in HandshakeReason::ALL {
+        begin_refusals(Gate::Handshake, reason.as_str());
     }
+    for reason in IdentityRefusal::NAMES_OF_NOBODY {
+        begin_refusals(Gate::Identity, reason);
+    }
+}
+
+/// Those that name nobody.
+fn begin_refusals(gate: Gate, reason: &'static str) {
+    counter!(REFUSALS, "gate" => gate.as_str(), "reason" => reason, "tenant" => "", "producer" => "")
+        .increment(0);
 }
 
 /// A log line could not be written.
@@ -391,7 +388,7 @@ pub struct ProducerMeters {
 impl ProducerMeters {
     /// The counters of `producer`, a producer of `tenant`.
     pub fn new(tenant: &str, producer: &str) -> Self {
-        let of = |receipt: &'static str| counter!(DELIVERIES_METRIC, "tenant" => tenant.to_owned(), "producer" => producer.to_owned(), "receipt" => receipt);
+        let of = |receipt: &'static str| counter!(EVENTS_METRIC, "tenant" => tenant.to_owned(), "producer" => producer.to_owned(), "receipt" => receipt);
         Self {
             accepted: of("accepted"),
             duplicate: of("duplicate"),
@@ -468,7 +465,29 @@ impl UnmappedTypes {
 
 #[cfg(test)]
 mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
     use super::*;
+
+    #[test]
+    fn a_refusal_that_names_its_producer_always_has_no_series_without_one() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, begin_at_zero);
+        let text = recorder.handle().render();
+        let of_a_gate = |gate: &str| {
+            let begun = format!("{REFUSALS}{{gate=\"{gate}\",reason=\"");
+            let reasons = text.lines().filter_map(|line| line.strip_prefix(&begun));
+            let mut reasons: Vec<_> = reasons.filter_map(|line| line.split('"').next()).collect();
+            reasons.sort_unstable();
+            reasons
+        };
+        assert_eq!(of_a_gate("handshake").len(), 16, "{text}");
+        assert_eq!(
+            of_a_gate("identity"),
+            ["certificate-no-longer-valid", "unknown-producer"]
+        );
+        assert!(of_a_gate("signature").is_empty(), "{text}");
+    }
 
     #[test]
     fn a_sender_that_invents_types_makes_no_more_than_a_hundred_series() {

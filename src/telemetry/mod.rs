@@ -6,6 +6,7 @@
 //! use. One is a sender's text, the type of an event that speaks of no payment: of each producer the first hundred have a series.
 
 mod backlog;
+mod described;
 mod ends;
 mod log;
 mod meters;
@@ -17,7 +18,7 @@ use crate::inbox::BATCH_METRIC;
 pub use backlog::{SpoolFigures, queued, spool};
 pub use ends::{CertificateEnd, CrlEnd};
 pub use log::{Log, LogFormat, fault_of_filter, log_to_stderr};
-pub use meters::{Meters, ProducerMeters, Wait};
+pub use meters::{DEFECT, Meters, OVERLOADED, ProducerMeters, REQUEST_TIMEOUT, Wait};
 
 /// An error and its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -51,7 +52,7 @@ impl Exporter {
             .set_buckets_for_metric(Matcher::Full(BATCH_METRIC.into()), meters::EVENTS)?
             .install_recorder()?;
         meters::describe();
-        backlog::describe();
+        described::describe_all(backlog::TABLE);
         Ok(Self(handle))
     }
 

@@ -49,7 +49,7 @@ pub use proxy_protocol::{
 pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
 pub use revocation::Concerned;
 pub use rustls::ServerConfig;
-pub use serve::serve;
+pub use serve::{Serving, serve};
 pub use server_config::{
     IdentityFault, MinVersion, Resumption, ServerIdentity, SetupFailure, seed, server_config,
 };

@@ -45,6 +45,26 @@ pub enum HandshakeReason {
 }
 
 impl HandshakeReason {
+    /// Every reason.
+    pub const ALL: [Self; 16] = [
+        Self::NoCertificate,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::UnknownIssuer,
+        Self::Revoked,
+        Self::RevocationUnknown,
+        Self::BadSignature,
+        Self::WrongKeyUsage,
+        Self::WrongExtendedKeyUsage,
+        Self::UnsupportedCertificate,
+        Self::ProtocolVersion,
+        Self::NoCommonParameters,
+        Self::Timeout,
+        Self::NotTls,
+        Self::Closed,
+        Self::Malformed,
+    ];
+
     /// The name, as users see it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -131,5 +151,40 @@ pub trait Observer: Send + Sync + 'static {
     /// Connections can't be accepted, mostly for want of descriptors. Told once until one is accepted again.
     fn accept_failed(&self, error: &io::Error) {
         let _untold = error;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HandshakeReason;
+
+    /// No wildcard: a reason that is new does not compile until it has its place here, and so in [`HandshakeReason::ALL`].
+    fn place(reason: HandshakeReason) -> usize {
+        match reason {
+            HandshakeReason::NoCertificate => 0,
+            HandshakeReason::Expired => 1,
+            HandshakeReason::NotYetValid => 2,
+            HandshakeReason::UnknownIssuer => 3,
+            HandshakeReason::Revoked => 4,
+            HandshakeReason::RevocationUnknown => 5,
+            HandshakeReason::BadSignature => 6,
+            HandshakeReason::WrongKeyUsage => 7,
+            HandshakeReason::WrongExtendedKeyUsage => 8,
+            HandshakeReason::UnsupportedCertificate => 9,
+            HandshakeReason::ProtocolVersion => 10,
+            HandshakeReason::NoCommonParameters => 11,
+            HandshakeReason::Timeout => 12,
+            HandshakeReason::NotTls => 13,
+            HandshakeReason::Closed => 14,
+            HandshakeReason::Malformed => 15,
+        }
+    }
+
+    #[test]
+    fn every_reason_is_among_all() {
+        assert_eq!(
+            HandshakeReason::ALL.map(place),
+            std::array::from_fn(|at| at)
+        );
     }
 }

@@ -34,7 +34,7 @@ use tower::Service;
 
 use super::{
     accept::Acceptor,
-    connections::{Connection, Http, Signal},
+    connections::{Connection, Connections, Http, Signal},
     half_close::HalfClosable,
     listener::BACKLOG,
 };
@@ -55,15 +55,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long the last connections are waited for after they were cut.
 const CUT_GRACE: Duration = Duration::from_secs(1);
 
-/// Serves all listeners until `stop` resolves, to the end of the grace; then accepts no more, answers what is in flight and what
-/// comes on connections that are open, closes each after that answer, and returns when no connection is left, or at the end of the
-/// grace after cutting those that are. Deliveries must be accepted until it returns.
-pub async fn serve<S, B>(
+/// What is served, until [`Serving::stop`]. Dropped without that, it accepts no more, and ends no connection.
+pub struct Serving {
+    connections: Connections,
+    /// The listening tasks go on while it is there.
+    stopping: watch::Sender<()>,
+    /// Told of nothing: it closes with the last task.
+    ended: mpsc::Receiver<()>,
+    /// Ends with this.
+    _sweeper: JoinSet<()>,
+}
+
+/// Begins to serve all listeners. To be called within a runtime.
+pub fn serve<S, B>(
     listeners: Vec<std::net::TcpListener>,
     acceptor: Acceptor,
     service: S,
-    stop: impl Future<Output = time::Instant>,
-) -> io::Result<()>
+) -> io::Result<Serving>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -81,10 +89,9 @@ where
         .collect::<io::Result<_>>()?;
     let protocols = Arc::new(Protocols::new());
     // Each task holds a sender and never uses it: when the last one is gone, so are the tasks.
-    let (alive, mut ended) = mpsc::channel::<()>(1);
+    let (alive, ended) = mpsc::channel::<()>(1);
     let (stopping, stopped) = watch::channel(());
     let connections = acceptor.connections().clone();
-    // Ends with this future, however that ends.
     let mut sweeper = JoinSet::new();
     sweeper.spawn({
         let acceptor = acceptor.clone();
@@ -107,16 +114,30 @@ where
             ));
         }));
     }
-    drop((alive, service));
-    let grace_ends = stop.await;
-    // The listening tasks hold senders too, so `ended` can't resolve before they have left.
-    drop(stopping);
-    connections.stop();
-    if time::timeout_at(grace_ends, ended.recv()).await.is_err() {
-        connections.abort_all();
-        let _ = time::timeout(CUT_GRACE, ended.recv()).await;
+    Ok(Serving {
+        connections,
+        stopping,
+        ended,
+        _sweeper: sweeper,
+    })
+}
+
+impl Serving {
+    /// Accepts no more, answers what is in flight and what comes on connections that are open, closes each after that answer, and
+    /// returns when no connection is left, or at the end of the grace after cutting those that are. Deliveries must be accepted until it
+    /// returns.
+    pub async fn stop(mut self, grace_ends: time::Instant) {
+        // The listening tasks hold senders too, so `ended` can't resolve before they have left.
+        drop(self.stopping);
+        self.connections.stop();
+        if time::timeout_at(grace_ends, self.ended.recv())
+            .await
+            .is_err()
+        {
+            self.connections.abort_all();
+            let _ = time::timeout(CUT_GRACE, self.ended.recv()).await;
+        }
     }
-    Ok(())
 }
 
 async fn accept_all(

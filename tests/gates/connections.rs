@@ -245,7 +245,6 @@ async fn a_stop_answers_who_has_ended_its_own_side_and_waits_no_longer_for_it() 
     timeout(PATIENCE, &mut server.served)
         .await
         .unwrap()
-        .unwrap()
         .unwrap();
     server.count(0).await;
 }
@@ -374,7 +373,6 @@ async fn a_stop_answers_what_has_begun_handshakes_among_it() {
     timeout(PATIENCE, &mut server.served)
         .await
         .unwrap()
-        .unwrap()
         .unwrap();
 }
 
@@ -387,7 +385,6 @@ async fn a_stop_cuts_what_does_not_end_in_time() {
     server.stop.take().unwrap().send(()).unwrap();
     timeout(PATIENCE, &mut server.served)
         .await
-        .unwrap()
         .unwrap()
         .unwrap();
     server.count(0).await;

@@ -96,7 +96,7 @@ pub(crate) struct Server {
     pub(crate) client: ClientConfig,
     pub(crate) stranger: ClientConfig,
     pub(crate) stop: Option<oneshot::Sender<()>>,
-    pub(crate) served: JoinHandle<std::io::Result<()>>,
+    pub(crate) served: JoinHandle<()>,
 }
 
 impl Server {
@@ -118,10 +118,11 @@ impl Server {
             move |request| answer(request, Arc::clone(&release))
         });
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(serve(vec![listener], acceptor.clone(), service, async {
+        let serving = serve(vec![listener], acceptor.clone(), service).unwrap();
+        let served = tokio::spawn(async {
             let _ = stopped.await;
-            Instant::now() + Duration::from_secs(2)
-        }));
+            serving.stop(Instant::now() + Duration::from_secs(2)).await;
+        });
         Self {
             address,
             acceptor,

@@ -292,7 +292,7 @@ fn with_a_spool_an_outage_is_a_204_and_everything_is_there_afterwards() {
         11.0
     );
     // One was accepted before; of the ten, one is a duplicate; and one was no JSON.
-    assert_eq!(metric(&receiver, "countersign_deliveries_total"), 12.0);
+    assert_eq!(metric(&receiver, "countersign_events_total"), 12.0);
     assert_eq!(metric(&receiver, "countersign_queue_deliveries"), 0.0);
     assert_eq!(producer.deliver(&event("evt_after")).status, 204);
     assert!(metric(&receiver, "countersign_commit_seconds_count") > 0.0);

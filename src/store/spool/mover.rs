@@ -15,7 +15,7 @@ use super::backlog::Counts;
 use super::form;
 use super::queue::{Queue, Waiting};
 use super::uncertain::{Met, Now, Uncertain};
-use crate::inbox::{Cause, DELIVERIES_METRIC, Receipt, Standing, WriterGone};
+use crate::inbox::{Cause, EVENTS_METRIC, Receipt, Standing, WriterGone};
 use crate::store::postgres;
 use crate::store::postgres::address::Target;
 use crate::store::postgres::batch::Prepared;
@@ -512,7 +512,7 @@ fn count(moving: &Moving, receipt: Receipt) {
         Receipt::Quarantined | Receipt::Spooled => return,
     };
     metrics::counter!(
-        DELIVERIES_METRIC,
+        EVENTS_METRIC,
         "tenant" => row.tenant.as_str().to_owned(),
         "producer" => row.producer.to_string(),
         "receipt" => receipt

@@ -15,7 +15,8 @@ use hyper::body::Incoming;
 use tower::{Service, service_fn};
 
 use super::answer::{Afterwards, Answer};
-use super::identify::{identify, name_the_host};
+use super::head::name_the_host;
+use super::identify::identify;
 use super::receive::receive;
 use super::receiver::Receiver;
 use crate::inbox::Inbox;
@@ -25,7 +26,7 @@ use crate::tls::Connection;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// One handler for every path: which paths there are, a reload may change.
-pub(super) fn providers<I: Inbox + 'static>(
+pub(super) fn service<I: Inbox + 'static>(
     receiver: Arc<Receiver<I>>,
 ) -> impl Service<
     http::Request<Incoming>,
@@ -42,20 +43,20 @@ pub(super) fn providers<I: Inbox + 'static>(
         let answered: BoxFuture<'static, _> = Box::pin(async move {
             let (mut head, body) = request.into_parts();
             name_the_host(&mut head);
-            Ok(account(&receiver, &head, body).await)
+            Ok(respond(&receiver, &head, body).await)
         });
         answered
     })
 }
 
 /// Counts and times each answer, gives it its id, and sees to it that a connection which must not go on does not.
-async fn account<I: Inbox + 'static>(
+async fn respond<I: Inbox + 'static>(
     receiver: &Receiver<I>,
     head: &Parts,
     body: Incoming,
 ) -> Response {
     let begun = Instant::now();
-    let mut response = contained(receiver, head, body).await.into_response();
+    let mut response = catch_panic(receiver, head, body).await.into_response();
     let afterwards = response.extensions().get::<Afterwards>();
     if afterwards.is_some_and(|afterwards| afterwards.closes_connection(head.version))
         && let Some(connection) = head.extensions.get::<Connection>()
@@ -75,7 +76,7 @@ async fn account<I: Inbox + 'static>(
 }
 
 /// A defect of ours is a failure like any other: the sender comes again.
-async fn contained<I: Inbox + 'static>(
+async fn catch_panic<I: Inbox + 'static>(
     receiver: &Receiver<I>,
     head: &Parts,
     body: Incoming,

@@ -3,9 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::request::Parts;
+use hyper::body::Incoming;
 use jiff::Timestamp;
 
+use super::body;
+use super::body_memory::BodyMemory;
 use super::claimed::Claimed;
+use super::head::asked;
 use crate::config::Snapshot;
 use crate::identity::{Identified, Producer, ShadowMark, Would};
 use crate::signature::{SignatureRefusal, VerifiedDelivery};
@@ -14,14 +19,14 @@ use crate::telemetry::Meters;
 use crate::tls::{HandshakeRefusal, PeerCertificates};
 use crate::x509::Certificate;
 
-/// Keeps watch for the marks that decide nothing.
+/// Counts and notes what the marks that decide nothing would have done.
 #[derive(Clone)]
-pub(super) struct Watching {
+pub(super) struct ShadowTally {
     shadows: Arc<Shadows>,
     meters: Arc<Meters>,
 }
 
-impl Watching {
+impl ShadowTally {
     pub(super) fn new(shadows: Arc<Shadows>) -> Self {
         Self {
             shadows,
@@ -115,14 +120,31 @@ impl Watching {
         }
     }
 
-    /// A producer that only watches was met, and gates 2 and 3 of it would have opened, or not.
-    pub(super) fn producer(
+    /// Judges for a producer that only watches a request that no live one takes: what gates 2 and 3 of it would have done.
+    pub(super) async fn judge(
         &self,
+        snapshot: &Snapshot,
         producer: &Producer,
-        peer: &PeerCertificates,
-        would_open: bool,
+        memory: &BodyMemory,
+        head: &Parts,
+        body: Incoming,
         now: Timestamp,
     ) {
+        let limits = snapshot.limits();
+        let (bytes_max, within) = (limits.body_bytes, limits.body_timeout);
+        let (Some(peer), Ok(body)) = (
+            head.extensions.get::<PeerCertificates>(),
+            body::read(body, head, bytes_max, within, memory).await,
+        ) else {
+            return;
+        };
+        let verifier = snapshot.verifier(producer.id);
+        let would_open = peer.recheck(snapshot.trust(), now).is_ok()
+            && producer.admits(peer.leaf())
+            && verifier.is_some_and(|verifier| {
+                let opened = verifier.would_open(&asked(head), body.bytes.clone(), now);
+                opened.is_ok()
+            });
         let would = if would_open {
             Would::Accept
         } else {

@@ -1,4 +1,4 @@
-//! What a receiver does beside the deliveries: the operator's side, what is written down and let go of meanwhile, and reloads.
+//! What a receiver does in the background of the deliveries: the operator's side, what is written down and let go of, and reloads.
 
 use std::error::Error;
 use std::future::Future;
@@ -14,7 +14,6 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admin_listener;
-use super::life_cycle::tell;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
 use super::receiver::LiveCurrent;
@@ -35,15 +34,15 @@ const DESK: &str = "the operator's side";
 
 /// What runs, and how each part of it is told to end.
 #[derive(Default)]
-pub(super) struct Beside {
+pub(super) struct Background {
     pub(super) tasks: Tasks,
     /// What may be cut anywhere.
     cut: Vec<AbortHandle>,
-    keeping: watch::Sender<()>,
+    writing: watch::Sender<()>,
     answering: watch::Sender<()>,
 }
 
-impl Beside {
+impl Background {
     pub(super) fn serve_desk(
         &mut self,
         desk: &Arc<Desk>,
@@ -60,17 +59,17 @@ impl Beside {
     }
 
     /// Ends with the first of those who make deliveries durable.
-    pub(super) fn mind(&mut self, store: &Arc<Store>) {
+    pub(super) fn supervise_writers(&mut self, store: &Arc<Store>) {
         let store = Arc::clone(store);
-        let minded = async move { Err(io::Error::other(store.ended().await)) };
-        let handle = self.tasks.spawn("what makes deliveries durable", minded);
+        let ended = async move { Err(io::Error::other(store.ended().await)) };
+        let handle = self.tasks.spawn("what makes deliveries durable", ended);
         self.cut.push(handle);
     }
 
     /// Writes down what was gathered in memory.
-    pub(super) fn keep(&mut self, store: &Arc<Store>, book: &Arc<Book>) {
+    pub(super) fn write_down(&mut self, store: &Arc<Store>, book: &Arc<Book>) {
         let (store, book) = (Arc::clone(store), Arc::clone(book));
-        let stop = dropped(&self.keeping);
+        let stop = dropped(&self.writing);
         self.tasks
             .spawn("the writing down of refusals", async move {
                 store.keep(&book, stop).await;
@@ -79,15 +78,15 @@ impl Beside {
     }
 
     /// Looks after the store, the certificates and the figures.
-    pub(super) fn watch(&mut self, desk: &Arc<Desk>, exporter: Exporter) {
+    pub(super) fn pulse(&mut self, desk: &Arc<Desk>, exporter: Exporter) {
         let pulse = Arc::clone(desk).pulse(PULSE, exporter);
         self.spawn("the watch over the store and the certificates", pulse);
     }
 
     /// Lets go of what has had its time.
-    pub(super) fn retain(&mut self, store: &Arc<Store>, live: &Arc<LiveCurrent>) {
-        let retained = retention::retain(Arc::clone(store), Arc::clone(live));
-        self.spawn("retention", retained);
+    pub(super) fn prune(&mut self, store: &Arc<Store>, live: &Arc<LiveCurrent>) {
+        let pruning = retention::prune(Arc::clone(store), Arc::clone(live));
+        self.spawn("retention", pruning);
     }
 
     /// Reloads at `hang_up`, and when a file of the configuration has changed.
@@ -110,15 +109,15 @@ impl Beside {
         let Self {
             mut tasks,
             cut,
-            keeping,
+            writing,
             answering,
         } = self;
         for task in cut {
             task.abort();
         }
-        drop(keeping);
+        drop(writing);
         let written = async {
-            // What the keeping has taken out of memory, nobody else can write.
+            // What the writing down has taken out of memory, nobody else can write.
             tasks.ended_but(DESK).await;
             store.flush(book).await?;
             // One flush is bounded; at the stop, all of it is written.
@@ -156,9 +155,9 @@ async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier, mut hang_up: Sig
             _ = hang_up.recv() => {}
             () = changes.changed() => {}
         }
-        tell(&notifier, State::Reloading);
+        notifier.tell(State::Reloading);
         // The desk logs what it finds and remembers it for /readyz.
         let _faults = desk.reload_at(Timestamp::now()).await;
-        tell(&notifier, State::Ready);
+        notifier.tell(State::Ready);
     }
 }
