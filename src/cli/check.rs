@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{self, Outcome, Table, json_line, say};
+use super::runtime::on_this_thread;
 use super::serve;
 use crate::config::{Config, ConfigFile, Environment, Fault, StoreSettings, Weight};
 use crate::server::ServeFailure;
@@ -219,10 +220,7 @@ fn counted(number: usize, what: &str) -> String {
 
 /// Whether the store can be read and written. One that is not there yet will be made, if it can be.
 fn look_into(url: &Url) -> Result<(), Trouble> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Trouble::otherwise(&error))?;
+    let runtime = on_this_thread().map_err(|error| Trouble::otherwise(&error))?;
     runtime.block_on(async {
         look(url).await.map_err(|fault| Trouble::of(&fault))?;
         if let Url::Sqlite(path) = url

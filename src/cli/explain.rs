@@ -20,7 +20,9 @@ use crate::signature::{
     Compression, Explanation, ProducerSecret, ProfileFault, Request, Settings, Verifier, explain,
 };
 
-/// Explain why a signature does not match, offline: exit code 0 if it verifies, 1 if not
+/// Explain why a signature does not match, offline
+///
+/// Exit code 0 if it verifies, 1 if not.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The signature profile; `countersign profiles list` prints them

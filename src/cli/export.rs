@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{Outcome, chain, complain, failed, json_line, say};
+use super::runtime::on_this_thread;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{Export, ExportFailure, Part, PartFile, TransferFault, Url};
@@ -112,10 +113,7 @@ fn write(
     part: Option<Part>,
     out: &mut (dyn Write + Send),
 ) -> Result<u64, ExportFailure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ExportFailure::Output)?;
+    let runtime = on_this_thread().map_err(ExportFailure::Output)?;
     let bar = progress::bar("{bar:40} {pos}/{len} rows  {eta} left");
     let mut told = |rows, about| {
         if let Some(about) = about {

@@ -11,13 +11,14 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::output::{Outcome, complain, failed, json_line, say};
+use super::output::{Outcome, complain, json_line, say};
+use super::runtime::block_on;
 use crate::config::{ConfigFile, Environment, ListenAddress};
 
 const WAIT: Duration = Duration::from_secs(2);
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// Ask a running receiver on this machine whether it is well
+/// Ask a running receiver on this machine whether it is well (for a container's health check)
 #[derive(Debug, Args)]
 pub(super) struct Health {
     /// Ask whether deliveries are taken (/readyz), not only whether the process lives (/healthz)
@@ -30,18 +31,15 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        // A receiver is well or not whatever became of its configuration since it started.
-        let ListenAddress { address, unread } = ListenAddress::of_admin(place, environment);
-        let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => return failed(&error),
-        };
+        block_on(self.ask(ListenAddress::of_admin(place, environment)))
+    }
+
+    // A receiver is well or not whatever became of its configuration since it started.
+    async fn ask(self, admin: ListenAddress) -> Outcome {
+        let ListenAddress { address, unread } = admin;
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        let asked = async { tokio::time::timeout(WAIT, ask(reachable(address), path)).await };
-        let answered = match runtime.block_on(asked) {
+        let asked = tokio::time::timeout(WAIT, ask(reachable(address), path));
+        let answered = match asked.await {
             Ok(Ok(answered)) => Ok(answered),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_elapsed) => Err(format!("no answer in {} s", WAIT.as_secs())),

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::output::{Outcome, Table, chain, complain, failed, json_line, say};
+use super::runtime::block_on;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{ImportFailure, ImportMode, Imported, TransferFault, check_export, import};
@@ -35,13 +36,6 @@ impl ImportArguments {
             Ok(store) => store,
             Err(faults) => return unusable(&faults),
         };
-        let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => return failed(&error),
-        };
         let mode = if self.verify_only {
             ImportMode::Compare
         } else {
@@ -62,19 +56,21 @@ impl ImportArguments {
         });
         bar.set_position(0);
         let mut told = |bytes, _rows| bar.set_position(bytes);
-        let imported = runtime.block_on(import(&store.url, mode, &mut *input, &mut told));
-        bar.finish_and_clear();
-        match imported {
-            Ok(imported) => {
-                self.print(&imported);
-                if imported.is_equal() {
-                    Outcome::Done
-                } else {
-                    Outcome::Failed
+        block_on(async {
+            let imported = import(&store.url, mode, &mut *input, &mut told).await;
+            bar.finish_and_clear();
+            match imported {
+                Ok(imported) => {
+                    self.print(&imported);
+                    if imported.is_equal() {
+                        Outcome::Done
+                    } else {
+                        Outcome::Failed
+                    }
                 }
+                Err(failure) => end_with(&self.file, &failure),
             }
-            Err(failure) => end_with(&self.file, &failure),
-        }
+        })
     }
 
     fn print(&self, imported: &Imported) {

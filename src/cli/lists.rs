@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::output::{Outcome, Table, complain, failed, json_line, json_lines, printable};
 use super::replay::ReplayArguments;
+use super::runtime::block_on;
 use super::{Selection, of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{Cursor, EventView, Filter, Page, PaymentView, ReadFailure, RefusalView, Views};
@@ -186,14 +187,7 @@ pub(super) fn with_views(
         Ok(store) => store,
         Err(faults) => return unusable(&faults),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
-    };
-    runtime.block_on(async {
+    block_on(async {
         match Views::open(&store.url) {
             Ok(views) => command(&views)
                 .await

@@ -28,6 +28,7 @@ mod prune;
 mod rehearse;
 mod repetitions;
 mod replay;
+mod runtime;
 mod sample;
 mod scenes;
 mod send;
@@ -79,46 +80,28 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+// Each says in its own module what it is for.
 enum Command {
-    /// The first run: makes a private CA, certificates, a secret and a configuration where they are missing, then serves
     Dev(dev::Dev),
     /// Serve by the configuration
     Serve,
-    /// Check configuration, certificates, secrets and store, and print every fault
     Check(check::Check),
-    /// Make, read and revoke certificates of a private CA
     Certs(certs::Certs),
-    /// Send signed deliveries over mutual TLS, as a provider would
     Send(send::Send),
-    /// Measure a receiver: its rate, its latency at a rate, handshakes, idle connections, overload
     Bench(bench::Bench),
-    /// Explain why a signature does not match, offline
     Explain(explain::Explain),
-    /// How each provider signs, and where its events stand
     Profiles(profiles::ProfilesCommand),
-    /// Play the provider against a running receiver: what it must take, and what it must refuse
     Rehearse(rehearse::Rehearse),
-    /// What was received
     Events(lists::Events),
-    /// What the payments have come to
     Payments(lists::Payments),
-    /// Turn one peer away at once: handshakes, live connections, tickets; --lift lets it in again
     Cutoff(cutoff::Cutoff),
-    /// What was turned away
     Refusals(lists::Refusals),
-    /// What is known of one sender, and why it is refused
     Why(why::Why),
-    /// Let go what has had its time: bodies and events by their age
     Prune(prune::PruneCommand),
-    /// Bring the store's schema up to date, and nothing else
     Migrate(serve::Migrate),
-    /// Copy the SQLite store to a file, while the receiver writes to it
     Backup(backup::Backup),
-    /// Write the whole store as JSON Lines, to be imported into another one
     Export(export::ExportArguments),
-    /// Put an export into the configured store, and compare every row with it
     Import(import::ImportArguments),
-    /// Ask a running receiver on this machine whether it is well (for a container's health check)
     Health(health::Health),
 }
 

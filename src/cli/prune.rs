@@ -5,13 +5,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{Outcome, Table, complain, failed, json_line, printable, say};
+use super::runtime::block_on;
 use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{
     Clock, DiskUse, Millis, Prune, PruneFailure, Pruned, ReadFailure, Tally, Url, Views,
 };
 
-/// Let go the bodies and events that [store.retention] keeps no longer, also beside a running receiver
+/// Delete the bodies and events that are past [store.retention], also beside a running receiver
 ///
 /// A receiver does this by itself, each minute. SQLite's file does not shrink: what becomes free is used again.
 #[derive(Debug, Args)]
@@ -53,13 +54,6 @@ impl PruneCommand {
             Ok(loaded) => loaded,
             Err(faults) => return unusable(&faults),
         };
-        let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => return failed(&error),
-        };
         let prune = Prune {
             tenant: self.tenant.clone(),
             clock: if self.trust_clock {
@@ -69,7 +63,7 @@ impl PruneCommand {
             },
         };
         let now = Timestamp::now();
-        runtime.block_on(async {
+        block_on(async {
             let outcome = if self.dry_run {
                 prune.rehearse(&store.url, &retention, now).await
             } else {
@@ -77,9 +71,9 @@ impl PruneCommand {
             };
             let pruned = match outcome {
                 Ok(pruned) => pruned,
-                Err(
-                    PruneFailure::Store(fault) | PruneFailure::Read(ReadFailure::Store(fault)),
-                ) => return of_store(&fault),
+                Err(PruneFailure::Store(fault) | PruneFailure::Read(ReadFailure::Store(fault))) => {
+                    return of_store(&fault);
+                }
                 Err(failure) => return failed(&failure),
             };
             if let Some(tenant) = &self.tenant

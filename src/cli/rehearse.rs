@@ -10,6 +10,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::output::{Outcome, Table, chain, complain, json_line, say};
+use super::runtime::block_on;
 use super::scenes::{FAILED, Identity, NOT_SEEN, PASSED, Revoked, SKIPPED, Scene, Stage};
 use super::sender::{self, Author, Stopped};
 use super::stored::{Stored, seen_within};
@@ -74,22 +75,17 @@ pub(super) struct Rehearse {
 
 impl Rehearse {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => return super::output::failed(&error),
-        };
         let stage = self.stage(place, environment);
         let stage = match stage.and_then(Stage::ready) {
             Ok(stage) => stage,
             Err(stopped) => return told(stopped, Outcome::Unusable),
         };
-        match runtime.block_on(stage.play()) {
-            Ok(scenes) => self.print(&scenes),
-            Err(stopped) => told(stopped, Outcome::Failed),
-        }
+        block_on(async {
+            match stage.play().await {
+                Ok(scenes) => self.print(&scenes),
+                Err(stopped) => told(stopped, Outcome::Failed),
+            }
+        })
     }
 
     fn stage(&self, place: &ConfigFile, environment: &Environment) -> Result<Stage, Stopped> {

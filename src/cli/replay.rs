@@ -4,6 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::output::{Outcome, Table, complain, failed, json_line, parse_since, printable, say};
+use super::runtime::block_on;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment, Snapshot};
 use crate::store::{
@@ -44,13 +45,6 @@ impl ReplayArguments {
             complain("countersign: the configuration has no such tenant or producer");
             return Outcome::Failed;
         }
-        let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => return failed(&error),
-        };
         let replay = Replay {
             since: self.since,
             tenant: self.tenant.clone(),
@@ -69,16 +63,18 @@ impl ReplayArguments {
                 bar.set_position(read);
             }
         });
-        let outcome = runtime.block_on(replay.run(&config.store.url, mappings, told));
-        bar.finish_and_clear();
-        match outcome {
-            Ok(replayed) => {
-                self.print(&replayed);
-                Outcome::Done
+        block_on(async {
+            let outcome = replay.run(&config.store.url, mappings, told).await;
+            bar.finish_and_clear();
+            match outcome {
+                Ok(replayed) => {
+                    self.print(&replayed);
+                    Outcome::Done
+                }
+                Err(ReplayFailure::Store(fault)) => of_store(&fault),
+                Err(failure) => failed(&failure),
             }
-            Err(ReplayFailure::Store(fault)) => of_store(&fault),
-            Err(failure) => failed(&failure),
-        }
+        })
     }
 
     fn is_known(&self, snapshot: &Snapshot) -> bool {

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::burst::{Answer, Burst, Pace, Sent};
 use super::output::{Outcome, complain, json_line, printable, say};
 use super::provider::Provider;
+use super::runtime::block_on;
 use super::sample::{self, Tale};
 use super::sender::{self, Author, Delivery, Stopped};
 use super::tamper::Tamper;
@@ -63,29 +64,24 @@ pub(super) struct Send {
 
 impl Send {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
-        let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => return super::output::failed(&error),
-        };
-        match runtime.block_on(self.deliver(place, environment)) {
-            Ok(sent) => {
-                self.print(&sent);
-                if sent.all_accepted() {
-                    Outcome::Done
-                } else {
-                    Outcome::Failed
+        block_on(async {
+            match self.deliver(place, environment).await {
+                Ok(sent) => {
+                    self.print(&sent);
+                    if sent.all_accepted() {
+                        Outcome::Done
+                    } else {
+                        Outcome::Failed
+                    }
+                }
+                Err(Stopped::Unusable(faults)) => unusable(&faults),
+                // Whatever a delivery comes to is told with it: this is what could not be used to make one.
+                Err(Stopped::Failed(text)) => {
+                    complain(&format!("countersign: {text}"));
+                    Outcome::Unusable
                 }
             }
-            Err(Stopped::Unusable(faults)) => unusable(&faults),
-            // Whatever a delivery comes to is told with it: this is what could not be used to make one.
-            Err(Stopped::Failed(text)) => {
-                complain(&format!("countersign: {text}"));
-                Outcome::Unusable
-            }
-        }
+        })
     }
 
     async fn deliver(

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::check::{MEND_STORE, key_of};
 use super::output::{self, Outcome, failed, json_line, say};
+use super::runtime::{block_on, on_every_core};
 use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment, Fault};
 use crate::server::{self, Announced, Prelude, ServeFailure, Start};
@@ -37,10 +38,7 @@ pub(super) fn serve(
     environment: &Environment,
     more: impl FnOnce(Announced),
 ) -> Outcome {
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match on_every_core() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
@@ -111,23 +109,18 @@ impl Migrate {
             Ok(store) => store,
             Err(faults) => return unusable(&faults),
         };
-        let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => return failed(&error),
-        };
-        match runtime.block_on(Store::migrate(&store.url)) {
-            Ok(()) => {
-                if self.json {
-                    json_line(&json!({ "store": store.url.to_string(), "up_to_date": true }));
-                } else {
-                    say(&format!("{}: the schema is up to date", store.url));
+        block_on(async {
+            match Store::migrate(&store.url).await {
+                Ok(()) => {
+                    if self.json {
+                        json_line(&json!({ "store": store.url.to_string(), "up_to_date": true }));
+                    } else {
+                        say(&format!("{}: the schema is up to date", store.url));
+                    }
+                    Outcome::Done
                 }
-                Outcome::Done
+                Err(fault) => of_store(&fault),
             }
-            Err(fault) => of_store(&fault),
-        }
+        })
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::output::{Outcome, complain};
 use super::provider::Provider;
+use super::runtime::on_every_core;
 use super::sender::Stopped;
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
@@ -89,10 +90,7 @@ impl Bench {
             );
             return Outcome::Unusable;
         }
-        let runtime = match tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-        {
+        let runtime = match on_every_core() {
             Ok(runtime) => runtime,
             Err(error) => return super::output::failed(&error),
         };
