@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use super::{TENANT, authority::Authority, directory, load, write};
+use super::{Authority, TENANT, directory, load, write};
 
 /// The contract's bound.
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);

@@ -4,13 +4,15 @@
 //! and the server and its files go.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use super::eventually::eventually;
 
 /// The user of a server that is not root's.
 const USERS: [&str; 2] = ["postgres", "nobody"];
@@ -217,12 +219,10 @@ impl Postgres {
             "ALTER SYSTEM SET synchronous_standby_names = 'standby'",
         );
         self.psql("postgres", "SELECT pg_reload_conf()");
-        let began = Instant::now();
         let states = "SELECT sync_state FROM pg_stat_replication";
-        while self.psql("postgres", states).trim() != "sync" {
-            assert!(began.elapsed() < DEADLINE, "the standby does not follow");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually(DEADLINE, || {
+            (self.psql("postgres", states).trim() == "sync").then_some(())
+        });
         standby
     }
 
@@ -498,11 +498,9 @@ impl Pooler {
             watcher: command.spawn().expect("sh runs"),
             port,
         };
-        let began = Instant::now();
-        while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(began.elapsed() < DEADLINE, "PgBouncer does not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually(DEADLINE, || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+        });
         Some(pooler)
     }
 
