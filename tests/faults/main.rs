@@ -53,7 +53,9 @@ mod processes;
 
 pub(crate) use clock::Clock;
 pub(crate) use disk::{Limit, SmallDisk};
-pub(crate) use kit::{Answer, Changes, Producer, Receiver, eventually, postgres, producer};
+pub(crate) use kit::{
+    Answer, Changes, Producer, Receiver, eventually, eventually_ok, postgres, producer,
+};
 pub(crate) use load::{Load, Sent};
 pub(crate) use model::{Model, Told};
 pub(crate) use proxy::{Proxy, Way};

@@ -17,6 +17,6 @@ pub(crate) mod producer;
 pub(crate) mod receiver;
 
 pub(crate) use authority::{Authority, Identity, Leaf};
-pub(crate) use eventually::eventually;
+pub(crate) use eventually::{eventually, eventually_ok};
 pub(crate) use producer::{Answer, Producer, event};
 pub(crate) use receiver::{Changes, Receiver};
