@@ -6,19 +6,17 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
-# The dependencies alone: this layer is kept until the manifest changes.
+# The dependencies alone: this layer is kept until the manifest changes. Tests and benches, which it names, stay outside.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches \
+RUN sed -i '/^\[\[bench\]\]/,/^$/d; /^\[\[test\]\]/,/^$/d' Cargo.toml \
+ && mkdir src \
  && echo '//! Placeholder.' > src/lib.rs \
  && printf '//! Placeholder.\nfn main() {}\n' > src/main.rs \
- && sed -i '/^\[\[bench\]\]/,/^$/d; /^\[\[test\]\]/,/^$/d' Cargo.toml \
  && cargo build --release --locked
 
-COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY migrations migrations
-RUN sed -i '/^\[\[bench\]\]/,/^$/d; /^\[\[test\]\]/,/^$/d' Cargo.toml \
- && touch src/lib.rs src/main.rs \
+RUN touch src/lib.rs src/main.rs \
  && cargo build --release --locked \
  && mkdir -p /empty/data
 

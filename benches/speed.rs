@@ -37,19 +37,18 @@ mod driver;
 mod events;
 #[path = "speed/growth.rs"]
 mod growth;
+#[path = "../tests/kit/mod.rs"]
+mod kit;
 #[path = "speed/measures.rs"]
 mod measures;
 #[path = "speed/postgres.rs"]
 mod postgres;
-#[path = "../tests/it/producer.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
-mod producer;
 #[path = "speed/setup.rs"]
 mod setup;
 
 use std::error::Error;
 
-use setup::{Candidate, Credentials, Identity};
+use setup::{Candidate, Credentials};
 
 /// In the order of the tables; the last only by its name.
 const MEASURES: [&str; 7] = [

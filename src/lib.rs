@@ -13,8 +13,8 @@
 //! |---|---|---|---|
 //! | 0 limits ([`tls`]) | a TCP connection | an admitted connection | close |
 //! | 1 handshake ([`tls`]) | a ClientHello | [`tls::PeerCertificates`], a verified chain | a TLS alert |
-//! | 2 identity ([`identity`]) | subject, key and path | [`identity::Identified`] | 403 |
-//! | 3 signature ([`signature`]) | headers and the raw body | [`signature::VerifiedDelivery`] | 401 |
+//! | 2 identity ([`identity`]) | subject, key and path | [`identity::Identified`] | 403; what is no delivery: 400, 404, 405, 501 |
+//! | 3 signature ([`signature`]) | headers and the raw body | [`signature::VerifiedDelivery`] | 401, or what the profile says; another account: 403; a body that is no event, too slow or too large: 400, 408, 413 |
 //! | 4 inbox ([`inbox`]) | [`inbox::Event`]s, all of a delivery or none | [`inbox::Receipt`]s, durable | 503 |
 //! | 5 ledger ([`payments`]) | a [`payments::Claim`] | a [`payments::Payment`], in gate 4's transaction | nothing |
 //!
@@ -22,8 +22,8 @@
 //!
 //! # The rooms
 //!
-//! They stand in the order in which a delivery meets them; a room names only rooms above it (`tests/house.rs` reads the
-//! tree and holds that, and much of what follows).
+//! They stand in the order of imports: a room names only rooms above it (`tests/house.rs` reads the tree and holds that, and
+//! much of what follows). From `tls` to `payments` that is also the order in which a delivery meets them.
 //!
 //! - [`secret`] never prints what it holds, and reads no file.
 //! - [`x509`] says what a certificate says. It trusts nothing: the signatures that it checks are a request's own, and that
@@ -43,7 +43,7 @@
 //! - [`telemetry`] knows every metric's name.
 //! - [`ca`] is a small private CA. The receiver itself never needs its key.
 //! - [`problem`] is RFC 9457 as a value.
-//! - [`admin`] looks on.
+//! - [`admin`] looks on, and asks for a reload. It changes nothing else.
 //! - [`server`] alone wires; in it, only `answer.rs` knows the status of a delivery's answer.
 //! - [`cli`] alone prints.
 //!

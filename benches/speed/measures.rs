@@ -199,7 +199,7 @@ fn first_answer(data: &Data, credentials: &Credentials, id: &str) -> Result<f64,
     let begun = Instant::now();
     let server = Server::start_on(data, credentials)?;
     producer.address.set_port(server.port);
-    let answer = producer.try_deliver(&crate::producer::event(id))?;
+    let answer = producer.try_deliver(&crate::kit::event(id))?;
     let took = begun.elapsed();
     if answer.status != 204 {
         return Err(format!("answered {}: {}", answer.status, answer.body).into());

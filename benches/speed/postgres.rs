@@ -1,15 +1,13 @@
 //! PostgreSQL for the benchmark, and what a receiver does that asks it once for each request.
 
-#[path = "../../tests/it/postgres.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
-mod server;
-
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use countersign::inbox::{Event, Inbox, InboxFailure, Receipt};
 use tokio_postgres::{Client, NoTls, Statement};
+
+use crate::kit::postgres as server;
 
 static SERVER: OnceLock<Option<server::Postgres>> = OnceLock::new();
 

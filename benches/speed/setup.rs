@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::producer::{Producer, client_config};
+use crate::kit::{Identity, Producer, producer::client_config};
 use crate::{bare, postgres};
 
 /// Tells a child of the benchmark which server it is to be.
@@ -116,12 +116,6 @@ impl Credentials {
         let address = (Ipv4Addr::LOCALHOST, port).into();
         Producer::new(address, tls, "/webhooks/payments", SECRET)
     }
-}
-
-/// A producer's certificate and key, PEM.
-pub struct Identity {
-    pub certificate: String,
-    pub key: String,
 }
 
 /// What a server keeps: it outlives the server, and is gone with this value.

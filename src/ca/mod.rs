@@ -23,7 +23,7 @@ use crate::x509::{Certificate, DistinguishedName, SigningRequest, Validity, enco
 pub use directory::write_new_secret;
 pub use fault::CaFault;
 pub use revoke::Revocation;
-pub use template::{KeyUse, Purpose, ServerName, Template};
+pub use template::{KeyUse, ServerName, Template};
 
 use template::Issuer;
 

@@ -11,8 +11,8 @@ use crate::x509::{DistinguishedName, Validity};
 
 use super::CaFault;
 
-/// What a certificate is to say. The constructors give sound certificates; the `with_` methods give every other kind that a
-/// rehearsal or a test asks for.
+/// What a certificate is to say. The constructors give sound certificates; the `with_` methods give those that a rehearsal
+/// has refused.
 #[derive(Clone, Debug)]
 pub struct Template {
     subject: DistinguishedName,
@@ -20,7 +20,7 @@ pub struct Template {
     version: Version,
     rank: Rank,
     key_uses: Vec<KeyUse>,
-    purposes: Vec<Purpose>,
+    purpose: Option<Purpose>,
     server_names: Vec<ServerName>,
     further: Vec<Vec<u8>>,
 }
@@ -34,7 +34,7 @@ enum Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rank {
     Leaf,
-    Authority { path_len_max: Option<u8> },
+    Authority,
 }
 
 impl Template {
@@ -46,7 +46,7 @@ impl Template {
             version: Version::V3,
             rank: Rank::Leaf,
             key_uses: vec![KeyUse::DigitalSignature],
-            purposes: vec![Purpose::ClientAuth],
+            purpose: Some(Purpose::ClientAuth),
             server_names: Vec::new(),
             further: Vec::new(),
         }
@@ -55,7 +55,7 @@ impl Template {
     /// A server's leaf.
     pub fn server(subject: DistinguishedName, names: Vec<ServerName>, validity: Validity) -> Self {
         Self {
-            purposes: vec![Purpose::ServerAuth],
+            purpose: Some(Purpose::ServerAuth),
             server_names: names,
             ..Self::client(subject, validity)
         }
@@ -64,20 +64,11 @@ impl Template {
     /// A CA, with any number of intermediates below it.
     pub fn authority(subject: DistinguishedName, validity: Validity) -> Self {
         Self {
-            rank: Rank::Authority { path_len_max: None },
+            rank: Rank::Authority,
             key_uses: vec![KeyUse::KeyCertSign, KeyUse::CrlSign],
-            purposes: Vec::new(),
+            purpose: None,
             ..Self::client(subject, validity)
         }
-    }
-
-    /// A CA with at most so many intermediates below it.
-    #[must_use]
-    pub fn with_path_len_max(mut self, path_len_max: u8) -> Self {
-        self.rank = Rank::Authority {
-            path_len_max: Some(path_len_max),
-        };
-        self
     }
 
     /// Version 1: without any extension, as `openssl x509 -req` writes it.
@@ -94,13 +85,6 @@ impl Template {
         self
     }
 
-    /// Another purpose; none at all leaves the extension out.
-    #[must_use]
-    pub fn with_purposes(mut self, purposes: &[Purpose]) -> Self {
-        self.purposes = purposes.to_vec();
-        self
-    }
-
     /// One more extension; `oid` is the contents of its OBJECT IDENTIFIER.
     #[must_use]
     pub fn with_extension(mut self, oid: &[u8], critical: bool, value: &[u8]) -> Self {
@@ -111,13 +95,6 @@ impl Template {
     /// Whose it is.
     pub fn subject(&self) -> &DistinguishedName {
         &self.subject
-    }
-
-    /// Another validity.
-    #[must_use]
-    pub fn with_validity(mut self, validity: Validity) -> Self {
-        self.validity = validity;
-        self
     }
 
     /// The `TBSCertificate`.
@@ -149,26 +126,15 @@ impl Template {
     fn extensions(&self, issuer: &Issuer<'_>, raw_spki: &[u8]) -> Vec<Vec<u8>> {
         let constraints = match self.rank {
             Rank::Leaf => der::sequence(&[]),
-            Rank::Authority { path_len_max: None } => der::sequence(&[&TRUE]),
-            Rank::Authority {
-                path_len_max: Some(path_len_max),
-            } => der::sequence(&[&TRUE, &der::unsigned(&[path_len_max])]),
+            Rank::Authority => der::sequence(&[&TRUE]),
         };
         let mut extensions = vec![extension(BASIC_CONSTRAINTS, true, &constraints)];
         if !self.key_uses.is_empty() {
             extensions.push(extension(KEY_USAGE, true, &named_bits(&self.key_uses)));
         }
-        if !self.purposes.is_empty() {
-            let purposes: Vec<Vec<u8>> = self
-                .purposes
-                .iter()
-                .map(|purpose| purpose.encode())
-                .collect();
-            extensions.push(extension(
-                EXTENDED_KEY_USAGE,
-                false,
-                &der::element(tag::SEQUENCE, &purposes.concat()),
-            ));
+        if let Some(purpose) = self.purpose {
+            let purposes = der::sequence(&[&purpose.encode()]);
+            extensions.push(extension(EXTENDED_KEY_USAGE, false, &purposes));
         }
         let own_id = der::element(tag::OCTET_STRING, &key_id(raw_spki));
         extensions.push(extension(SUBJECT_KEY_ID, false, &own_id));
@@ -220,15 +186,11 @@ pub enum KeyUse {
 
 /// What a certificate may be shown for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+enum Purpose {
     /// By a TLS server.
     ServerAuth = 1,
     /// By a TLS client.
     ClientAuth = 2,
-    /// On code.
-    CodeSigning = 3,
-    /// On e-mail.
-    EmailProtection = 4,
 }
 
 impl Purpose {

@@ -35,6 +35,15 @@ impl Place {
         })
     }
 
+    /// The same, through a PgBouncer that may give each transaction another session.
+    pub(super) fn pooled() -> Option<Self> {
+        let url = super::postgres::tests::server::fresh_pooled_database()?;
+        Some(Self {
+            url: url.parse().unwrap(),
+            _directory: None,
+        })
+    }
+
     pub(super) async fn open(&self) -> Store {
         Store::open(&self.url, Limits::default()).await.unwrap()
     }

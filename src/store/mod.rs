@@ -334,4 +334,12 @@ mod tests {
             None => return,
         });
     }
+
+    mod pgbouncer {
+        crate::store::suite::inbox_suite!(match crate::store::fixtures::Place::pooled() {
+            Some(place) => place,
+            // As above.
+            None => return,
+        });
+    }
 }

@@ -16,9 +16,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tempfile::TempDir;
 
-#[path = "../it/authority.rs"]
-#[allow(dead_code, reason = "`tests/it` uses the rest")]
-mod authority;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod profiles;
 mod reload;
 mod retention;
@@ -28,7 +27,7 @@ mod variables;
 mod waits;
 mod written;
 
-use authority::{Authority, Leaf, SUBJECT};
+use kit::{Authority, Leaf, authority::SUBJECT};
 
 /// A directory with the files that the contract's example names.
 fn directory() -> TempDir {

@@ -34,24 +34,8 @@
     reason = "a test that cannot go on fails"
 )]
 
-// The kit of `tests/it`, which has more than is wanted here.
-#[path = "../it/authority.rs"]
-#[allow(dead_code, reason = "`tests/it` uses the rest")]
-mod authority;
-#[path = "../it/eventually.rs"]
-mod eventually;
-#[path = "../it/peers.rs"]
-#[allow(dead_code, reason = "`tests/it` uses the rest")]
-mod peers;
-#[path = "../it/postgres.rs"]
-#[allow(dead_code, reason = "the store's tests use the rest")]
-mod postgres;
-#[path = "../it/producer.rs"]
-#[allow(dead_code, reason = "`tests/it` uses the rest")]
-mod producer;
-#[path = "../it/receiver.rs"]
-#[allow(dead_code, reason = "`tests/it` uses the rest")]
-mod receiver;
+#[path = "../kit/mod.rs"]
+mod kit;
 
 mod clock;
 mod disk;
@@ -67,14 +51,13 @@ mod disks_that_fill;
 mod networks;
 mod processes;
 
-pub(crate) use authority::{Authority, Identity, Leaf};
 pub(crate) use clock::Clock;
 pub(crate) use disk::{Limit, SmallDisk};
-pub(crate) use eventually::eventually;
+pub(crate) use kit::{
+    Answer, Changes, Producer, Receiver, eventually, eventually_ok, postgres, producer,
+};
 pub(crate) use load::{Load, Sent};
 pub(crate) use model::{Model, Told};
-pub(crate) use producer::{Answer, Producer};
 pub(crate) use proxy::{Proxy, Way};
-pub(crate) use receiver::{Changes, Receiver};
 pub(crate) use scene::{Chance, Scene};
 pub(crate) use verify::verify;

@@ -2,15 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{Model, Receiver, Sent, Told};
+use crate::{Model, Receiver, Sent, Told, eventually_ok};
 
 /// How long the store may take until its lists are to be had, and whole.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,14 +26,7 @@ struct Known<'a> {
 /// told so.
 #[track_caller]
 pub(crate) fn verify(receiver: &Receiver, sent: &[Sent]) -> u64 {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match judge(receiver, sent) {
-            Ok(untold) => return untold,
-            Err(fault) => assert!(Instant::now() < end, "{fault}"),
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+    eventually_ok(PATIENCE, || judge(receiver, sent))
 }
 
 /// The same, as it stands.

@@ -29,13 +29,8 @@
     reason = "a test that cannot go on fails"
 )]
 
-mod authority;
-mod eventually;
-mod peers;
-#[allow(dead_code, reason = "the store's own tests use the rest")]
-mod postgres;
-mod producer;
-mod receiver;
+#[path = "../kit/mod.rs"]
+mod kit;
 
 mod answers;
 mod benching;
@@ -58,7 +53,7 @@ mod sending;
 mod shadow;
 mod told;
 
-pub(crate) use authority::{Authority, Identity, Leaf};
-pub(crate) use eventually::eventually;
-pub(crate) use producer::{Answer, Producer, event};
-pub(crate) use receiver::Receiver;
+pub(crate) use kit::{
+    Answer, Authority, Identity, Leaf, Producer, Receiver, authority, event, eventually, peers,
+    postgres, producer, receiver,
+};

@@ -248,6 +248,53 @@ fn a_reload_that_withdraws_a_time_ends_the_pass_that_goes_by_it() {
 
 #[test]
 fn a_replay_leaves_a_payment_as_it_is_of_which_something_has_had_its_time() {
+    let receiver = Receiver::start();
+    of_one_payment_a_body_goes_of_another_an_event_and_of_a_third_nothing(&receiver);
+    let before = list(&receiver, "payments");
+    the_same_mapping_says_nothing_of_any_payment(&receiver);
+    a_mended_mapping_changes_the_whole_payment_alone(&receiver);
+    let after = list(&receiver, "payments");
+    assert_eq!(all_but_the_whole(&after), all_but_the_whole(&before));
+    no_event_moves_from_a_whole_payment_into_one_that_is_not(&receiver);
+    assert_eq!(list(&receiver, "payments"), after);
+}
+
+fn of_one_payment_a_body_goes_of_another_an_event_and_of_a_third_nothing(receiver: &Receiver) {
+    let mut producer = receiver.producer();
+    let mut deliver = |id: &str, payment: &str, status: &str| {
+        assert_eq!(producer.deliver(&event(id, payment, status)).status, 204);
+    };
+    deliver("evt_1", "pay_bodiless", "pending");
+    age(receiver, 40);
+    deliver("evt_2", "pay_bodiless", "succeeded");
+    deliver("evt_3", "pay_whole", "succeeded");
+    deliver("evt_4", "pay_forgotten", "pending");
+    let file = receiver.directory().join("data/countersign.db");
+    let older = "UPDATE events SET received_at = received_at - ?1 WHERE event_id = 'evt_4'";
+    Connection::open(file)
+        .unwrap()
+        .execute(older, [100 * DAY])
+        .unwrap();
+    deliver("evt_5", "pay_forgotten", "succeeded");
+    age(receiver, 1);
+    let config = with_times(receiver, "bodies_days = 30\nevents_days = 60");
+    let pruned = receiver
+        .countersign(&["prune", "--config", config, "--json"])
+        .json_lines();
+    assert_eq!(
+        (&pruned[1]["bodies"], &pruned[1]["events"]),
+        (&2.into(), &1.into())
+    );
+}
+
+fn the_same_mapping_says_nothing_of_any_payment(receiver: &Receiver) {
+    let told = replayed(receiver, "countersign.toml");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let summary = counted(&told, ["payments_changed", "payments_skipped"]);
+    assert_eq!(summary, [0, 0], "{told:?}");
+}
+
+fn a_mended_mapping_changes_the_whole_payment_alone(receiver: &Receiver) {
     const MENDED: &str = r#"
 [profiles.acme]
 extends = "timestamped"
@@ -257,71 +304,12 @@ status_by = "/data/status"
 "succeeded" = "refunded"
 "pending" = "pending"
 "#;
-    const MOVED: &str = r#"
-[profiles.acme]
-extends = "timestamped"
-[profiles.acme.event]
-payment_id = "/data/currency"
-"#;
-    let receiver = Receiver::start();
-    let mut producer = receiver.producer();
-    let deliver = |producer: &mut crate::Producer, id: &str, payment: &str, status: &str| {
-        assert_eq!(producer.deliver(&event(id, payment, status)).status, 204);
-    };
-    // Of one payment a body is gone, of another a whole event; the third has all, and so has the fourth.
-    deliver(&mut producer, "evt_1", "pay_bodiless", "pending");
-    age(&receiver, 40);
-    deliver(&mut producer, "evt_2", "pay_bodiless", "succeeded");
-    deliver(&mut producer, "evt_3", "pay_whole", "succeeded");
-    let file = receiver.directory().join("data/countersign.db");
-    deliver(&mut producer, "evt_4", "pay_forgotten", "pending");
-    Connection::open(&file)
-        .unwrap()
-        .execute(
-            "UPDATE events SET received_at = received_at - ?1 WHERE event_id = 'evt_4'",
-            [100 * DAY],
-        )
-        .unwrap();
-    deliver(&mut producer, "evt_5", "pay_forgotten", "succeeded");
-    age(&receiver, 1);
-    let config = with_times(&receiver, "bodies_days = 30\nevents_days = 60");
-    let pruned = receiver
-        .countersign(&["prune", "--config", config, "--json"])
-        .json_lines();
-    assert_eq!(
-        (&pruned[1]["bodies"], &pruned[1]["events"]),
-        (&2.into(), &1.into())
+    let told = replayed_by(receiver, MENDED);
+    let summary = counted(
+        &told,
+        ["payments_changed", "payments_skipped", "events_changed"],
     );
-    let before = list(&receiver, "payments");
-
-    let replay = |config: &str| {
-        let command = [
-            "events", "replay", "--config", config, "--since", "90d", "--json",
-        ];
-        receiver.countersign(&command).json_lines()
-    };
-    // Nothing is read otherwise: nothing is said of any payment.
-    let same = replay("countersign.toml");
-    assert_eq!(same.len(), 1, "{same:?}");
-    assert_eq!(
-        (&same[0]["payments_changed"], &same[0]["payments_skipped"]),
-        (&0.into(), &0.into())
-    );
-
-    let text = std::fs::read_to_string(receiver.directory().join("countersign.toml")).unwrap();
-    let text = text.replace("profile = \"timestamped\"", "profile = \"acme\"");
-    receiver.write("mended.toml", &format!("{text}{MENDED}"));
-    let told = replay("mended.toml");
-    let summary = told.last().unwrap();
-    assert_eq!(
-        (
-            &summary["payments_changed"],
-            &summary["payments_skipped"],
-            &summary["events_changed"]
-        ),
-        (&1.into(), &2.into(), &1.into()),
-        "{told:?}"
-    );
+    assert_eq!(summary, [1, 2, 1], "{told:?}");
     assert_eq!(told[0]["payment_id"], "pay_whole");
     assert_eq!(told[0]["after"]["status"], "refunded");
     let skipped: Vec<_> = told
@@ -330,25 +318,48 @@ payment_id = "/data/currency"
         .map(|line| &line["payment_id"])
         .collect();
     assert_eq!(skipped, ["pay_bodiless", "pay_forgotten"]);
-    let after = list(&receiver, "payments");
-    let untouched = |payments: &[Value]| -> Vec<Value> {
-        payments
-            .iter()
-            .filter(|payment| payment["payment_id"] != "pay_whole")
-            .cloned()
-            .collect()
-    };
-    assert_eq!(untouched(&after), untouched(&before));
+}
 
-    // An event that would move from a payment that has all into one that has not stays, and with it the one that it would leave.
-    receiver.write("moved.toml", &format!("{text}{MOVED}"));
-    let told = replay("moved.toml");
-    let summary = told.last().unwrap();
-    assert_eq!(
-        (&summary["payments_changed"], &summary["events_changed"]),
-        (&0.into(), &0.into()),
-        "{told:?}"
+/// It stays, and with it the payment that it would leave.
+fn no_event_moves_from_a_whole_payment_into_one_that_is_not(receiver: &Receiver) {
+    const MOVED: &str = r#"
+[profiles.acme]
+extends = "timestamped"
+[profiles.acme.event]
+payment_id = "/data/currency"
+"#;
+    let told = replayed_by(receiver, MOVED);
+    let summary = counted(
+        &told,
+        ["payments_changed", "payments_skipped", "events_changed"],
     );
-    assert_eq!(summary["payments_skipped"], 4, "{told:?}");
-    assert_eq!(list(&receiver, "payments"), after);
+    assert_eq!(summary, [0, 4, 0], "{told:?}");
+}
+
+fn all_but_the_whole(payments: &[Value]) -> Vec<&Value> {
+    let others = |payment: &&Value| payment["payment_id"] != "pay_whole";
+    payments.iter().filter(others).collect()
+}
+
+/// What a replay by this configuration tells: a line for each payment, and a summary.
+fn replayed(receiver: &Receiver, config: &str) -> Vec<Value> {
+    let command = [
+        "events", "replay", "--config", config, "--since", "90d", "--json",
+    ];
+    receiver.countersign(&command).json_lines()
+}
+
+/// The same with this profile for the producer.
+fn replayed_by(receiver: &Receiver, profile: &str) -> Vec<Value> {
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let text = text.replace("profile = \"timestamped\"", "profile = \"acme\"");
+    receiver.write("other.toml", &format!("{text}{profile}"));
+    replayed(receiver, "other.toml")
+}
+
+/// These numbers of the summary.
+fn counted<const N: usize>(told: &[Value], names: [&str; N]) -> [u64; N] {
+    let summary = told.last().unwrap();
+    names.map(|name| summary[name].as_u64().unwrap())
 }

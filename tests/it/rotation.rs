@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    Authority, Leaf, Receiver,
+    Authority, Identity, Leaf, Producer, Receiver,
     authority::SUBJECT,
     event, eventually, peers,
     producer::{sign, unix_now},
@@ -20,6 +20,8 @@ use crate::{
 const SECONDS_10: Duration = Duration::from_secs(10);
 /// For what waits for several processes.
 const SECONDS_30: Duration = Duration::from_secs(30);
+/// How many deliver at once, beside the one over HTTP/2.
+const SENDERS: usize = 3;
 const OLD_SECRET: &str = "a-secret-of-thirty-two-bytes-len";
 const NEXT_SECRET: &str = "another-secret-of-thirty-two-byte";
 
@@ -200,10 +202,181 @@ fn everything_is_rotated_as_smoothly_where_sessions_are_resumed() {
     }));
 }
 
-/// One delivery by curl, over HTTP/2 on a connection of its own, with the identity and secret of this generation.
+fn everything_is_rotated(receiver: &Receiver) {
+    let next = Authority::new("The next CA");
+    let leaf = next.issue(&Leaf::of(SUBJECT));
+    receiver.write("certs/issuer.crt", &receiver.authority.certificate);
+    let traffic = Traffic::new(receiver);
+    thread::scope(|scope| {
+        for sender in 0..SENDERS {
+            let traffic = &traffic;
+            scope.spawn(move || traffic.deliver(sender));
+        }
+        scope.spawn(|| traffic.deliver_over_http2());
+        let steps = scope.spawn(|| {
+            traffic.goes_on();
+            our_own_certificate_is_replaced(&traffic);
+            the_next_ca_is_taken_in(&traffic, &next);
+            the_next_secret_is_taken_in(&traffic);
+            the_senders_go_over_to_what_is_next(&traffic, &leaf);
+            the_old_ca_and_the_old_secret_are_taken_out(&traffic, &next);
+        });
+        let rotated = steps.join();
+        traffic.over.store(true, Ordering::Relaxed);
+        rotated.unwrap();
+    });
+    neither_the_old_leaf_nor_the_old_secret_is_of_use(receiver, &leaf);
+}
+
+fn our_own_certificate_is_replaced(traffic: &Traffic<'_>) {
+    let server = traffic.receiver.authority.issue_server();
+    traffic
+        .receiver
+        .write("certs/server.crt", &server.certificate);
+    traffic.receiver.write("certs/server.key", &server.key);
+    traffic.goes_on_after_a_reload();
+}
+
+fn the_next_ca_is_taken_in(traffic: &Traffic<'_>, next: &Authority) {
+    let old = &traffic.receiver.authority.certificate;
+    let both = format!("{old}\n{}", next.certificate);
+    traffic.receiver.write("certs/ca.crt", &both);
+    traffic.goes_on_after_a_reload();
+}
+
+fn the_next_secret_is_taken_in(traffic: &Traffic<'_>) {
+    traffic.receiver.write("certs/next.secret", NEXT_SECRET);
+    traffic.secrets_are(r#""file:certs/producer.secret", "file:certs/next.secret""#);
+    traffic.goes_on_after_a_reload();
+}
+
+fn the_senders_go_over_to_what_is_next(traffic: &Traffic<'_>, leaf: &Identity) {
+    traffic.receiver.write("certs/next.crt", &leaf.certificate);
+    traffic.receiver.write("certs/next.key", &leaf.key);
+    let mut renewed = traffic.receiver.producer_as(Some(leaf));
+    renewed.secret = NEXT_SECRET.as_bytes().to_vec();
+    *traffic.producer.lock().unwrap() = (1, renewed);
+    eventually(SECONDS_30, || {
+        (traffic.switched.load(Ordering::Relaxed) == SENDERS).then_some(())
+    });
+    traffic.goes_on();
+}
+
+fn the_old_ca_and_the_old_secret_are_taken_out(traffic: &Traffic<'_>, next: &Authority) {
+    traffic.receiver.write("certs/ca.crt", &next.certificate);
+    traffic.secrets_are(r#""file:certs/next.secret""#);
+    traffic.goes_on_after_a_reload();
+}
+
+fn neither_the_old_leaf_nor_the_old_secret_is_of_use(receiver: &Receiver, next: &Identity) {
+    let mut by_old_leaf = receiver.producer();
+    by_old_leaf.secret = NEXT_SECRET.as_bytes().to_vec();
+    assert!(by_old_leaf.try_deliver(&event("by the old leaf")).is_err());
+    receiver.refusal("unknown-issuer");
+    let mut by_old_secret = receiver.producer_as(Some(next));
+    assert_eq!(by_old_secret.secret, OLD_SECRET.as_bytes());
+    let answer = by_old_secret.deliver(&event("by the old secret"));
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert_eq!(answer.problem().as_deref(), Some("signature-mismatch"));
+    by_old_secret.secret = NEXT_SECRET.as_bytes().to_vec();
+    assert_eq!(by_old_secret.deliver(&event("by what is next")).status, 204);
+}
+
+/// Deliveries that go on while each step is taken, and by what the step before it made possible.
+struct Traffic<'a> {
+    receiver: &'a Receiver,
+    /// By whom deliveries are made now; the number tells one from the one before.
+    producer: Mutex<(usize, Producer)>,
+    over: AtomicBool,
+    delivered: AtomicUsize,
+    over_http2: AtomicUsize,
+    /// How many senders have gone over to the next producer.
+    switched: AtomicUsize,
+}
+
+impl<'a> Traffic<'a> {
+    fn new(receiver: &'a Receiver) -> Self {
+        Self {
+            receiver,
+            producer: Mutex::new((0, receiver.producer())),
+            over: AtomicBool::new(false),
+            delivered: AtomicUsize::new(0),
+            over_http2: AtomicUsize::new(0),
+            switched: AtomicUsize::new(0),
+        }
+    }
+
+    /// Delivers until it is over, and fails if a delivery does.
+    fn deliver(&self, sender: usize) {
+        let (mut version, mut mine) = (0, self.receiver.producer());
+        let mut count = 0;
+        while !self.over.load(Ordering::Relaxed) {
+            let changed = {
+                let current = self.producer.lock().unwrap();
+                (current.0 != version).then(|| (current.0, current.1.renewed()))
+            };
+            if let Some(next) = changed {
+                (version, mine) = next;
+                self.switched.fetch_add(1, Ordering::Relaxed);
+            }
+            // Now and then on a new connection, which resumes a session where it may.
+            if count % 10 == 9 {
+                mine = mine.renewed();
+            }
+            let id = format!("evt_{sender}_{count}");
+            let answer = mine.deliver(&event(&id));
+            assert_eq!(answer.status, 204, "{id}: {answer:?}");
+            self.delivered.fetch_add(1, Ordering::Relaxed);
+            count += 1;
+        }
+    }
+
+    /// The same by curl, each on a connection of its own.
+    fn deliver_over_http2(&self) {
+        let mut count = 0;
+        while !self.over.load(Ordering::Relaxed) {
+            let version = self.producer.lock().unwrap().0;
+            deliver_by_http2(self.receiver, version, &format!("evt_http2_{count}"));
+            self.over_http2.fetch_add(1, Ordering::Relaxed);
+            count += 1;
+        }
+    }
+
+    /// Waits for more deliveries of either kind.
+    #[track_caller]
+    fn goes_on(&self) {
+        let before = self.delivered.load(Ordering::Relaxed);
+        let before_http2 = self.over_http2.load(Ordering::Relaxed);
+        eventually(SECONDS_30, || {
+            let goes_on = self.delivered.load(Ordering::Relaxed) > before + 20
+                && self.over_http2.load(Ordering::Relaxed) > before_http2 + 1;
+            goes_on.then_some(())
+        });
+    }
+
+    #[track_caller]
+    fn goes_on_after_a_reload(&self) {
+        let answer = self.receiver.reload_now();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        self.goes_on();
+    }
+
+    /// Writes these secrets of the one producer into the configuration.
+    #[track_caller]
+    fn secrets_are(&self, list: &str) {
+        let file = self.receiver.directory().join("countersign.toml");
+        let text = std::fs::read_to_string(file).unwrap();
+        let (before, rest) = text.split_once("secrets = [").unwrap();
+        let (_, after) = rest.split_once(']').unwrap();
+        let text = format!("{before}secrets = [{list}]{after}");
+        self.receiver.write("countersign.toml", &text);
+    }
+}
+
+/// One delivery by curl, over HTTP/2 on a connection of its own, with the identity and secret of this version.
 #[track_caller]
-fn deliver_by_http2(receiver: &Receiver, generation: usize, id: &str) {
-    let (name, secret) = [("producer", OLD_SECRET), ("next", NEXT_SECRET)][generation];
+fn deliver_by_http2(receiver: &Receiver, version: usize, id: &str) {
+    let (name, secret) = [("producer", OLD_SECRET), ("next", NEXT_SECRET)][version];
     let (body, now) = (event(id), unix_now());
     let signature = sign(secret.as_bytes(), now, &body);
     let output = peers::curl(
@@ -226,121 +399,6 @@ fn deliver_by_http2(receiver: &Receiver, generation: usize, id: &str) {
         ],
     );
     assert!(output.stdout.ends_with("\n204"), "{id}: {output:?}");
-}
-
-fn everything_is_rotated(receiver: &Receiver) {
-    let old = receiver.authority.certificate.clone();
-    let next = Authority::new("The next CA");
-    receiver.write("certs/issuer.crt", &old);
-    let over = AtomicBool::new(false);
-    let over_http2 = AtomicUsize::new(0);
-    let delivered = AtomicUsize::new(0);
-    let switched = AtomicUsize::new(0);
-    let producer = Mutex::new((0, receiver.producer()));
-    // Deliveries go on while each step is taken, and by what the step before it made possible.
-    let rounds = || {
-        let before = delivered.load(Ordering::Relaxed);
-        let before_http2 = over_http2.load(Ordering::Relaxed);
-        eventually(SECONDS_30, || {
-            let goes_on = delivered.load(Ordering::Relaxed) > before + 20
-                && over_http2.load(Ordering::Relaxed) > before_http2 + 1;
-            goes_on.then_some(())
-        });
-    };
-    let reload = || {
-        let answer = receiver.reload_now();
-        assert_eq!(answer.status, 200, "{answer:?}");
-        rounds();
-    };
-    thread::scope(|scope| {
-        let deliverers: Vec<_> = (0..3)
-            .map(|number| {
-                let (over, delivered, producer) = (&over, &delivered, &producer);
-                let switched = &switched;
-                scope.spawn(move || {
-                    let mut mine = receiver.producer();
-                    let mut version = 0;
-                    let mut count = 0;
-                    while !over.load(Ordering::Relaxed) {
-                        let changed = {
-                            let current = producer.lock().unwrap();
-                            (current.0 != version).then(|| (current.0, current.1.renewed()))
-                        };
-                        if let Some((new, renewed)) = changed {
-                            (version, mine) = (new, renewed);
-                            switched.fetch_add(1, Ordering::Relaxed);
-                        }
-                        // Now and then on a new connection, which resumes a session where it may.
-                        if count % 10 == 9 {
-                            mine = mine.renewed();
-                        }
-                        let id = format!("evt_{number}_{count}");
-                        let answer = mine.deliver(&event(&id));
-                        assert_eq!(answer.status, 204, "{id}: {answer:?}");
-                        delivered.fetch_add(1, Ordering::Relaxed);
-                        count += 1;
-                    }
-                })
-            })
-            .collect();
-        let by_http2 = scope.spawn(|| {
-            let mut count = 0;
-            while !over.load(Ordering::Relaxed) {
-                let generation = producer.lock().unwrap().0;
-                deliver_by_http2(receiver, generation, &format!("evt_http2_{count}"));
-                over_http2.fetch_add(1, Ordering::Relaxed);
-                count += 1;
-            }
-        });
-        let watched = scope.spawn(|| {
-            rounds();
-            // Our own certificate.
-            let server = receiver.authority.issue_server();
-            receiver.write("certs/server.crt", &server.certificate);
-            receiver.write("certs/server.key", &server.key);
-            reload();
-            // The clients' CA: both for a while.
-            receiver.write("certs/ca.crt", &format!("{old}\n{}", next.certificate));
-            reload();
-            // The secret: both for a while, then the producer signs with the new one, then the old one goes.
-            receiver.write("certs/next.secret", NEXT_SECRET);
-            let file = receiver.directory().join("countersign.toml");
-            let text = std::fs::read_to_string(file).unwrap();
-            let both = text.replace(
-                r#"secrets = ["file:certs/producer.secret"]"#,
-                r#"secrets = ["file:certs/producer.secret", "file:certs/next.secret"]"#,
-            );
-            receiver.write("countersign.toml", &both);
-            reload();
-            let identity = next.issue(&Leaf::of(SUBJECT));
-            receiver.write("certs/next.crt", &identity.certificate);
-            receiver.write("certs/next.key", &identity.key);
-            {
-                let mut current = producer.lock().unwrap();
-                let mut renewed = receiver.producer_as(Some(&identity));
-                renewed.secret = NEXT_SECRET.as_bytes().to_vec();
-                *current = (1, renewed);
-            }
-            eventually(SECONDS_30, || {
-                (switched.load(Ordering::Relaxed) == 3).then_some(())
-            });
-            rounds();
-            receiver.write("certs/ca.crt", &next.certificate);
-            let one = text.replace("certs/producer.secret", "certs/next.secret");
-            receiver.write("countersign.toml", &one);
-            reload();
-            over.store(true, Ordering::Relaxed);
-        });
-        let failed = watched.join();
-        over.store(true, Ordering::Relaxed);
-        for deliverer in deliverers {
-            deliverer.join().unwrap();
-        }
-        by_http2.join().unwrap();
-        failed.unwrap();
-    });
-    // Neither the old leaf nor the old secret is of use any more.
-    assert!(receiver.producer().try_deliver(&event("late")).is_err());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What PostgreSQL alone has to prove: several receivers at once, outages, other hosts, upgrades, and texts that it cannot
 //! hold.
 
-#[path = "../../../tests/it/postgres.rs"]
+#[path = "../../../tests/kit/eventually.rs"]
+mod eventually;
+#[path = "../../../tests/kit/postgres.rs"]
 #[allow(dead_code, reason = "tests/faults uses the rest")]
 pub(in crate::store) mod server;
 

@@ -14,7 +14,7 @@ use rustls::{
 };
 use sha2::Sha256;
 
-use crate::Identity;
+use super::Identity;
 
 /// How long a peer of the receiver waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);

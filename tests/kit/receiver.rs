@@ -15,7 +15,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{
+use super::{
     Answer, Authority, Identity, Leaf, Producer,
     authority::SUBJECT,
     eventually,

@@ -4,13 +4,15 @@
 //! and the server and its files go.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::eventually::{eventually, eventually_ok};
 
 /// The user of a server that is not root's.
 const USERS: [&str; 2] = ["postgres", "nobody"];
@@ -49,6 +51,28 @@ pub(crate) fn fresh_database() -> Option<String> {
         NUMBER.fetch_add(1, Ordering::Relaxed)
     );
     Some(shared.create(&name))
+}
+
+/// The same, behind a PgBouncer that the tests of this process share.
+pub(crate) fn fresh_pooled_database() -> Option<String> {
+    static SHARED: OnceLock<Option<(Postgres, Pooler)>> = OnceLock::new();
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let start = || {
+        let server = Postgres::start(&[])?;
+        let pooler = Pooler::start(&server)?;
+        Some((server, pooler))
+    };
+    let (server, pooler) = SHARED.get_or_init(start).as_ref()?;
+    let name = format!("pooled_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    server.create_database(&name);
+    Some(pooler.url(&name))
+}
+
+/// Says loudly what the machine has not and is therefore not tested; under CI that is a failure.
+fn lacks<T>(lack: &str) -> Option<T> {
+    assert!(std::env::var_os("CI").is_none(), "{lack}");
+    eprintln!("\n*** NOT TESTED: {lack} ***\n");
+    None
 }
 
 enum Shared {
@@ -152,11 +176,10 @@ impl Postgres {
     /// The same, with these files in its data directory.
     pub(crate) fn start_with(settings: &[&str], files: &[(&str, &[u8])]) -> Option<Self> {
         let Some(binaries) = binaries() else {
-            let lack = "no PostgreSQL: install it (Debian: apt-get install postgresql), put its binaries on PATH, or \
-                        name a server in COUNTERSIGN_TEST_POSTGRES_URL";
-            assert!(std::env::var_os("CI").is_none(), "{lack}");
-            eprintln!("\n*** NOT TESTED: {lack} ***\n");
-            return None;
+            return lacks(
+                "no PostgreSQL: install it (Debian: apt-get install postgresql), put its binaries on PATH, or name a \
+                 server in COUNTERSIGN_TEST_POSTGRES_URL",
+            );
         };
         let settings = settings.iter().map(|&line| line.to_owned()).collect();
         let mut server = Self::without_data(binaries, settings);
@@ -217,12 +240,11 @@ impl Postgres {
             "ALTER SYSTEM SET synchronous_standby_names = 'standby'",
         );
         self.psql("postgres", "SELECT pg_reload_conf()");
-        let began = Instant::now();
         let states = "SELECT sync_state FROM pg_stat_replication";
-        while self.psql("postgres", states).trim() != "sync" {
-            assert!(began.elapsed() < DEADLINE, "the standby does not follow");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually(DEADLINE, || {
+            let follows = self.psql("postgres", states).trim() == "sync";
+            follows.then_some(())
+        });
         standby
     }
 
@@ -256,36 +278,27 @@ impl Postgres {
 
     /// Starts it on the port that it had, if it had one, and waits until it answers.
     pub(crate) fn start_again(&mut self) {
-        let began = Instant::now();
         let chosen = self.port;
-        while self.watcher.is_none() {
-            if chosen == 0 {
-                // Between this and the server's own bind another process may take the port: then another is tried.
-                let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-                self.port = free.local_addr().expect("an address").port();
-            }
-            self.launch();
-            while !self.answers() {
-                assert!(
-                    began.elapsed() < DEADLINE,
-                    "PostgreSQL does not start: {}",
-                    self.log()
-                );
-                if self
-                    .watcher
-                    .as_mut()
-                    .is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some()))
-                {
-                    // The files are for the next attempt: without the word, its shell would take them away.
-                    let pipe = self.watcher.take().and_then(|mut child| child.stdin.take());
-                    if let Some(mut pipe) = pipe {
-                        let _told = pipe.write_all(b"keep\n");
-                    }
-                    break;
+        eventually_ok(DEADLINE, || {
+            if self.watcher.is_none() {
+                if chosen == 0 {
+                    // Between this and the server's own bind another process may take the port: then another is tried.
+                    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+                    self.port = free.local_addr().expect("an address").port();
                 }
-                std::thread::sleep(Duration::from_millis(20));
+                self.launch();
             }
-        }
+            if self.answers() {
+                return Ok(());
+            }
+            if let Some(mut ended) = self.watcher.take_if(has_ended)
+                && let Some(mut pipe) = ended.stdin.take()
+            {
+                // The files are for the next attempt: without the word, its shell would take them away.
+                let _told = pipe.write_all(b"keep\n");
+            }
+            Err(format!("PostgreSQL does not start: {}", self.log()))
+        });
     }
 
     fn launch(&mut self) {
@@ -432,6 +445,10 @@ impl Drop for Postgres {
     }
 }
 
+fn has_ended(child: &mut Child) -> bool {
+    child.try_wait().is_ok_and(|status| status.is_some())
+}
+
 /// PostgreSQL refuses to run as root: whom it runs as then.
 fn other_user() -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
@@ -451,14 +468,14 @@ fn other_user() -> Option<(u32, u32)> {
 }
 
 /// A PgBouncer before a server, in transaction mode with fewer sessions than clients: each transaction may meet another
-/// session. It ends with this value.
+/// session, and one that nobody uses is soon given up, so that many databases fit behind it. It ends with this value.
 pub(crate) struct Pooler {
     watcher: Child,
     port: u16,
 }
 
 impl Pooler {
-    /// `None`, after saying so loudly, where PgBouncer is not installed.
+    /// `None`, after saying so loudly, where PgBouncer is not installed; under CI that is a failure.
     pub(crate) fn start(server: &Postgres) -> Option<Self> {
         let places = std::env::var_os("PATH").unwrap_or_default();
         let places = std::env::split_paths(&places).chain([PathBuf::from("/usr/sbin")]);
@@ -466,8 +483,9 @@ impl Pooler {
             .map(|place| place.join("pgbouncer"))
             .find(|path| path.is_file())
         else {
-            eprintln!("\n*** NOT TESTED: no PgBouncer (Debian: apt-get install pgbouncer) ***\n");
-            return None;
+            return lacks(
+                "no PgBouncer: install it (Debian: apt-get install pgbouncer), or put its binary on PATH",
+            );
         };
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = free.local_addr().expect("an address").port();
@@ -477,7 +495,8 @@ impl Pooler {
         let settings = server.directory().join("pgbouncer.ini");
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 2\n",
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 2\n\
+             server_idle_timeout = 5\n",
             server.port(),
             users.display()
         );
@@ -498,11 +517,7 @@ impl Pooler {
             watcher: command.spawn().expect("sh runs"),
             port,
         };
-        let began = Instant::now();
-        while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(began.elapsed() < DEADLINE, "PgBouncer does not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually_ok(DEADLINE, || TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
         Some(pooler)
     }
 
