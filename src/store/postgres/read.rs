@@ -10,7 +10,7 @@ use crate::identity::TenantId;
 use crate::inbox::IdempotencyKey;
 use crate::payments::Effect;
 use crate::refusals::{Book, ClaimedProducer, Group};
-use crate::store::beside::ASIDE_MAX;
+use crate::store::aside::ASIDE_MAX;
 use crate::store::row::Verdict;
 use crate::store::views::{
     Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis, Page,

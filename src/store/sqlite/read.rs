@@ -9,7 +9,7 @@ use super::write::effect_name;
 use crate::identity::TenantId;
 use crate::inbox::IdempotencyKey;
 use crate::refusals::{Book, ClaimedProducer, Group};
-use crate::store::beside::ASIDE_MAX;
+use crate::store::aside::ASIDE_MAX;
 use crate::store::row::{Verdict, payment_key};
 use crate::store::views::{
     Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis, Page,

@@ -8,7 +8,7 @@ use crate::identity::{ShadowMark, Would};
 use crate::refusals::Book;
 use crate::store::fixtures::*;
 use crate::store::views::Filter;
-use crate::store::{ImportFailure, TransferFault, Watched, check_export};
+use crate::store::{ImportFailure, ShadowSighting, TransferFault, check_export};
 
 /// The export with one change of one line's text.
 fn altered(export: &[u8], line: usize, from: &str, to: &str) -> Vec<u8> {
@@ -39,7 +39,7 @@ async fn an_altered_line_is_named_and_not_taken() {
         let event = payment_event(&format!("evt_{status}"), "pay_1", status, 100 + number);
         accept(&store, received(event, 1_790_000_010 + number)).await;
     }
-    let watched = Watched {
+    let sighting = ShadowSighting {
         mark: ShadowMark::Secret,
         what: "file:next.secret",
         tenant: "tenant-42",
@@ -48,7 +48,7 @@ async fn an_altered_line_is_named_and_not_taken() {
         address: std::net::Ipv4Addr::LOCALHOST.into(),
         would: Would::Accept,
     };
-    store.shadows().note(&watched, at(1_790_000_012));
+    store.shadows().note(&sighting, at(1_790_000_012));
     store.flush(&Book::default()).await.unwrap();
     let whole = export(&place.url).await;
     let shadow = line_of(&whole, &["\"row\":\"shadow\""]);
