@@ -1,6 +1,5 @@
 //! Reading from PostgreSQL, newest first. Each answer is one statement, or a few where a page's objects follow its keys.
 
-use jiff::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
@@ -14,7 +13,7 @@ use crate::store::aside::ASIDE_MAX;
 use crate::store::row::Verdict;
 use crate::store::views::{
     Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis, Page,
-    PaymentDetail, PaymentView, RefusalView, SecretSeen,
+    PaymentDetail, PaymentView, RefusalView, SecretSeen, count, millis, time,
 };
 
 /// Certificates or secrets in one answer, at most.
@@ -483,17 +482,4 @@ pub(super) fn text(row: &Row, column: usize) -> Result<String, Error> {
 fn optional_text(row: &Row, column: usize) -> Result<Option<String>, Error> {
     row.try_get::<_, Option<String>>(column)
         .map(|text| text.map(give_back))
-}
-
-pub(super) fn millis(microseconds: i64) -> Millis {
-    Millis(time(microseconds))
-}
-
-/// Every stored time was a `Timestamp` once; a damaged one must not stop a list.
-fn time(microseconds: i64) -> Timestamp {
-    Timestamp::from_microsecond(microseconds).unwrap_or_default()
-}
-
-pub(super) fn count(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }

@@ -3,10 +3,10 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
-use super::read::{count, millis, text};
+use super::read::text;
 use super::text::hold;
 use crate::store::shadows::{ShadowTally, Shadows};
-use crate::store::views::ShadowSeen;
+use crate::store::views::{ShadowSeen, count, millis};
 
 const TALLIES_MAX: i64 = Shadows::TALLIES_MAX as i64;
 

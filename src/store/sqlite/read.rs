@@ -2,7 +2,6 @@
 
 use std::collections::BinaryHeap;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::write::effect_name;
@@ -12,8 +11,8 @@ use crate::refusals::{Book, ClaimedProducer, Group};
 use crate::store::aside::ASIDE_MAX;
 use crate::store::row::{Verdict, payment_key};
 use crate::store::views::{
-    Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis, Page,
-    PaymentDetail, PaymentView, RefusalView, SecretSeen,
+    Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Page, PaymentDetail,
+    PaymentView, RefusalView, SecretSeen, count, millis, time,
 };
 
 /// Events of one payment's history, at most: the latest.
@@ -431,17 +430,4 @@ pub(in crate::store) fn secrets(connection: &Connection) -> rusqlite::Result<Vec
 
 fn hex_of(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
     Ok(hex::encode(row.get_ref(column)?.as_blob()?))
-}
-
-pub(super) fn millis(microseconds: i64) -> Millis {
-    Millis(time(microseconds))
-}
-
-/// Every stored time was a `Timestamp` once; a damaged one must not stop a list.
-fn time(microseconds: i64) -> Timestamp {
-    Timestamp::from_microsecond(microseconds).unwrap_or_default()
-}
-
-pub(super) fn count(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }

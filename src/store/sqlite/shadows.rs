@@ -2,9 +2,8 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::read::{count, millis};
 use crate::store::shadows::{ShadowTally, Shadows};
-use crate::store::views::ShadowSeen;
+use crate::store::views::{ShadowSeen, count, millis};
 
 /// Adds tallies to those that are kept, within the open transaction.
 pub(super) fn keep(connection: &Connection, tallies: &[ShadowTally]) -> rusqlite::Result<()> {
