@@ -21,6 +21,7 @@ mod fixtures;
 mod location;
 mod look;
 mod migrations;
+mod pause;
 mod postgres;
 mod reading;
 mod replay;

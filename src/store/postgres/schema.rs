@@ -6,17 +6,19 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel};
 
-use super::engine::jittered;
 use super::session::SessionFailure;
 use crate::store::StoreFault;
 use crate::store::migrations::{Migration, POSTGRES, known};
+use crate::store::pause::jittered;
 
 /// How long a migration may wait for another receiver's, and take.
 const MIGRATION_MAX: Duration = Duration::from_secs(600);
 /// How long a step waits for a table that somebody holds: whoever comes after it waits as long.
 const HELD_UP_MAX: &str = "200ms";
-/// The first and the longest pause before a table that was held is asked for again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// The first pause before a table that was held is asked for again.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Days for which bodies have a partition, beside today.
 const DAYS_AHEAD: i32 = 7;
 /// Whoever holds this advisory lock migrates. "CSGN", as a number.
@@ -151,7 +153,7 @@ pub(super) async fn look_ahead(
 /// deliveries must not queue up behind a step that waits for it.
 async fn migrate(client: &mut Client, place: &str) -> Result<(), SessionFailure> {
     let began = Instant::now();
-    let mut pause = PAUSES.0;
+    let mut pause = PAUSE_FIRST;
     loop {
         let held = match take_all(client, place).await {
             Err(SessionFailure::Refused(error))
@@ -166,7 +168,7 @@ async fn migrate(client: &mut Client, place: &str) -> Result<(), SessionFailure>
         }
         tell_holder(client, place).await;
         sleep(jittered(pause)).await;
-        pause = (pause * 2).min(PAUSES.1);
+        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 

@@ -24,8 +24,10 @@ use crate::store::sqlite::retention::{Going, Position, Step, beginning};
 use crate::store::uptime::uptime;
 use crate::store::{Store, StoreFault, Url};
 
-/// The shortest and the longest pause after a step.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// The shortest pause after a step.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest pause after a step.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How many times as long as a step the pause after it is.
 const PAUSE_FACTOR: u32 = 4;
 /// How often everything is looked through anew, for what came with a time long past.
@@ -415,7 +417,7 @@ async fn witness(readers: &Arc<Readers>, asked: &Asked<'_>) -> Result<Option<i64
 pub(in crate::store) async fn pause_after(took: Duration, asked: &Asked<'_>) {
     let pause = took.saturating_mul(PAUSE_FACTOR);
     tokio::select! {
-        () = tokio::time::sleep(pause.clamp(PAUSES.0, PAUSES.1)) => {}
+        () = tokio::time::sleep(pause.clamp(PAUSE_MIN, PAUSE_MAX)) => {}
         () = asked.over() => {}
     }
 }
