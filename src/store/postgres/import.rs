@@ -18,14 +18,13 @@ use super::rows::{
 };
 use super::session::{Purpose, Session};
 use super::text::hold;
+use crate::store::retention::keep::DAY_US;
 use crate::store::transfer::import::{ImportFailure, ImportMode};
 use crate::store::transfer::lines::Line;
 use crate::store::transfer::record::Record;
 
 /// Days for which an import makes a partition, at most; the default one takes the others.
 const DAYS_MAX: usize = 1100;
-/// A day in microseconds.
-const DAY: i64 = 86_400_000_000;
 
 /// A session, and the days for which it has looked after a partition.
 pub(in crate::store) struct PostgresShelf {
@@ -111,7 +110,7 @@ impl PostgresShelf {
             .iter()
             .filter_map(|line| match &line.record {
                 Record::Event(row) if row.headers.is_some() => {
-                    Some(row.received_at.0.div_euclid(DAY))
+                    Some(row.received_at.0.div_euclid(DAY_US))
                 }
                 Record::Event(_)
                 | Record::Forgotten(_)
@@ -131,8 +130,8 @@ impl PostgresShelf {
                 continue;
             }
             let (from, to) = (
-                day.saturating_mul(DAY),
-                day.saturating_add(1).saturating_mul(DAY),
+                day.saturating_mul(DAY_US),
+                day.saturating_add(1).saturating_mul(DAY_US),
             );
             let Ok(time) = Timestamp::from_microsecond(from) else {
                 continue;
