@@ -83,6 +83,9 @@ pub use views::{
     NotACursor, Page, PaymentDetail, PaymentView, RefusalView, SecretSeen, ShadowSeen,
 };
 
+/// Events that a payment knows by their keys, and that its history shows, at most: the latest. In PostgreSQL the function that writes a
+/// batch has the same bound.
+const HISTORY_MAX: i64 = 1000;
 /// Groups of refusals that are written down at once, at most: a flood must not become a flood of writes.
 const REFUSALS_AT_ONCE: usize = 500;
 /// How often what was gathered in memory is written down, at most.

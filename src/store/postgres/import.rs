@@ -18,6 +18,7 @@ use super::rows::{
 };
 use super::session::{Purpose, Session};
 use super::text::hold;
+use crate::store::HISTORY_MAX;
 use crate::store::retention::keep::DAY_US;
 use crate::store::transfer::import::{ImportFailure, ImportMode};
 use crate::store::transfer::lines::Line;
@@ -205,7 +206,7 @@ async fn find(client: &Client, lines: &[Line]) -> Result<Vec<Option<Record>>, Im
         Record::Event(_) | Record::Forgotten(_) => format!(
             "SELECT {EVENT}, b.headers, b.body, m.i {} e ON e.tenant_id = m.tenant_id AND e.key = m.key {EVENT_PARTS}
              LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
-                 AND (e.key = ANY (p.history) OR cardinality(p.history) >= 1000)
+                 AND (e.key = ANY (p.history) OR cardinality(p.history) >= {HISTORY_MAX})
              LEFT JOIN countersign.bodies b
                  ON b.tenant_id = e.tenant_id AND b.received_at = e.received_at AND b.key = e.key",
             of("events")

@@ -8,6 +8,7 @@ use super::write::effect_name;
 use crate::identity::TenantId;
 use crate::inbox::IdempotencyKey;
 use crate::refusals::{Book, ClaimedProducer, Group};
+use crate::store::HISTORY_MAX;
 use crate::store::aside::ASIDE_MAX;
 use crate::store::row::{Verdict, payment_key};
 use crate::store::views::{
@@ -15,8 +16,6 @@ use crate::store::views::{
     PaymentView, RefusalView, SecretSeen, count, millis, time,
 };
 
-/// Events of one payment's history, at most: the latest.
-const HISTORY_MAX: i64 = 1000;
 /// Certificates or secrets in one answer, at most.
 const SEEN_MAX: i64 = 10_000;
 
