@@ -113,6 +113,37 @@ pub(super) fn is_up_to_date(found: &Found) -> bool {
     found.schema >= known(POSTGRES)
 }
 
+/// Whether the role that a session has may make the schema, where that is still to be made or to be brought up to date.
+pub(super) async fn look_at_rights(client: &Client, place: &str) -> Result<(), SessionFailure> {
+    let row = client
+        .query_typed(
+            "SELECT current_user::text AS role, current_database()::text AS database,
+                 to_regnamespace('countersign') IS NULL AS is_empty,
+                 CASE WHEN to_regnamespace('countersign') IS NULL
+                     THEN has_database_privilege(current_database(), 'CREATE')
+                     ELSE has_schema_privilege('countersign', 'CREATE')
+                 END AS may_create",
+            &[],
+        )
+        .await?
+        .pop()
+        .ok_or(SessionFailure::ReadOnly)?;
+    if row.try_get("may_create")? {
+        return Ok(());
+    }
+    let within = if row.try_get("is_empty")? {
+        let database: &str = row.try_get("database")?;
+        format!("DATABASE \"{database}\"")
+    } else {
+        "SCHEMA countersign".to_owned()
+    };
+    Err(SessionFailure::Fault(StoreFault::Rights {
+        place: place.to_owned(),
+        role: row.try_get("role")?,
+        within,
+    }))
+}
+
 /// Takes the missing steps.
 pub(super) async fn bring_up_to_date(
     client: &mut Client,
