@@ -440,10 +440,10 @@ pub(super) async fn commit(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let known: Option<Vec<i64>> = row.try_get(1)?;
-    let conflicting: Option<Vec<i64>> = row.try_get(2)?;
+    let known: Option<Vec<i64>> = row.try_get("known")?;
+    let conflicting: Option<Vec<i64>> = row.try_get("conflicting")?;
     Ok(folded.answers(
-        row.try_get(0)?,
+        row.try_get("answered")?,
         &known.unwrap_or_default(),
         &conflicting.unwrap_or_default(),
     ))

@@ -240,6 +240,7 @@ async fn set_apart(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(), Repl
         .query(
             "SELECT g.tenant_id, coalesce(p.payment_id, (
                  SELECT r.payment_id FROM pg_temp.reread r WHERE r.tenant_id = g.tenant_id AND r.payment_key = g.key LIMIT 1), '')
+                 AS payment_id
              FROM pg_temp.gapped g LEFT JOIN countersign.payments p ON p.tenant_id = g.tenant_id AND p.key = g.key
              ORDER BY 1, 2 LIMIT $1",
             &[(&(Replayed::CHANGES_MAX as i64), Type::INT8)],
@@ -247,8 +248,8 @@ async fn set_apart(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(), Repl
         .await?;
     for row in rows {
         replayed.skipped.push(SkippedPayment {
-            tenant_id: give_back(column(&row, 0)?),
-            payment_id: give_back(column(&row, 1)?),
+            tenant_id: give_back(column(&row, "tenant_id")?),
+            payment_id: give_back(column(&row, "payment_id")?),
             skipped: true,
         });
     }

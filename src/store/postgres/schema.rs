@@ -37,32 +37,32 @@ pub(in crate::store) struct Found {
 pub(super) async fn greet(client: &Client, place: &str) -> Result<Found, SessionFailure> {
     let row = client
         .query_typed(
-            "SELECT current_setting('transaction_read_only') = 'on', current_setting('server_encoding'),
-                 to_regclass('countersign.migrations') IS NOT NULL, current_setting('fsync') = 'on'",
+            "SELECT current_setting('transaction_read_only') = 'on' AS read_only, current_setting('server_encoding') AS encoding,
+                 to_regclass('countersign.migrations') IS NOT NULL AS has_schema, current_setting('fsync') = 'on' AS has_fsync",
             &[],
         )
         .await?
         .pop()
         .ok_or(SessionFailure::ReadOnly)?;
-    let encoding: String = row.try_get(1)?;
+    let encoding: String = row.try_get("encoding")?;
     if encoding != "UTF8" {
         return Err(SessionFailure::Fault(StoreFault::Encoding {
             place: place.to_owned(),
             found: encoding,
         }));
     }
-    if !row.try_get::<_, bool>(3)? {
+    if !row.try_get::<_, bool>("has_fsync")? {
         tracing::warn!(
             store = place,
             "the database has fsync = off: what it acknowledges can be lost when its machine stops"
         );
     }
     let mut found = Found {
-        read_only: row.try_get(0)?,
+        read_only: row.try_get("read_only")?,
         schema: 0,
         serves_from: 0,
     };
-    if row.try_get(2)? {
+    if row.try_get("has_schema")? {
         (found.schema, found.serves_from) = schema(client).await?;
     }
     if found.serves_from > known(POSTGRES) {
@@ -74,12 +74,12 @@ pub(super) async fn greet(client: &Client, place: &str) -> Result<Found, Session
 async fn schema(client: &Client) -> Result<(i64, i64), tokio_postgres::Error> {
     let rows = client
         .query_typed(
-            "SELECT coalesce(max(number), 0), coalesce(max(serves_from), 0) FROM countersign.migrations",
+            "SELECT coalesce(max(number), 0) AS number, coalesce(max(serves_from), 0) AS serves_from FROM countersign.migrations",
             &[],
         )
         .await?;
     match rows.first() {
-        Some(row) => Ok((row.try_get(0)?, row.try_get(1)?)),
+        Some(row) => Ok((row.try_get("number")?, row.try_get("serves_from")?)),
         None => Ok((0, 0)),
     }
 }
