@@ -23,6 +23,9 @@ const OWNED: &[(&str, &str)] = &[
     ("clap", "cli"),
 ];
 
+/// Calls of PostgreSQL's driver that take SQL, which stands in one wing of `store`.
+const POSTGRES_SQL: &[&str] = &["query_typed(", "execute_typed(", "batch_execute("];
+
 struct SourceFile {
     path: PathBuf,
     room: String,
@@ -138,6 +141,24 @@ fn a_crate_that_one_room_owns_is_named_nowhere_else() {
         }
     }
     assert_none(&wrong, "a crate has one room");
+}
+
+#[test]
+fn the_sql_of_postgresql_stands_in_its_wing_of_the_store() {
+    let wing = root().join("src/store/postgres");
+    let mut wrong = Vec::new();
+    for SourceFile { path, text, .. } in furnishings() {
+        if path.starts_with(&wing) || is_for_tests(&path) {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for (number, line) in code_lines(code) {
+            if let Some(call) = POSTGRES_SQL.iter().find(|call| line.contains(**call)) {
+                wrong.push(format!("{}:{number}: {call}", path.display()));
+            }
+        }
+    }
+    assert_none(&wrong, "SQL of PostgreSQL stands in src/store/postgres");
 }
 
 #[test]

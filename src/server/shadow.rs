@@ -14,7 +14,7 @@ use super::head::asked;
 use crate::config::Snapshot;
 use crate::identity::{Identified, Producer, ShadowMark, Would};
 use crate::signature::{SignatureRefusal, VerifiedDelivery};
-use crate::store::{Shadows, Watched};
+use crate::store::{ShadowSighting, Shadows};
 use crate::telemetry::Meters;
 use crate::tls::{HandshakeRefusal, PeerCertificates};
 use crate::x509::Certificate;
@@ -84,7 +84,7 @@ impl ShadowTally {
         // It vouches for whomever it likes, of any tenant.
         self.meters
             .shadow(mark.as_str(), would.as_str(), "", &whose);
-        let watched = Watched {
+        let sighting = ShadowSighting {
             mark,
             what: &anchor.sha256().to_string(),
             tenant: claimed.tenant(),
@@ -93,7 +93,7 @@ impl ShadowTally {
             address,
             would,
         };
-        self.shadows.note(&watched, now);
+        self.shadows.note(&sighting, now);
     }
 
     /// Gate 2 opened, or stayed shut.
@@ -203,7 +203,7 @@ impl ShadowTally {
         let tenant = producer.tenant.as_str();
         self.meters
             .shadow(mark.as_str(), would.as_str(), tenant, &series);
-        let watched = Watched {
+        let sighting = ShadowSighting {
             mark,
             what,
             tenant,
@@ -212,6 +212,6 @@ impl ShadowTally {
             address: peer.address().ip(),
             would,
         };
-        self.shadows.note(&watched, now);
+        self.shadows.note(&sighting, now);
     }
 }

@@ -11,6 +11,9 @@ use crate::inbox::{Event, IdempotencyKey, Inbox, KeptHeaders, Limits, Receipt, S
 use crate::signature::{AmountUnit, Fetch, PaymentFacts};
 use crate::x509::{Certificate, decode_pem_certificates};
 
+/// A day, in seconds.
+pub(super) const DAY_SECONDS: i64 = 86_400;
+
 /// Where a suite's store is, for as long as a test needs it.
 pub(super) struct Place {
     pub(super) url: Url,

@@ -4,10 +4,9 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use tokio_postgres::Client;
 
 use super::postgres::address::Target;
-use super::postgres::session::{Purpose, Session, SessionFailure};
+use super::postgres::session::{Purpose, Session};
 use super::sqlite;
 use super::{StoreFault, Url};
 
@@ -47,36 +46,6 @@ pub(super) fn look_at_file(path: &Path) -> Result<(), StoreFault> {
         opened.map_err(|error| sqlite::place::unseen(path, error))?;
     }
     Ok(())
-}
-
-/// Whether the role that a session has may make the schema, where that is still to be made or to be brought up to date.
-pub(super) async fn look_at_rights(client: &Client, place: &str) -> Result<(), SessionFailure> {
-    let row = client
-        .query_typed(
-            "SELECT current_user::text, current_database()::text, to_regnamespace('countersign') IS NULL,
-                 CASE WHEN to_regnamespace('countersign') IS NULL
-                     THEN has_database_privilege(current_database(), 'CREATE')
-                     ELSE has_schema_privilege('countersign', 'CREATE')
-                 END",
-            &[],
-        )
-        .await?
-        .pop()
-        .ok_or(SessionFailure::ReadOnly)?;
-    if row.try_get::<_, bool>(3)? {
-        return Ok(());
-    }
-    let (role, database): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-    let within = if row.try_get::<_, bool>(2)? {
-        format!("DATABASE \"{database}\"")
-    } else {
-        "SCHEMA countersign".to_owned()
-    };
-    Err(SessionFailure::Fault(StoreFault::Rights {
-        place: place.to_owned(),
-        role,
-        within,
-    }))
 }
 
 #[cfg(test)]

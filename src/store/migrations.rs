@@ -113,6 +113,20 @@ pub(super) fn known(migrations: &[Migration]) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::HISTORY_MAX;
+
+    #[test]
+    fn a_payment_knows_as_many_events_in_the_database_as_it_does_here() {
+        let mut bounds = 0;
+        for step in POSTGRES {
+            for rest in step.sql.split("[:").skip(1) {
+                let (bound, _) = rest.split_once(']').unwrap();
+                assert_eq!(bound.parse(), Ok(HISTORY_MAX), "{}", step.name);
+                bounds += 1;
+            }
+        }
+        assert!(bounds > 0, "no step says how many a payment knows");
+    }
 
     #[test]
     fn the_steps_are_numbered_as_their_files_are() {

@@ -13,7 +13,7 @@
 //! It never decides what a sender is told, and it never holds more in memory than its bounds say. SQL stands in this
 //! room only. Sources: SQLite's "Write-Ahead Logging" and "Atomic Commit".
 
-mod beside;
+mod aside;
 mod engines;
 mod errands;
 #[cfg(test)]
@@ -21,6 +21,7 @@ mod fixtures;
 mod location;
 mod look;
 mod migrations;
+mod pause;
 mod postgres;
 mod reading;
 mod replay;
@@ -51,7 +52,7 @@ use errands::{Errands, Slot, Work};
 use spool::spooling::Spooling;
 use supervision::Supervision;
 
-pub use beside::{BesideView, EventWhole};
+pub use aside::{AsideView, EventWhole};
 pub use location::{NotAUrl, StoreFault, Url};
 pub use look::look;
 pub use postgres::address::{Access, Address, AddressFault};
@@ -64,7 +65,7 @@ pub use retention::keep::{Clock, Keep, Retention};
 pub use retention::pruned::{DiskUse, PruneFailure, Pruned, Tally};
 pub use retention::pruning::{Prune, Pruner};
 pub use seen::Seen;
-pub use shadows::{Shadows, Watched};
+pub use shadows::{ShadowSighting, Shadows};
 pub use spool::backlog::Backlog;
 pub use spool::engine::{SpoolSettings, events_in_spool};
 pub use spool::mover::{MOVED_METRIC, SET_ASIDE_METRIC};
@@ -82,6 +83,9 @@ pub use views::{
     NotACursor, Page, PaymentDetail, PaymentView, RefusalView, SecretSeen, ShadowSeen,
 };
 
+/// Events that a payment knows by their keys, and that its history shows, at most: the latest. In PostgreSQL the function that writes a
+/// batch has the same bound.
+const HISTORY_MAX: i64 = 1000;
 /// Groups of refusals that are written down at once, at most: a flood must not become a flood of writes.
 const REFUSALS_AT_ONCE: usize = 500;
 /// How often what was gathered in memory is written down, at most.

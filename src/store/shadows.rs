@@ -14,7 +14,7 @@ use crate::refusals::printable;
 
 /// What a mark said of one handshake or delivery. The texts may be a peer's.
 #[derive(Clone, Copy, Debug)]
-pub struct Watched<'a> {
+pub struct ShadowSighting<'a> {
     /// What is marked.
     pub mark: ShadowMark,
     /// Which one: a CA's SHA-256, a producer's name, a pin, a secret's reference.
@@ -73,16 +73,16 @@ impl Shadows {
     pub const TALLIES_MAX: usize = 10_000;
 
     /// Notes what a mark would have done at `now`.
-    pub fn note(&self, watched: &Watched<'_>, now: Timestamp) {
-        let (subject, what) = (printable(watched.subject), printable(watched.what));
+    pub fn note(&self, sighting: &ShadowSighting<'_>, now: Timestamp) {
+        let (subject, what) = (printable(sighting.subject), printable(sighting.what));
         let key = key([
-            watched.mark.as_str(),
+            sighting.mark.as_str(),
             &what,
-            watched.tenant,
-            watched.producer,
+            sighting.tenant,
+            sighting.producer,
             &subject,
         ]);
-        let one = match watched.would {
+        let one = match sighting.would {
             Would::Accept => Counts {
                 accept: 1,
                 ..Counts::default()
@@ -98,12 +98,12 @@ impl Shadows {
         };
         self.take_in(ShadowTally {
             key,
-            mark: watched.mark,
+            mark: sighting.mark,
             what,
-            tenant: watched.tenant.into(),
-            producer: watched.producer.into(),
+            tenant: sighting.tenant.into(),
+            producer: sighting.producer.into(),
             subject,
-            address: watched.address,
+            address: sighting.address,
             first: now,
             last: now,
             counts: one,
@@ -147,8 +147,8 @@ mod tests {
 
     use super::*;
 
-    fn watched(subject: &str, would: Would) -> Watched<'_> {
-        Watched {
+    fn sighting(subject: &str, would: Would) -> ShadowSighting<'_> {
+        ShadowSighting {
             mark: ShadowMark::ClientCa,
             what: "aa",
             tenant: "",
@@ -163,11 +163,11 @@ mod tests {
     fn a_flood_of_subjects_is_bounded_and_what_is_given_back_is_counted_once() {
         let shadows = Shadows::default();
         let now = Timestamp::UNIX_EPOCH;
-        shadows.note(&watched("CN=a", Would::Accept), now);
-        shadows.note(&watched("CN=a", Would::Refuse), now);
+        shadows.note(&sighting("CN=a", Would::Accept), now);
+        shadows.note(&sighting("CN=a", Would::Refuse), now);
         let taken = shadows.take();
         assert_eq!(taken.len(), 1);
-        shadows.note(&watched("CN=a", Would::Accept), now);
+        shadows.note(&sighting("CN=a", Would::Accept), now);
         shadows.give_back(taken);
         let taken = shadows.take();
         let expected = Counts {
@@ -177,7 +177,7 @@ mod tests {
         };
         assert_eq!(taken[0].counts, expected);
         for number in 0..2 * Shadows::TALLIES_MAX {
-            shadows.note(&watched(&format!("CN={number}"), Would::Agree), now);
+            shadows.note(&sighting(&format!("CN={number}"), Would::Agree), now);
         }
         assert_eq!(shadows.take().len(), Shadows::TALLIES_MAX);
     }

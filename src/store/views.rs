@@ -28,6 +28,21 @@ impl Serialize for Millis {
     }
 }
 
+/// Microseconds, as the engines keep them.
+pub(super) fn millis(microseconds: i64) -> Millis {
+    Millis(time(microseconds))
+}
+
+/// Every stored time was a `Timestamp` once; a damaged one must not stop a list.
+pub(super) fn time(microseconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(microseconds).unwrap_or_default()
+}
+
+/// What was counted, as the engines keep it; a damaged one must not stop a list either.
+pub(super) fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
 /// An event, as lists have it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventView {

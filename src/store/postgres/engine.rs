@@ -22,11 +22,15 @@ use super::session::{Meaning, Purpose, Session, SessionFailure, TookTooLong, mea
 use crate::identity::TenantId;
 use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome, Receipt};
 use crate::store::errands::{Errands, Work};
+use crate::store::pause::{PAUSE_FIRST, PAUSE_MAX, jittered};
 use crate::store::row::Row;
 
-/// The first and the longest pause before a host that was away is asked again.
-pub(in crate::store) const PAUSES: (Duration, Duration) =
-    (Duration::from_millis(50), Duration::from_secs(1));
+/// The first pause before the same session tries a batch again: another receiver's batch is over within milliseconds.
+const RETRY_FIRST: Duration = Duration::from_millis(2);
+/// The longest such pause: the sender waits meanwhile.
+const RETRY_MAX: Duration = Duration::from_millis(200);
+/// What an attempt has at least, where opening a session took what a statement may take.
+const ATTEMPT_MIN: Duration = Duration::from_millis(100);
 /// How often partitions are made ahead by a session that lives long.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(3600);
 /// Names that are remembered as written, at most.
@@ -74,6 +78,14 @@ enum Failure {
     Row(Cause),
     Unavailable(Cause),
     Unknown(Cause),
+}
+
+/// How a batch that failed is tried again.
+enum Again {
+    /// By the same session: what was in its way is soon over.
+    Soon,
+    /// By another session.
+    Elsewhere,
 }
 
 /// The database's answer does not fit the batch, which only a defect of ours brings about.
@@ -175,14 +187,14 @@ impl Postgres {
                 tracing::warn!(store = %self.target.place, error = &*cause as &dyn std::error::Error, "the database is away");
                 Outage {
                     since: now,
-                    next: now + jittered(PAUSES.0),
-                    pause: PAUSES.0,
+                    next: now + jittered(PAUSE_FIRST),
+                    pause: PAUSE_FIRST,
                     cause: Arc::clone(&cause),
                     openings,
                 }
             }
             Some(outage) => {
-                let pause = (outage.pause * 2).min(PAUSES.1);
+                let pause = (outage.pause * 2).min(PAUSE_MAX);
                 Outage {
                     since: outage.since,
                     next: now + jittered(pause),
@@ -206,31 +218,22 @@ impl Postgres {
         let folded = Folded::fold(batch);
         let began = Instant::now();
         let limit = self.target.access.statement_timeout;
-        let mut pause = Duration::from_millis(2);
+        let mut pause = RETRY_FIRST;
         loop {
             let session = self.session().await.map_err(Failure::Unavailable)?;
             let in_time = deadline.saturating_duration_since(Instant::now());
             if in_time.is_zero() {
                 self.session = Some(session);
-                return Err(Failure::Unavailable(Arc::new(TooLate(batch_max(
-                    &self.target,
-                )))));
+                let too_late = TooLate(batch_max(&self.target));
+                return Err(Failure::Unavailable(Arc::new(too_late)));
             }
             let left = limit
                 .saturating_sub(began.elapsed())
-                .max(Duration::from_millis(100))
+                .max(ATTEMPT_MIN)
                 .min(in_time);
             let tried = timeout(left, attempt(&session, &mut self.names, batch, &folded)).await;
             let error = match tried {
-                Ok(Ok(answers)) => {
-                    let replicated = session.replicated();
-                    self.session = Some(session);
-                    replicated.map_err(|failure| Failure::Unknown(Arc::new(failure)))?;
-                    let rows = folded.len();
-                    return answers
-                        .and_then(|answers| folded.receipts(&answers))
-                        .ok_or_else(|| Failure::Unknown(Arc::new(Unanswered { rows })));
-                }
+                Ok(Ok(answers)) => return self.written(session, &folded, answers),
                 Ok(Err(error)) => error,
                 Err(_elapsed) => {
                     // The statement must not go on, with its locks, when nobody waits for it.
@@ -238,42 +241,59 @@ impl Postgres {
                     return Err(Failure::Unknown(Arc::new(TookTooLong(limit))));
                 }
             };
-            let spent = began.elapsed() >= limit;
             match meaning(&error) {
-                Meaning::Row => {
+                Meaning::Row | Meaning::Collision | Meaning::Cancelled => {
                     self.session = Some(session);
-                    return Err(Failure::Row(Arc::new(error)));
                 }
-                Meaning::Collision if !spent => {
-                    tracing::debug!(
-                        error = &error as &dyn std::error::Error,
-                        "a batch collided, and is tried again"
-                    );
-                    self.session = Some(session);
+                Meaning::Server | Meaning::Unknown => drop(session),
+            }
+            match self.again(error, began.elapsed())? {
+                Again::Soon => {
                     sleep(jittered(pause)).await;
-                    pause = (pause * 2).min(Duration::from_millis(200));
+                    pause = (pause * 2).min(RETRY_MAX);
                 }
-                Meaning::Cancelled if began.elapsed() < self.target.access.patience => {
-                    self.session = Some(session);
-                    sleep(jittered(pause)).await;
-                    pause = (pause * 2).min(Duration::from_millis(200));
-                }
-                // One whole round for the rest: `session` itself waits for a server that is away.
-                Meaning::Server
-                    if began.elapsed() < self.target.access.patience
-                        && is_of_the_session(&error) =>
-                {
-                    drop(session);
-                    sleep(jittered(PAUSES.0)).await;
-                }
-                Meaning::Collision | Meaning::Cancelled => {
-                    self.session = Some(session);
-                    return Err(Failure::Unavailable(Arc::new(error)));
-                }
-                Meaning::Server => return Err(Failure::Unavailable(Arc::new(error))),
-                Meaning::Unknown => return Err(Failure::Unknown(Arc::new(error))),
+                Again::Elsewhere => sleep(jittered(PAUSE_FIRST)).await,
             }
         }
+    }
+
+    /// What became of a batch that is committed: nobody knows, where a standby or the answer fails us.
+    fn written(
+        &mut self,
+        session: Session,
+        folded: &Folded<'_>,
+        answers: Option<Vec<Answer>>,
+    ) -> Result<Vec<Vec<Receipt>>, Failure> {
+        let replicated = session.replicated();
+        self.session = Some(session);
+        replicated.map_err(|failure| Failure::Unknown(Arc::new(failure)))?;
+        let rows = folded.len();
+        answers
+            .and_then(|answers| folded.receipts(&answers))
+            .ok_or_else(|| Failure::Unknown(Arc::new(Unanswered { rows })))
+    }
+
+    /// Whether a batch that failed this long after its first attempt is tried again, and how.
+    fn again(&self, error: tokio_postgres::Error, elapsed: Duration) -> Result<Again, Failure> {
+        let access = &self.target.access;
+        let again = match meaning(&error) {
+            Meaning::Collision if elapsed < access.statement_timeout => Again::Soon,
+            Meaning::Cancelled if elapsed < access.patience => Again::Soon,
+            // One whole round for the rest: `session` itself waits for a server that is away.
+            Meaning::Server if elapsed < access.patience && is_of_the_session(&error) => {
+                Again::Elsewhere
+            }
+            Meaning::Row => return Err(Failure::Row(Arc::new(error))),
+            Meaning::Collision | Meaning::Cancelled | Meaning::Server => {
+                return Err(Failure::Unavailable(Arc::new(error)));
+            }
+            Meaning::Unknown => return Err(Failure::Unknown(Arc::new(error))),
+        };
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "a batch was not taken, and is tried again"
+        );
+        Ok(again)
     }
 
     /// Each delivery by itself in the end, but by halves, so that the sound ones of a large batch need few statements.
@@ -420,10 +440,10 @@ pub(super) async fn commit(
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let known: Option<Vec<i64>> = row.try_get(1)?;
-    let conflicting: Option<Vec<i64>> = row.try_get(2)?;
+    let known: Option<Vec<i64>> = row.try_get("known")?;
+    let conflicting: Option<Vec<i64>> = row.try_get("conflicting")?;
     Ok(folded.answers(
-        row.try_get(0)?,
+        row.try_get("answered")?,
         &known.unwrap_or_default(),
         &conflicting.unwrap_or_default(),
     ))
@@ -447,14 +467,6 @@ fn same_names(a: &Row, b: &Row) -> bool {
 fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
     let code = error.code().map_or("", |code| code.code());
     matches!(code.get(..2), Some("57" | "25"))
-}
-
-/// Between half of it and all of it, so that receivers who lost the same server do not come back in step.
-pub(in crate::store) fn jittered(pause: Duration) -> Duration {
-    use std::hash::{BuildHasher, RandomState};
-    let chance = RandomState::new().hash_one(0_u8) % 1024;
-    let half = pause / 2;
-    half + half * u32::try_from(chance).unwrap_or(0) / 1024
 }
 
 impl Engine for Postgres {

@@ -261,7 +261,7 @@ impl Source {
             let Some(row) = full(&rows) else {
                 return Ok(());
             };
-            last = row.try_get(1).map_err(ExportFailure::statement)?;
+            last = row.try_get("name").map_err(ExportFailure::statement)?;
         }
     }
 
@@ -287,8 +287,8 @@ impl Source {
                 return Ok(());
             };
             last = (
-                row.try_get(1).map_err(ExportFailure::statement)?,
-                row.try_get(2).map_err(ExportFailure::statement)?,
+                row.try_get("producer").map_err(ExportFailure::statement)?,
+                row.try_get("reference").map_err(ExportFailure::statement)?,
             );
         }
     }
@@ -314,8 +314,8 @@ impl Source {
                 return Ok(());
             };
             last = (
-                row.try_get(1).map_err(ExportFailure::statement)?,
-                row.try_get(2).map_err(ExportFailure::statement)?,
+                row.try_get("producer").map_err(ExportFailure::statement)?,
+                row.try_get("sha256").map_err(ExportFailure::statement)?,
             );
         }
     }
@@ -334,7 +334,7 @@ impl Source {
             let rows = self.page(&sql, tenant, &last).await?;
             for row in &rows {
                 let record = payment(row).map_err(|error| {
-                    let id = row.try_get(1).map(give_back).unwrap_or_default();
+                    let id = row.try_get("payment_id").map(give_back).unwrap_or_default();
                     ExportFailure::damaged(format!("payment {id} of {tenant}"), error)
                 })?;
                 writing.write(&record)?;
@@ -343,8 +343,9 @@ impl Source {
                 return Ok(());
             };
             last = (
-                row.try_get(2).map_err(ExportFailure::statement)?,
-                row.try_get(3).map_err(ExportFailure::statement)?,
+                row.try_get("changed_at")
+                    .map_err(ExportFailure::statement)?,
+                row.try_get("key").map_err(ExportFailure::statement)?,
             );
         }
     }
@@ -356,7 +357,7 @@ impl Source {
         writing: &mut Writing<'_>,
     ) -> Result<(), ExportFailure> {
         let sql = format!(
-            "SELECT {EVENT}, octet_length(b.headers)::bigint + octet_length(b.body)
+            "SELECT {EVENT}, octet_length(b.headers)::bigint + octet_length(b.body) AS bytes
              FROM countersign.events e {EVENT_PARTS}
              LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
              LEFT JOIN countersign.bodies b
@@ -369,9 +370,7 @@ impl Source {
             let mut bytes = 0_i64;
             for row in &rows {
                 portion.push(event(row).map_err(ExportFailure::statement)?);
-                let long: Option<i64> = row
-                    .try_get(rows::EVENT_COLUMNS)
-                    .map_err(ExportFailure::statement)?;
+                let long: Option<i64> = row.try_get("bytes").map_err(ExportFailure::statement)?;
                 bytes = bytes.saturating_add(long.unwrap_or(0));
                 if bytes >= PORTION {
                     self.with_bodies(std::mem::take(&mut portion), writing)
@@ -436,7 +435,7 @@ impl Source {
         let keys: Vec<&[u8]> = events.iter().map(|event| event.key.0.as_slice()).collect();
         let rows = self
             .ask(
-                "SELECT m.i, b.headers, b.body
+                "SELECT m.i AS place, b.headers, b.body
                  FROM unnest($2::int8[], $3::bytea[]) WITH ORDINALITY AS m (received_at, key, i)
                  JOIN countersign.bodies b ON b.tenant_id = $1 AND b.received_at = m.received_at AND b.key = m.key
                  WHERE b.received_at BETWEEN $4 AND $5",
@@ -451,12 +450,12 @@ impl Source {
             .await?;
         let mut came = BTreeMap::new();
         for row in rows {
-            let number: i64 = row.try_get(0).map_err(ExportFailure::statement)?;
+            let number: i64 = row.try_get("place").map_err(ExportFailure::statement)?;
             came.insert(number, row);
         }
         for (number, mut event) in (1_i64..).zip(events) {
             if let Some(row) = came.remove(&number) {
-                came_with(&mut event, &row, 1).map_err(ExportFailure::statement)?;
+                came_with(&mut event, &row).map_err(ExportFailure::statement)?;
             }
             writing.write(&Record::Event(Box::new(event)))?;
         }

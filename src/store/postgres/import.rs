@@ -13,19 +13,19 @@ use super::batch::{durably, payment_key};
 use super::import_write as written;
 use super::import_write::Refused;
 use super::rows::{
-    BY_INDEX, EVENT, EVENT_COLUMNS, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SECRET, SHADOW, came_with,
-    event, forgotten, leaf, merge_refusals, payment, producer, refusal, secret, shadow,
+    BY_INDEX, EVENT, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SECRET, SHADOW, came_with, event,
+    forgotten, leaf, merge_refusals, payment, producer, refusal, secret, shadow,
 };
 use super::session::{Purpose, Session};
 use super::text::hold;
+use crate::store::HISTORY_MAX;
+use crate::store::retention::keep::DAY_US;
 use crate::store::transfer::import::{ImportFailure, ImportMode};
 use crate::store::transfer::lines::Line;
 use crate::store::transfer::record::Record;
 
 /// Days for which an import makes a partition, at most; the default one takes the others.
 const DAYS_MAX: usize = 1100;
-/// A day in microseconds.
-const DAY: i64 = 86_400_000_000;
 
 /// A session, and the days for which it has looked after a partition.
 pub(in crate::store) struct PostgresShelf {
@@ -111,7 +111,7 @@ impl PostgresShelf {
             .iter()
             .filter_map(|line| match &line.record {
                 Record::Event(row) if row.headers.is_some() => {
-                    Some(row.received_at.0.div_euclid(DAY))
+                    Some(row.received_at.0.div_euclid(DAY_US))
                 }
                 Record::Event(_)
                 | Record::Forgotten(_)
@@ -131,8 +131,8 @@ impl PostgresShelf {
                 continue;
             }
             let (from, to) = (
-                day.saturating_mul(DAY),
-                day.saturating_add(1).saturating_mul(DAY),
+                day.saturating_mul(DAY_US),
+                day.saturating_add(1).saturating_mul(DAY_US),
             );
             let Ok(time) = Timestamp::from_microsecond(from) else {
                 continue;
@@ -187,33 +187,33 @@ async fn find(client: &Client, lines: &[Line]) -> Result<Vec<Option<Record>>, Im
     let of = |object: &str| format!("{meant} JOIN countersign.{object}");
     let sql = match &first.record {
         Record::Producer(_) => format!(
-            "SELECT p.tenant_id, p.name, m.i {} p ON p.tenant_id = m.tenant_id AND p.name = m.producer",
+            "SELECT p.tenant_id, p.name, m.i AS place {} p ON p.tenant_id = m.tenant_id AND p.name = m.producer",
             of("producers")
         ),
         Record::Secret(_) => format!(
-            "SELECT {SECRET}, m.i {} s ON s.tenant_id = m.tenant_id AND s.producer = m.producer AND s.reference = m.name",
+            "SELECT {SECRET}, m.i AS place {} s ON s.tenant_id = m.tenant_id AND s.producer = m.producer AND s.reference = m.name",
             of("secrets")
         ),
         Record::Leaf(_) => format!(
-            "SELECT {LEAF}, m.i {} l ON l.tenant_id = m.tenant_id AND l.producer = m.producer AND l.sha256 = m.key",
+            "SELECT {LEAF}, m.i AS place {} l ON l.tenant_id = m.tenant_id AND l.producer = m.producer AND l.sha256 = m.key",
             of("leaves")
         ),
         Record::Payment(_) => format!(
-            "SELECT {PAYMENT}, m.i {} p ON p.tenant_id = m.tenant_id AND p.key = m.key",
+            "SELECT {PAYMENT}, m.i AS place {} p ON p.tenant_id = m.tenant_id AND p.key = m.key",
             of("payments")
         ),
         // An event that its payment does not know is not what it was.
         Record::Event(_) | Record::Forgotten(_) => format!(
-            "SELECT {EVENT}, b.headers, b.body, m.i {} e ON e.tenant_id = m.tenant_id AND e.key = m.key {EVENT_PARTS}
+            "SELECT {EVENT}, b.headers, b.body, m.i AS place {} e ON e.tenant_id = m.tenant_id AND e.key = m.key {EVENT_PARTS}
              LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
-                 AND (e.key = ANY (p.history) OR cardinality(p.history) >= 1000)
+                 AND (e.key = ANY (p.history) OR cardinality(p.history) >= {HISTORY_MAX})
              LEFT JOIN countersign.bodies b
                  ON b.tenant_id = e.tenant_id AND b.received_at = e.received_at AND b.key = e.key",
             of("events")
         ),
         Record::Refusal(_) => return find_refusals(client, &keys).await,
         Record::Shadow(_) => format!(
-            "SELECT {SHADOW}, m.i {} w ON w.tenant_id = m.tenant_id AND w.key = m.key",
+            "SELECT {SHADOW}, m.i AS place {} w ON w.tenant_id = m.tenant_id AND w.key = m.key",
             of("shadows")
         ),
     };
@@ -232,9 +232,7 @@ async fn find(client: &Client, lines: &[Line]) -> Result<Vec<Option<Record>>, Im
     let mut found = vec![None; lines.len()];
     for row in &rows {
         let record = read(&first.record, row)?;
-        let place: i64 = row
-            .try_get(row.len().saturating_sub(1))
-            .map_err(ImportFailure::statement)?;
+        let place: i64 = row.try_get("place").map_err(ImportFailure::statement)?;
         let place = usize::try_from(place)
             .ok()
             .and_then(|place| place.checked_sub(1));
@@ -273,7 +271,7 @@ fn read(like: &Record, row: &Row) -> Result<Record, ImportFailure> {
                 return Ok(Record::Forgotten(forgotten));
             }
             let mut read = event(row).map_err(ImportFailure::statement)?;
-            came_with(&mut read, row, EVENT_COLUMNS).map_err(ImportFailure::statement)?;
+            came_with(&mut read, row).map_err(ImportFailure::statement)?;
             Ok(Record::Event(Box::new(read)))
         }
     }

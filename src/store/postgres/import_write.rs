@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Error};
 use super::batch::payment_key;
 use super::text::{hold, recency, register};
 use crate::payments::{Effect, Registers};
+use crate::store::HISTORY_MAX;
 use crate::store::row::Verdict;
 use crate::store::transfer::lines::Line;
 use crate::store::transfer::record::{
@@ -394,24 +395,30 @@ async fn write_late(client: &Client, rows: &[&EventRecord]) -> Result<(), Refuse
 
 /// Puts them before what their payments' histories have.
 async fn write_histories(client: &Client, rows: &[&EventRecord]) -> Result<(), Refused> {
+    let sql = format!(
+        "WITH came AS (
+             SELECT tenant_id, payment, array_agg(key ORDER BY i DESC) AS keys
+             FROM unnest($1::text[], $2::bytea[], $3::bytea[]) WITH ORDINALITY AS row (tenant_id, payment, key, i)
+             WHERE payment IS NOT NULL GROUP BY 1, 2
+         ), locked AS (
+             SELECT p.tenant_id, p.key FROM countersign.payments p JOIN came c
+                 ON c.tenant_id = p.tenant_id AND c.payment = p.key
+             ORDER BY p.tenant_id, p.key FOR UPDATE OF p
+         )
+         UPDATE countersign.payments p SET history = (c.keys || p.history)[:{HISTORY_MAX}]
+         FROM locked l JOIN came c ON c.tenant_id = l.tenant_id AND c.payment = l.key
+         WHERE p.tenant_id = l.tenant_id AND p.key = l.key"
+    );
     client
         .execute_typed(
-            "WITH came AS (
-                 SELECT tenant_id, payment, array_agg(key ORDER BY i DESC) AS keys
-                 FROM unnest($1::text[], $2::bytea[], $3::bytea[]) WITH ORDINALITY AS row (tenant_id, payment, key, i)
-                 WHERE payment IS NOT NULL GROUP BY 1, 2
-             ), locked AS (
-                 SELECT p.tenant_id, p.key FROM countersign.payments p JOIN came c
-                     ON c.tenant_id = p.tenant_id AND c.payment = p.key
-                 ORDER BY p.tenant_id, p.key FOR UPDATE OF p
-             )
-             UPDATE countersign.payments p SET history = (c.keys || p.history)[:1000]
-             FROM locked l JOIN came c ON c.tenant_id = l.tenant_id AND c.payment = l.key
-             WHERE p.tenant_id = l.tenant_id AND p.key = l.key",
+            &sql,
             &[
                 (&texts(rows, |row| Some(&row.tenant_id)), Type::TEXT_ARRAY),
                 (&payments_of(rows), Type::BYTEA_ARRAY),
-                (&bytes(rows, |row| Some(row.key.0.to_vec())), Type::BYTEA_ARRAY),
+                (
+                    &bytes(rows, |row| Some(row.key.0.to_vec())),
+                    Type::BYTEA_ARRAY,
+                ),
             ],
         )
         .await?;

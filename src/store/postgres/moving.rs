@@ -182,7 +182,7 @@ async fn already_there(
         .collect();
     let rows = client
         .query_typed(
-            "SELECT u.i, e.verdict
+            "SELECT u.i AS ordinal, e.verdict
              FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::int8[], $5::bytea[]) WITH ORDINALITY
                  AS u (tenant_id, key, other_key, received_at, body_sha256, i)
              JOIN countersign.events e ON e.tenant_id = u.tenant_id AND e.key IN (u.key, u.other_key)
@@ -198,7 +198,7 @@ async fn already_there(
         .await?;
     let mut there = HashMap::new();
     for row in rows {
-        let (ordinal, verdict): (i64, i16) = (row.try_get(0)?, row.try_get(1)?);
+        let (ordinal, verdict): (i64, i16) = (row.try_get("ordinal")?, row.try_get("verdict")?);
         let index = usize::try_from(ordinal).unwrap_or(0).wrapping_sub(1);
         if let Some(moving) = uncertain.get(index) {
             let receipt = match i64::from(verdict) {

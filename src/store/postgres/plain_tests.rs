@@ -3,7 +3,7 @@
 
 use super::tests::server;
 use crate::inbox::{Event, Inbox, Limits, Receipt, Standing};
-use crate::store::beside::EventWhole;
+use crate::store::aside::EventWhole;
 use crate::store::fixtures::{Chance, Place, accept, event, payment_event, received, with_body};
 use crate::store::views::Filter;
 use crate::store::{EventView, PaymentView, Store};

@@ -1,6 +1,5 @@
 //! Reading from PostgreSQL, newest first. Each answer is one statement, or a few where a page's objects follow its keys.
 
-use jiff::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
@@ -10,20 +9,20 @@ use crate::identity::TenantId;
 use crate::inbox::IdempotencyKey;
 use crate::payments::Effect;
 use crate::refusals::{Book, ClaimedProducer, Group};
-use crate::store::beside::ASIDE_MAX;
+use crate::store::aside::ASIDE_MAX;
 use crate::store::row::Verdict;
 use crate::store::views::{
     Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis, Page,
-    PaymentDetail, PaymentView, RefusalView, SecretSeen,
+    PaymentDetail, PaymentView, RefusalView, SecretSeen, count, millis, time,
 };
 
 /// Certificates or secrets in one answer, at most.
 const SEEN_MAX: i64 = 10_000;
 
 /// An event's columns, `e` being its row.
-const EVENT: &str = "e.tenant_id, e.producer, e.event_id, e.kind, coalesce(p.payment_id, e.named_payment_id), e.verdict,
-    s.key IS NOT NULL, e.duplicates, e.occurred_at, e.received_at, e.body_sha256, e.secret, l.subject, l.serial, e.leaf_sha256, e.key, e.payment_key IS NOT NULL,
-    e.fetch_needed";
+const EVENT: &str = "e.tenant_id, e.producer, e.event_id, e.kind, coalesce(p.payment_id, e.named_payment_id) AS payment_id,
+    e.verdict, s.key IS NOT NULL AS superseded, e.duplicates, e.occurred_at, e.received_at, e.body_sha256, e.secret, l.subject, l.serial,
+    e.leaf_sha256, e.key, e.payment_key IS NOT NULL AS claims, e.fetch_needed";
 
 const EVENT_PARTS: &str = "LEFT JOIN countersign.leaves l
         ON l.tenant_id = e.tenant_id AND l.producer = e.producer AND l.sha256 = e.leaf_sha256
@@ -79,11 +78,11 @@ impl Beginning {
         ]
     }
 
+    /// The page that these rows make, ordered by the column `time` and by their keys.
     fn page<T>(
         &self,
         rows: &[Row],
-        time: usize,
-        key: usize,
+        time: &str,
         object: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Page<T>, Error> {
         let items = rows
@@ -97,7 +96,7 @@ impl Beginning {
         {
             next = Some(Cursor {
                 time: last.try_get(time)?,
-                number: beginning_of_key(last.try_get(key)?),
+                number: beginning_of_key(last.try_get("key")?),
             });
         }
         Ok(Page { items, next })
@@ -135,7 +134,7 @@ pub(in crate::store) async fn events(
     let beginning = Beginning::of(filter);
     let sql = newest("events", "received_at", EVENT, EVENT_PARTS, "events e");
     let rows = client.query_typed(&sql, &beginning.parameters()).await?;
-    beginning.page(&rows, 9, 15, event_view)
+    beginning.page(&rows, "received_at", event_view)
 }
 
 pub(in crate::store) async fn payments(
@@ -145,7 +144,7 @@ pub(in crate::store) async fn payments(
     let beginning = Beginning::of(filter);
     let sql = newest("payments", "changed_at", PAYMENT, "", "ledger p");
     let rows = client.query_typed(&sql, &beginning.parameters()).await?;
-    beginning.page(&rows, 8, 9, payment_view)
+    beginning.page(&rows, "changed_at", payment_view)
 }
 
 /// All events with this id: accepted ones before those that are kept aside.
@@ -165,7 +164,7 @@ pub(in crate::store) async fn events_by_id(
     let mut tenants = Vec::with_capacity(producers.len());
     let mut keys = Vec::with_capacity(producers.len());
     for row in &producers {
-        let (tenant_id, name): (&str, String) = (row.try_get(0)?, row.try_get(1)?);
+        let (tenant_id, name): (&str, String) = (row.try_get("tenant_id")?, row.try_get("name")?);
         let key = IdempotencyKey {
             tenant: TenantId::new(tenant_id),
             producer: give_back(name).into(),
@@ -229,7 +228,7 @@ pub(in crate::store) async fn payments_by_id(
         [(&tenants, Type::TEXT_ARRAY), (&keys, Type::BYTEA_ARRAY)];
     let mut found = Vec::new();
     for row in client.query_typed(&sql, &meant).await? {
-        let history = history(client, row.try_get(0)?, row.try_get(10)?).await?;
+        let history = history(client, row.try_get("tenant_id")?, row.try_get("history")?).await?;
         found.push(PaymentDetail {
             payment: payment_view(&row)?,
             history,
@@ -245,7 +244,7 @@ async fn history(
 ) -> Result<Vec<HistoryView>, Error> {
     let rows = client
         .query_typed(
-            "SELECT e.event_id, e.producer, e.kind, s.key IS NOT NULL, e.status, e.amount_minor, e.amount_refunded_minor,
+            "SELECT e.event_id, e.producer, e.kind, s.key IS NOT NULL AS superseded, e.status, e.amount_minor, e.amount_refunded_minor,
                  e.currency, e.occurred_at, e.received_at
              FROM (SELECT DISTINCT key FROM unnest($2::bytea[]) AS kept (key)) m
              JOIN countersign.events e ON e.tenant_id = $1 AND e.key = m.key
@@ -257,16 +256,16 @@ async fn history(
         .await?;
     let view = |row: &Row| {
         Ok(HistoryView {
-            event_id: text(row, 0)?,
-            producer: text(row, 1)?,
-            kind: optional_text(row, 2)?,
-            effect: Some(effect(Claimed::Something, row.try_get(3)?)),
-            status: row.try_get(4)?,
-            amount_minor: row.try_get(5)?,
-            amount_refunded_minor: row.try_get(6)?,
-            currency: row.try_get(7)?,
-            occurred_at: row.try_get::<_, Option<i64>>(8)?.map(millis),
-            received_at: millis(row.try_get(9)?),
+            event_id: text(row, "event_id")?,
+            producer: text(row, "producer")?,
+            kind: optional_text(row, "kind")?,
+            effect: Some(effect(Claimed::Something, row.try_get("superseded")?)),
+            status: row.try_get("status")?,
+            amount_minor: row.try_get("amount_minor")?,
+            amount_refunded_minor: row.try_get("amount_refunded_minor")?,
+            currency: row.try_get("currency")?,
+            occurred_at: row.try_get::<_, Option<i64>>("occurred_at")?.map(millis),
+            received_at: millis(row.try_get("received_at")?),
         })
     };
     rows.iter().map(view).collect()
@@ -289,55 +288,55 @@ fn effect(claimed: Claimed, superseded: bool) -> &'static str {
 }
 
 fn event_view(row: &Row) -> Result<EventView, Error> {
-    let verdict = Verdict::name(i64::from(row.try_get::<_, i16>(5)?));
-    let superseded = row.try_get(6)?;
-    let claimed = if row.try_get(16)? {
+    let verdict = Verdict::name(i64::from(row.try_get::<_, i16>("verdict")?));
+    let superseded = row.try_get("superseded")?;
+    let claimed = if row.try_get("claims")? {
         Claimed::Something
     } else {
         Claimed::Nothing
     };
     Ok(EventView {
-        tenant_id: text(row, 0)?,
-        producer: text(row, 1)?,
-        event_id: text(row, 2)?,
-        kind: optional_text(row, 3)?,
-        payment_id: optional_text(row, 4)?,
+        tenant_id: text(row, "tenant_id")?,
+        producer: text(row, "producer")?,
+        event_id: text(row, "event_id")?,
+        kind: optional_text(row, "kind")?,
+        payment_id: optional_text(row, "payment_id")?,
         verdict,
         effect: (verdict != Verdict::name(Verdict::Conflict.number()))
             .then(|| effect(claimed, superseded)),
-        fetch_needed: row.try_get(17)?,
-        duplicates: count(row.try_get(7)?),
-        occurred_at: row.try_get::<_, Option<i64>>(8)?.map(millis),
-        received_at: millis(row.try_get(9)?),
-        body_sha256: hex::encode(row.try_get::<_, &[u8]>(10)?),
-        secret: optional_text(row, 11)?,
+        fetch_needed: row.try_get("fetch_needed")?,
+        duplicates: count(row.try_get("duplicates")?),
+        occurred_at: row.try_get::<_, Option<i64>>("occurred_at")?.map(millis),
+        received_at: millis(row.try_get("received_at")?),
+        body_sha256: hex::encode(row.try_get::<_, &[u8]>("body_sha256")?),
+        secret: optional_text(row, "secret")?,
         leaf: LeafView {
-            subject: optional_text(row, 12)?.unwrap_or_default(),
-            serial: optional_text(row, 13)?.unwrap_or_default(),
-            sha256: hex::encode(row.try_get::<_, &[u8]>(14)?),
+            subject: optional_text(row, "subject")?.unwrap_or_default(),
+            serial: optional_text(row, "serial")?.unwrap_or_default(),
+            sha256: hex::encode(row.try_get::<_, &[u8]>("leaf_sha256")?),
         },
     })
 }
 
 fn event_detail(row: &Row) -> Result<EventDetail, Error> {
     let event = event_view(row)?;
-    let headers: Option<String> = row.try_get(18)?;
-    Ok(EventDetail::new(event, headers.zip(row.try_get(19)?)))
+    let headers: Option<String> = row.try_get("headers")?;
+    Ok(EventDetail::new(event, headers.zip(row.try_get("body")?)))
 }
 
 fn payment_view(row: &Row) -> Result<PaymentView, Error> {
     // Every stored recency was written by us; a damaged one must not stop a list.
-    let (occurred_at, last_event_id) = time_and_event(row.try_get(6)?).unzip();
+    let (occurred_at, last_event_id) = time_and_event(row.try_get("last")?).unzip();
     Ok(PaymentView {
-        tenant_id: text(row, 0)?,
-        payment_id: text(row, 1)?,
-        status: row.try_get(2)?,
-        amount_minor: row.try_get(3)?,
-        amount_refunded_minor: row.try_get(4)?,
-        currency: row.try_get(5)?,
+        tenant_id: text(row, "tenant_id")?,
+        payment_id: text(row, "payment_id")?,
+        status: row.try_get("status")?,
+        amount_minor: row.try_get("amount_minor")?,
+        amount_refunded_minor: row.try_get("amount_refunded_minor")?,
+        currency: row.try_get("currency")?,
         occurred_at: occurred_at.flatten().map(Millis),
         last_event_id,
-        events: count(row.try_get(7)?),
+        events: count(row.try_get("events")?),
     })
 }
 
@@ -357,21 +356,21 @@ pub(in crate::store) async fn refusals(
             &beginning.parameters(),
         )
         .await?;
-    beginning.page(&rows, 10, 13, |row| {
+    beginning.page(&rows, "last_seen", |row| {
         Ok(RefusalView {
-            gate: row.try_get(0)?,
-            reason: text(row, 1)?,
-            subject: optional_text(row, 2)?,
-            issuer: optional_text(row, 3)?,
-            serial: optional_text(row, 4)?,
-            address: row.try_get(5)?,
-            server_name: optional_text(row, 6)?,
-            producer: optional_text(row, 7)?,
-            tenant_id: Some(text(row, 8)?).filter(|tenant| !tenant.is_empty()),
-            first_seen: millis(row.try_get(9)?),
-            last_seen: millis(row.try_get(10)?),
-            count: count(row.try_get(11)?),
-            detail: optional_text(row, 12)?,
+            gate: row.try_get("gate")?,
+            reason: text(row, "reason")?,
+            subject: optional_text(row, "subject")?,
+            issuer: optional_text(row, "issuer")?,
+            serial: optional_text(row, "serial")?,
+            address: row.try_get("address")?,
+            server_name: optional_text(row, "server_name")?,
+            producer: optional_text(row, "producer")?,
+            tenant_id: Some(text(row, "tenant_id")?).filter(|tenant| !tenant.is_empty()),
+            first_seen: millis(row.try_get("first_seen")?),
+            last_seen: millis(row.try_get("last_seen")?),
+            count: count(row.try_get("count")?),
+            detail: optional_text(row, "detail")?,
         })
     })
 }
@@ -390,12 +389,12 @@ pub(in crate::store) async fn refusal_groups(client: &Client) -> Result<Vec<Grou
     let mut groups = Vec::with_capacity(rows.len());
     for row in rows.iter().rev() {
         let (Ok(gate), Ok(address)) = (
-            row.try_get::<_, &str>(1)?.parse(),
-            row.try_get::<_, &str>(6)?.parse(),
+            row.try_get::<_, &str>("gate")?.parse(),
+            row.try_get::<_, &str>("address")?.parse(),
         ) else {
             continue;
         };
-        let Some(key) = row.try_get::<_, &[u8]>(0)?.first_chunk::<16>().copied() else {
+        let Some(key) = row.try_get::<_, &[u8]>("key")?.first_chunk::<16>().copied() else {
             continue;
         };
         let boxed =
@@ -403,23 +402,23 @@ pub(in crate::store) async fn refusal_groups(client: &Client) -> Result<Vec<Grou
         groups.push(Group {
             key,
             gate,
-            reason: text(row, 2)?.into(),
-            subject: boxed(3)?,
-            issuer: boxed(4)?,
-            serial: boxed(5)?,
+            reason: text(row, "reason")?.into(),
+            subject: boxed("subject")?,
+            issuer: boxed("issuer")?,
+            serial: boxed("serial")?,
             address,
-            server_name: boxed(7)?,
-            producer: match boxed(9)? {
+            server_name: boxed("server_name")?,
+            producer: match boxed("producer")? {
                 Some(name) => Some(ClaimedProducer {
-                    tenant_id: text(row, 8)?.into(),
+                    tenant_id: text(row, "tenant_id")?.into(),
                     name,
                 }),
                 None => None,
             },
-            detail: boxed(10)?,
-            first_seen: time(row.try_get(11)?),
-            last_seen: time(row.try_get(12)?),
-            count: count(row.try_get(13)?),
+            detail: boxed("detail")?,
+            first_seen: time(row.try_get("first_seen")?),
+            last_seen: time(row.try_get("last_seen")?),
+            count: count(row.try_get("count")?),
         });
     }
     Ok(groups)
@@ -437,19 +436,21 @@ pub(in crate::store) async fn leaves(client: &Client) -> Result<Vec<LeafSeen>, E
         .await?;
     let view = |row: &Row| {
         Ok(LeafSeen {
-            tenant_id: text(row, 0)?,
-            producer: text(row, 1)?,
-            subject: text(row, 2)?,
-            issuer: text(row, 3)?,
-            serial: text(row, 4)?,
-            sha256: hex::encode(row.try_get::<_, &[u8]>(5)?),
-            spki_sha256: hex::encode(row.try_get::<_, &[u8]>(6)?),
-            not_before: millis(row.try_get(7)?),
-            not_after: millis(row.try_get(8)?),
-            anchor_subject: optional_text(row, 9)?,
-            anchor_sha256: row.try_get::<_, Option<&[u8]>>(10)?.map(hex::encode),
-            first_seen: millis(row.try_get(11)?),
-            last_seen: millis(row.try_get(12)?),
+            tenant_id: text(row, "tenant_id")?,
+            producer: text(row, "producer")?,
+            subject: text(row, "subject")?,
+            issuer: text(row, "issuer")?,
+            serial: text(row, "serial")?,
+            sha256: hex::encode(row.try_get::<_, &[u8]>("sha256")?),
+            spki_sha256: hex::encode(row.try_get::<_, &[u8]>("spki_sha256")?),
+            not_before: millis(row.try_get("not_before")?),
+            not_after: millis(row.try_get("not_after")?),
+            anchor_subject: optional_text(row, "anchor_subject")?,
+            anchor_sha256: row
+                .try_get::<_, Option<&[u8]>>("anchor_sha256")?
+                .map(hex::encode),
+            first_seen: millis(row.try_get("first_seen")?),
+            last_seen: millis(row.try_get("last_seen")?),
         })
     };
     rows.iter().map(view).collect()
@@ -466,34 +467,21 @@ pub(in crate::store) async fn secrets(client: &Client) -> Result<Vec<SecretSeen>
         .await?;
     let view = |row: &Row| {
         Ok(SecretSeen {
-            tenant_id: text(row, 0)?,
-            producer: text(row, 1)?,
-            secret: text(row, 2)?,
-            first_used: millis(row.try_get(3)?),
-            last_used: millis(row.try_get(4)?),
+            tenant_id: text(row, "tenant_id")?,
+            producer: text(row, "producer")?,
+            secret: text(row, "reference")?,
+            first_used: millis(row.try_get("first_used")?),
+            last_used: millis(row.try_get("last_used")?),
         })
     };
     rows.iter().map(view).collect()
 }
 
-pub(super) fn text(row: &Row, column: usize) -> Result<String, Error> {
+pub(super) fn text(row: &Row, column: &str) -> Result<String, Error> {
     row.try_get(column).map(give_back)
 }
 
-fn optional_text(row: &Row, column: usize) -> Result<Option<String>, Error> {
+fn optional_text(row: &Row, column: &str) -> Result<Option<String>, Error> {
     row.try_get::<_, Option<String>>(column)
         .map(|text| text.map(give_back))
-}
-
-pub(super) fn millis(microseconds: i64) -> Millis {
-    Millis(time(microseconds))
-}
-
-/// Every stored time was a `Timestamp` once; a damaged one must not stop a list.
-fn time(microseconds: i64) -> Timestamp {
-    Timestamp::from_microsecond(microseconds).unwrap_or_default()
-}
-
-pub(super) fn count(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }

@@ -60,7 +60,8 @@ const NOTEBOOK: &str = "
 
 const EVENTS: &str = "
     SELECT e.key, e.received_at, e.event_id, e.producer, e.kind, e.occurred_at, p.payment_id, e.status, e.amount_minor,
-        e.amount_refunded_minor, e.currency, e.named_payment_id, e.fetch_needed, e.payment_key, b.headers, b.body, e.verdict = 1
+        e.amount_refunded_minor, e.currency, e.named_payment_id, e.fetch_needed, e.payment_key, b.headers, b.body,
+        e.verdict = 1 AS conflict
     FROM countersign.events e
         LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
         LEFT JOIN countersign.bodies b
@@ -372,37 +373,37 @@ fn without_claim(reading: Reading) -> Reading {
 }
 
 fn kept(row: &Row) -> Result<Kept, Error> {
-    let text = |column: usize| {
+    let text = |column: &str| {
         row.try_get::<_, Option<String>>(column)
             .map(|text| text.map(give_back))
     };
-    let headers: Option<String> = row.try_get(14)?;
-    let body: Option<Vec<u8>> = row.try_get(15)?;
-    let conflict: bool = row.try_get(16)?;
+    let headers: Option<String> = row.try_get("headers")?;
+    let body: Option<Vec<u8>> = row.try_get("body")?;
+    let conflict: bool = row.try_get("conflict")?;
     let reading = Reading {
-        kind: text(4)?,
-        occurred_at: row.try_get(5)?,
-        payment_id: text(6)?,
-        status: text(7)?,
-        amount_minor: row.try_get(8)?,
-        amount_refunded_minor: row.try_get(9)?,
-        currency: text(10)?,
-        named_payment_id: text(11)?,
-        fetch_needed: row.try_get(12)?,
+        kind: text("kind")?,
+        occurred_at: row.try_get("occurred_at")?,
+        payment_id: text("payment_id")?,
+        status: text("status")?,
+        amount_minor: row.try_get("amount_minor")?,
+        amount_refunded_minor: row.try_get("amount_refunded_minor")?,
+        currency: text("currency")?,
+        named_payment_id: text("named_payment_id")?,
+        fetch_needed: row.try_get("fetch_needed")?,
     };
     Ok(Kept {
-        key: row.try_get(0)?,
+        key: row.try_get("key")?,
         read: ReadEvent {
-            received_at: row.try_get(1)?,
-            event_id: give_back(row.try_get(2)?),
-            producer: Arc::from(give_back(row.try_get(3)?)),
+            received_at: row.try_get("received_at")?,
+            event_id: give_back(row.try_get("event_id")?),
+            producer: Arc::from(give_back(row.try_get("producer")?)),
             reading: if conflict {
                 without_claim(reading)
             } else {
                 reading
             },
         },
-        payment: row.try_get(13)?,
+        payment: row.try_get("payment_key")?,
         conflict,
         came: headers.zip(body),
     })

@@ -58,9 +58,10 @@ impl<'a> Folding<'a> {
         notes
             .batch(&format!(
                 "DECLARE folding NO SCROLL CURSOR FOR
-                 SELECT t.tenant_id, t.key, p.payment_id, p.events, p.last, p.status, p.amount_minor, p.amount_refunded_minor,
-                     p.currency, x.received_at, x.key, x.occurred_at, x.event_id, x.producer, x.status, x.amount_minor,
-                     x.amount_refunded_minor, x.currency, x.late
+                 SELECT t.tenant_id, t.key, p.payment_id, p.events, p.last, p.status AS status_register,
+                     p.amount_minor AS amount_minor_register, p.amount_refunded_minor AS amount_refunded_minor_register,
+                     p.currency AS currency_register, x.received_at, x.key AS event_key, x.occurred_at, x.event_id,
+                     x.producer, x.status, x.amount_minor, x.amount_refunded_minor, x.currency, x.late
                  FROM pg_temp.{table} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key
                      LEFT JOIN pg_temp.parts x ON x.tenant_id = t.tenant_id AND x.payment_key = t.key
                  ORDER BY t.tenant_id, t.key, x.received_at, x.key"
@@ -82,7 +83,7 @@ impl<'a> Folding<'a> {
             .await?;
         let mut complete = Vec::new();
         for row in &rows {
-            let (tenant, key): (&str, &[u8]) = (column(row, 0)?, column(row, 1)?);
+            let (tenant, key): (&str, &[u8]) = (column(row, "tenant_id")?, column(row, "key")?);
             let same = |open: &Folded| open.tenant == tenant && open.key == key;
             if !self.open.as_ref().is_some_and(same) {
                 let begun = begin(row).map_err(ReplayFailure::statement)?;
@@ -107,7 +108,7 @@ impl<'a> Folding<'a> {
 
 pub(super) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
     row: &'a Row,
-    column: usize,
+    column: &str,
 ) -> Result<T, ReplayFailure> {
     row.try_get(column).map_err(ReplayFailure::statement)
 }
@@ -115,13 +116,13 @@ pub(super) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
 /// A payment's row, without its events. What is damaged of it is nothing.
 fn begin(row: &Row) -> Result<Folded, Error> {
     let row_words = Words {
-        events: row.try_get(3)?,
+        events: row.try_get("events")?,
         texts: [
-            row.try_get(4)?,
-            row.try_get(5)?,
-            row.try_get(6)?,
-            row.try_get(7)?,
-            row.try_get(8)?,
+            row.try_get("last")?,
+            row.try_get("status_register")?,
+            row.try_get("amount_minor_register")?,
+            row.try_get("amount_refunded_minor_register")?,
+            row.try_get("currency_register")?,
         ],
     };
     let [last, status, amount, refunded, currency] = &row_words.texts;
@@ -139,9 +140,9 @@ fn begin(row: &Row) -> Result<Folded, Error> {
         events: row_words.events,
     };
     Ok(Folded {
-        tenant: row.try_get(0)?,
-        key: row.try_get(1)?,
-        payment_id: row.try_get(2)?,
+        tenant: row.try_get("tenant_id")?,
+        key: row.try_get("key")?,
+        payment_id: row.try_get("payment_id")?,
         before: Some(state).filter(|state| state.events > 0),
         row: row_words,
         fold: Fold::default(),
@@ -150,26 +151,30 @@ fn begin(row: &Row) -> Result<Folded, Error> {
 
 /// Adds the event of this row to its payment, and tells its effect if it is another one than was kept.
 fn add(folded: &mut Folded, row: &Row) -> Result<Option<Changed>, Error> {
-    let Some(received_at) = row.try_get::<_, Option<i64>>(9)? else {
+    let Some(received_at) = row.try_get::<_, Option<i64>>("received_at")? else {
         return Ok(None);
     };
     let payment_id = give_back(folded.payment_id.clone());
-    let event_id = give_back(row.try_get(12)?);
+    let event_id = give_back(row.try_get("event_id")?);
     let effect = folded.fold.take(&KeptEvent {
         payment_id: &payment_id,
-        producer: give_back(row.try_get(13)?).into(),
+        producer: give_back(row.try_get("producer")?).into(),
         event_id: &event_id,
-        occurred_at: row.try_get(11)?,
+        occurred_at: row.try_get("occurred_at")?,
         received_at,
-        status: row.try_get(14)?,
-        amount_minor: row.try_get(15)?,
-        amount_refunded_minor: row.try_get(16)?,
-        currency: row.try_get(17)?,
+        status: row.try_get("status")?,
+        amount_minor: row.try_get("amount_minor")?,
+        amount_refunded_minor: row.try_get("amount_refunded_minor")?,
+        currency: row.try_get("currency")?,
     });
-    if row.try_get::<_, bool>(18)? == (effect == Effect::Superseded) {
+    if row.try_get::<_, bool>("late")? == (effect == Effect::Superseded) {
         return Ok(None);
     }
-    Ok(Some((folded.tenant.clone(), row.try_get(10)?, effect)))
+    Ok(Some((
+        folded.tenant.clone(),
+        row.try_get("event_key")?,
+        effect,
+    )))
 }
 
 pub(super) fn words(payment: &Payment) -> Words {

@@ -10,6 +10,7 @@ use super::replay::Notes;
 use super::replay_fold::{Changed, Folded, Folding, Words, column, words};
 use super::text::give_back;
 use crate::payments::Effect;
+use crate::store::HISTORY_MAX;
 use crate::store::replay::rebuild::{
     PaymentChange, PaymentState, ReplayFailure, Replayed, SkippedPayment,
 };
@@ -108,7 +109,7 @@ const WRITE_PAYMENTS: &str = "UPDATE countersign.payments p SET changed_at = n.c
             SELECT coalesce(array_agg(h.key ORDER BY h.received_at DESC, h.key DESC), '{}') FROM (
                 SELECT x.key, x.received_at FROM pg_temp.parts x
                 WHERE x.tenant_id = p.tenant_id AND x.payment_key = p.key
-                ORDER BY x.received_at DESC, x.key DESC LIMIT 1000) h)
+                ORDER BY x.received_at DESC, x.key DESC LIMIT $10) h)
     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) AS n (tenant_id, key, changed_at, events, last, status, amount_minor,
         amount_refunded_minor, currency)
     WHERE p.tenant_id = n.tenant_id AND p.key = n.key";
@@ -201,15 +202,16 @@ async fn gather(notes: Notes<'_>, table: &str) -> Result<(), ReplayFailure> {
         "INSERT INTO pg_temp.parts SELECT e.tenant_id, e.payment_key, {PART}
          FROM {payments} CROSS JOIN LATERAL unnest(p.history) AS h (key)
              JOIN countersign.events e ON e.tenant_id = p.tenant_id AND e.key = h.key AND e.payment_key = p.key {PART_FROM}
-         WHERE cardinality(p.history) < 1000 AND e.verdict = 0 ON CONFLICT DO NOTHING"
+         WHERE cardinality(p.history) < {HISTORY_MAX} AND e.verdict = 0 ON CONFLICT DO NOTHING"
     );
     notes.execute(&known, &[]).await?;
-    let long = format!("SELECT FROM {payments} WHERE cardinality(p.history) >= 1000 LIMIT 1");
+    let long =
+        format!("SELECT FROM {payments} WHERE cardinality(p.history) >= {HISTORY_MAX} LIMIT 1");
     if !notes.query(&long, &[]).await?.is_empty() {
         let all = format!(
             "INSERT INTO pg_temp.parts SELECT e.tenant_id, e.payment_key, {PART}
              FROM {payments} JOIN countersign.events e ON e.tenant_id = p.tenant_id AND e.payment_key = p.key {PART_FROM}
-             WHERE cardinality(p.history) >= 1000 AND e.verdict = 0 ON CONFLICT DO NOTHING"
+             WHERE cardinality(p.history) >= {HISTORY_MAX} AND e.verdict = 0 ON CONFLICT DO NOTHING"
         );
         notes
             .batch("SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on")
@@ -238,6 +240,7 @@ async fn set_apart(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(), Repl
         .query(
             "SELECT g.tenant_id, coalesce(p.payment_id, (
                  SELECT r.payment_id FROM pg_temp.reread r WHERE r.tenant_id = g.tenant_id AND r.payment_key = g.key LIMIT 1), '')
+                 AS payment_id
              FROM pg_temp.gapped g LEFT JOIN countersign.payments p ON p.tenant_id = g.tenant_id AND p.key = g.key
              ORDER BY 1, 2 LIMIT $1",
             &[(&(Replayed::CHANGES_MAX as i64), Type::INT8)],
@@ -245,8 +248,8 @@ async fn set_apart(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(), Repl
         .await?;
     for row in rows {
         replayed.skipped.push(SkippedPayment {
-            tenant_id: give_back(column(&row, 0)?),
-            payment_id: give_back(column(&row, 1)?),
+            tenant_id: give_back(column(&row, "tenant_id")?),
+            payment_id: give_back(column(&row, "payment_id")?),
             skipped: true,
         });
     }
@@ -288,6 +291,7 @@ async fn write_payments(notes: Notes<'_>, folded: &[Folded]) -> Result<(), Repla
                 (&amount, Type::TEXT_ARRAY),
                 (&refunded, Type::TEXT_ARRAY),
                 (&currency, Type::TEXT_ARRAY),
+                (&HISTORY_MAX, Type::INT8),
             ],
         )
         .await

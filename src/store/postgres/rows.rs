@@ -26,11 +26,9 @@ pub(super) const PAYMENT: &str =
     "p.tenant_id, p.payment_id, p.changed_at, p.key, p.events, p.last, p.status, p.amount_minor,
     p.amount_refunded_minor, p.currency";
 /// `p` is the event's payment.
-pub(super) const EVENT: &str = "e.tenant_id, e.producer, e.event_id, e.key, e.kind, e.verdict, s.key IS NOT NULL, e.duplicates,
-    e.occurred_at, e.received_at, e.body_sha256, e.secret, e.leaf_sha256, p.payment_id, e.named_payment_id, e.status,
+pub(super) const EVENT: &str = "e.tenant_id, e.producer, e.event_id, e.key, e.kind, e.verdict,
+    s.key IS NOT NULL AS superseded, e.duplicates, e.occurred_at, e.received_at, e.body_sha256, e.secret, e.leaf_sha256, p.payment_id, e.named_payment_id, e.status,
     e.amount_minor, e.amount_refunded_minor, e.currency, e.fetch_needed";
-/// How many columns that are.
-pub(super) const EVENT_COLUMNS: usize = 20;
 pub(super) const EVENT_PARTS: &str =
     "LEFT JOIN countersign.superseded s ON s.tenant_id = e.tenant_id AND s.key = e.key";
 pub(super) const REFUSAL: &str =
@@ -52,65 +50,64 @@ pub(super) enum Unreadable {
 
 pub(super) fn producer(row: &Row) -> Result<Record, Error> {
     Ok(Record::Producer(ProducerRecord {
-        tenant_id: row.try_get(0)?,
-        producer: text(row, 1)?,
+        tenant_id: row.try_get("tenant_id")?,
+        producer: text(row, "name")?,
     }))
 }
 
 pub(super) fn secret(row: &Row) -> Result<Record, Error> {
     Ok(Record::Secret(SecretRecord {
-        tenant_id: row.try_get(0)?,
-        producer: text(row, 1)?,
-        secret: text(row, 2)?,
-        first_used: micros(row, 3)?,
-        last_used: micros(row, 4)?,
+        tenant_id: row.try_get("tenant_id")?,
+        producer: text(row, "producer")?,
+        secret: text(row, "reference")?,
+        first_used: micros(row, "first_used")?,
+        last_used: micros(row, "last_used")?,
     }))
 }
 
 pub(super) fn leaf(row: &Row) -> Result<Record, Unreadable> {
     Ok(Record::Leaf(LeafRecord {
-        tenant_id: row.try_get(0)?,
-        producer: text(row, 1)?,
-        sha256: bytes(row, 2, "sha256")?,
-        subject: text(row, 3)?,
-        issuer: text(row, 4)?,
-        serial: text(row, 5)?,
-        spki_sha256: bytes(row, 6, "spki_sha256")?,
-        not_before: micros(row, 7)?,
-        not_after: micros(row, 8)?,
-        anchor_subject: optional_text(row, 9)?,
-        anchor_sha256: match row.try_get::<_, Option<&[u8]>>(10)? {
+        tenant_id: row.try_get("tenant_id")?,
+        producer: text(row, "producer")?,
+        sha256: bytes(row, "sha256")?,
+        subject: text(row, "subject")?,
+        issuer: text(row, "issuer")?,
+        serial: text(row, "serial")?,
+        spki_sha256: bytes(row, "spki_sha256")?,
+        not_before: micros(row, "not_before")?,
+        not_after: micros(row, "not_after")?,
+        anchor_subject: optional_text(row, "anchor_subject")?,
+        anchor_sha256: match row.try_get::<_, Option<&[u8]>>("anchor_sha256")? {
             None => None,
-            Some(_) => Some(bytes(row, 10, "anchor_sha256")?),
+            Some(_) => Some(bytes(row, "anchor_sha256")?),
         },
-        first_seen: micros(row, 11)?,
-        last_seen: micros(row, 12)?,
+        first_seen: micros(row, "first_seen")?,
+        last_seen: micros(row, "last_seen")?,
     }))
 }
 
 pub(super) fn payment(row: &Row) -> Result<Record, Unreadable> {
-    let last = read_recency(row.try_get(5)?).ok_or(Unreadable::Damaged("last"))?;
-    let events: i64 = row.try_get(4)?;
+    let last = read_recency(row.try_get("last")?).ok_or(Unreadable::Damaged("last"))?;
+    let events: i64 = row.try_get("events")?;
     let registers = Registers {
         events: u64::try_from(events).map_err(|_less| Unreadable::Damaged("events"))?,
         last,
-        status: register(row, 6, "status", |word| word.parse::<Status>().ok())?,
-        amount_minor: register(row, 7, "amount_minor", |word| word.parse().ok())?,
-        amount_refunded_minor: register(row, 8, "amount_refunded_minor", |word| word.parse().ok())?,
-        currency: register(row, 9, "currency", |word| word.parse::<Currency>().ok())?,
+        status: register(row, "status", |word| word.parse::<Status>().ok())?,
+        amount_minor: register(row, "amount_minor", |word| word.parse().ok())?,
+        amount_refunded_minor: register(row, "amount_refunded_minor", |word| word.parse().ok())?,
+        currency: register(row, "currency", |word| word.parse::<Currency>().ok())?,
     };
-    let payment = Payment::of_registers(&text(row, 1)?, registers);
+    let payment = Payment::of_registers(&text(row, "payment_id")?, registers);
     Ok(Record::Payment(PaymentRecord::of(
-        row.try_get(0)?,
+        row.try_get("tenant_id")?,
         &payment,
-        row.try_get(2)?,
+        row.try_get("changed_at")?,
     )))
 }
 
 fn register<T>(
     row: &Row,
-    column: usize,
-    name: &'static str,
+    column: &'static str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<(Recency, T)>, Unreadable> {
     let Some(text) = row.try_get::<_, Option<&str>>(column)? else {
@@ -120,41 +117,41 @@ fn register<T>(
         let (key, word) = read_register(text)?;
         Some((key, parse(word)?))
     };
-    read().map(Some).ok_or(Unreadable::Damaged(name))
+    read().map(Some).ok_or(Unreadable::Damaged(column))
 }
 
 /// An event without what came with it.
 pub(super) fn event(row: &Row) -> Result<EventRecord, Unreadable> {
-    let verdict: i16 = row.try_get(5)?;
+    let verdict: i16 = row.try_get("verdict")?;
     let verdict = Verdict::of_number(i64::from(verdict)).ok_or(Unreadable::Damaged("verdict"))?;
-    let payment_id = optional_text(row, 13)?;
-    let effect = match (verdict, &payment_id, row.try_get(6)?) {
+    let payment_id = optional_text(row, "payment_id")?;
+    let effect = match (verdict, &payment_id, row.try_get("superseded")?) {
         (Verdict::Conflict, _, _) => None,
         (Verdict::Accepted | Verdict::Quarantined, None, _) => Some(Effect::Unmapped),
         (Verdict::Accepted | Verdict::Quarantined, Some(_), true) => Some(Effect::Superseded),
         (Verdict::Accepted | Verdict::Quarantined, Some(_), false) => Some(Effect::Applied),
     };
     Ok(EventRecord {
-        tenant_id: row.try_get(0)?,
-        producer: text(row, 1)?,
-        event_id: text(row, 2)?,
-        key: bytes(row, 3, "key")?,
-        kind: optional_text(row, 4)?,
+        tenant_id: row.try_get("tenant_id")?,
+        producer: text(row, "producer")?,
+        event_id: text(row, "event_id")?,
+        key: bytes(row, "key")?,
+        kind: optional_text(row, "kind")?,
         verdict,
         effect,
-        duplicates: row.try_get(7)?,
-        occurred_at: row.try_get::<_, Option<i64>>(8)?.map(Micros),
-        received_at: micros(row, 9)?,
-        body_sha256: bytes(row, 10, "body_sha256")?,
-        secret: optional_text(row, 11)?,
-        leaf_sha256: bytes(row, 12, "leaf_sha256")?,
+        duplicates: row.try_get("duplicates")?,
+        occurred_at: row.try_get::<_, Option<i64>>("occurred_at")?.map(Micros),
+        received_at: micros(row, "received_at")?,
+        body_sha256: bytes(row, "body_sha256")?,
+        secret: optional_text(row, "secret")?,
+        leaf_sha256: bytes(row, "leaf_sha256")?,
         payment_id,
-        named_payment_id: optional_text(row, 14)?,
-        status: row.try_get(15)?,
-        amount_minor: row.try_get(16)?,
-        amount_refunded_minor: row.try_get(17)?,
-        currency: row.try_get(18)?,
-        fetch_needed: row.try_get(19)?,
+        named_payment_id: optional_text(row, "named_payment_id")?,
+        status: row.try_get("status")?,
+        amount_minor: row.try_get("amount_minor")?,
+        amount_refunded_minor: row.try_get("amount_refunded_minor")?,
+        currency: row.try_get("currency")?,
+        fetch_needed: row.try_get("fetch_needed")?,
         headers: None,
         body: None,
         body_base64: None,
@@ -163,26 +160,22 @@ pub(super) fn event(row: &Row) -> Result<EventRecord, Unreadable> {
 
 /// What recognises a forgotten event; `None` where the row is another one.
 pub(super) fn forgotten(row: &Row) -> Result<Option<ForgottenRecord>, Unreadable> {
-    if i64::from(row.try_get::<_, i16>(5)?) != FORGOTTEN {
+    if i64::from(row.try_get::<_, i16>("verdict")?) != FORGOTTEN {
         return Ok(None);
     }
     Ok(Some(ForgottenRecord {
-        tenant_id: row.try_get(0)?,
-        key: bytes(row, 3, "key")?,
-        body_sha256: bytes(row, 10, "body_sha256")?,
-        duplicates: row.try_get(7)?,
-        received_at: Micros(!row.try_get::<_, i64>(9)?),
+        tenant_id: row.try_get("tenant_id")?,
+        key: bytes(row, "key")?,
+        body_sha256: bytes(row, "body_sha256")?,
+        duplicates: row.try_get("duplicates")?,
+        received_at: Micros(!row.try_get::<_, i64>("received_at")?),
     }))
 }
 
-/// Gives an event the headers in this column and the body in the next, if they are kept.
-pub(super) fn came_with(
-    event: &mut EventRecord,
-    row: &Row,
-    column: usize,
-) -> Result<(), Unreadable> {
-    let headers: Option<&str> = row.try_get(column)?;
-    let body: Option<Vec<u8>> = row.try_get(column.saturating_add(1))?;
+/// Gives an event the row's headers and body, if they are kept.
+pub(super) fn came_with(event: &mut EventRecord, row: &Row) -> Result<(), Unreadable> {
+    let headers: Option<&str> = row.try_get("headers")?;
+    let body: Option<Vec<u8>> = row.try_get("body")?;
     if let (Some(headers), Some(body)) = (headers, body) {
         let headers =
             serde_json::from_str(headers).map_err(|_form| Unreadable::Damaged("headers"))?;
@@ -193,20 +186,20 @@ pub(super) fn came_with(
 
 pub(super) fn refusal(row: &Row) -> Result<RefusalRecord, Unreadable> {
     Ok(RefusalRecord {
-        key: bytes(row, 0, "key")?,
-        gate: row.try_get(1)?,
-        reason: text(row, 2)?,
-        subject: optional_text(row, 3)?,
-        issuer: optional_text(row, 4)?,
-        serial: optional_text(row, 5)?,
-        address: row.try_get(6)?,
-        server_name: optional_text(row, 7)?,
-        tenant_id: Some(text(row, 8)?).filter(|tenant| !tenant.is_empty()),
-        producer: optional_text(row, 9)?,
-        detail: optional_text(row, 10)?,
-        first_seen: micros(row, 11)?,
-        last_seen: micros(row, 12)?,
-        count: row.try_get(13)?,
+        key: bytes(row, "key")?,
+        gate: row.try_get("gate")?,
+        reason: text(row, "reason")?,
+        subject: optional_text(row, "subject")?,
+        issuer: optional_text(row, "issuer")?,
+        serial: optional_text(row, "serial")?,
+        address: row.try_get("address")?,
+        server_name: optional_text(row, "server_name")?,
+        tenant_id: Some(text(row, "tenant_id")?).filter(|tenant| !tenant.is_empty()),
+        producer: optional_text(row, "producer")?,
+        detail: optional_text(row, "detail")?,
+        first_seen: micros(row, "first_seen")?,
+        last_seen: micros(row, "last_seen")?,
+        count: row.try_get("count")?,
     })
 }
 
@@ -214,18 +207,18 @@ pub(super) fn shadow(row: &Row) -> Result<Record, Unreadable> {
     // Empty stands for nobody's.
     let named = |column| text(row, column).map(|text| Some(text).filter(|text| !text.is_empty()));
     Ok(Record::Shadow(ShadowRecord {
-        key: bytes(row, 0, "key")?,
-        mark: text(row, 1)?,
-        what: text(row, 2)?,
-        tenant_id: named(3)?,
-        producer: named(4)?,
-        subject: text(row, 5)?,
-        address: text(row, 6)?,
-        accept: row.try_get(7)?,
-        agree: row.try_get(8)?,
-        refuse: row.try_get(9)?,
-        first_seen: micros(row, 10)?,
-        last_seen: micros(row, 11)?,
+        key: bytes(row, "key")?,
+        mark: text(row, "mark")?,
+        what: text(row, "what")?,
+        tenant_id: named("tenant_id")?,
+        producer: named("producer")?,
+        subject: text(row, "subject")?,
+        address: text(row, "address")?,
+        accept: row.try_get("accept")?,
+        agree: row.try_get("agree")?,
+        refuse: row.try_get("refuse")?,
+        first_seen: micros(row, "first_seen")?,
+        last_seen: micros(row, "last_seen")?,
     }))
 }
 
@@ -252,25 +245,21 @@ pub(super) fn merge_refusals(groups: Vec<RefusalRecord>) -> Vec<RefusalRecord> {
     merged
 }
 
-fn text(row: &Row, column: usize) -> Result<String, Error> {
+fn text(row: &Row, column: &str) -> Result<String, Error> {
     row.try_get(column).map(give_back)
 }
 
-fn optional_text(row: &Row, column: usize) -> Result<Option<String>, Error> {
+fn optional_text(row: &Row, column: &str) -> Result<Option<String>, Error> {
     row.try_get::<_, Option<String>>(column)
         .map(|text| text.map(give_back))
 }
 
-fn micros(row: &Row, column: usize) -> Result<Micros, Error> {
+fn micros(row: &Row, column: &str) -> Result<Micros, Error> {
     row.try_get(column).map(Micros)
 }
 
-fn bytes<const N: usize>(
-    row: &Row,
-    column: usize,
-    name: &'static str,
-) -> Result<Hex<N>, Unreadable> {
+fn bytes<const N: usize>(row: &Row, column: &'static str) -> Result<Hex<N>, Unreadable> {
     let bytes: &[u8] = row.try_get(column)?;
     let exact = bytes.try_into().map(Hex);
-    exact.map_err(|_long| Unreadable::Damaged(name))
+    exact.map_err(|_long| Unreadable::Damaged(column))
 }

@@ -6,17 +6,19 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel};
 
-use super::engine::jittered;
 use super::session::SessionFailure;
 use crate::store::StoreFault;
 use crate::store::migrations::{Migration, POSTGRES, known};
+use crate::store::pause::jittered;
 
 /// How long a migration may wait for another receiver's, and take.
 const MIGRATION_MAX: Duration = Duration::from_secs(600);
 /// How long a step waits for a table that somebody holds: whoever comes after it waits as long.
 const HELD_UP_MAX: &str = "200ms";
-/// The first and the longest pause before a table that was held is asked for again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// The first pause before a table that was held is asked for again.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Days for which bodies have a partition, beside today.
 const DAYS_AHEAD: i32 = 7;
 /// Whoever holds this advisory lock migrates. "CSGN", as a number.
@@ -35,32 +37,32 @@ pub(in crate::store) struct Found {
 pub(super) async fn greet(client: &Client, place: &str) -> Result<Found, SessionFailure> {
     let row = client
         .query_typed(
-            "SELECT current_setting('transaction_read_only') = 'on', current_setting('server_encoding'),
-                 to_regclass('countersign.migrations') IS NOT NULL, current_setting('fsync') = 'on'",
+            "SELECT current_setting('transaction_read_only') = 'on' AS read_only, current_setting('server_encoding') AS encoding,
+                 to_regclass('countersign.migrations') IS NOT NULL AS has_schema, current_setting('fsync') = 'on' AS has_fsync",
             &[],
         )
         .await?
         .pop()
         .ok_or(SessionFailure::ReadOnly)?;
-    let encoding: String = row.try_get(1)?;
+    let encoding: String = row.try_get("encoding")?;
     if encoding != "UTF8" {
         return Err(SessionFailure::Fault(StoreFault::Encoding {
             place: place.to_owned(),
             found: encoding,
         }));
     }
-    if !row.try_get::<_, bool>(3)? {
+    if !row.try_get::<_, bool>("has_fsync")? {
         tracing::warn!(
             store = place,
             "the database has fsync = off: what it acknowledges can be lost when its machine stops"
         );
     }
     let mut found = Found {
-        read_only: row.try_get(0)?,
+        read_only: row.try_get("read_only")?,
         schema: 0,
         serves_from: 0,
     };
-    if row.try_get(2)? {
+    if row.try_get("has_schema")? {
         (found.schema, found.serves_from) = schema(client).await?;
     }
     if found.serves_from > known(POSTGRES) {
@@ -72,12 +74,12 @@ pub(super) async fn greet(client: &Client, place: &str) -> Result<Found, Session
 async fn schema(client: &Client) -> Result<(i64, i64), tokio_postgres::Error> {
     let rows = client
         .query_typed(
-            "SELECT coalesce(max(number), 0), coalesce(max(serves_from), 0) FROM countersign.migrations",
+            "SELECT coalesce(max(number), 0) AS number, coalesce(max(serves_from), 0) AS serves_from FROM countersign.migrations",
             &[],
         )
         .await?;
     match rows.first() {
-        Some(row) => Ok((row.try_get(0)?, row.try_get(1)?)),
+        Some(row) => Ok((row.try_get("number")?, row.try_get("serves_from")?)),
         None => Ok((0, 0)),
     }
 }
@@ -109,6 +111,37 @@ pub(super) fn expect(found: &Found, place: &str) -> Result<(), StoreFault> {
 /// Whether nothing is left to be made.
 pub(super) fn is_up_to_date(found: &Found) -> bool {
     found.schema >= known(POSTGRES)
+}
+
+/// Whether the role that a session has may make the schema, where that is still to be made or to be brought up to date.
+pub(super) async fn look_at_rights(client: &Client, place: &str) -> Result<(), SessionFailure> {
+    let row = client
+        .query_typed(
+            "SELECT current_user::text AS role, current_database()::text AS database,
+                 to_regnamespace('countersign') IS NULL AS is_empty,
+                 CASE WHEN to_regnamespace('countersign') IS NULL
+                     THEN has_database_privilege(current_database(), 'CREATE')
+                     ELSE has_schema_privilege('countersign', 'CREATE')
+                 END AS may_create",
+            &[],
+        )
+        .await?
+        .pop()
+        .ok_or(SessionFailure::ReadOnly)?;
+    if row.try_get("may_create")? {
+        return Ok(());
+    }
+    let within = if row.try_get("is_empty")? {
+        let database: &str = row.try_get("database")?;
+        format!("DATABASE \"{database}\"")
+    } else {
+        "SCHEMA countersign".to_owned()
+    };
+    Err(SessionFailure::Fault(StoreFault::Rights {
+        place: place.to_owned(),
+        role: row.try_get("role")?,
+        within,
+    }))
 }
 
 /// Takes the missing steps.
@@ -151,7 +184,7 @@ pub(super) async fn look_ahead(
 /// deliveries must not queue up behind a step that waits for it.
 async fn migrate(client: &mut Client, place: &str) -> Result<(), SessionFailure> {
     let began = Instant::now();
-    let mut pause = PAUSES.0;
+    let mut pause = PAUSE_FIRST;
     loop {
         let held = match take_all(client, place).await {
             Err(SessionFailure::Refused(error))
@@ -166,7 +199,7 @@ async fn migrate(client: &mut Client, place: &str) -> Result<(), SessionFailure>
         }
         tell_holder(client, place).await;
         sleep(jittered(pause)).await;
-        pause = (pause * 2).min(PAUSES.1);
+        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 

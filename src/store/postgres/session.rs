@@ -19,7 +19,6 @@ use super::empty::{Empty, Passed};
 use super::schema::{self, Found};
 use crate::inbox::Cause;
 use crate::store::StoreFault;
-use crate::store::look::look_at_rights;
 use crate::tls::{DatabaseStream, DatabaseTls};
 
 /// What a session is for.
@@ -235,7 +234,7 @@ impl Session {
                 return Err(SessionFailure::ReadOnly);
             }
             Purpose::Look if schema::is_up_to_date(found) => {}
-            Purpose::Look => look_at_rights(&self.client, &target.place).await?,
+            Purpose::Look => schema::look_at_rights(&self.client, &target.place).await?,
             Purpose::Write | Purpose::Change => {
                 if let Err(failure) = self.prepare(target, found, purpose).await {
                     if let SessionFailure::TimedOut(_) = failure {

@@ -3,10 +3,10 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
-use super::read::{count, millis, text};
+use super::read::text;
 use super::text::hold;
 use crate::store::shadows::{ShadowTally, Shadows};
-use crate::store::views::ShadowSeen;
+use crate::store::views::{ShadowSeen, count, millis};
 
 const TALLIES_MAX: i64 = Shadows::TALLIES_MAX as i64;
 
@@ -77,17 +77,17 @@ pub(in crate::store) async fn read(client: &Client) -> Result<Vec<ShadowSeen>, E
         let named =
             |column| text(row, column).map(|text| Some(text).filter(|text| !text.is_empty()));
         Ok(ShadowSeen {
-            mark: text(row, 0)?,
-            what: text(row, 1)?,
-            tenant_id: named(2)?,
-            producer: named(3)?,
-            subject: text(row, 4)?,
-            address: text(row, 5)?,
-            accept: count(row.try_get(6)?),
-            agree: count(row.try_get(7)?),
-            refuse: count(row.try_get(8)?),
-            first_seen: millis(row.try_get(9)?),
-            last_seen: millis(row.try_get(10)?),
+            mark: text(row, "mark")?,
+            what: text(row, "what")?,
+            tenant_id: named("tenant_id")?,
+            producer: named("producer")?,
+            subject: text(row, "subject")?,
+            address: text(row, "address")?,
+            accept: count(row.try_get("accept")?),
+            agree: count(row.try_get("agree")?),
+            refuse: count(row.try_get("refuse")?),
+            first_seen: millis(row.try_get("first_seen")?),
+            last_seen: millis(row.try_get("last_seen")?),
         })
     };
     rows.iter().map(view).collect()

@@ -104,13 +104,13 @@ async fn begin(session: &mut Session) -> Result<Option<Transaction<'_>>, Error> 
         .await?;
     let rows = transaction
         .query_typed(
-            "SELECT pg_try_advisory_xact_lock(hashtext('countersign retention')), set_config('lock_timeout', '50ms', true),
+            "SELECT pg_try_advisory_xact_lock(hashtext('countersign retention')) AS ours, set_config('lock_timeout', '50ms', true),
                  set_config('synchronous_commit', 'off', true)",
             &[],
         )
         .await?;
     let ours = match rows.first() {
-        Some(row) => row.try_get(0)?,
+        Some(row) => row.try_get("ours")?,
         None => false,
     };
     Ok(ours.then_some(transaction))
@@ -123,7 +123,7 @@ pub(super) async fn witness(
 ) -> Result<(Vec<String>, Option<i64>), Error> {
     let rows = client
         .query_typed(
-            "SELECT t.tenant_id, greatest(k.latest, f.latest)
+            "SELECT t.tenant_id, greatest(k.latest, f.latest) AS latest
              FROM countersign.tenants t
              LEFT JOIN LATERAL (
                  SELECT received_at AS latest FROM countersign.events
@@ -139,8 +139,8 @@ pub(super) async fn witness(
     let mut latest = None;
     let mut tenants = Vec::with_capacity(rows.len());
     for row in rows {
-        tenants.push(row.try_get(0)?);
-        latest = latest.max(row.try_get(1)?);
+        tenants.push(row.try_get("tenant_id")?);
+        latest = latest.max(row.try_get("latest")?);
     }
     Ok((tenants, latest))
 }
@@ -149,7 +149,7 @@ pub(super) async fn witness(
 pub(super) async fn partitions(client: &Client) -> Result<Vec<Partition>, Error> {
     let rows = client
         .query_typed(
-            "SELECT format('%I.%I', n.nspname, c.relname),
+            "SELECT format('%I.%I', n.nspname, c.relname) AS name,
                  substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''?(-?[0-9]+)''?\\)$')::bigint AS to_time
              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE i.inhparent = 'countersign.bodies'::regclass ORDER BY 2 NULLS LAST",
@@ -159,8 +159,8 @@ pub(super) async fn partitions(client: &Client) -> Result<Vec<Partition>, Error>
     rows.iter()
         .map(|row| {
             Ok(Partition {
-                name: row.try_get(0)?,
-                end: row.try_get(1)?,
+                name: row.try_get("name")?,
+                end: row.try_get("to_time")?,
             })
         })
         .collect()
@@ -223,8 +223,8 @@ pub(super) async fn count_whole(
     partition: &Partition,
 ) -> Result<Vec<(String, Tally)>, Error> {
     let sql = format!(
-        "SELECT tenant_id, count(*),
-             (pg_total_relation_size('{name}'::regclass) * (count(*) / sum(count(*)) OVER ()))::bigint
+        "SELECT tenant_id, count(*) AS bodies,
+             (pg_total_relation_size('{name}'::regclass) * (count(*) / sum(count(*)) OVER ()))::bigint AS bytes
          FROM {name} GROUP BY tenant_id",
         name = partition.name
     );
@@ -232,11 +232,11 @@ pub(super) async fn count_whole(
     rows.iter()
         .map(|row| {
             let tally = Tally {
-                bodies: number(row, 1)?,
-                bytes: number(row, 2)?,
+                bodies: number(row, "bodies")?,
+                bytes: number(row, "bytes")?,
                 ..Tally::default()
             };
-            Ok((row.try_get(0)?, tally))
+            Ok((row.try_get("tenant_id")?, tally))
         })
         .collect()
 }
@@ -262,7 +262,7 @@ pub(super) async fn delete_bodies(
                  ) step WHERE n = 1 OR bytes <= $4
              )) RETURNING octet_length(body)::bigint + octet_length(headers) AS bytes
          )
-         SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone",
+         SELECT count(*) AS bodies, coalesce(sum(bytes), 0)::bigint AS bytes FROM gone",
         name = partition.name
     );
     let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
@@ -283,7 +283,7 @@ pub(super) async fn count_bodies(
     before: i64,
 ) -> Result<Tally, Error> {
     let sql = format!(
-        "SELECT count(*), coalesce(sum(octet_length(body)::bigint + octet_length(headers)), 0)::bigint
+        "SELECT count(*) AS bodies, coalesce(sum(octet_length(body)::bigint + octet_length(headers)), 0)::bigint AS bytes
          FROM {} WHERE tenant_id = $1 AND received_at < $2",
         partition.name
     );
@@ -295,8 +295,8 @@ pub(super) async fn count_bodies(
 fn bodies_of(rows: &[tokio_postgres::Row]) -> Result<Tally, Error> {
     match rows.first() {
         Some(row) => Ok(Tally {
-            bodies: number(row, 0)?,
-            bytes: number(row, 1)?,
+            bodies: number(row, "bodies")?,
+            bytes: number(row, "bytes")?,
             ..Tally::default()
         }),
         None => Ok(Tally::default()),
@@ -369,9 +369,11 @@ pub(super) async fn count_events(
 ) -> Result<Tally, Error> {
     let rows = client
         .query_typed(
-            "SELECT (SELECT count(*) FROM countersign.events WHERE tenant_id = $1 AND received_at >= 0 AND received_at < $2),
+            "SELECT (SELECT count(*) FROM countersign.events WHERE tenant_id = $1 AND received_at >= 0 AND received_at < $2)
+                     AS events,
                  (SELECT count(*) FROM countersign.events WHERE tenant_id = $1 AND received_at >= 0 AND received_at < $3)
-                 + (SELECT count(*) FROM countersign.events WHERE tenant_id = $1 AND received_at < 0 AND received_at > ~$3)",
+                 + (SELECT count(*) FROM countersign.events WHERE tenant_id = $1 AND received_at < 0 AND received_at > ~$3)
+                     AS keys",
             &[
                 (&tenant, Type::TEXT),
                 (&cutoffs.events, Type::INT8),
@@ -381,8 +383,8 @@ pub(super) async fn count_events(
         .await?;
     match rows.first() {
         Some(row) => Ok(Tally {
-            events: number(row, 0)?,
-            keys: number(row, 1)?,
+            events: number(row, "events")?,
+            keys: number(row, "keys")?,
             ..Tally::default()
         }),
         None => Ok(Tally::default()),
@@ -393,7 +395,8 @@ pub(super) async fn count_events(
 pub(in crate::store) async fn disk_use(client: &Client) -> Result<DiskUse, Error> {
     let rows = client
         .query_typed(
-            "SELECT coalesce(sum(bytes), 0)::bigint, coalesce(sum(bytes) FILTER (WHERE of_bodies), 0)::bigint
+            "SELECT coalesce(sum(bytes), 0)::bigint AS store,
+                 coalesce(sum(bytes) FILTER (WHERE of_bodies), 0)::bigint AS bodies
              FROM (
                  SELECT pg_total_relation_size(c.oid) AS bytes,
                      EXISTS (SELECT FROM pg_inherits i
@@ -405,15 +408,15 @@ pub(in crate::store) async fn disk_use(client: &Client) -> Result<DiskUse, Error
         .await?;
     match rows.first() {
         Some(row) => Ok(DiskUse {
-            store: number(row, 0)?,
-            bodies: Some(number(row, 1)?),
+            store: number(row, "store")?,
+            bodies: Some(number(row, "bodies")?),
             ..DiskUse::default()
         }),
         None => Ok(DiskUse::default()),
     }
 }
 
-fn number(row: &tokio_postgres::Row, column: usize) -> Result<u64, Error> {
+fn number(row: &tokio_postgres::Row, column: &str) -> Result<u64, Error> {
     row.try_get::<_, i64>(column).map(i64::unsigned_abs)
 }
 

@@ -54,11 +54,11 @@ fn is_near(a: i64, b: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keep::DAY;
+    use super::super::keep::DAY_US;
     use super::*;
 
-    const HOUR: i64 = DAY / 24;
-    const START: i64 = 20_000 * DAY;
+    const HOUR: i64 = DAY_US / 24;
+    const START: i64 = 20_000 * DAY_US;
 
     /// What is believed, in hours since the start, of a wall clock that is so many hours ahead after so many of them.
     fn believed(readings: &[(i64, i64)]) -> Vec<i64> {

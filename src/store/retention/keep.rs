@@ -14,11 +14,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// A day, in microseconds.
-pub(in crate::store) const DAY: i64 = 86_400_000_000;
+pub(in crate::store) const DAY_US: i64 = 86_400_000_000;
 /// Events that came at least this long ago, by the clock, bear witness to it.
-const SETTLED: i64 = DAY;
+const SETTLED: i64 = DAY_US;
 /// How far the clock may be ahead of the latest witness.
-const AHEAD: i64 = 2 * DAY;
+const AHEAD: i64 = 2 * DAY_US;
 
 /// For how many days a tenant's things are kept; `None` is for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Retention {
 impl Keep {
     /// What has had its time at `now`.
     pub(in crate::store) fn cutoffs(self, now: i64) -> Cutoffs {
-        let before = |days: u32| now.saturating_sub(i64::from(days).saturating_mul(DAY));
+        let before = |days: u32| now.saturating_sub(i64::from(days).saturating_mul(DAY_US));
         let bodies = match (self.bodies_days, self.events_days) {
             (Some(bodies), Some(events)) => Some(bodies.min(events)),
             (bodies, events) => bodies.or(events),
@@ -89,7 +89,7 @@ impl Keep {
 impl Cutoffs {
     /// The same, back to the beginning of their days (UTC): what lies in partitions of a day goes by whole ones.
     pub(in crate::store) fn whole_days(self) -> Self {
-        let floor = |time: i64| time.div_euclid(DAY).saturating_mul(DAY);
+        let floor = |time: i64| time.div_euclid(DAY_US).saturating_mul(DAY_US);
         Self {
             bodies: self.bodies.map(floor),
             events: self.events.map(floor),
@@ -154,9 +154,9 @@ mod tests {
     #[test]
     fn a_body_goes_with_its_event_and_a_key_never_before_it() {
         let check = |keep: Keep, expected: [Option<i64>; 3]| {
-            let cutoffs = keep.cutoffs(1000 * DAY);
+            let cutoffs = keep.cutoffs(1000 * DAY_US);
             let days = [cutoffs.bodies, cutoffs.events, cutoffs.keys];
-            assert_eq!(days.map(|at| at.map(|at| 1000 - at / DAY)), expected);
+            assert_eq!(days.map(|at| at.map(|at| 1000 - at / DAY_US)), expected);
         };
         check(keep(0, 0, 0), [None, None, None]);
         check(keep(30, 0, 0), [Some(30), None, None]);
@@ -168,30 +168,35 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumps_ahead_is_believed_no_further_than_the_store_bears_it_out() {
-        let year = 365 * DAY;
+        let year = 365 * DAY_US;
         let check = |now, witness, running: Option<(i64, u64)>, expected| {
             let running = running.map(|(at, days)| (at, Duration::from_secs(days * 86_400)));
             assert_eq!(believable(now, witness, running), expected);
         };
         // Nothing is older than a day: nothing can have had its time.
-        check(20_000 * DAY, None, None, None);
-        let now = 20_000 * DAY;
-        check(now, Some(now - DAY), None, Some(now));
-        check(now + 10 * year, Some(now), None, Some(now + 2 * DAY));
+        check(20_000 * DAY_US, None, None, None);
+        let now = 20_000 * DAY_US;
+        check(now, Some(now - DAY_US), None, Some(now));
+        check(now + 10 * year, Some(now), None, Some(now + 2 * DAY_US));
         // Behind what is there: nothing goes early.
-        check(now - year, Some(now - year - DAY), None, Some(now - year));
+        check(
+            now - year,
+            Some(now - year - DAY_US),
+            None,
+            Some(now - year),
+        );
         // A store that receives nothing any more, under a process that goes on.
         check(
-            now + 30 * DAY,
+            now + 30 * DAY_US,
             Some(now),
             Some((now, 30)),
-            Some(now + 30 * DAY),
+            Some(now + 30 * DAY_US),
         );
         check(
             now + 10 * year,
             Some(now),
             Some((now, 30)),
-            Some(now + 30 * DAY),
+            Some(now + 30 * DAY_US),
         );
     }
 }

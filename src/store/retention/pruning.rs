@@ -24,8 +24,10 @@ use crate::store::sqlite::retention::{Going, Position, Step, beginning};
 use crate::store::uptime::uptime;
 use crate::store::{Store, StoreFault, Url};
 
-/// The shortest and the longest pause after a step.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// The shortest pause after a step.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest pause after a step.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How many times as long as a step the pause after it is.
 const PAUSE_FACTOR: u32 = 4;
 /// How often everything is looked through anew, for what came with a time long past.
@@ -415,7 +417,7 @@ async fn witness(readers: &Arc<Readers>, asked: &Asked<'_>) -> Result<Option<i64
 pub(in crate::store) async fn pause_after(took: Duration, asked: &Asked<'_>) {
     let pause = took.saturating_mul(PAUSE_FACTOR);
     tokio::select! {
-        () = tokio::time::sleep(pause.clamp(PAUSES.0, PAUSES.1)) => {}
+        () = tokio::time::sleep(pause.clamp(PAUSE_MIN, PAUSE_MAX)) => {}
         () = asked.over() => {}
     }
 }
@@ -428,16 +430,15 @@ mod tests {
     use crate::store::fixtures::*;
     use crate::store::postgres::session::{Purpose, Session};
 
-    /// When the fixtures' events come, and how long a day is, in seconds.
+    /// When the fixtures' events come, in seconds.
     const CAME: i64 = 1_790_000_010;
-    const DAY: i64 = 86_400;
     /// More than one step takes.
     const EVENTS: u64 = 2000;
 
     async fn filled(store: &Store) -> Retention {
         let events = (0..EVENTS).map(|number| event(&format!("evt_{number}")));
         store.accept(events.collect()).await.unwrap();
-        let witness = received(event("witness"), CAME + 59 * DAY);
+        let witness = received(event("witness"), CAME + 59 * DAY_SECONDS);
         accept(store, witness).await;
         let keep = Keep {
             bodies_days: Some(30),
@@ -450,7 +451,7 @@ mod tests {
     async fn is_over_once_told(place: &Place, bodies: impl AsyncFn() -> i64) -> (Pruned, i64) {
         let store = place.open().await;
         let retention = filled(&store).await;
-        let (mut pruner, now) = (Pruner::default(), at(CAME + 60 * DAY));
+        let (mut pruner, now) = (Pruner::default(), at(CAME + 60 * DAY_SECONDS));
         let all = bodies().await;
         let begun = async {
             while bodies().await == all {
@@ -535,7 +536,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let (mut pruner, now) = (Pruner::default(), at(CAME + 60 * DAY));
+        let (mut pruner, now) = (Pruner::default(), at(CAME + 60 * DAY_SECONDS));
         let ended = store.prune_until(&mut pruner, &retention, now, until(true));
         let ended = ended.await.unwrap();
         assert!(ended.left_for_later && !ended.went_through, "{ended:?}");

@@ -16,10 +16,11 @@ use super::form;
 use super::queue::{Queue, Waiting};
 use super::uncertain::{Met, Now, Uncertain};
 use crate::inbox::{Cause, EVENTS_METRIC, Receipt, Standing, WriterGone};
+use crate::store::pause::{PAUSE_FIRST, PAUSE_MAX, jittered};
 use crate::store::postgres;
 use crate::store::postgres::address::Target;
 use crate::store::postgres::batch::Prepared;
-use crate::store::postgres::engine::{Name, PAUSES, batch_max, jittered};
+use crate::store::postgres::engine::{Name, batch_max};
 use crate::store::postgres::moving::{MoveFailure, Moving, forget_old_marks, move_batch};
 use crate::store::postgres::reach::Reach;
 use crate::store::postgres::session::{Meaning, Purpose, Session, TookTooLong, meaning};
@@ -99,18 +100,18 @@ impl Mover {
             moved: 0,
             told: HashSet::new(),
             returned: None,
-            pause: PAUSES.0,
+            pause: PAUSE_FIRST,
         }
     }
 
     /// Moves whatever comes, until the future is dropped: at any time, for what is not committed there stays here.
     pub(super) async fn run(mut self) {
-        let mut pause = PAUSES.0;
+        let mut pause = PAUSE_FIRST;
         loop {
             self.wait_for_work().await;
             match self.round().await {
                 Ok(()) => {
-                    pause = PAUSES.0;
+                    pause = PAUSE_FIRST;
                     self.told.clear();
                     self.counts.stands_still(|still| still.reason = None);
                 }
@@ -121,7 +122,7 @@ impl Mover {
                         () = sleep(jittered(pause)) => {}
                         () = self.reach.reopened() => {}
                     }
-                    pause = (pause * 2).min(PAUSES.1);
+                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
         }
@@ -194,14 +195,14 @@ impl Mover {
     async fn reconnect(&mut self) -> Result<(), Cause> {
         if self.reach.is_away() && self.returned.is_some_and(|at| at.elapsed() < STEADY) {
             sleep(jittered(self.pause)).await;
-            self.pause = (self.pause * 2).min(PAUSES.1);
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
         }
         if self.session.is_none() || self.reach.is_away() {
             self.session = Some(self.find().await?);
         }
         if let Some(away) = self.reach.back() {
             if self.returned.is_none_or(|at| at.elapsed() >= STEADY) {
-                self.pause = PAUSES.0;
+                self.pause = PAUSE_FIRST;
             }
             self.returned = Some(Instant::now());
             tracing::info!(

@@ -127,8 +127,8 @@ fn state(connection: &Connection) -> rusqlite::Result<Log> {
         .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
         .query_row([], |row| {
             Ok(Log {
-                pages: row.get(1)?,
-                moved: row.get(2)?,
+                pages: row.get("log")?,
+                moved: row.get("checkpointed")?,
             })
         })
 }

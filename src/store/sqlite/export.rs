@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use rusqlite::types::{Type, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
+use super::columns::{Columns, NamedRow};
 use super::engine;
 use crate::payments::Effect;
 use crate::store::migrations::{SQLITE, known};
@@ -27,19 +28,19 @@ pub(in crate::store) struct Source {
 /// A tenant, and the time and number of the last of its rows that is done.
 type Left = (i64, (i64, i64));
 
-const PRODUCER: &str = "SELECT t.tenant_id, p.name
+const PRODUCER: &str = "SELECT t.tenant_id, p.name AS producer
     FROM producers p LEFT JOIN tenants t ON t.tenant = p.tenant";
-const SECRET: &str = "SELECT t.tenant_id, p.name, s.reference, s.first_used, s.last_used
+const SECRET: &str = "SELECT t.tenant_id, p.name AS producer, s.reference, s.first_used, s.last_used
     FROM secrets s LEFT JOIN producers p ON p.producer = s.producer LEFT JOIN tenants t ON t.tenant = s.tenant";
-const LEAF: &str = "SELECT t.tenant_id, p.name, l.sha256, l.subject, l.issuer, l.serial, l.spki_sha256, l.not_before,
-        l.not_after, l.anchor_subject, l.anchor_sha256, l.first_seen, l.last_seen
+const LEAF: &str = "SELECT t.tenant_id, p.name AS producer, l.sha256, l.subject, l.issuer, l.serial, l.spki_sha256,
+        l.not_before, l.not_after, l.anchor_subject, l.anchor_sha256, l.first_seen, l.last_seen
     FROM leaves l LEFT JOIN producers p ON p.producer = l.producer LEFT JOIN tenants t ON t.tenant = l.tenant";
 const PAYMENT: &str = "SELECT t.tenant_id, y.payment_id, y.status, y.amount_minor, y.amount_refunded_minor, y.currency,
         y.occurred_at, y.last_event_id, y.events, y.changed_at, y.state
     FROM payments y LEFT JOIN tenants t ON t.tenant = y.tenant";
-const EVENT: &str = "SELECT t.tenant_id, p.name, e.event_id, e.key, e.kind, e.verdict, e.effect, e.duplicates, e.occurred_at,
-        e.received_at, e.body_sha256, s.reference, l.sha256, y.payment_id, e.named_payment_id, e.status, e.amount_minor,
-        e.amount_refunded_minor, e.currency, b.headers, b.body, e.fetch_needed
+const EVENT: &str = "SELECT t.tenant_id, p.name AS producer, e.event_id, e.key, e.kind, e.verdict, e.effect, e.duplicates,
+        e.occurred_at, e.received_at, e.body_sha256, s.reference AS secret, l.sha256 AS leaf_sha256, y.payment_id,
+        e.named_payment_id, e.status, e.amount_minor, e.amount_refunded_minor, e.currency, b.headers, b.body, e.fetch_needed
     FROM events e LEFT JOIN tenants t ON t.tenant = e.tenant LEFT JOIN producers p ON p.producer = e.producer
         LEFT JOIN leaves l ON l.leaf = e.leaf LEFT JOIN secrets s ON s.secret = e.secret
         LEFT JOIN payments y ON y.payment = e.payment LEFT JOIN bodies b ON b.event = e.event";
@@ -58,7 +59,7 @@ impl Source {
             .prepare("SELECT tenant, tenant_id FROM tenants WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY tenant_id")
             .and_then(|mut found| {
                 found
-                    .query_map([tenant], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .query_map([tenant], |row| Ok((row.get("tenant")?, row.get("tenant_id")?)))?
                     .collect::<rusqlite::Result<Vec<(i64, String)>>>()
             })
             .map_err(ExportFailure::statement)?;
@@ -164,7 +165,7 @@ impl Source {
                 (
                     PRODUCER,
                     "p.name",
-                    producer as fn(&Row<'_>) -> rusqlite::Result<Record>,
+                    producer as fn(&NamedRow<'_>) -> rusqlite::Result<Record>,
                 ),
                 (SECRET, "p.name, s.reference", secret),
                 (LEAF, "p.name, l.sha256", leaf),
@@ -278,18 +279,20 @@ impl Source {
         &self,
         sql: &str,
         parameters: &[&dyn rusqlite::ToSql],
-        read: fn(&Row<'_>) -> rusqlite::Result<Record>,
+        read: fn(&NamedRow<'_>) -> rusqlite::Result<Record>,
         writing: &mut Writing<'_>,
     ) -> Result<(), ExportFailure> {
         let mut statement = self
             .connection
             .prepare_cached(sql)
             .map_err(ExportFailure::statement)?;
+        let columns = Columns::of(&statement);
         let mut rows = statement
             .query(parameters)
             .map_err(ExportFailure::statement)?;
         while let Some(row) = rows.next().map_err(ExportFailure::statement)? {
-            writing.write(&read(row).map_err(ExportFailure::statement)?)?;
+            let record = read(&columns.name(row)).map_err(ExportFailure::statement)?;
+            writing.write(&record)?;
         }
         Ok(())
     }
@@ -300,10 +303,11 @@ pub(super) fn find(connection: &Connection, record: &Record) -> rusqlite::Result
     const OF_PRODUCER: &str = "t.tenant_id = ?1 AND p.name = ?2";
     let one = |sql: String,
                parameters: &[&dyn rusqlite::ToSql],
-               read: fn(&Row<'_>) -> rusqlite::Result<Record>| {
-        connection
-            .prepare_cached(&sql)?
-            .query_row(parameters, read)
+               read: fn(&NamedRow<'_>) -> rusqlite::Result<Record>| {
+        let mut statement = connection.prepare_cached(&sql)?;
+        let columns = Columns::of(&statement);
+        statement
+            .query_row(parameters, |row| read(&columns.name(row)))
             .optional()
     };
     match record {
@@ -349,150 +353,157 @@ pub(super) fn find(connection: &Connection, record: &Record) -> rusqlite::Result
     }
 }
 
-fn producer(row: &Row<'_>) -> rusqlite::Result<Record> {
+fn producer(row: &NamedRow<'_>) -> rusqlite::Result<Record> {
     Ok(Record::Producer(ProducerRecord {
-        tenant_id: row.get(0)?,
-        producer: row.get(1)?,
+        tenant_id: row.get("tenant_id")?,
+        producer: row.get("producer")?,
     }))
 }
 
-fn secret(row: &Row<'_>) -> rusqlite::Result<Record> {
+fn secret(row: &NamedRow<'_>) -> rusqlite::Result<Record> {
     Ok(Record::Secret(SecretRecord {
-        tenant_id: row.get(0)?,
-        producer: row.get(1)?,
-        secret: row.get(2)?,
-        first_used: Micros(row.get(3)?),
-        last_used: Micros(row.get(4)?),
+        tenant_id: row.get("tenant_id")?,
+        producer: row.get("producer")?,
+        secret: row.get("reference")?,
+        first_used: Micros(row.get("first_used")?),
+        last_used: Micros(row.get("last_used")?),
     }))
 }
 
-fn leaf(row: &Row<'_>) -> rusqlite::Result<Record> {
+fn leaf(row: &NamedRow<'_>) -> rusqlite::Result<Record> {
     Ok(Record::Leaf(LeafRecord {
-        tenant_id: row.get(0)?,
-        producer: row.get(1)?,
-        sha256: Hex(row.get(2)?),
-        subject: row.get(3)?,
-        issuer: row.get(4)?,
-        serial: row.get(5)?,
-        spki_sha256: Hex(row.get(6)?),
-        not_before: Micros(row.get(7)?),
-        not_after: Micros(row.get(8)?),
-        anchor_subject: row.get(9)?,
-        anchor_sha256: row.get::<_, Option<[u8; 32]>>(10)?.map(Hex),
-        first_seen: Micros(row.get(11)?),
-        last_seen: Micros(row.get(12)?),
+        tenant_id: row.get("tenant_id")?,
+        producer: row.get("producer")?,
+        sha256: Hex(row.get("sha256")?),
+        subject: row.get("subject")?,
+        issuer: row.get("issuer")?,
+        serial: row.get("serial")?,
+        spki_sha256: Hex(row.get("spki_sha256")?),
+        not_before: Micros(row.get("not_before")?),
+        not_after: Micros(row.get("not_after")?),
+        anchor_subject: row.get("anchor_subject")?,
+        anchor_sha256: row.get::<Option<[u8; 32]>>("anchor_sha256")?.map(Hex),
+        first_seen: Micros(row.get("first_seen")?),
+        last_seen: Micros(row.get("last_seen")?),
     }))
 }
 
-fn payment(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let state = row.get_ref(10)?.as_str()?;
+fn payment(row: &NamedRow<'_>) -> rusqlite::Result<Record> {
+    let state = row.get_ref("state")?.as_str()?;
     Ok(Record::Payment(PaymentRecord {
-        tenant_id: row.get(0)?,
-        payment_id: row.get(1)?,
-        status: row.get(2)?,
-        amount_minor: row.get(3)?,
-        amount_refunded_minor: row.get(4)?,
-        currency: row.get(5)?,
-        occurred_at: row.get::<_, Option<i64>>(6)?.map(Micros),
-        last_event_id: row.get(7)?,
-        events: row.get(8)?,
-        changed_at: Micros(row.get(9)?),
+        tenant_id: row.get("tenant_id")?,
+        payment_id: row.get("payment_id")?,
+        status: row.get("status")?,
+        amount_minor: row.get("amount_minor")?,
+        amount_refunded_minor: row.get("amount_refunded_minor")?,
+        currency: row.get("currency")?,
+        occurred_at: row.get::<Option<i64>>("occurred_at")?.map(Micros),
+        last_event_id: row.get("last_event_id")?,
+        events: row.get("events")?,
+        changed_at: Micros(row.get("changed_at")?),
         // What is no JSON is no state either, and the row says so when it is checked.
         state: serde_json::from_str(state).unwrap_or_default(),
     }))
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let verdict: i64 = row.get(5)?;
+fn event(row: &NamedRow<'_>) -> rusqlite::Result<Record> {
+    let verdict: i64 = row.get("verdict")?;
     if verdict == FORGOTTEN {
         return Ok(Record::Forgotten(ForgottenRecord {
-            tenant_id: row.get(0)?,
-            key: Hex(row.get(3)?),
-            body_sha256: Hex(row.get(10)?),
-            duplicates: row.get(7)?,
-            received_at: Micros(!row.get::<_, i64>(9)?),
+            tenant_id: row.get("tenant_id")?,
+            key: Hex(row.get("key")?),
+            body_sha256: Hex(row.get("body_sha256")?),
+            duplicates: row.get("duplicates")?,
+            received_at: Micros(!row.get::<i64>("received_at")?),
         }));
     }
-    let effect: Option<i64> = row.get(6)?;
+    let out_of_range = |column: &str, number| match row.place(column) {
+        Ok(place) => rusqlite::Error::IntegralValueOutOfRange(place, number),
+        Err(error) => error,
+    };
+    let verdict = Verdict::of_number(verdict).ok_or_else(|| out_of_range("verdict", verdict))?;
+    let effect: Option<i64> = row.get("effect")?;
     let effect = match effect {
         None => None,
         Some(0) => Some(Effect::Applied),
         Some(1) => Some(Effect::Superseded),
         Some(2) => Some(Effect::Unmapped),
-        Some(other) => return Err(rusqlite::Error::IntegralValueOutOfRange(6, other)),
+        Some(other) => return Err(out_of_range("effect", other)),
     };
     let mut event = EventRecord {
-        tenant_id: row.get(0)?,
-        producer: row.get(1)?,
-        event_id: row.get(2)?,
-        key: Hex(row.get(3)?),
-        kind: row.get(4)?,
-        verdict: Verdict::of_number(verdict)
-            .ok_or(rusqlite::Error::IntegralValueOutOfRange(5, verdict))?,
+        tenant_id: row.get("tenant_id")?,
+        producer: row.get("producer")?,
+        event_id: row.get("event_id")?,
+        key: Hex(row.get("key")?),
+        kind: row.get("kind")?,
+        verdict,
         effect,
-        duplicates: row.get(7)?,
-        occurred_at: row.get::<_, Option<i64>>(8)?.map(Micros),
-        received_at: Micros(row.get(9)?),
-        body_sha256: Hex(row.get(10)?),
-        secret: row.get(11)?,
-        leaf_sha256: Hex(row.get(12)?),
-        payment_id: row.get(13)?,
-        named_payment_id: row.get(14)?,
-        status: row.get(15)?,
-        amount_minor: row.get(16)?,
-        amount_refunded_minor: row.get(17)?,
-        currency: row.get(18)?,
-        fetch_needed: row.get(21)?,
+        duplicates: row.get("duplicates")?,
+        occurred_at: row.get::<Option<i64>>("occurred_at")?.map(Micros),
+        received_at: Micros(row.get("received_at")?),
+        body_sha256: Hex(row.get("body_sha256")?),
+        secret: row.get("secret")?,
+        leaf_sha256: Hex(row.get("leaf_sha256")?),
+        payment_id: row.get("payment_id")?,
+        named_payment_id: row.get("named_payment_id")?,
+        status: row.get("status")?,
+        amount_minor: row.get("amount_minor")?,
+        amount_refunded_minor: row.get("amount_refunded_minor")?,
+        currency: row.get("currency")?,
+        fetch_needed: row.get("fetch_needed")?,
         headers: None,
         body: None,
         body_base64: None,
     };
-    if let (Some(headers), Some(body)) = (row.get_ref(19)?.as_str_or_null()?, row.get(20)?) {
+    if let (Some(headers), Some(body)) =
+        (row.get_ref("headers")?.as_str_or_null()?, row.get("body")?)
+    {
+        let place = row.place("headers")?;
         let headers = serde_json::from_str(headers).map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(19, Type::Text, error.into())
+            rusqlite::Error::FromSqlConversionFailure(place, Type::Text, error.into())
         })?;
         event.keep(headers, body);
     }
     Ok(Record::Event(Box::new(event)))
 }
 
-fn refusal(row: &Row<'_>) -> rusqlite::Result<Record> {
+fn refusal(row: &NamedRow<'_>) -> rusqlite::Result<Record> {
     Ok(Record::Refusal(RefusalRecord {
-        key: Hex(row.get(0)?),
-        gate: row.get(1)?,
-        reason: row.get(2)?,
-        subject: row.get(3)?,
-        issuer: row.get(4)?,
-        serial: row.get(5)?,
-        address: row.get(6)?,
-        server_name: row.get(7)?,
-        tenant_id: row.get(8)?,
-        producer: row.get(9)?,
-        detail: row.get(10)?,
-        first_seen: Micros(row.get(11)?),
-        last_seen: Micros(row.get(12)?),
-        count: row.get(13)?,
+        key: Hex(row.get("key")?),
+        gate: row.get("gate")?,
+        reason: row.get("reason")?,
+        subject: row.get("subject")?,
+        issuer: row.get("issuer")?,
+        serial: row.get("serial")?,
+        address: row.get("address")?,
+        server_name: row.get("server_name")?,
+        tenant_id: row.get("tenant_id")?,
+        producer: row.get("producer")?,
+        detail: row.get("detail")?,
+        first_seen: Micros(row.get("first_seen")?),
+        last_seen: Micros(row.get("last_seen")?),
+        count: row.get("count")?,
     }))
 }
 
-fn shadow(row: &Row<'_>) -> rusqlite::Result<Record> {
+fn shadow(row: &NamedRow<'_>) -> rusqlite::Result<Record> {
     // Empty stands for nobody's.
-    let named = |column| -> rusqlite::Result<Option<String>> {
+    let named = |column: &str| -> rusqlite::Result<Option<String>> {
         let text: String = row.get(column)?;
         Ok(Some(text).filter(|text| !text.is_empty()))
     };
     Ok(Record::Shadow(ShadowRecord {
-        key: Hex(row.get(0)?),
-        mark: row.get(1)?,
-        what: row.get(2)?,
-        tenant_id: named(3)?,
-        producer: named(4)?,
-        subject: row.get(5)?,
-        address: row.get(6)?,
-        accept: row.get(7)?,
-        agree: row.get(8)?,
-        refuse: row.get(9)?,
-        first_seen: Micros(row.get(10)?),
-        last_seen: Micros(row.get(11)?),
+        key: Hex(row.get("key")?),
+        mark: row.get("mark")?,
+        what: row.get("what")?,
+        tenant_id: named("tenant_id")?,
+        producer: named("producer")?,
+        subject: row.get("subject")?,
+        address: row.get("address")?,
+        accept: row.get("accept")?,
+        agree: row.get("agree")?,
+        refuse: row.get("refuse")?,
+        first_seen: Micros(row.get("first_seen")?),
+        last_seen: Micros(row.get("last_seen")?),
     }))
 }

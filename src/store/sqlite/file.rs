@@ -455,7 +455,7 @@ pub(super) fn move_all(connection: &Connection, moved: bool) -> rusqlite::Result
 /// Whether the file has all of the log, after a checkpoint in this mode.
 fn is_moved(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        let (pages, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
+        let (pages, moved): (i64, i64) = (row.get("log")?, row.get("checkpointed")?);
         Ok(pages == moved)
     })
 }

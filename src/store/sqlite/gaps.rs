@@ -61,14 +61,14 @@ pub(super) fn set_apart(connection: &Connection, replayed: &mut Replayed) -> rus
     replayed.skipped = connection
         .prepare(
             "SELECT t.tenant_id, coalesce(y.payment_id,
-                 (SELECT payment_id FROM reread r WHERE r.tenant = g.tenant AND r.payment_key = g.key LIMIT 1))
+                 (SELECT payment_id FROM reread r WHERE r.tenant = g.tenant AND r.payment_key = g.key LIMIT 1)) AS payment_id
              FROM gapped g JOIN tenants t ON t.tenant = g.tenant LEFT JOIN payments y ON y.tenant = g.tenant AND y.key = g.key
              ORDER BY 1, 2 LIMIT ?1",
         )?
         .query_map([Replayed::CHANGES_MAX as i64], |row| {
             Ok(SkippedPayment {
-                tenant_id: row.get(0)?,
-                payment_id: row.get(1)?,
+                tenant_id: row.get("tenant_id")?,
+                payment_id: row.get("payment_id")?,
                 skipped: true,
             })
         })?

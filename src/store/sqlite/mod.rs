@@ -4,6 +4,7 @@
 //! command or a pass asks of a store is here file by file under the name of what asks it, as it is for PostgreSQL.
 
 mod checkpoints;
+mod columns;
 pub(super) mod engine;
 mod errands;
 pub(super) mod export;

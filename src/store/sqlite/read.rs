@@ -2,29 +2,27 @@
 
 use std::collections::BinaryHeap;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::write::effect_name;
 use crate::identity::TenantId;
 use crate::inbox::IdempotencyKey;
 use crate::refusals::{Book, ClaimedProducer, Group};
-use crate::store::beside::ASIDE_MAX;
+use crate::store::HISTORY_MAX;
+use crate::store::aside::ASIDE_MAX;
 use crate::store::row::{Verdict, payment_key};
 use crate::store::views::{
-    Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis, Page,
-    PaymentDetail, PaymentView, RefusalView, SecretSeen,
+    Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Page, PaymentDetail,
+    PaymentView, RefusalView, SecretSeen, count, millis, time,
 };
 
-/// Events of one payment's history, at most: the latest.
-const HISTORY_MAX: i64 = 1000;
 /// Certificates or secrets in one answer, at most.
 const SEEN_MAX: i64 = 10_000;
 
-const EVENT: &str =
-    "SELECT t.tenant_id, p.name, e.event_id, e.kind, coalesce(y.payment_id, e.named_payment_id),
-        e.verdict, e.effect, e.duplicates, e.occurred_at, e.received_at, e.body_sha256, s.reference,
-        l.subject, l.serial, l.sha256, e.fetch_needed
+const EVENT: &str = "SELECT t.tenant_id, p.name AS producer, e.event_id, e.kind,
+        coalesce(y.payment_id, e.named_payment_id) AS payment_id, e.verdict, e.effect, e.duplicates,
+        e.occurred_at, e.received_at, e.body_sha256, s.reference AS secret, l.subject, l.serial,
+        l.sha256 AS leaf_sha256, e.fetch_needed
     FROM events e JOIN tenants t ON t.tenant = e.tenant JOIN producers p ON p.producer = e.producer
         JOIN leaves l ON l.leaf = e.leaf LEFT JOIN secrets s ON s.secret = e.secret
         LEFT JOIN payments y ON y.payment = e.payment
@@ -134,7 +132,7 @@ fn limit(filter: &Filter) -> usize {
 fn tenants(connection: &Connection, tenant: Option<&str>) -> rusqlite::Result<Vec<(i64, String)>> {
     connection
         .prepare_cached("SELECT tenant, tenant_id FROM tenants WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY tenant_id")?
-        .query_map([tenant], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([tenant], |row| Ok((row.get("tenant")?, row.get("tenant_id")?)))?
         .collect()
 }
 
@@ -188,7 +186,10 @@ fn event_detail(connection: &Connection, number: i64) -> rusqlite::Result<EventD
     let kept = connection
         .prepare_cached("SELECT headers, body FROM bodies WHERE event = ?1")?
         .query_row([number], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+            Ok((
+                row.get::<_, String>("headers")?,
+                row.get::<_, Vec<u8>>("body")?,
+            ))
         })
         .optional()?;
     Ok(EventDetail::new(event, kept))
@@ -228,7 +229,7 @@ fn history(
 ) -> rusqlite::Result<Vec<HistoryView>> {
     connection
         .prepare_cached(
-            "SELECT e.event_id, p.name, e.kind, e.effect, e.status, e.amount_minor, e.amount_refunded_minor,
+            "SELECT e.event_id, p.name AS producer, e.kind, e.effect, e.status, e.amount_minor, e.amount_refunded_minor,
                  e.currency, e.occurred_at, e.received_at
              FROM events e JOIN producers p ON p.producer = e.producer
              WHERE e.tenant = ?1 AND e.payment = ?2
@@ -236,16 +237,16 @@ fn history(
         )?
         .query_map(params![tenant, payment, HISTORY_MAX], |row| {
             Ok(HistoryView {
-                event_id: row.get(0)?,
-                producer: row.get(1)?,
-                kind: row.get(2)?,
-                effect: row.get::<_, Option<i64>>(3)?.map(effect_name),
-                status: row.get(4)?,
-                amount_minor: row.get(5)?,
-                amount_refunded_minor: row.get(6)?,
-                currency: row.get(7)?,
-                occurred_at: row.get::<_, Option<i64>>(8)?.map(millis),
-                received_at: millis(row.get(9)?),
+                event_id: row.get("event_id")?,
+                producer: row.get("producer")?,
+                kind: row.get("kind")?,
+                effect: row.get::<_, Option<i64>>("effect")?.map(effect_name),
+                status: row.get("status")?,
+                amount_minor: row.get("amount_minor")?,
+                amount_refunded_minor: row.get("amount_refunded_minor")?,
+                currency: row.get("currency")?,
+                occurred_at: row.get::<_, Option<i64>>("occurred_at")?.map(millis),
+                received_at: millis(row.get("received_at")?),
             })
         })?
         .collect()
@@ -253,38 +254,38 @@ fn history(
 
 fn event_view(row: &Row<'_>) -> rusqlite::Result<EventView> {
     Ok(EventView {
-        tenant_id: row.get(0)?,
-        producer: row.get(1)?,
-        event_id: row.get(2)?,
-        kind: row.get(3)?,
-        payment_id: row.get(4)?,
-        verdict: Verdict::name(row.get(5)?),
-        effect: row.get::<_, Option<i64>>(6)?.map(effect_name),
-        fetch_needed: row.get(15)?,
-        duplicates: count(row.get(7)?),
-        occurred_at: row.get::<_, Option<i64>>(8)?.map(millis),
-        received_at: millis(row.get(9)?),
-        body_sha256: hex_of(row, 10)?,
-        secret: row.get(11)?,
+        tenant_id: row.get("tenant_id")?,
+        producer: row.get("producer")?,
+        event_id: row.get("event_id")?,
+        kind: row.get("kind")?,
+        payment_id: row.get("payment_id")?,
+        verdict: Verdict::name(row.get("verdict")?),
+        effect: row.get::<_, Option<i64>>("effect")?.map(effect_name),
+        fetch_needed: row.get("fetch_needed")?,
+        duplicates: count(row.get("duplicates")?),
+        occurred_at: row.get::<_, Option<i64>>("occurred_at")?.map(millis),
+        received_at: millis(row.get("received_at")?),
+        body_sha256: hex_of(row, "body_sha256")?,
+        secret: row.get("secret")?,
         leaf: LeafView {
-            subject: row.get(12)?,
-            serial: row.get(13)?,
-            sha256: hex_of(row, 14)?,
+            subject: row.get("subject")?,
+            serial: row.get("serial")?,
+            sha256: hex_of(row, "leaf_sha256")?,
         },
     })
 }
 
 fn payment_view(row: &Row<'_>) -> rusqlite::Result<PaymentView> {
     Ok(PaymentView {
-        tenant_id: row.get(0)?,
-        payment_id: row.get(1)?,
-        status: row.get(2)?,
-        amount_minor: row.get(3)?,
-        amount_refunded_minor: row.get(4)?,
-        currency: row.get(5)?,
-        occurred_at: row.get::<_, Option<i64>>(6)?.map(millis),
-        last_event_id: row.get(7)?,
-        events: count(row.get(8)?),
+        tenant_id: row.get("tenant_id")?,
+        payment_id: row.get("payment_id")?,
+        status: row.get("status")?,
+        amount_minor: row.get("amount_minor")?,
+        amount_refunded_minor: row.get("amount_refunded_minor")?,
+        currency: row.get("currency")?,
+        occurred_at: row.get::<_, Option<i64>>("occurred_at")?.map(millis),
+        last_event_id: row.get("last_event_id")?,
+        events: count(row.get("events")?),
     })
 }
 
@@ -318,24 +319,24 @@ pub(in crate::store) fn refusals(
             break;
         }
         let cursor = Cursor {
-            time: row.get(0)?,
-            number: row.get(1)?,
+            time: row.get("last_seen")?,
+            number: row.get("refusal")?,
         };
         last = Some(cursor);
         page.items.push(RefusalView {
-            gate: row.get(2)?,
-            reason: row.get(3)?,
-            subject: row.get(4)?,
-            issuer: row.get(5)?,
-            serial: row.get(6)?,
-            address: row.get(7)?,
-            server_name: row.get(8)?,
-            producer: row.get(9)?,
-            tenant_id: row.get(10)?,
-            first_seen: millis(row.get(11)?),
+            gate: row.get("gate")?,
+            reason: row.get("reason")?,
+            subject: row.get("subject")?,
+            issuer: row.get("issuer")?,
+            serial: row.get("serial")?,
+            address: row.get("address")?,
+            server_name: row.get("server_name")?,
+            producer: row.get("producer")?,
+            tenant_id: row.get("tenant_id")?,
+            first_seen: millis(row.get("first_seen")?),
             last_seen: millis(cursor.time),
-            count: count(row.get(12)?),
-            detail: row.get(13)?,
+            count: count(row.get("count")?),
+            detail: row.get("detail")?,
         });
     }
     Ok(page)
@@ -352,28 +353,28 @@ pub(in crate::store) fn refusal_groups(connection: &Connection) -> rusqlite::Res
     let mut groups = Vec::new();
     while let Some(row) = rows.next()? {
         let (Ok(gate), Ok(address)) = (
-            row.get_ref(1)?.as_str()?.parse(),
-            row.get_ref(6)?.as_str()?.parse(),
+            row.get_ref("gate")?.as_str()?.parse(),
+            row.get_ref("address")?.as_str()?.parse(),
         ) else {
             continue;
         };
         groups.push(Group {
-            key: row.get(0)?,
+            key: row.get("key")?,
             gate,
-            reason: row.get(2)?,
-            subject: row.get(3)?,
-            issuer: row.get(4)?,
-            serial: row.get(5)?,
+            reason: row.get("reason")?,
+            subject: row.get("subject")?,
+            issuer: row.get("issuer")?,
+            serial: row.get("serial")?,
             address,
-            server_name: row.get(7)?,
-            producer: match (row.get(8)?, row.get(9)?) {
+            server_name: row.get("server_name")?,
+            producer: match (row.get("tenant_id")?, row.get("producer")?) {
                 (Some(tenant_id), Some(name)) => Some(ClaimedProducer { tenant_id, name }),
                 (_, _) => None,
             },
-            detail: row.get(10)?,
-            first_seen: time(row.get(11)?),
-            last_seen: time(row.get(12)?),
-            count: count(row.get(13)?),
+            detail: row.get("detail")?,
+            first_seen: time(row.get("first_seen")?),
+            last_seen: time(row.get("last_seen")?),
+            count: count(row.get("count")?),
         });
     }
     groups.reverse();
@@ -384,26 +385,26 @@ pub(in crate::store) fn refusal_groups(connection: &Connection) -> rusqlite::Res
 pub(in crate::store) fn leaves(connection: &Connection) -> rusqlite::Result<Vec<LeafSeen>> {
     connection
         .prepare_cached(
-            "SELECT t.tenant_id, p.name, l.subject, l.issuer, l.serial, l.sha256, l.spki_sha256, l.not_before,
+            "SELECT t.tenant_id, p.name AS producer, l.subject, l.issuer, l.serial, l.sha256, l.spki_sha256, l.not_before,
                  l.not_after, l.anchor_subject, l.anchor_sha256, l.first_seen, l.last_seen
              FROM leaves l JOIN tenants t ON t.tenant = l.tenant JOIN producers p ON p.producer = l.producer
              ORDER BY t.tenant_id, p.name, l.last_seen DESC LIMIT ?1",
         )?
         .query_map([SEEN_MAX], |row| {
             Ok(LeafSeen {
-                tenant_id: row.get(0)?,
-                producer: row.get(1)?,
-                subject: row.get(2)?,
-                issuer: row.get(3)?,
-                serial: row.get(4)?,
-                sha256: hex_of(row, 5)?,
-                spki_sha256: hex_of(row, 6)?,
-                not_before: millis(row.get(7)?),
-                not_after: millis(row.get(8)?),
-                anchor_subject: row.get(9)?,
-                anchor_sha256: row.get::<_, Option<Vec<u8>>>(10)?.map(hex::encode),
-                first_seen: millis(row.get(11)?),
-                last_seen: millis(row.get(12)?),
+                tenant_id: row.get("tenant_id")?,
+                producer: row.get("producer")?,
+                subject: row.get("subject")?,
+                issuer: row.get("issuer")?,
+                serial: row.get("serial")?,
+                sha256: hex_of(row, "sha256")?,
+                spki_sha256: hex_of(row, "spki_sha256")?,
+                not_before: millis(row.get("not_before")?),
+                not_after: millis(row.get("not_after")?),
+                anchor_subject: row.get("anchor_subject")?,
+                anchor_sha256: row.get::<_, Option<Vec<u8>>>("anchor_sha256")?.map(hex::encode),
+                first_seen: millis(row.get("first_seen")?),
+                last_seen: millis(row.get("last_seen")?),
             })
         })?
         .collect()
@@ -413,35 +414,22 @@ pub(in crate::store) fn leaves(connection: &Connection) -> rusqlite::Result<Vec<
 pub(in crate::store) fn secrets(connection: &Connection) -> rusqlite::Result<Vec<SecretSeen>> {
     connection
         .prepare_cached(
-            "SELECT t.tenant_id, p.name, s.reference, s.first_used, s.last_used
+            "SELECT t.tenant_id, p.name AS producer, s.reference, s.first_used, s.last_used
              FROM secrets s JOIN tenants t ON t.tenant = s.tenant JOIN producers p ON p.producer = s.producer
              ORDER BY t.tenant_id, p.name, s.last_used DESC LIMIT ?1",
         )?
         .query_map([SEEN_MAX], |row| {
             Ok(SecretSeen {
-                tenant_id: row.get(0)?,
-                producer: row.get(1)?,
-                secret: row.get(2)?,
-                first_used: millis(row.get(3)?),
-                last_used: millis(row.get(4)?),
+                tenant_id: row.get("tenant_id")?,
+                producer: row.get("producer")?,
+                secret: row.get("reference")?,
+                first_used: millis(row.get("first_used")?),
+                last_used: millis(row.get("last_used")?),
             })
         })?
         .collect()
 }
 
-fn hex_of(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+fn hex_of(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
     Ok(hex::encode(row.get_ref(column)?.as_blob()?))
-}
-
-pub(super) fn millis(microseconds: i64) -> Millis {
-    Millis(time(microseconds))
-}
-
-/// Every stored time was a `Timestamp` once; a damaged one must not stop a list.
-fn time(microseconds: i64) -> Timestamp {
-    Timestamp::from_microsecond(microseconds).unwrap_or_default()
-}
-
-pub(super) fn count(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::columns::Columns;
 use super::engine;
 use super::gaps;
 use super::write::{WriteError, effect_number};
@@ -33,8 +34,9 @@ const NOTEBOOK: &str = "
     CREATE TEMP TABLE rebuild (payment INTEGER PRIMARY KEY)";
 
 const EVENTS: &str = "
-    SELECT e.event, e.received_at, e.event_id, p.name, e.kind, e.occurred_at, y.payment_id, e.status, e.amount_minor,
-        e.amount_refunded_minor, e.currency, e.named_payment_id, e.payment, b.headers, b.body, e.fetch_needed, e.verdict = 1
+    SELECT e.event, e.received_at, e.event_id, p.name AS producer, e.kind, e.occurred_at, y.payment_id, e.status, e.amount_minor,
+        e.amount_refunded_minor, e.currency, e.named_payment_id, e.payment, b.headers, b.body, e.fetch_needed,
+        e.verdict = 1 AS conflict
     FROM events e JOIN producers p ON p.producer = e.producer LEFT JOIN payments y ON y.payment = e.payment
         LEFT JOIN bodies b ON b.event = e.event
     WHERE e.tenant = ?1 AND e.received_at >= ?2 AND (e.received_at, e.event) > (?3, ?4)
@@ -113,7 +115,7 @@ impl Again<'_> {
     fn tenants(&self) -> rusqlite::Result<Vec<(i64, String)>> {
         self.connection
             .prepare("SELECT tenant, tenant_id FROM tenants WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY tenant")?
-            .query_map([&self.replay.tenant], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map([&self.replay.tenant], |row| Ok((row.get("tenant")?, row.get("tenant_id")?)))?
             .collect()
     }
 
@@ -171,8 +173,9 @@ impl Again<'_> {
         range: &std::ops::Range<i64>,
     ) -> rusqlite::Result<Vec<Kept>> {
         let since = self.replay.since.as_microsecond();
-        self.connection
-            .prepare_cached(EVENTS)?
+        let mut statement = self.connection.prepare_cached(EVENTS)?;
+        let columns = Columns::of(&statement);
+        statement
             .query_map(
                 params![
                     tenant,
@@ -185,28 +188,29 @@ impl Again<'_> {
                     PAGE as i64
                 ],
                 |row| {
-                    let headers: Option<String> = row.get(13)?;
-                    let body: Option<Vec<u8>> = row.get(14)?;
+                    let row = columns.name(row);
+                    let headers: Option<String> = row.get("headers")?;
+                    let body: Option<Vec<u8>> = row.get("body")?;
                     Ok(Kept {
-                        event: row.get(0)?,
+                        event: row.get("event")?,
                         read: ReadEvent {
-                            received_at: row.get(1)?,
-                            event_id: row.get(2)?,
-                            producer: row.get(3)?,
+                            received_at: row.get("received_at")?,
+                            event_id: row.get("event_id")?,
+                            producer: row.get("producer")?,
                             reading: Reading {
-                                kind: row.get(4)?,
-                                occurred_at: row.get(5)?,
-                                payment_id: row.get(6)?,
-                                status: row.get(7)?,
-                                amount_minor: row.get(8)?,
-                                amount_refunded_minor: row.get(9)?,
-                                currency: row.get(10)?,
-                                named_payment_id: row.get(11)?,
-                                fetch_needed: row.get(15)?,
+                                kind: row.get("kind")?,
+                                occurred_at: row.get("occurred_at")?,
+                                payment_id: row.get("payment_id")?,
+                                status: row.get("status")?,
+                                amount_minor: row.get("amount_minor")?,
+                                amount_refunded_minor: row.get("amount_refunded_minor")?,
+                                currency: row.get("currency")?,
+                                named_payment_id: row.get("named_payment_id")?,
+                                fetch_needed: row.get("fetch_needed")?,
                             },
                         },
-                        payment: row.get(12)?,
-                        conflict: row.get(16)?,
+                        payment: row.get("payment")?,
+                        conflict: row.get("conflict")?,
                         came: headers.zip(body),
                     })
                 },
@@ -345,9 +349,9 @@ impl Again<'_> {
                      FROM reread r JOIN events e ON e.event = r.event WHERE r.event > ?1 ORDER BY r.event LIMIT 1",
                 )?
                 .query_row([after], |row| {
-                    let key: Option<[u8; 16]> = row.get(3)?;
-                    let id: Option<String> = row.get(4)?;
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, key.zip(id)))
+                    let key: Option<[u8; 16]> = row.get("payment_key")?;
+                    let id: Option<String> = row.get("payment_id")?;
+                    Ok((row.get("event")?, row.get("tenant")?, row.get("payment")?, key.zip(id)))
                 })
                 .optional()?;
             let Some((event, tenant, old, named)): Option<(i64, i64, Option<i64>, _)> = next else {
@@ -401,14 +405,14 @@ impl Again<'_> {
             )?
             .query_row([payment], |row| {
                 let state = PaymentState {
-                    status: row.get(2)?,
-                    amount_minor: row.get(3)?,
-                    amount_refunded_minor: row.get(4)?,
-                    currency: row.get(5)?,
-                    last_event_id: row.get(6)?,
-                    events: row.get(7)?,
+                    status: row.get("status")?,
+                    amount_minor: row.get("amount_minor")?,
+                    amount_refunded_minor: row.get("amount_refunded_minor")?,
+                    currency: row.get("currency")?,
+                    last_event_id: row.get("last_event_id")?,
+                    events: row.get("events")?,
                 };
-                Ok((row.get(0)?, row.get(1)?, Some(state)))
+                Ok((row.get("tenant_id")?, row.get("payment_id")?, Some(state)))
             })?;
         let before = before.filter(|state| state.events > 0);
         let folded = self.fold(payment)?;
@@ -458,30 +462,32 @@ impl Again<'_> {
     fn fold(&self, payment: i64) -> Result<Folded, WriteError> {
         let mut folded = Folded::default();
         let mut statement = self.connection.prepare_cached(
-            "SELECT e.event, y.payment_id, e.occurred_at, e.received_at, e.event_id, p.name, e.status, e.amount_minor,
+            "SELECT e.event, y.payment_id, e.occurred_at, e.received_at, e.event_id, p.name AS producer, e.status, e.amount_minor,
                  e.amount_refunded_minor, e.currency, e.effect
              FROM events e JOIN payments y ON y.payment = e.payment JOIN producers p ON p.producer = e.producer
              WHERE e.tenant = y.tenant AND e.payment = ?1 AND e.verdict = 0 ORDER BY e.event",
         )?;
+        let columns = Columns::of(&statement);
         let mut rows = statement.query([payment])?;
         while let Some(row) = rows.next()? {
-            let payment_id: String = row.get(1)?;
-            let event_id: String = row.get(4)?;
-            let status: Option<String> = row.get(6)?;
-            let currency: Option<String> = row.get(9)?;
+            let row = columns.name(row);
+            let payment_id: String = row.get("payment_id")?;
+            let event_id: String = row.get("event_id")?;
+            let status: Option<String> = row.get("status")?;
+            let currency: Option<String> = row.get("currency")?;
             let effect = folded.fold.take(&KeptEvent {
                 payment_id: &payment_id,
-                producer: row.get(5)?,
+                producer: row.get("producer")?,
                 event_id: &event_id,
-                occurred_at: row.get(2)?,
-                received_at: row.get(3)?,
+                occurred_at: row.get("occurred_at")?,
+                received_at: row.get("received_at")?,
                 status: status.as_deref(),
-                amount_minor: row.get(7)?,
-                amount_refunded_minor: row.get(8)?,
+                amount_minor: row.get("amount_minor")?,
+                amount_refunded_minor: row.get("amount_refunded_minor")?,
                 currency: currency.as_deref(),
             });
-            if row.get::<_, Option<i64>>(10)? != Some(effect_number(effect)) {
-                folded.effects.push((row.get(0)?, effect));
+            if row.get::<Option<i64>>("effect")? != Some(effect_number(effect)) {
+                folded.effects.push((row.get("event")?, effect));
             }
         }
         Ok(folded)

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::retention::{Going, beginning, look, take};
 use crate::inbox::{Inbox, Limits, Receipt};
 use crate::store::fixtures::*;
-use crate::store::retention::keep::DAY;
+use crate::store::retention::keep::DAY_US;
 use crate::store::{Filter, Store};
 
 async fn with_events(place: &Place, count: i64, body: usize) -> Store {
@@ -25,7 +25,7 @@ async fn a_step_is_bounded_by_rows_and_by_bytes() {
     let mut from = beginning(Going::Bodies);
     let mut steps = Vec::new();
     loop {
-        let found = look(&connection, 1, Going::Bodies, DAY, from).unwrap();
+        let found = look(&connection, 1, Going::Bodies, DAY_US, from).unwrap();
         steps.push(found.step.events.len());
         from = found.position;
         if found.ended {
@@ -39,7 +39,7 @@ async fn a_step_is_bounded_by_rows_and_by_bytes() {
     for rows in rows.chunks(100) {
         store.accept(rows.to_vec()).await.unwrap();
     }
-    let found = look(&connection, 1, Going::Bodies, DAY, from).unwrap();
+    let found = look(&connection, 1, Going::Bodies, DAY_US, from).unwrap();
     assert_eq!((found.step.events.len(), found.ended), (400, false));
 }
 

@@ -2,9 +2,8 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::read::{count, millis};
 use crate::store::shadows::{ShadowTally, Shadows};
-use crate::store::views::ShadowSeen;
+use crate::store::views::{ShadowSeen, count, millis};
 
 /// Adds tallies to those that are kept, within the open transaction.
 pub(super) fn keep(connection: &Connection, tallies: &[ShadowTally]) -> rusqlite::Result<()> {
@@ -52,22 +51,22 @@ fn add(connection: &Connection, tally: &ShadowTally) -> rusqlite::Result<()> {
 /// All tallies, the latest first.
 pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Vec<ShadowSeen>> {
     let view = |row: &Row<'_>| {
-        let named = |column| -> rusqlite::Result<Option<String>> {
+        let named = |column: &str| -> rusqlite::Result<Option<String>> {
             let text: String = row.get(column)?;
             Ok(Some(text).filter(|text| !text.is_empty()))
         };
         Ok(ShadowSeen {
-            mark: row.get(0)?,
-            what: row.get(1)?,
-            tenant_id: named(2)?,
-            producer: named(3)?,
-            subject: row.get(4)?,
-            address: row.get(5)?,
-            accept: count(row.get(6)?),
-            agree: count(row.get(7)?),
-            refuse: count(row.get(8)?),
-            first_seen: millis(row.get(9)?),
-            last_seen: millis(row.get(10)?),
+            mark: row.get("mark")?,
+            what: row.get("what")?,
+            tenant_id: named("tenant_id")?,
+            producer: named("producer")?,
+            subject: row.get("subject")?,
+            address: row.get("address")?,
+            accept: count(row.get("accept")?),
+            agree: count(row.get("agree")?),
+            refuse: count(row.get("refuse")?),
+            first_seen: millis(row.get("first_seen")?),
+            last_seen: millis(row.get("last_seen")?),
         })
     };
     connection

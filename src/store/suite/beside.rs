@@ -10,7 +10,7 @@ use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
 use crate::signature::Fetch;
 use crate::store::fixtures::*;
 use crate::store::views::*;
-use crate::store::{Shadows, Watched};
+use crate::store::{ShadowSighting, Shadows};
 
 pub(in crate::store) fn refusal(subject: &str, second: i64) -> Refusal {
     Refusal {
@@ -255,8 +255,8 @@ pub(in crate::store) async fn certificates_and_secrets_in_use_are_remembered(pla
     assert_eq!(used, ["file:certs/producer.secret", "file:new.secret"]);
 }
 
-pub(in crate::store) fn met(subject: &str, would: Would) -> Watched<'_> {
-    Watched {
+pub(in crate::store) fn met(subject: &str, would: Would) -> ShadowSighting<'_> {
+    ShadowSighting {
         mark: ShadowMark::Secret,
         what: "file:next.secret",
         tenant: "tenant-42",

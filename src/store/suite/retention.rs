@@ -8,9 +8,8 @@ use crate::store::fixtures::*;
 use crate::store::views::*;
 use crate::store::{Clock, Keep, Prune, Pruned, Pruner, Retention, Store, Tally};
 
-/// When the fixtures' events come, and how long a day is, in seconds.
+/// When the fixtures' events come, in seconds.
 const CAME: i64 = 1_790_000_010;
-const DAY: i64 = 86_400;
 
 fn keep(bodies: u32, events: u32, dedupe: u32) -> Keep {
     let days = |days| (days > 0).then_some(days);
@@ -27,9 +26,12 @@ fn everybody(keep: Keep) -> Retention {
 
 /// What a receiver lets go of so many days later, in a store where something came every few days.
 async fn days_later(store: &Store, days: i64, retention: &Retention) -> Pruned {
-    let witness = received(event(&format!("witness_{days}")), CAME + (days - 1) * DAY);
+    let witness = received(
+        event(&format!("witness_{days}")),
+        CAME + (days - 1) * DAY_SECONDS,
+    );
     accept(store, of_tenant(witness, "witness", "p")).await;
-    let now = at(CAME + days * DAY);
+    let now = at(CAME + days * DAY_SECONDS);
     store
         .prune(&mut Pruner::default(), retention, now)
         .await
@@ -122,7 +124,7 @@ pub(in crate::store) async fn a_forgotten_event_is_recognised_and_shown_nowhere(
     assert_eq!(only_payment(&store, "pay_1").await.payment, payment.payment);
     // The ledger goes on from where it was.
     let next = payment_event("evt_4", "pay_1", "refunded", 1_795_000_000);
-    accept(&store, received(next, CAME + 92 * DAY)).await;
+    accept(&store, received(next, CAME + 92 * DAY_SECONDS)).await;
     let after = only_payment(&store, "pay_1").await;
     assert_eq!((after.payment.events, after.history.len()), (3, 1));
     assert_eq!(after.payment.status.as_deref(), Some("refunded"));
@@ -142,7 +144,7 @@ pub(in crate::store) async fn what_recognises_an_event_goes_last(place: &Place) 
     }
     assert_eq!(seen, [(1, 0, 0), (0, 1, 0), (0, 0, 0), (0, 0, 1)]);
     // From then on it is new.
-    let again = received(first, CAME + 402 * DAY);
+    let again = received(first, CAME + 402 * DAY_SECONDS);
     assert_eq!(accept(&store, again).await, Receipt::Accepted);
     let payment = only_payment(&store, "pay_1").await;
     assert_eq!((payment.payment.events, payment.history.len()), (2, 1));
@@ -183,14 +185,17 @@ pub(in crate::store) async fn each_tenant_has_times_of_its_own(place: &Place) {
 pub(in crate::store) async fn a_rehearsal_tells_what_would_go_and_lets_nothing_go(place: &Place) {
     let store = place.open().await;
     for number in 0..5 {
-        let event = received(event(&format!("evt_{number}")), CAME + number * 10 * DAY);
+        let event = received(
+            event(&format!("evt_{number}")),
+            CAME + number * 10 * DAY_SECONDS,
+        );
         accept(&store, event.clone()).await;
         accept(&store, of_tenant(event, "other", "p")).await;
     }
-    let witness = received(event("evt_9"), CAME + 51 * DAY);
+    let witness = received(event("evt_9"), CAME + 51 * DAY_SECONDS);
     accept(&store, of_tenant(witness, "witness", "p")).await;
     let retention = everybody(keep(20, 40, 50));
-    let now = at(CAME + 52 * DAY);
+    let now = at(CAME + 52 * DAY_SECONDS);
     let prune = Prune {
         tenant: Some("tenant-42".to_owned()),
         clock: Clock::Doubted,
@@ -213,7 +218,7 @@ pub(in crate::store) async fn a_rehearsal_tells_what_would_go_and_lets_nothing_g
     assert_eq!(again.total(), Tally::default());
     // The receiver's own connections see it, and go on.
     assert_eq!(accept(&store, event("evt_0")).await, Receipt::Accepted);
-    let second = received(event("evt_1"), CAME + 10 * DAY);
+    let second = received(event("evt_1"), CAME + 10 * DAY_SECONDS);
     assert_eq!(accept(&store, second).await, Receipt::Duplicate);
 }
 
@@ -221,13 +226,13 @@ pub(in crate::store) async fn a_clock_that_jumps_ahead_empties_no_store(place: &
     let store = place.open().await;
     accept(&store, event("evt_1")).await;
     let retention = everybody(keep(30, 60, 90));
-    let jumped = at(CAME + 3650 * DAY);
+    let jumped = at(CAME + 3650 * DAY_SECONDS);
     let mut pruner = Pruner::default();
     let pruned = store.prune(&mut pruner, &retention, jumped).await.unwrap();
     assert_eq!((pruned.total(), pruned.held_back), (Tally::default(), true));
     // What comes under the wrong clock is no witness to it before a day has passed.
-    accept(&store, received(event("evt_2"), CAME + 3650 * DAY)).await;
-    let soon = at(CAME + 3650 * DAY + DAY / 2);
+    accept(&store, received(event("evt_2"), CAME + 3650 * DAY_SECONDS)).await;
+    let soon = at(CAME + 3650 * DAY_SECONDS + DAY_SECONDS / 2);
     let mut after_a_restart = Pruner::default();
     let pruned = store.prune(&mut after_a_restart, &retention, soon).await;
     let pruned = pruned.unwrap();
@@ -255,9 +260,9 @@ pub(in crate::store) async fn nor_does_one_that_jumps_again_to_where_events_bear
     let pruned = prune(CAME + 1).await;
     assert_eq!((pruned.total(), pruned.known), (Tally::default(), None));
     // A moment under a wrong clock is enough for an event that is a witness to a later one.
-    accept(&store, received(event("evt_5"), CAME + 40 * DAY)).await;
+    accept(&store, received(event("evt_5"), CAME + 40 * DAY_SECONDS)).await;
     assert_eq!(prune(CAME + 60).await.total(), Tally::default());
-    let pruned = prune(CAME + 42 * DAY).await;
+    let pruned = prune(CAME + 42 * DAY_SECONDS).await;
     assert_eq!((pruned.total(), pruned.held_back), (Tally::default(), true));
     let known = pruned.known.unwrap().as_second();
     assert!((CAME..CAME + 3600).contains(&known), "{pruned:?}");
@@ -281,7 +286,7 @@ pub(in crate::store) async fn many_steps_let_go_what_has_had_its_time_and_no_mor
     // Those of odd numbers are younger.
     let events = (0..2400_i64).map(|number| {
         let event = payment_event(&format!("evt_{number}"), "pay_1", "succeeded", number);
-        received(event, CAME + (number % 2) * 50 * DAY + number)
+        received(event, CAME + (number % 2) * 50 * DAY_SECONDS + number)
     });
     let events: Vec<Event> = events.collect();
     for delivery in events.chunks(200) {

@@ -8,7 +8,7 @@ use crate::identity::{ShadowMark, Would};
 use crate::refusals::Book;
 use crate::store::fixtures::*;
 use crate::store::views::Filter;
-use crate::store::{ImportFailure, TransferFault, Watched, check_export};
+use crate::store::{ImportFailure, ShadowSighting, TransferFault, check_export};
 
 /// The export with one change of one line's text.
 fn altered(export: &[u8], line: usize, from: &str, to: &str) -> Vec<u8> {
@@ -31,15 +31,22 @@ fn line_of(export: &[u8], words: &[&str]) -> usize {
         .unwrap()
 }
 
-#[tokio::test]
-async fn an_altered_line_is_named_and_not_taken() {
+/// An export with a row of each kind that these tests alter, and in which lines they are.
+struct Sample {
+    whole: Vec<u8>,
+    event: usize,
+    payment: usize,
+    shadow: usize,
+}
+
+async fn sample() -> Sample {
     let place = Place::sqlite();
     let store = place.open().await;
     for (number, status) in (0_i64..).zip(["pending", "succeeded"]) {
         let event = payment_event(&format!("evt_{status}"), "pay_1", status, 100 + number);
         accept(&store, received(event, 1_790_000_010 + number)).await;
     }
-    let watched = Watched {
+    let sighting = ShadowSighting {
         mark: ShadowMark::Secret,
         what: "file:next.secret",
         tenant: "tenant-42",
@@ -48,13 +55,29 @@ async fn an_altered_line_is_named_and_not_taken() {
         address: std::net::Ipv4Addr::LOCALHOST.into(),
         would: Would::Accept,
     };
-    store.shadows().note(&watched, at(1_790_000_012));
+    store.shadows().note(&sighting, at(1_790_000_012));
     store.flush(&Book::default()).await.unwrap();
     let whole = export(&place.url).await;
-    let shadow = line_of(&whole, &["\"row\":\"shadow\""]);
-    let event = line_of(&whole, &["\"row\":\"event\"", "evt_pending"]);
-    let payment = line_of(&whole, &["\"row\":\"payment\""]);
-    let fault = |bytes: &[u8]| check_export(&mut &*bytes, &mut |_, _| {}).unwrap_err();
+    Sample {
+        event: line_of(&whole, &["\"row\":\"event\"", "evt_pending"]),
+        payment: line_of(&whole, &["\"row\":\"payment\""]),
+        shadow: line_of(&whole, &["\"row\":\"shadow\""]),
+        whole,
+    }
+}
+
+fn fault(export: &[u8]) -> TransferFault {
+    check_export(&mut &*export, &mut |_, _| {}).unwrap_err()
+}
+
+#[tokio::test]
+async fn an_altered_line_is_named_and_not_taken() {
+    let Sample {
+        whole,
+        event,
+        payment,
+        shadow,
+    } = sample().await;
     let cases = [
         (
             event,
@@ -138,7 +161,16 @@ async fn an_altered_line_is_named_and_not_taken() {
             "{told}"
         );
     }
-    // What a line alone cannot tell, the end does.
+}
+
+#[tokio::test]
+async fn what_an_altered_line_alone_does_not_tell_the_end_does() {
+    let Sample {
+        whole,
+        event,
+        payment,
+        ..
+    } = sample().await;
     for (line, from, to) in [
         (event, "\"duplicates\":0", "\"duplicates\":1"),
         (
@@ -151,31 +183,41 @@ async fn an_altered_line_is_named_and_not_taken() {
         let fault = fault(&altered(&whole, line, from, to));
         assert!(matches!(fault, TransferFault::Altered { .. }), "{fault}");
     }
+}
+
+#[tokio::test]
+async fn a_line_that_is_missing_one_too_many_and_one_out_of_its_place_are_told() {
+    let Sample {
+        whole,
+        event,
+        payment,
+        ..
+    } = sample().await;
     let text = std::str::from_utf8(&whole).unwrap();
-    let without = |line: usize| -> String {
-        let lines = text
-            .lines()
-            .enumerate()
-            .filter(|(number, _)| *number != line);
-        lines.map(|(_, line)| format!("{line}\n")).collect()
-    };
-    assert!(matches!(
-        fault(without(event).as_bytes()),
-        TransferFault::Altered { .. }
-    ));
-    assert!(matches!(
-        fault(&[text, "\n"].concat().into_bytes()),
-        TransferFault::Surplus { .. }
-    ));
-    let swapped = {
-        let mut lines: Vec<&str> = text.lines().collect();
-        lines.swap(event, payment);
-        lines.join("\n")
-    };
-    assert!(matches!(
-        fault(swapped.as_bytes()),
-        TransferFault::OutOfPlace { .. }
-    ));
+    let mut without: Vec<&str> = text.lines().collect();
+    without.remove(event);
+    let missing = fault(format!("{}\n", without.join("\n")).as_bytes());
+    assert!(
+        matches!(missing, TransferFault::Altered { .. }),
+        "{missing}"
+    );
+    let surplus = fault(format!("{text}\n").as_bytes());
+    assert!(
+        matches!(surplus, TransferFault::Surplus { .. }),
+        "{surplus}"
+    );
+    let mut swapped: Vec<&str> = text.lines().collect();
+    swapped.swap(event, payment);
+    let swapped = fault(swapped.join("\n").as_bytes());
+    assert!(
+        matches!(swapped, TransferFault::OutOfPlace { .. }),
+        "{swapped}"
+    );
+}
+
+#[tokio::test]
+async fn an_export_that_ends_anywhere_before_its_end_is_cut_off() {
+    let Sample { whole, .. } = sample().await;
     for cut in 0..whole.len() {
         let fault = fault(&whole[..cut]);
         let cut_off = matches!(

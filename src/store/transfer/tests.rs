@@ -17,7 +17,7 @@ use crate::store::postgres::session::{Purpose, Session};
 use crate::store::views::Filter;
 use crate::store::{
     Export, ExportFailure, ImportFailure, ImportMode, Imported, Keep, Part, Pruner, Retention,
-    Store, TransferFault, Url, Watched, check_export, import,
+    ShadowSighting, Store, TransferFault, Url, check_export, import,
 };
 
 /// Each ordered pair of engines, as far as there is a PostgreSQL.
@@ -156,7 +156,7 @@ pub(super) async fn filled(place: &Place, seed: u64) -> Store {
     ]) {
         for (more, would) in (0..).zip([Would::Accept, Would::Agree, Would::Refuse]) {
             for _ in 0..=more {
-                let watched = Watched {
+                let sighting = ShadowSighting {
                     mark: ShadowMark::ClientCa,
                     what: "ab",
                     tenant,
@@ -165,7 +165,7 @@ pub(super) async fn filled(place: &Place, seed: u64) -> Store {
                     address: Ipv4Addr::new(192, 0, 2, 7).into(),
                     would,
                 };
-                store.shadows().note(&watched, at(1_790_000_000 + second));
+                store.shadows().note(&sighting, at(1_790_000_000 + second));
             }
         }
     }

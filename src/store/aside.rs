@@ -1,4 +1,4 @@
-//! An event whole: what its id stands for, and what is kept beside it: the same id with another body, and what could not
+//! An event whole: what its id stands for, and what is kept aside under it: the same id with another body, and what could not
 //! be read. Nothing of it is in the ledger, yet somebody with the key signed it: whoever looks into it needs the bytes.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::reading::{ReadFailure, Views};
 use super::views::{BodyGone, EventDetail, LeafView, Millis};
 
-/// What a store gives of what it keeps beside one id, at most.
+/// What a store gives of what it keeps aside under one id, at most.
 pub(super) const ASIDE_MAX: i64 = 100;
 
 /// An event with all that is kept under its id.
@@ -18,12 +18,12 @@ pub struct EventWhole {
     #[serde(flatten)]
     pub shown: EventDetail,
     /// What else came with this id from the same producer, at most a hundred.
-    pub beside: Vec<BesideView>,
+    pub beside: Vec<AsideView>,
 }
 
 /// A conflict, or what could not be read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BesideView {
+pub struct AsideView {
     /// `conflict` or `quarantined`.
     pub verdict: &'static str,
     /// When it first came.
@@ -79,7 +79,7 @@ fn gather(found: Vec<EventDetail>) -> Vec<EventWhole> {
     whole
 }
 
-impl From<EventDetail> for BesideView {
+impl From<EventDetail> for AsideView {
     fn from(detail: EventDetail) -> Self {
         let event = detail.event;
         Self {
