@@ -64,7 +64,8 @@ impl Empty {
                     not_asked = %target.host_name(unasked.number),
                     error = &unasked.failure as &dyn std::error::Error,
                     "a new ledger began at a host that was empty, while another host of store.url could not be asked for one; if that \
-                     one has what was kept, take the new one out of store.url, restart every receiver, and import what it took"
+                     one has what was kept, take the new one out of store.url, restart every receiver, and have the providers send \
+                     again what came since"
                 );
             }
         }
