@@ -7,6 +7,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel};
 
 use super::engine::jittered;
+use super::rights;
 use super::session::SessionFailure;
 use crate::store::StoreFault;
 use crate::store::migrations::{Migration, POSTGRES, known};
@@ -33,6 +34,17 @@ pub(in crate::store) struct Found {
 
 /// Looks at the database. One round trip, or two where it has our schema.
 pub(super) async fn greet(client: &Client, place: &str) -> Result<Found, SessionFailure> {
+    match meet(client, place).await {
+        Err(SessionFailure::Refused(error))
+            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+        {
+            Err(rights::to_look(client, place, error).await)
+        }
+        met => met,
+    }
+}
+
+async fn meet(client: &Client, place: &str) -> Result<Found, SessionFailure> {
     let row = client
         .query_typed(
             "SELECT current_setting('transaction_read_only') = 'on', current_setting('server_encoding'),

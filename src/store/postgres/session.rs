@@ -16,10 +16,10 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
 use super::address::Target;
 use super::empty::{Empty, Passed};
+use super::rights;
 use super::schema::{self, Found};
 use crate::inbox::Cause;
 use crate::store::StoreFault;
-use crate::store::look::look_at_rights;
 use crate::tls::{DatabaseStream, DatabaseTls};
 
 /// What a session is for.
@@ -218,6 +218,14 @@ impl Session {
             .unwrap_or(Err(SessionFailure::TimedOut(limit)))
     }
 
+    /// Whether its role may do what a delivery needs.
+    pub(in crate::store) async fn may_write(&self, target: &Target) -> Result<(), SessionFailure> {
+        let limit = target.access.connect_timeout;
+        timeout(limit, rights::to_write(&self.client, &target.place))
+            .await
+            .unwrap_or(Err(SessionFailure::TimedOut(limit)))
+    }
+
     /// Makes sure that what was found serves the purpose.
     pub(super) async fn made_fit(
         mut self,
@@ -234,8 +242,8 @@ impl Session {
             Purpose::Write | Purpose::Change | Purpose::Look if found.read_only => {
                 return Err(SessionFailure::ReadOnly);
             }
-            Purpose::Look if schema::is_up_to_date(found) => {}
-            Purpose::Look => look_at_rights(&self.client, &target.place).await?,
+            Purpose::Look if schema::is_up_to_date(found) => self.may_write(target).await?,
+            Purpose::Look => rights::to_make(&self.client, &target.place).await?,
             Purpose::Write | Purpose::Change => {
                 if let Err(failure) = self.prepare(target, found, purpose).await {
                     if let SessionFailure::TimedOut(_) = failure {
