@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::gone_tests::{both, hosts, schemas};
+use super::gone_tests::{at_ports, both, schemas};
 use super::mute_tests::{address, target};
 use super::session::{Purpose, Session};
 use super::tests::server::{Ending, Postgres};
@@ -146,7 +146,10 @@ async fn a_schema_that_another_session_makes_while_a_host_is_waited_for_is_there
     };
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let alone = address(&empty, "inbox");
-    let target = target(&hosts(empty.port(), mute.local_addr().unwrap().port()));
+    let target = target(&at_ports(
+        &[empty.port(), mute.local_addr().unwrap().port()],
+        "",
+    ));
     let opening = Session::open(&target, Purpose::Write);
     let meanwhile = async {
         // The empty host was looked at: it stands before this one.

@@ -159,9 +159,7 @@ impl Session {
                     continue;
                 }
                 Ok((session, found)) => {
-                    if found.schema > 0 {
-                        target.is_met();
-                    }
+                    target.has_met(&found);
                     let opened = session.made_fit(target, &found, purpose).await;
                     (Some(found.schema), opened)
                 }
@@ -179,14 +177,14 @@ impl Session {
             }
         }
         match empty {
-            Some(empty) => empty.taken(target, purpose, passed).await,
+            Some(empty) => empty.taken(target, &tls, purpose, passed).await,
             None => Err(passed
                 .pop()
                 .map_or(SessionFailure::ReadOnly, |passed| passed.failure)),
         }
     }
 
-    async fn greet(
+    pub(super) async fn greet(
         target: &Target,
         host: &Config,
         tls: &DatabaseTls,
