@@ -86,7 +86,7 @@ impl Empty {
             }
         }
         let is_new = self.found.schema == 0;
-        if purpose == Purpose::Change && is_new {
+        if matches!(purpose, Purpose::Change | Purpose::Read) && is_new {
             // That there is none, nobody knows before all have been asked.
             if let Some(unasked) = unasked.pop() {
                 return Err(unasked.failure);

@@ -16,7 +16,11 @@ use super::tests::server::{Ending, Postgres};
 use crate::inbox::{Limits, Receipt};
 use crate::store::fixtures::{accept, event};
 use crate::store::replay::rebuild::{Mappings, Replay, ReplayFailure, ReplayMode};
-use crate::store::{Clock, Keep, Prune, PruneFailure, Retention, Store, StoreFault, Url};
+use crate::store::views::Filter;
+use crate::store::{
+    Clock, Export, ExportFailure, Keep, Prune, PruneFailure, ReadFailure, Retention, Store,
+    StoreFault, Url, Views,
+};
 
 /// The warnings of this thread, each with its fields.
 #[derive(Clone, Default)]
@@ -70,7 +74,7 @@ async fn replay(url: &Url, mode: ReplayMode) -> ReplayFailure {
 }
 
 #[tokio::test]
-async fn a_command_that_changes_what_is_kept_makes_no_store() {
+async fn a_command_that_changes_or_reads_what_is_kept_makes_no_store() {
     let (Some(mut away), Some(empty)) = (Postgres::start(&[]), Postgres::start(&[])) else {
         return;
     };
@@ -99,8 +103,16 @@ async fn a_command_that_changes_what_is_kept_makes_no_store() {
         let told = matches!(&pruned, Err(PruneFailure::Store(fault)) if is_told(fault));
         assert!(told, "{pruned:?}");
         let rehearsed = prune.rehearse(url, &retention, now).await;
-        let told = matches!(&rehearsed, Err(PruneFailure::Store(_)));
+        let told = matches!(&rehearsed, Err(PruneFailure::Store(fault)) if is_told(fault));
         assert!(told, "{rehearsed:?}");
+        let listed = Views::open(url).unwrap().events(Filter::default()).await;
+        let told = matches!(&listed, Err(ReadFailure::Store(fault)) if is_told(fault));
+        assert!(told, "{listed:?}");
+        let exported = Export::default()
+            .run(url, None, &mut Vec::new(), &mut |_, _| {})
+            .await;
+        let told = matches!(&exported, Err(ExportFailure::Store(fault)) if is_told(fault));
+        assert!(told, "{exported:?}");
         for mode in [ReplayMode::DryRun, ReplayMode::Commit] {
             let failure = replay(url, mode).await;
             let told = matches!(&failure, ReplayFailure::Store(fault) if is_told(fault));
