@@ -75,10 +75,13 @@ impl Empty {
             if !matches!(holder.failure, SessionFailure::ReadOnly) {
                 return Err(holder.failure);
             }
-            let holder = target.host_name(holder.number);
-            return Err(SessionFailure::Elsewhere { host, holder });
-        }
-        if changes && target.was_met() {
+            // It may be a standby of this one, that tells of what another session made here meanwhile.
+            self.found = self.session.look_again(target).await?;
+            if self.found.schema == 0 {
+                let holder = target.host_name(holder.number);
+                return Err(SessionFailure::Elsewhere { host, holder });
+            }
+        } else if changes && target.was_met() {
             // Another session may have made it here while the other hosts were waited for.
             self.found = self.session.look_again(target).await?;
             if self.found.schema == 0 {

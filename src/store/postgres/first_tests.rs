@@ -4,12 +4,13 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::gone_tests::{at_ports, both, schemas};
+use super::gone_tests::{READ_ONLY, at_ports, both, schemas};
 use super::mute_tests::{address, target};
 use super::session::{Purpose, Session};
 use super::tests::server::{Ending, Postgres};
@@ -172,4 +173,36 @@ async fn a_schema_that_another_session_makes_while_a_host_is_waited_for_is_there
     };
     let (opened, ()) = tokio::join!(opening, meanwhile);
     opened.unwrap();
+}
+
+#[tokio::test]
+async fn a_schema_that_another_session_makes_while_a_standby_is_slow_to_tell_of_it_is_there() {
+    let (Some(primary), Some(standby)) = (Postgres::start(&[]), Postgres::start(&[])) else {
+        return;
+    };
+    for server in [&primary, &standby] {
+        Store::migrate(&address(server, "inbox")).await.unwrap();
+    }
+    standby.psql("postgres", READ_ONLY);
+    for purpose in [Purpose::Write, Purpose::Change, Purpose::Look] {
+        primary.psql("inbox", "ALTER SCHEMA countersign RENAME TO later");
+        let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = slow.local_addr().unwrap().port();
+        let target = target(&at_ports(&[primary.port(), port], ""));
+        let opening = async {
+            let opened = Session::open(&target, purpose).await;
+            opened.map(drop)
+        };
+        let meanwhile = async {
+            // The primary was looked at: it stands before this one.
+            let (mut held, _) = slow.accept().await.unwrap();
+            primary.psql("inbox", "ALTER SCHEMA later RENAME TO countersign");
+            let mut there = TcpStream::connect(("127.0.0.1", standby.port()))
+                .await
+                .unwrap();
+            let _ended = copy_bidirectional(&mut held, &mut there).await;
+        };
+        let (opened, ()) = tokio::join!(opening, meanwhile);
+        opened.unwrap();
+    }
 }
