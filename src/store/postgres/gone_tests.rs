@@ -6,7 +6,7 @@ use crate::inbox::{Inbox, Limits, Receipt};
 use crate::store::fixtures::{accept, event};
 use crate::store::look::look;
 use crate::store::views::Filter;
-use crate::store::{Store, Url, Views};
+use crate::store::{ReadFailure, Store, StoreFault, Url, Views};
 
 /// A database becomes one that is read only, as that of a standby is.
 pub(super) const READ_ONLY: &str = "ALTER DATABASE inbox SET default_transaction_read_only = on";
@@ -178,5 +178,48 @@ async fn what_a_standby_has_counts_when_its_primary_is_gone() {
                 assert_eq!(asked, ASKED_OF_HOSTS[1]);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_passes_over_a_standby_that_lags() {
+    let (Some(standby), Some(mut primary)) = (Postgres::start(&[]), Postgres::start(&[])) else {
+        return;
+    };
+    let behind = address(&standby, "inbox");
+    Store::migrate(&address(&primary, "inbox")).await.unwrap();
+    let url = both(&standby, &primary);
+    let read = async |url: &Url| Views::open(url).unwrap().events(Filter::default()).await;
+    let is_none = |fault: &StoreFault| matches!(fault, StoreFault::NoStore { .. });
+    let is_older = |fault: &StoreFault| matches!(fault, StoreFault::Older { .. });
+    let older = "CREATE SCHEMA countersign; CREATE TABLE countersign.migrations (number bigint, serves_from bigint);
+         INSERT INTO countersign.migrations VALUES (1, 1)";
+    for (lag, is_told) in [
+        ("SELECT 1", &is_none as &dyn Fn(&StoreFault) -> bool),
+        (older, &is_older),
+    ] {
+        let writable = "ALTER DATABASE inbox RESET default_transaction_read_only";
+        standby.psql("postgres", writable);
+        standby.psql("inbox", lag);
+        standby.psql("postgres", READ_ONLY);
+        assert_eq!(read(&url).await.unwrap().items.len(), 0);
+        let alone = read(&behind).await;
+        assert!(
+            matches!(&alone, Err(ReadFailure::Store(fault)) if is_told(fault)),
+            "{alone:?}"
+        );
+        // Nobody knows what the other one has.
+        primary.stop(Ending::Fast);
+        for url in [&url, &both(&primary, &standby)] {
+            let failure = read(url).await;
+            assert!(
+                matches!(
+                    failure,
+                    Err(ReadFailure::Store(StoreFault::Unreachable { .. }))
+                ),
+                "{failure:?}"
+            );
+        }
+        primary.start_again();
     }
 }

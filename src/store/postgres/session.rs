@@ -149,7 +149,7 @@ impl Session {
         let mut empty = None;
         let tls = target.tls().await;
         for (number, host) in target.hosts().iter().enumerate() {
-            let (schema, opened) = match Self::greet(target, host, &tls).await {
+            let (found, opened) = match Self::greet(target, host, &tls).await {
                 Ok((session, found)) if found.schema == 0 && !found.read_only => {
                     empty.get_or_insert(Empty {
                         number,
@@ -161,26 +161,26 @@ impl Session {
                 Ok((session, found)) => {
                     target.has_met(&found);
                     let opened = session.made_fit(target, &found, purpose).await;
-                    (Some(found.schema), opened)
+                    (Some(found), opened)
                 }
                 Err(failure) => (None, Err(failure)),
             };
+            // What a standby lacks may have come to its primary already.
+            let lags = purpose == Purpose::Read && found.as_ref().is_some_and(|it| it.read_only);
             match opened {
                 Ok(session) => return Ok(session),
                 // Another host has the same data: it would be no better.
-                Err(fault @ SessionFailure::Fault(_)) => return Err(fault),
+                Err(fault @ SessionFailure::Fault(_)) if !lags => return Err(fault),
                 Err(failure) => passed.push(Passed {
                     number,
-                    schema,
+                    schema: found.map(|found| found.schema),
                     failure,
                 }),
             }
         }
         match empty {
             Some(empty) => empty.taken(target, &tls, purpose, passed).await,
-            None => Err(passed
-                .pop()
-                .map_or(SessionFailure::ReadOnly, |passed| passed.failure)),
+            None => Err(why_none(passed)),
         }
     }
 
@@ -316,6 +316,18 @@ impl Session {
     pub(super) async fn stop(&self) {
         cancel(self.client.cancel_token(), self.tls.clone()).await;
     }
+}
+
+/// Why none of the hosts was opened: what one that answers lacks, one that does not may have.
+fn why_none(mut passed: Vec<Passed>) -> SessionFailure {
+    let unasked = passed
+        .iter()
+        .rposition(|passed| !matches!(passed.failure, SessionFailure::Fault(_)));
+    let told = match unasked {
+        Some(unasked) => Some(passed.swap_remove(unasked)),
+        None => passed.pop(),
+    };
+    told.map_or(SessionFailure::ReadOnly, |passed| passed.failure)
 }
 
 /// A question. Dropping it before the answer tells the server to stop.
