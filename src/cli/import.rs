@@ -12,10 +12,14 @@ use super::output::{Outcome, Table, chain, complain, failed, json_line, say};
 use super::runtime::block_on;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
-use crate::store::{ImportFailure, ImportMode, Imported, TransferFault, check_export, import};
+use crate::store::{
+    ImportFailure, ImportMode, Imported, TransferFault, check_export, import, import_file,
+};
 
 /// Bytes that are read at once.
 const BLOCK: usize = 256 << 10;
+/// What the progress is called while rows are written.
+const IMPORTING: &str = "importing";
 
 /// Put an export into the configured store, and compare every row with it
 #[derive(Debug, Args)]
@@ -49,15 +53,27 @@ impl ImportArguments {
                 return end_with(&self.file, &failure);
             }
         };
-        bar.set_message(if self.verify_only {
-            "comparing"
+        let writes_at_once = matches!(input, Input::Once(_)) && !self.verify_only;
+        bar.set_message(if writes_at_once {
+            IMPORTING
         } else {
-            "importing"
+            "comparing"
         });
         bar.set_position(0);
-        let mut told = |bytes, _rows| bar.set_position(bytes);
+        let mut told = |bytes, _rows| {
+            if bytes < bar.position() {
+                bar.set_message(IMPORTING);
+            }
+            bar.set_position(bytes);
+        };
         block_on(async {
-            let imported = import(&store.url, mode, &mut *input, &mut told).await;
+            let imported = match &mut input {
+                Input::File(file) if mode == ImportMode::Write => {
+                    import_file(&store.url, file, &mut told).await
+                }
+                Input::File(file) => import(&store.url, mode, file, &mut told).await,
+                Input::Once(input) => import(&store.url, mode, &mut **input, &mut told).await,
+            };
             bar.finish_and_clear();
             match imported {
                 Ok(imported) => {
@@ -100,36 +116,49 @@ impl ImportArguments {
                 difference.fields.join(", ")
             ));
         }
-        let (mut missing, mut different) = (0_u64, 0_u64);
+        let (mut missing, mut different, mut written) = (0_u64, 0_u64, 0_u64);
         for (_, tally) in imported.kinds() {
             missing = missing.saturating_add(tally.missing);
             different = different.saturating_add(tally.different);
+            written = written.saturating_add(tally.written);
         }
-        say(&match (different, missing) {
-            (0, 0) => {
+        say(&match (different, missing, written) {
+            (0, 0, _) => {
                 "every row of the export was read back from the store, and is equal".to_owned()
             }
-            (0, missing) => format!("not in the store: {missing}; nothing was written"),
-            (different, missing) => format!(
-                "there, and different, and left as they are: {different}; not in the store: {missing}; nothing was written \
-                 after the first difference"
+            (0, missing, _) => format!("not in the store: {missing}; nothing was written"),
+            (different, missing, 0) => format!(
+                "there, and different, and left as they are: {different}; not in the store: {missing}; nothing was written"
+            ),
+            (different, missing, written) => format!(
+                "there, and different, and left as they are: {different}; not in the store: {missing}; written before the first \
+                 difference was met: {written}, among them payments, it may be, without their events: put a backup of the store \
+                 in its place, and import from a file, of which all is compared before anything is written"
             ),
         });
     }
 }
 
+/// An export that was opened.
+enum Input {
+    /// It can be read twice.
+    File(BufReader<File>),
+    /// A pipe or a device.
+    Once(Box<dyn BufRead + Send>),
+}
+
 /// Opens the export; a file is read to its end first, so that nothing is written of one that is at fault.
-fn open(path: &Path, bar: &ProgressBar) -> Result<Box<dyn BufRead + Send>, ImportFailure> {
+fn open(path: &Path, bar: &ProgressBar) -> Result<Input, ImportFailure> {
     if path == Path::new("-") {
-        return Ok(Box::new(BufReader::with_capacity(BLOCK, io::stdin())));
+        let input = BufReader::with_capacity(BLOCK, io::stdin());
+        return Ok(Input::Once(Box::new(input)));
     }
     let input = |error| ImportFailure::Export(TransferFault::Input(error));
     let mut file = File::open(path).map_err(input)?;
     if let Ok(metadata) = file.metadata()
         && !metadata.is_file()
     {
-        // A pipe or a device can be read once.
-        return Ok(Box::new(BufReader::with_capacity(BLOCK, file)));
+        return Ok(Input::Once(Box::new(BufReader::with_capacity(BLOCK, file))));
     }
     if let Ok(metadata) = file.metadata() {
         bar.set_length(metadata.len());
@@ -138,7 +167,7 @@ fn open(path: &Path, bar: &ProgressBar) -> Result<Box<dyn BufRead + Send>, Impor
     let mut told = |bytes, _rows| bar.set_position(bytes);
     check_export(&mut BufReader::with_capacity(BLOCK, &file), &mut told)?;
     file.rewind().map_err(input)?;
-    Ok(Box::new(BufReader::with_capacity(BLOCK, file)))
+    Ok(Input::File(BufReader::with_capacity(BLOCK, file)))
 }
 
 fn end_with(file: &Path, failure: &ImportFailure) -> Outcome {

@@ -77,7 +77,7 @@ impl Engines {
                         Postgres::new(Arc::clone(&target), Arc::clone(errands), Arc::clone(&reach))
                     })
                     .collect();
-                match Session::open(&target, Purpose::Write).await {
+                match open_with_rights(&target).await {
                     Ok(session) => engines = first_with(engines, session),
                     Err(SessionFailure::Fault(fault)) => return Err(fault),
                     // It may come later, and then nobody needs to start anything again.
@@ -251,6 +251,13 @@ async fn end_within(limit: Duration, tasks: Vec<JoinHandle<()>>) {
             let _cut = task.await;
         }
     }
+}
+
+/// A session for the start, which a lacking right stops.
+async fn open_with_rights(target: &Target) -> Result<Session, SessionFailure> {
+    let session = Session::open(target, Purpose::Write).await?;
+    session.may_write(target).await?;
+    Ok(session)
 }
 
 /// The session that the start has opened is the first writer's.

@@ -181,17 +181,17 @@ pub enum StoreFault {
         /// What was named.
         path: PathBuf,
     },
-    /// The schema can not be made, or brought up to date, by the role that is used.
-    #[error(
-        "{place}: the role \"{role}\" may not make the schema; let its owner say: GRANT CREATE ON {within} TO \"{role}\""
-    )]
+    /// The role that is used lacks a right.
+    #[error("{place}: the role \"{role}\" may not {what}; let the owner say: {grant}")]
     Rights {
         /// The store.
         place: String,
         /// Who.
         role: String,
-        /// What it may make nothing in, as SQL has it.
-        within: String,
+        /// What it may not do.
+        what: &'static str,
+        /// The statement that gives the right.
+        grant: String,
     },
     /// The file cannot be opened for reading and writing.
     #[error("{}: the store cannot be opened; the receiver's user must be able to read and write the file and its directory, and its disk must have room", path.display())]

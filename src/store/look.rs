@@ -52,6 +52,9 @@ pub(super) fn look_at_file(path: &Path) -> Result<(), StoreFault> {
 mod tests {
     use super::super::postgres::tests::server::{execute, fresh_database};
     use super::*;
+    use crate::inbox::{Inbox, Limits, Receipt};
+    use crate::store::Store;
+    use crate::store::fixtures::{accept, payment_event, with_body};
 
     #[tokio::test]
     async fn a_database_in_which_nothing_can_be_made_or_written_is_told_before_the_start() {
@@ -83,6 +86,78 @@ mod tests {
             panic!("another fault");
         };
         assert!(source.to_string().contains("takes no writes"), "{source}");
+    }
+
+    /// What a role is told until it lacks nothing, each time after what was told was done.
+    async fn told_until_it_lacks_nothing(text: &str, as_role: &Url) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Err(fault) = look(as_role).await {
+            assert!(matches!(fault, StoreFault::Rights { .. }), "{fault}");
+            let opened = Store::open(as_role, Limits::default()).await;
+            let refused = opened.unwrap_err();
+            assert_eq!(refused.to_string(), fault.to_string());
+            let fault = fault.to_string();
+            let mend = fault.rsplit_once("say: ").unwrap().1.to_owned();
+            assert!(!told.contains(&mend), "{mend} was of no use");
+            execute(text, &mend);
+            told.push(mend);
+        }
+        told
+    }
+
+    #[tokio::test]
+    async fn a_role_that_may_not_use_a_schema_that_is_there_is_told_each_right_that_it_lacks() {
+        let Some(text) = fresh_database() else {
+            return;
+        };
+        Store::migrate(&text.parse().unwrap()).await.unwrap();
+        let name = text.rsplit('/').next().unwrap();
+        let role = format!("{}_app", name.split('?').next().unwrap());
+        execute(&text, &format!("CREATE ROLE {role} LOGIN"));
+        let joint = if text.contains('?') { '&' } else { '?' };
+        let as_role: Url = format!("{text}{joint}user={role}").parse().unwrap();
+        let told = told_until_it_lacks_nothing(&text, &as_role).await;
+        let usage = format!("GRANT USAGE ON SCHEMA countersign TO \"{role}\"");
+        assert!(told.contains(&usage), "{told:?}");
+        let store = Store::open(&as_role, Limits::default()).await.unwrap();
+        let payment = payment_event("evt_1", "pay_1", "succeeded", 5);
+        assert_eq!(accept(&store, payment.clone()).await, Receipt::Accepted);
+        let other = with_body(payment.clone(), "another");
+        let many = vec![
+            payment,
+            other,
+            payment_event("evt_2", "pay_1", "pending", 4),
+        ];
+        assert_eq!(
+            store.accept(many).await.unwrap(),
+            [Receipt::Duplicate, Receipt::Conflict, Receipt::Accepted]
+        );
+        store.ready().await.unwrap();
+        store.close().await;
+        // To read alone is not enough, nor is it to write to some of it.
+        for (taken, mend) in [
+            (
+                "INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA countersign",
+                "GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA countersign TO",
+            ),
+            (
+                "INSERT ON countersign.tenants",
+                "GRANT INSERT ON ALL TABLES IN SCHEMA countersign TO",
+            ),
+            (
+                "SELECT ON countersign.migrations",
+                "GRANT SELECT ON ALL TABLES IN SCHEMA countersign TO",
+            ),
+        ] {
+            execute(&text, &format!("REVOKE {taken} FROM {role}"));
+            let told = told_until_it_lacks_nothing(&text, &as_role).await;
+            assert_eq!(told, [format!("{mend} \"{role}\"")]);
+        }
+        let revoked = "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA countersign FROM PUBLIC";
+        execute(&text, revoked);
+        let told = told_until_it_lacks_nothing(&text, &as_role).await;
+        let mend = "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA countersign TO";
+        assert_eq!(told, [format!("{mend} \"{role}\"")]);
     }
 
     #[tokio::test]

@@ -74,6 +74,7 @@ pub use transfer::backup::{BackedUp, BackupFailure, back_up};
 pub use transfer::export::{Counts, Export, ExportFailure, Exported, OnRows, Part};
 pub use transfer::import::{
     Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,
+    import_file,
 };
 pub use transfer::lines::TransferFault;
 pub use transfer::part_file::PartFile;

@@ -219,6 +219,44 @@ fn an_export_that_was_altered_or_cut_off_changes_nothing() {
 }
 
 #[test]
+fn what_an_import_that_met_a_difference_has_written_is_told() {
+    let receiver = Receiver::start();
+    deliver(&receiver, 0, 6);
+    let exported = receiver.countersign(&["export", "--out", "all.jsonl"]);
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    configuration(&receiver, "other.toml", "sqlite:data/other.db");
+    let other = ["--config", "other.toml", "import"];
+    let from_file = || receiver.countersign(&[&other[..], &["all.jsonl"]].concat());
+    assert_eq!(from_file().code, Some(0));
+    // Another state of a payment, and a secret that was not seen as late: such a time is joined.
+    rusqlite::Connection::open(receiver.directory().join("data/other.db"))
+        .unwrap()
+        .execute_batch(
+            "UPDATE payments SET changed_at = changed_at + 1 WHERE payment = (SELECT max(payment) FROM payments);
+             UPDATE secrets SET last_used = last_used - 1",
+        )
+        .unwrap();
+    let refused = from_file();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused
+            .stdout
+            .contains("not in the store: 1; nothing was written\n"),
+        "{refused:?}"
+    );
+    let export = fs::read_to_string(receiver.directory().join("all.jsonl")).unwrap();
+    let stopped = receiver.countersign_reading(&[&other[..], &["-"]].concat(), &export);
+    assert_eq!(stopped.code, Some(1), "{stopped:?}");
+    for told in [
+        "written before the first difference was met: 1,",
+        "put a backup of the store in its place",
+        "import from a file",
+    ] {
+        assert!(stopped.stdout.contains(told), "{stopped:?}");
+    }
+}
+
+#[test]
 fn a_store_of_a_newer_version_is_refused_by_every_command() {
     let receiver = Receiver::start();
     deliver(&receiver, 0, 2);

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::Config;
+use tokio_postgres::config::TargetSessionAttrs;
 
 use super::parts;
 use super::password::Password;
+use super::schema::Found;
 use super::tls::{Tls, TlsParameters};
 use crate::secret::Secret;
 use crate::store::StoreFault;
@@ -260,6 +262,13 @@ impl Target {
         self.met.store(true, Ordering::Relaxed);
     }
 
+    /// The same, where what was found at a host has it.
+    pub(super) fn has_met(&self, found: &Found) {
+        if found.schema > 0 {
+            self.is_met();
+        }
+    }
+
     /// Whether our schema was met at any of the hosts since the start. It is made where there was none at all: never in the place of one
     /// that went, and never beside one at another host, which would be a second ledger.
     pub(super) fn was_met(&self) -> bool {
@@ -290,6 +299,16 @@ impl Target {
             }
         }
         hosts
+    }
+
+    /// How a host is spoken to whatever it may do; `None` where that is how it is spoken to anyhow.
+    pub(super) fn host_in_any_state(&self, number: usize) -> Option<Config> {
+        let mut host = self.hosts().into_iter().nth(number)?;
+        if host.get_target_session_attrs() == TargetSessionAttrs::Any {
+            return None;
+        }
+        host.target_session_attrs(TargetSessionAttrs::Any);
+        Some(host)
     }
 
     /// TLS by the files that the address names, as they are now.

@@ -4,19 +4,24 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::gone_tests::{both, hosts, schemas};
+use super::gone_tests::{READ_ONLY, at_ports, both, schemas};
 use super::mute_tests::{address, target};
 use super::session::{Purpose, Session};
 use super::tests::server::{Ending, Postgres};
 use crate::inbox::{Limits, Receipt};
 use crate::store::fixtures::{accept, event};
 use crate::store::replay::rebuild::{Mappings, Replay, ReplayFailure, ReplayMode};
-use crate::store::{Clock, Keep, Prune, PruneFailure, Retention, Store, StoreFault, Url};
+use crate::store::views::Filter;
+use crate::store::{
+    Clock, Export, ExportFailure, Keep, Prune, PruneFailure, ReadFailure, Retention, Store,
+    StoreFault, Url, Views,
+};
 
 /// The warnings of this thread, each with its fields.
 #[derive(Clone, Default)]
@@ -70,7 +75,7 @@ async fn replay(url: &Url, mode: ReplayMode) -> ReplayFailure {
 }
 
 #[tokio::test]
-async fn a_command_that_changes_what_is_kept_makes_no_store() {
+async fn a_command_that_changes_or_reads_what_is_kept_makes_no_store() {
     let (Some(mut away), Some(empty)) = (Postgres::start(&[]), Postgres::start(&[])) else {
         return;
     };
@@ -99,8 +104,16 @@ async fn a_command_that_changes_what_is_kept_makes_no_store() {
         let told = matches!(&pruned, Err(PruneFailure::Store(fault)) if is_told(fault));
         assert!(told, "{pruned:?}");
         let rehearsed = prune.rehearse(url, &retention, now).await;
-        let told = matches!(&rehearsed, Err(PruneFailure::Store(_)));
+        let told = matches!(&rehearsed, Err(PruneFailure::Store(fault)) if is_told(fault));
         assert!(told, "{rehearsed:?}");
+        let listed = Views::open(url).unwrap().events(Filter::default()).await;
+        let told = matches!(&listed, Err(ReadFailure::Store(fault)) if is_told(fault));
+        assert!(told, "{listed:?}");
+        let exported = Export::default()
+            .run(url, None, &mut Vec::new(), &mut |_, _| {})
+            .await;
+        let told = matches!(&exported, Err(ExportFailure::Store(fault)) if is_told(fault));
+        assert!(told, "{exported:?}");
         for mode in [ReplayMode::DryRun, ReplayMode::Commit] {
             let failure = replay(url, mode).await;
             let told = matches!(&failure, ReplayFailure::Store(fault) if is_told(fault));
@@ -146,7 +159,10 @@ async fn a_schema_that_another_session_makes_while_a_host_is_waited_for_is_there
     };
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let alone = address(&empty, "inbox");
-    let target = target(&hosts(empty.port(), mute.local_addr().unwrap().port()));
+    let target = target(&at_ports(
+        &[empty.port(), mute.local_addr().unwrap().port()],
+        "",
+    ));
     let opening = Session::open(&target, Purpose::Write);
     let meanwhile = async {
         // The empty host was looked at: it stands before this one.
@@ -157,4 +173,36 @@ async fn a_schema_that_another_session_makes_while_a_host_is_waited_for_is_there
     };
     let (opened, ()) = tokio::join!(opening, meanwhile);
     opened.unwrap();
+}
+
+#[tokio::test]
+async fn a_schema_that_another_session_makes_while_a_standby_is_slow_to_tell_of_it_is_there() {
+    let (Some(primary), Some(standby)) = (Postgres::start(&[]), Postgres::start(&[])) else {
+        return;
+    };
+    for server in [&primary, &standby] {
+        Store::migrate(&address(server, "inbox")).await.unwrap();
+    }
+    standby.psql("postgres", READ_ONLY);
+    for purpose in [Purpose::Write, Purpose::Change, Purpose::Look] {
+        primary.psql("inbox", "ALTER SCHEMA countersign RENAME TO later");
+        let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = slow.local_addr().unwrap().port();
+        let target = target(&at_ports(&[primary.port(), port], ""));
+        let opening = async {
+            let opened = Session::open(&target, purpose).await;
+            opened.map(drop)
+        };
+        let meanwhile = async {
+            // The primary was looked at: it stands before this one.
+            let (mut held, _) = slow.accept().await.unwrap();
+            primary.psql("inbox", "ALTER SCHEMA later RENAME TO countersign");
+            let mut there = TcpStream::connect(("127.0.0.1", standby.port()))
+                .await
+                .unwrap();
+            let _ended = copy_bidirectional(&mut held, &mut there).await;
+        };
+        let (opened, ()) = tokio::join!(opening, meanwhile);
+        opened.unwrap();
+    }
 }

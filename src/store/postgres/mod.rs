@@ -40,6 +40,7 @@ mod replay_write;
 pub(super) mod retention;
 #[cfg(test)]
 mod retention_tests;
+mod rights;
 mod rows;
 mod schema;
 #[cfg(test)]

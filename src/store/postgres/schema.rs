@@ -6,6 +6,7 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel};
 
+use super::rights;
 use super::session::SessionFailure;
 use crate::store::StoreFault;
 use crate::store::migrations::{Migration, POSTGRES, known};
@@ -35,6 +36,17 @@ pub(in crate::store) struct Found {
 
 /// Looks at the database. One round trip, or two where it has our schema.
 pub(super) async fn greet(client: &Client, place: &str) -> Result<Found, SessionFailure> {
+    match meet(client, place).await {
+        Err(SessionFailure::Refused(error))
+            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+        {
+            Err(rights::to_look(client, place, error).await)
+        }
+        met => met,
+    }
+}
+
+async fn meet(client: &Client, place: &str) -> Result<Found, SessionFailure> {
     let row = client
         .query_typed(
             "SELECT current_setting('transaction_read_only') = 'on' AS read_only, current_setting('server_encoding') AS encoding,
@@ -111,37 +123,6 @@ pub(super) fn expect(found: &Found, place: &str) -> Result<(), StoreFault> {
 /// Whether nothing is left to be made.
 pub(super) fn is_up_to_date(found: &Found) -> bool {
     found.schema >= known(POSTGRES)
-}
-
-/// Whether the role that a session has may make the schema, where that is still to be made or to be brought up to date.
-pub(super) async fn look_at_rights(client: &Client, place: &str) -> Result<(), SessionFailure> {
-    let row = client
-        .query_typed(
-            "SELECT current_user::text AS role, current_database()::text AS database,
-                 to_regnamespace('countersign') IS NULL AS is_empty,
-                 CASE WHEN to_regnamespace('countersign') IS NULL
-                     THEN has_database_privilege(current_database(), 'CREATE')
-                     ELSE has_schema_privilege('countersign', 'CREATE')
-                 END AS may_create",
-            &[],
-        )
-        .await?
-        .pop()
-        .ok_or(SessionFailure::ReadOnly)?;
-    if row.try_get("may_create")? {
-        return Ok(());
-    }
-    let within = if row.try_get("is_empty")? {
-        let database: &str = row.try_get("database")?;
-        format!("DATABASE \"{database}\"")
-    } else {
-        "SCHEMA countersign".to_owned()
-    };
-    Err(SessionFailure::Fault(StoreFault::Rights {
-        place: place.to_owned(),
-        role: row.try_get("role")?,
-        within,
-    }))
 }
 
 /// Takes the missing steps.

@@ -16,6 +16,7 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
 use super::address::Target;
 use super::empty::{Empty, Passed};
+use super::rights;
 use super::schema::{self, Found};
 use crate::inbox::Cause;
 use crate::store::StoreFault;
@@ -148,7 +149,7 @@ impl Session {
         let mut empty = None;
         let tls = target.tls().await;
         for (number, host) in target.hosts().iter().enumerate() {
-            let (schema, opened) = match Self::greet(target, host, &tls).await {
+            let (found, opened) = match Self::greet(target, host, &tls).await {
                 Ok((session, found)) if found.schema == 0 && !found.read_only => {
                     empty.get_or_insert(Empty {
                         number,
@@ -158,34 +159,32 @@ impl Session {
                     continue;
                 }
                 Ok((session, found)) => {
-                    if found.schema > 0 {
-                        target.is_met();
-                    }
+                    target.has_met(&found);
                     let opened = session.made_fit(target, &found, purpose).await;
-                    (Some(found.schema), opened)
+                    (Some(found), opened)
                 }
                 Err(failure) => (None, Err(failure)),
             };
+            // What a standby lacks may have come to its primary already.
+            let lags = purpose == Purpose::Read && found.as_ref().is_some_and(|it| it.read_only);
             match opened {
                 Ok(session) => return Ok(session),
                 // Another host has the same data: it would be no better.
-                Err(fault @ SessionFailure::Fault(_)) => return Err(fault),
+                Err(fault @ SessionFailure::Fault(_)) if !lags => return Err(fault),
                 Err(failure) => passed.push(Passed {
                     number,
-                    schema,
+                    schema: found.map(|found| found.schema),
                     failure,
                 }),
             }
         }
         match empty {
-            Some(empty) => empty.taken(target, purpose, passed).await,
-            None => Err(passed
-                .pop()
-                .map_or(SessionFailure::ReadOnly, |passed| passed.failure)),
+            Some(empty) => empty.taken(target, &tls, purpose, passed).await,
+            None => Err(why_none(passed)),
         }
     }
 
-    async fn greet(
+    pub(super) async fn greet(
         target: &Target,
         host: &Config,
         tls: &DatabaseTls,
@@ -217,6 +216,14 @@ impl Session {
             .unwrap_or(Err(SessionFailure::TimedOut(limit)))
     }
 
+    /// Whether its role may do what a delivery needs.
+    pub(in crate::store) async fn may_write(&self, target: &Target) -> Result<(), SessionFailure> {
+        let limit = target.access.connect_timeout;
+        timeout(limit, rights::to_write(&self.client, &target.place))
+            .await
+            .unwrap_or(Err(SessionFailure::TimedOut(limit)))
+    }
+
     /// Makes sure that what was found serves the purpose.
     pub(super) async fn made_fit(
         mut self,
@@ -233,8 +240,8 @@ impl Session {
             Purpose::Write | Purpose::Change | Purpose::Look if found.read_only => {
                 return Err(SessionFailure::ReadOnly);
             }
-            Purpose::Look if schema::is_up_to_date(found) => {}
-            Purpose::Look => schema::look_at_rights(&self.client, &target.place).await?,
+            Purpose::Look if schema::is_up_to_date(found) => self.may_write(target).await?,
+            Purpose::Look => rights::to_make(&self.client, &target.place).await?,
             Purpose::Write | Purpose::Change => {
                 if let Err(failure) = self.prepare(target, found, purpose).await {
                     if let SessionFailure::TimedOut(_) = failure {
@@ -309,6 +316,18 @@ impl Session {
     pub(super) async fn stop(&self) {
         cancel(self.client.cancel_token(), self.tls.clone()).await;
     }
+}
+
+/// Why none of the hosts was opened: what one that answers lacks, one that does not may have.
+fn why_none(mut passed: Vec<Passed>) -> SessionFailure {
+    let unasked = passed
+        .iter()
+        .rposition(|passed| !matches!(passed.failure, SessionFailure::Fault(_)));
+    let told = match unasked {
+        Some(unasked) => Some(passed.swap_remove(unasked)),
+        None => passed.pop(),
+    };
+    told.map_or(SessionFailure::ReadOnly, |passed| passed.failure)
 }
 
 /// A question. Dropping it before the answer tells the server to stop.

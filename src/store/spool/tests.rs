@@ -475,12 +475,11 @@ async fn what_waits_is_moved_to_whichever_host_writes_then() {
     let Some(other) = Postgres::start(&[]) else {
         return;
     };
-    primary.create_database("inbox");
-    other.create_database("inbox");
-    // It has the ledger too, as a standby has.
-    Store::migrate(&impatient(&other.url("inbox")))
-        .await
-        .unwrap();
+    // Both have the ledger, as a primary and its standby have.
+    for server in [&primary, &other] {
+        let url = impatient(&server.create_database("inbox"));
+        Store::migrate(&url).await.unwrap();
+    }
     other.psql(
         "postgres",
         "ALTER DATABASE inbox SET default_transaction_read_only = on",

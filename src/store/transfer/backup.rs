@@ -111,7 +111,7 @@ pub fn back_up(
     copied
 }
 
-fn copy(
+pub(super) fn copy(
     store: &Connection,
     part: &Path,
     progress: &mut dyn FnMut(u64, u64),
@@ -147,6 +147,8 @@ fn copy(
             }
         }
     }
+    // The receiver's log grows for as long as the store is read, and what is left takes long.
+    store.execute_batch("COMMIT").map_err(BackupFailure::Copy)?;
     // One file, whole by itself: the log's mode is a mark in it, which the receiver sets again.
     target
         .pragma_update_and_check(None, "journal_mode", "DELETE", |row| {

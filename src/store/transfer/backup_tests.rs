@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 
+use super::backup::copy;
 use crate::inbox::Inbox;
 use crate::store::fixtures::*;
 use crate::store::views::{Filter, PaymentView};
@@ -145,5 +146,15 @@ async fn a_damaged_store_is_not_taken_for_a_backup() {
         "{failure:?}"
     );
     assert!(!out.exists());
-    assert!(!place.file().with_file_name("copy.db.part").exists());
+    let part = place.file().with_file_name("copy.db.part");
+    assert!(!part.exists());
+    // The copy is checked when the store is let go already: the receiver's log would grow meanwhile.
+    std::fs::write(&part, "").unwrap();
+    let read = Connection::open(place.file()).unwrap();
+    let failure = copy(&read, &part, &mut |_, _| {}).unwrap_err();
+    assert!(
+        matches!(failure, BackupFailure::Unsound { .. }),
+        "{failure:?}"
+    );
+    assert!(read.is_autocommit());
 }

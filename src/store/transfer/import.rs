@@ -5,14 +5,15 @@
 //! first, the rest is written, and what was written is read back and compared in every field. So an import that was
 //! interrupted is begun again, and finds what it had done.
 //!
-//! A row that is there and differs stays as it is, and from that batch on nothing more is written: the rest is only
-//! compared, so that all differences are told at once. Payments come before their events, so a store that holds another
-//! state of one of them gets no event.
+//! A row that is there and differs stays as it is, and nothing is merged with it: the rest is only compared, so that all
+//! differences are told at once. What can be read twice is compared whole before anything of it is written. Of what can be
+//! read once, the batches before the one with the difference were written by then. Payments come before their events: such a
+//! store may hold payments without their events, and only a backup undoes that.
 //!
 //! When a certificate or a secret was first and last seen is no difference: the earlier and the later one stand.
 
 use std::collections::HashSet;
-use std::io::BufRead;
+use std::io::{BufRead, Seek};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -112,6 +113,12 @@ impl Imported {
         self.kinds()
             .iter()
             .all(|(_, tally)| tally.missing == 0 && tally.different == 0)
+    }
+
+    /// Whether a row is there and differs.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        self.kinds().iter().any(|(_, tally)| tally.different > 0)
     }
 
     fn tally(&mut self, record: &Record) -> &mut RowCounts {
@@ -254,22 +261,30 @@ pub async fn import(
 ) -> Result<Imported, ImportFailure> {
     // Before the store, which is made where there is none.
     let mut lines = Lines::begin(input)?;
-    let mut importing = Importing {
-        shelf: Shelf::open(url, mode).await?,
-        mode,
-        imported: Imported::default(),
-    };
-    let mut batch = Batch::default();
-    while let Some(line) = lines.next()? {
-        if !batch.has_room_for(&line) {
-            importing.take(std::mem::take(&mut batch)).await?;
-        }
-        batch.push(line);
-        progress(lines.bytes(), lines.counts().total());
+    let mut importing = Importing::begin(url, mode).await?;
+    importing.read(&mut lines, progress).await?;
+    Ok(importing.end())
+}
+
+/// Puts the rows of an export that can be read twice into the store at `url`: all of them are compared first, and where one is there and
+/// differs none is written. `progress` is told from the beginning again when the writing begins. Blocks the thread as [`import`] does.
+pub async fn import_file<R: BufRead + Seek + Send>(
+    url: &Url,
+    input: &mut R,
+    progress: OnBytes<'_>,
+) -> Result<Imported, ImportFailure> {
+    let mut lines = Lines::begin(input)?;
+    let mut importing = Importing::begin(url, ImportMode::Write).await?;
+    importing.mode = ImportMode::Compare;
+    importing.read(&mut lines, progress).await?;
+    let compared = &importing.imported;
+    if !compared.is_equal() && !compared.differs() {
+        importing.mode = ImportMode::Write;
+        importing.imported = Imported::default();
+        input.rewind().map_err(TransferFault::Input)?;
+        importing.read(&mut Lines::begin(input)?, progress).await?;
     }
-    importing.take(batch).await?;
-    importing.shelf.close();
-    Ok(importing.imported)
+    Ok(importing.end())
 }
 
 /// Rows of one kind, none twice.
@@ -311,6 +326,36 @@ struct Importing {
 }
 
 impl Importing {
+    async fn begin(url: &Url, mode: ImportMode) -> Result<Self, ImportFailure> {
+        Ok(Self {
+            shelf: Shelf::open(url, mode).await?,
+            mode,
+            imported: Imported::default(),
+        })
+    }
+
+    /// Takes all that is left of an export.
+    async fn read(
+        &mut self,
+        lines: &mut Lines<'_>,
+        progress: OnBytes<'_>,
+    ) -> Result<(), ImportFailure> {
+        let mut batch = Batch::default();
+        while let Some(line) = lines.next()? {
+            if !batch.has_room_for(&line) {
+                self.take(std::mem::take(&mut batch)).await?;
+            }
+            batch.push(line);
+            progress(lines.bytes(), lines.counts().total());
+        }
+        self.take(batch).await
+    }
+
+    fn end(self) -> Imported {
+        self.shelf.close();
+        self.imported
+    }
+
     async fn take(&mut self, batch: Batch) -> Result<(), ImportFailure> {
         let found = self.shelf.find(&batch.lines).await?;
         let mut left = Vec::new();

@@ -6,6 +6,8 @@
 pub(super) mod backup;
 #[cfg(test)]
 mod backup_tests;
+#[cfg(test)]
+mod difference_tests;
 pub(super) mod export;
 #[cfg(test)]
 mod fault_tests;
