@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
 
 use super::body;
 use super::body::json::Pointer;
@@ -107,45 +106,64 @@ impl Place {
 }
 
 impl Values for Asked<'_, '_> {
+    #[inline]
+    fn at_hand(&self, value: &Value) -> Option<&[u8]> {
+        match value {
+            Value::Body => Some(self.body),
+            Value::Secret => Some(self.secret),
+            Value::Timestamp => self.timestamp.map(str::as_bytes),
+            Value::Id => self.id.map(str::as_bytes),
+            Value::Method
+            | Value::PathAndQuery
+            | Value::KeyId
+            | Value::Config(_)
+            | Value::Header(_)
+            | Value::Query(_)
+            | Value::Form(_)
+            | Value::Json(_)
+            | Value::Url
+            | Value::Item(_) => None,
+        }
+    }
+
     fn value(&self, value: &Value) -> Result<Option<Cow<'_, [u8]>>, Unwritable> {
         let ambiguous = || Unwritable::Ambiguous(value.clone());
-        let text = match value {
-            Value::Body => return Ok(Some(Cow::Borrowed(self.body))),
-            Value::Secret => return Ok(Some(Cow::Borrowed(self.secret))),
+        match value {
             Value::Header(name) => {
                 let found = only(self.request.headers, name).map_err(|_repeated| ambiguous())?;
-                return Ok(found.map(Cow::Borrowed));
+                Ok(found.map(Cow::Borrowed))
             }
-            Value::Query(name) => {
-                return body::form::value(query(self.request).as_bytes(), name)
-                    .map_err(|_repeated| ambiguous());
-            }
+            Value::Query(name) => body::form::value(query(self.request).as_bytes(), name)
+                .map_err(|_repeated| ambiguous()),
             Value::Form(name) => {
-                return body::form::value(self.body, name).map_err(|_repeated| ambiguous());
+                body::form::value(self.body, name).map_err(|_repeated| ambiguous())
             }
             Value::Json(pointer) => {
                 let Some(document) = self.document else {
                     return Ok(None);
                 };
                 let text = pointer.text(document).map_err(|_repeated| ambiguous())?;
-                return Ok(text.map(|text| match text {
+                Ok(text.map(|text| match text {
                     Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
                     Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                }));
+                }))
             }
-            Value::Url => return Ok(self.url.map(|url| public_url(url, self.request))),
-            Value::Item(key) => match self.items {
-                Some(items) => items.named(key).map_err(|_several| ambiguous())?,
-                None => None,
-            },
-            Value::Timestamp => self.timestamp,
-            Value::Id => self.id,
-            Value::Method => Some(self.request.method.as_str()),
-            Value::PathAndQuery => Some(self.request.path_and_query),
-            Value::KeyId => self.values.get("key_id").map(String::as_str),
-            Value::Config(name) => self.values.get(&**name).map(String::as_str),
-        };
-        Ok(text.map(|text| Cow::Borrowed(text.as_bytes())))
+            Value::Url => Ok(self.url.map(|url| public_url(url, self.request))),
+            Value::Item(key) => {
+                let Some(items) = self.items else {
+                    return Ok(None);
+                };
+                let text = items.named(key).map_err(|_several| ambiguous())?;
+                Ok(text.map(bytes))
+            }
+            Value::Method => Ok(Some(bytes(self.request.method.as_str()))),
+            Value::PathAndQuery => Ok(Some(bytes(self.request.path_and_query))),
+            Value::KeyId => Ok(self.values.get("key_id").map(|text| bytes(text))),
+            Value::Config(name) => Ok(self.values.get(&**name).map(|text| bytes(text))),
+            Value::Body | Value::Secret | Value::Timestamp | Value::Id => {
+                Ok(self.at_hand(value).map(Cow::Borrowed))
+            }
+        }
     }
 
     fn mac(&self, bytes: &[u8]) -> Option<String> {
@@ -168,6 +186,10 @@ impl From<Unwritable> for SignatureRefusal {
     }
 }
 
+fn bytes(text: &str) -> Cow<'_, [u8]> {
+    Cow::Borrowed(text.as_bytes())
+}
+
 /// A header stands more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RepeatedHeader;
@@ -179,15 +201,14 @@ pub(super) fn only<'a>(
 ) -> Result<Option<&'a [u8]>, RepeatedHeader> {
     let mut values = all(headers, name);
     match (values.next(), values.next()) {
-        (first, None) => Ok(first),
+        (first, None) => Ok(first.map(HeaderValue::as_bytes)),
         (_, Some(_)) => Err(RepeatedHeader),
     }
 }
 
 /// The values of a header. There are few of them: to look at each is faster than to hash the name that is looked for.
-fn all<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-    let named =
-        move |(own, value): (&HeaderName, &'a HeaderValue)| (own == name).then(|| value.as_bytes());
+fn all<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a HeaderValue> {
+    let named = move |(own, value): (&HeaderName, &'a HeaderValue)| (own == name).then_some(value);
     headers.iter().filter_map(named)
 }
 
@@ -217,8 +238,56 @@ pub(super) fn public_url<'a>(url: &'a str, request: &Request<'_>) -> Cow<'a, [u8
     Cow::Owned([url, missing].concat().into())
 }
 
-/// The texts of one place: nearly always one.
-pub(super) type Texts<'a> = SmallVec<[Cow<'a, str>; 1]>;
+/// Shows `each` the texts that stand in the first of these headers that is present, or in every one of them (`all`). A header may be
+/// repeated.
+pub(super) fn each_in_headers<'a>(
+    names: &[HeaderName],
+    all: bool,
+    headers: &'a HeaderMap,
+    mut each: impl FnMut(&'a str) -> Result<(), SignatureRefusal>,
+) -> Result<(), SignatureRefusal> {
+    let mut found = false;
+    for name in names {
+        for value in self::all(headers, name) {
+            found = true;
+            match std::str::from_utf8(value.as_bytes()) {
+                Ok(text) => each(text)?,
+                Err(_) => return Err(no_text()),
+            }
+        }
+        if found && !all {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The text that stands at a place outside the headers.
+#[inline(never)]
+pub(super) fn text<'a>(
+    place: &Place,
+    request: &Request<'a>,
+    body: &'a [u8],
+    document: Option<&'a RawValue>,
+) -> Result<Option<Cow<'a, str>>, SignatureRefusal> {
+    let repeated = |what: &str| SignatureRefusal::Malformed {
+        what: format!("{what} stands twice"),
+    };
+    let found = match place {
+        Place::Form(name) => body::form::value(body, name).map_err(|_repeated| repeated(name))?,
+        Place::Query(name) => {
+            let value = body::form::value(query(request).as_bytes(), name);
+            value.map_err(|_repeated| repeated(name))?
+        }
+        Place::Json(pointer) => {
+            let text = document.map(|document| pointer.text(document)).transpose();
+            let text = text.map_err(|_repeated| repeated(&pointer.to_string()))?;
+            return Ok(text.flatten());
+        }
+        Place::Header(_) | Place::Item(_) => None,
+    };
+    found.map(readable).transpose()
+}
 
 /// The texts that stand at a place; a header may be repeated there, and `all` takes every header of it.
 pub(super) fn texts<'a>(
@@ -227,38 +296,17 @@ pub(super) fn texts<'a>(
     request: &Request<'a>,
     body: &'a [u8],
     document: Option<&'a RawValue>,
-) -> Result<Texts<'a>, SignatureRefusal> {
-    let repeated = |what: &str| SignatureRefusal::Malformed {
-        what: format!("{what} stands twice"),
+) -> Result<Vec<Cow<'a, str>>, SignatureRefusal> {
+    let Place::Header(names) = place else {
+        let text = text(place, request, body, document)?;
+        return Ok(text.into_iter().collect());
     };
-    let found = match place {
-        Place::Header(names) => {
-            let mut found = Texts::new();
-            for name in names {
-                for value in self::all(request.headers, name) {
-                    found.push(readable(Cow::Borrowed(value))?);
-                }
-                if !all && !found.is_empty() {
-                    break;
-                }
-            }
-            return Ok(found);
-        }
-        Place::Form(name) => body::form::value(body, name).map_err(|_repeated| repeated(name))?,
-        Place::Query(name) => {
-            let value = body::form::value(query(request).as_bytes(), name);
-            value.map_err(|_repeated| repeated(name))?
-        }
-        Place::Json(pointer) => {
-            let text = document.map(|document| pointer.text(document)).transpose();
-            let text = text
-                .map_err(|_repeated| repeated(&pointer.to_string()))?
-                .flatten();
-            return Ok(text.into_iter().collect());
-        }
-        Place::Item(_) => None,
-    };
-    found.into_iter().map(readable).collect()
+    let mut texts = Vec::new();
+    each_in_headers(names, all, request.headers, |text| {
+        texts.push(Cow::Borrowed(text));
+        Ok(())
+    })?;
+    Ok(texts)
 }
 
 fn readable(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, SignatureRefusal> {
@@ -266,7 +314,12 @@ fn readable(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, SignatureRefusal> {
         Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).ok(),
         Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
     };
-    text.ok_or_else(|| SignatureRefusal::Malformed {
+    text.ok_or_else(no_text)
+}
+
+#[cold]
+fn no_text() -> SignatureRefusal {
+    SignatureRefusal::Malformed {
         what: "the signature's place holds bytes that are no text".to_owned(),
-    })
+    }
 }

@@ -187,7 +187,7 @@ impl Challenge {
     }
 
     /// The answer to a request of this method, if it is this challenge.
-    pub(super) fn answer(&self, method: &Method, values: &dyn Values) -> Option<ChallengeAnswer> {
+    pub(super) fn answer(&self, method: &Method, values: &impl Values) -> Option<ChallengeAnswer> {
         if *method != self.method {
             return None;
         }

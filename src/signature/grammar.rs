@@ -62,7 +62,7 @@ impl KeyPattern {
         Ok(Self { parts })
     }
 
-    /// The value of `item`, if its key is this one.
+    /// The value of `item`, which is trimmed, if its key is this one.
     fn value<'a>(&self, item: &'a str, pair: char, key_id: Option<&str>) -> Option<&'a str> {
         let mut rest = item;
         for part in &self.parts {
@@ -76,7 +76,8 @@ impl KeyPattern {
                 None => split_once(rest, pair)?.1,
             };
         }
-        Some(rest.trim_ascii())
+        // The item itself ends with no space.
+        Some(rest.trim_ascii_start())
     }
 
     /// The key as a sender writes it.
@@ -114,6 +115,8 @@ pub(super) struct TooMany;
 #[derive(Debug)]
 pub(super) struct Items<'a> {
     grammar: Grammar,
+    /// The length of all texts, in bytes.
+    bytes: usize,
     items: SmallVec<[&'a str; ITEMS_USUAL]>,
 }
 
@@ -121,39 +124,51 @@ impl<'a> Items<'a> {
     /// Takes apart all texts of a signature's place (a header may be repeated).
     pub(super) fn read(
         grammar: Grammar,
-        texts: impl Iterator<Item = &'a str> + Clone,
+        mut texts: impl Iterator<Item = &'a str>,
     ) -> Result<Self, TooMany> {
-        if texts.clone().map(str::len).sum::<usize>() > HEADER_BYTES_MAX {
+        let mut items = Self::new(grammar);
+        texts.try_for_each(|text| items.add(text))?;
+        Ok(items)
+    }
+
+    /// None yet.
+    pub(super) fn new(grammar: Grammar) -> Self {
+        Self {
+            grammar,
+            bytes: 0,
+            items: SmallVec::new(),
+        }
+    }
+
+    /// Takes apart one more text.
+    pub(super) fn add(&mut self, text: &'a str) -> Result<(), TooMany> {
+        self.bytes += text.len();
+        if self.bytes > HEADER_BYTES_MAX {
             return Err(TooMany);
         }
-        let mut items = SmallVec::new();
-        for text in texts {
-            let mut take = |item: &'a str| {
-                let item = item.trim_ascii();
-                if item.is_empty() {
-                    return Ok(());
-                }
-                items.push(item);
-                if items.len() > ITEMS_MAX {
-                    Err(TooMany)
-                } else {
-                    Ok(())
-                }
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let (item, after) = match self.grammar.split {
+                None => (text, None),
+                Some(' ') => match text.split_once(|letter: char| letter.is_ascii_whitespace()) {
+                    Some((item, after)) => (item, Some(after)),
+                    None => (text, None),
+                },
+                Some(split) => match split_once(text, split) {
+                    Some((item, after)) => (item, Some(after)),
+                    None => (text, None),
+                },
             };
-            match grammar.split {
-                None => take(text)?,
-                Some(' ') => text.split_ascii_whitespace().try_for_each(take)?,
-                Some(split) => {
-                    let mut rest = text;
-                    while let Some((item, after)) = split_once(rest, split) {
-                        take(item)?;
-                        rest = after;
-                    }
-                    take(rest)?;
-                }
+            rest = after;
+            let item = item.trim_ascii();
+            if !item.is_empty() {
+                self.items.push(item);
+            }
+            if self.items.len() > ITEMS_MAX {
+                return Err(TooMany);
             }
         }
-        Ok(Self { grammar, items })
+        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -168,23 +183,33 @@ impl<'a> Items<'a> {
         key_id: Option<&str>,
         mut each: impl FnMut(&'a str),
     ) {
-        let keys = match pick {
-            Pick::Whole => return self.items.iter().copied().for_each(each),
-            Pick::From(first) => {
-                return self.items.iter().skip(*first).copied().for_each(each);
-            }
-            Pick::Keys(keys) => keys,
-        };
-        let Some(pair) = self.grammar.pair else {
-            return;
-        };
-        for item in self.items.iter() {
-            let keyed = keys.iter().find_map(|key| key.value(item, pair, key_id));
-            let bare = || self.grammar.bare && is_bare(item, pair, encoding);
-            if let Some(text) = keyed.or_else(|| bare().then_some(*item)) {
+        for (at, item) in self.items.iter().copied().enumerate() {
+            let text = match pick {
+                Pick::Whole => Some(item),
+                Pick::From(first) => (at >= *first).then_some(item),
+                Pick::Keys(keys) => self.keyed(item, keys, encoding, key_id),
+            };
+            if let Some(text) = text {
                 each(text);
             }
         }
+    }
+
+    /// The signature in `item`, if it bears one of `keys`, or none where it needs none.
+    fn keyed(
+        &self,
+        item: &'a str,
+        keys: &[KeyPattern],
+        encoding: Encoding,
+        key_id: Option<&str>,
+    ) -> Option<&'a str> {
+        let pair = self.grammar.pair?;
+        for key in keys {
+            if let Some(text) = key.value(item, pair, key_id) {
+                return Some(text);
+            }
+        }
+        (self.grammar.bare && is_bare(item, pair, encoding)).then_some(item)
     }
 
     /// The item of this key (or at this position, `+0`): `Err` when there are several.
@@ -217,8 +242,17 @@ fn split_once(text: &str, separator: char) -> Option<(&str, &str)> {
 fn after_key<'a>(item: &'a str, key: &str, pair: char) -> Option<&'a str> {
     let after = item.trim_ascii_start().strip_prefix(key)?;
     // The separator may be a space itself.
-    let spaced = || after.trim_ascii_start().strip_prefix(pair);
-    after.strip_prefix(pair).or_else(spaced)
+    after_pair(after, pair).or_else(|| after_pair(after.trim_ascii_start(), pair))
+}
+
+/// What follows a separator, which is ASCII.
+fn after_pair(text: &str, pair: char) -> Option<&str> {
+    let first = *text.as_bytes().first()?;
+    if char::from(first) == pair {
+        text.get(1..)
+    } else {
+        None
+    }
 }
 
 /// Whether an item has no key. In base64 the padding is no separator.

@@ -17,6 +17,7 @@ use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384, Sha512};
 
 use super::profile::descriptor::{Algorithm, KeyForm, MacKind};
+use super::template::{Template, Unwritable, Values};
 use crate::secret::Secret;
 
 /// Base64 that takes padding or leaves it; nothing else is lenient.
@@ -99,20 +100,34 @@ impl Key {
         })
     }
 
-    /// The whole computation over the content that `write` writes.
-    pub(super) fn over<E>(
+    /// Whether one of `signatures` is right for what `content` writes. Each is tried even after a match.
+    pub(super) fn verifies<'s>(
         &self,
-        write: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
-    ) -> Result<Finished<'_>, E> {
+        content: &Template,
+        values: &impl Values,
+        signatures: impl Iterator<Item = &'s [u8]>,
+    ) -> Result<bool, Unwritable> {
         // What nearly everyone signs with is spared the way through a computation of any kind: that is as large as the
         // largest of them, and costs more than the MAC of a few hundred bytes.
         if let Self::HmacSha256(mac) = self {
             let mut mac = mac.clone();
-            write(&mut |bytes| mac.update(bytes))?;
-            return Ok(Finished::tag(&mac.finalize().into_bytes()));
+            content.write(values, &mut |bytes| mac.update(bytes))?;
+            let tag = mac.finalize().into_bytes();
+            return Ok(signatures.fold(false, |right, one| right | is_tag(&tag, one)));
         }
+        let finished = self.finished(content, values)?;
+        Ok(signatures.fold(false, |right, one| right | finished.matches(one)))
+    }
+
+    /// The whole computation over what `content` writes.
+    #[inline(never)]
+    fn finished(
+        &self,
+        content: &Template,
+        values: &impl Values,
+    ) -> Result<Finished<'_>, Unwritable> {
         let mut run = self.start();
-        write(&mut |bytes| run.update(bytes))?;
+        content.write(values, &mut |bytes| run.update(bytes))?;
         Ok(run.finish())
     }
 
@@ -303,13 +318,10 @@ impl Finished<'_> {
         }
     }
 
-    /// Whether this decoded signature is right. For MACs the time taken tells nothing but the lengths.
+    /// Whether this decoded signature is right.
     pub(super) fn matches(&self, signature: &[u8]) -> bool {
         match self {
-            Self::Tag { .. } => {
-                let tag = self.bytes().unwrap_or_default();
-                verify_slices_are_equal(tag, signature).is_ok()
-            }
+            Self::Tag { .. } => is_tag(self.bytes().unwrap_or_default(), signature),
             Self::Digest(key, digest) => key
                 .readers()
                 .any(|key| key.verify_digest_sig(digest, signature).is_ok()),
@@ -318,6 +330,11 @@ impl Finished<'_> {
                 .any(|key| key.verify_sig(content, signature).is_ok()),
         }
     }
+}
+
+/// The time taken tells nothing but the lengths.
+fn is_tag(tag: &[u8], signature: &[u8]) -> bool {
+    verify_slices_are_equal(tag, signature).is_ok()
 }
 
 impl Algorithm {

@@ -26,6 +26,7 @@ mod explain;
 mod filter;
 mod grammar;
 mod key;
+mod listing;
 mod mapping;
 #[cfg(test)]
 mod places_tests;

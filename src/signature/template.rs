@@ -89,6 +89,9 @@ pub(super) struct TemplateFault {
 
 /// Where a template's values come from.
 pub(super) trait Values {
+    /// The bytes of a value that need not be looked for, nor read out of anything; `None` when it is absent, or of another kind.
+    fn at_hand(&self, value: &Value) -> Option<&[u8]>;
+
     /// The bytes of a value; `None` when it is absent.
     fn value(&self, value: &Value) -> Result<Option<Cow<'_, [u8]>>, Unwritable>;
 
@@ -116,10 +119,22 @@ impl Template {
     /// Writes the template's bytes into `sink`, piece by piece.
     pub(super) fn write(
         &self,
-        values: &dyn Values,
-        sink: &mut dyn FnMut(&[u8]),
+        values: &impl Values,
+        sink: &mut impl FnMut(&[u8]),
     ) -> Result<(), Unwritable> {
-        write_parts(&self.parts, values, sink)
+        for part in &self.parts {
+            // Most parts are at hand, and are spared the way of those that must be looked for.
+            let ready = match part {
+                Part::Literal(text) => Some(text.as_bytes()),
+                Part::Value(own) if own.filters.is_empty() => values.at_hand(&own.value),
+                Part::Value(_) | Part::Group(_) => None,
+            };
+            match ready {
+                Some(bytes) => sink(bytes),
+                None => write_part(part, values, sink)?,
+            }
+        }
+        Ok(())
     }
 
     /// Its parts in order, as they stand where nothing vanishes.
@@ -344,23 +359,23 @@ fn collect<'a>(parts: &'a [Part], each: &mut dyn FnMut(&'a Filtered)) {
     }
 }
 
-fn write_parts(
-    parts: &[Part],
+/// Writes a part of any kind.
+fn write_part(
+    part: &Part,
     values: &dyn Values,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), Unwritable> {
-    for part in parts {
-        match part {
-            Part::Literal(text) => sink(text.as_bytes()),
-            Part::Value(filtered) => match values.value(&filtered.value)? {
-                Some(bytes) => sink(&filtered.apply(bytes, values)?),
-                None if filtered.may_be_absent() => {}
-                None => return Err(Unwritable::Absent(filtered.value.clone())),
-            },
-            Part::Group(inner) => {
-                if all_present(inner, values)? {
-                    write_parts(inner, values, sink)?;
-                }
+    match part {
+        Part::Literal(text) => sink(text.as_bytes()),
+        Part::Value(filtered) => match values.value(&filtered.value)? {
+            Some(bytes) => sink(&filtered.apply(bytes, values)?),
+            None if filtered.may_be_absent() => {}
+            None => return Err(Unwritable::Absent(filtered.value.clone())),
+        },
+        Part::Group(inner) => {
+            if all_present(inner, values)? {
+                let mut parts = inner.iter();
+                parts.try_for_each(|part| write_part(part, values, sink))?;
             }
         }
     }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
 
 use super::asked::Place;
 use super::asked::{self, Asked};
@@ -22,11 +21,11 @@ use super::delivery::{
     Item, ItemVerdict, Proof, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery,
 };
 use super::grammar::Items;
+use super::listing::Listing;
 use super::profile::descriptor::Algorithm;
 use super::profile::meaning::{Profile, ProfileFault, TimestampRule};
 use super::scheme::{AlgorithmRule, Scheme};
 use super::secrets::{Account, Prepared};
-use super::written::Signature;
 use crate::identity::{Force, Identified};
 
 pub use super::secrets::{AccountBinding, ProducerSecret, Settings};
@@ -96,8 +95,11 @@ impl Verifier {
             return Ok(labels.find(|label| Some(*label) == matched.as_ref()));
         }
         let document = self.document(scheme, body)?;
-        let matched = self.matched(scheme, request, body, document, now)?;
-        Ok(Some(&matched.secret.label))
+        // What else was found out is not moved, which would cost as much as to read the headers.
+        match self.matched(scheme, request, body, document, now) {
+            Ok(Matched { secret, .. }) => Ok(Some(&secret.label)),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// Whether [`Verifier::verify`] would open gate 3: for a producer that only watches.
@@ -234,27 +236,38 @@ impl Verifier {
         document: Option<&'a RawValue>,
         now: Timestamp,
     ) -> Result<Matched<'_, 'a>, SignatureRefusal> {
-        let texts = asked::texts(&scheme.place, scheme.all, request, body, document)?;
-        let items = Items::read(scheme.grammar, texts.iter().map(|text| &**text))
-            .map_err(|_too_many| malformed("the signature is longer than anyone's is"))?;
+        let too_long = |_too_many| malformed("the signature is longer than anyone's is");
+        let elsewhere;
+        let mut items = Items::new(scheme.grammar);
+        if let Place::Header(names) = &scheme.place {
+            let take = |text| items.add(text).map_err(too_long);
+            asked::each_in_headers(names, scheme.all, request.headers, take)?;
+        } else {
+            elsewhere = asked::text(&scheme.place, request, body, document)?;
+            if let Some(text) = &elsewhere {
+                items.add(text).map_err(too_long)?;
+            }
+        }
         if items.is_empty() {
-            return Err(SignatureRefusal::Missing {
-                what: "the signature".to_owned(),
-            });
+            return Err(missing("the signature"));
         }
         let rule = self.profile.timestamp.as_ref();
-        let time = rule
-            .map(|rule| stated(rule, request, body, document, &items))
-            .transpose()?;
-        let id = scheme.id.as_ref().filter(|_| scheme.signs_the_id);
-        let id = id
-            .map(|place| delivery_id(place, request, body, document, &items))
-            .transpose()?;
-        let listed = self.listed(scheme, &items)?;
+        let time = match rule {
+            Some(rule) => Some(stated(rule, request, body, document, &items)?),
+            None => None,
+        };
+        let id = match &scheme.id {
+            Some(place) if scheme.signs_the_id => {
+                Some(delivery_id(place, request, body, document, &items)?)
+            }
+            Some(_) | None => None,
+        };
+        let mut listed = Listing::default();
+        self.list(scheme, &items, &mut listed)?;
         if let (Some(rule), Some((_, sent))) = (rule, &time) {
             rule.check(*sent, self.tolerance, now)?;
         }
-        let asked = Asked {
+        let mut asked = Asked {
             request,
             body,
             document,
@@ -266,7 +279,8 @@ impl Verifier {
             secret: b"",
             key: None,
         };
-        let (secret, shadows) = self.compare(scheme, &listed, asked)?;
+        let mut shadows = Vec::new();
+        let secret = self.compare(scheme, &listed, &mut asked, &mut shadows)?;
         Ok(Matched {
             secret,
             shadows,
@@ -275,11 +289,15 @@ impl Verifier {
         })
     }
 
-    /// The signatures that may be right: decoded, of a variant that the scheme knows, and as long as its algorithm's are.
-    fn listed(&self, scheme: &Scheme, items: &Items<'_>) -> Result<Listing, SignatureRefusal> {
+    /// Lists the signatures that may be right: decoded, of a variant that the scheme knows, and as long as its algorithm's are.
+    fn list(
+        &self,
+        scheme: &Scheme,
+        items: &Items<'_>,
+        listed: &mut Listing,
+    ) -> Result<(), SignatureRefusal> {
         let key_id = self.values.get("key_id").map(String::as_str);
         let mut any_text = false;
-        let mut listed = Listing::new();
         for (at, variant) in scheme.variants().enumerate() {
             let algorithm = match &variant.algorithm {
                 AlgorithmRule::Fixed(algorithm) => *algorithm,
@@ -298,15 +316,10 @@ impl Verifier {
             let length = algorithm.signature_bytes();
             items.each_signature(&variant.pick, variant.encoding, key_id, |text| {
                 any_text = true;
-                let decoded = variant.encoding.decode(text);
-                let signature = decoded.filter(|bytes| length.is_none_or(|len| bytes.len() == len));
-                if let Some(signature) = signature {
-                    listed.push(Listed {
-                        variant: at,
-                        algorithm,
-                        signature,
-                    });
-                }
+                listed.add(at, algorithm, |signature| {
+                    let read = signature.read(text, variant.encoding);
+                    read.is_some() && length.is_none_or(|length| signature.len() == length)
+                });
             });
         }
         if listed.is_empty() {
@@ -316,29 +329,25 @@ impl Verifier {
                 "no signature of a version that the profile knows is listed"
             }));
         }
-        Ok(listed)
+        Ok(())
     }
 
     // Every secret and every signature is tried even after a match: the time taken must not tell which is in use.
-    fn compare(
-        &self,
+    fn compare<'s: 'q, 'q>(
+        &'s self,
         scheme: &Scheme,
-        listed: &[Listed],
-        asked: Asked<'_, '_>,
-    ) -> Result<(&Prepared, Vec<ShadowSecret>), SignatureRefusal> {
-        let mut asked = asked;
+        listed: &Listing,
+        asked: &mut Asked<'q, '_>,
+        shadows: &mut Vec<ShadowSecret>,
+    ) -> Result<&'s Prepared, SignatureRefusal> {
         let mut verified = None;
-        let mut shadows = Vec::new();
         for secret in &self.secrets {
             let mut right = false;
-            let own = || listed.iter().filter(|one| one.variant == secret.variant);
+            let own = || listed.of(secret.variant);
             if let Some(key) = own().next().and_then(|one| secret.key(one.algorithm)) {
                 asked.secret = secret.shown.expose();
                 for content in &scheme.contents {
-                    let finished = key.over(|sink| content.write(&asked, sink))?;
-                    for one in own() {
-                        right |= finished.matches(&one.signature);
-                    }
+                    right |= key.verifies(content, asked, own().map(|one| &*one.signature))?;
                 }
             }
             match secret.force {
@@ -350,17 +359,15 @@ impl Verifier {
                 }),
             }
         }
-        match verified {
-            Some(secret) => Ok((secret, shadows)),
-            None => {
-                let mut matching = shadows.into_iter().filter(|shadow| shadow.matches);
-                let shadow = matching.next().map(|shadow| shadow.label);
-                Err(SignatureRefusal::Mismatch { shadow })
-            }
-        }
+        verified.ok_or_else(|| {
+            let matching = shadows.iter().find(|shadow| shadow.matches);
+            let shadow = matching.map(|shadow| Arc::clone(&shadow.label));
+            SignatureRefusal::Mismatch { shadow }
+        })
     }
 
     /// The body as JSON, where the signature itself needs it. A body that is none has none of its fields.
+    #[inline]
     fn document<'a>(
         &self,
         scheme: &Scheme,
@@ -475,18 +482,6 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-/// Nearly always one.
-type Listing = SmallVec<[Listed; 1]>;
-
-/// A signature that may be right.
-pub(super) struct Listed {
-    /// Of the scheme's variants, by its place.
-    variant: usize,
-    /// The same for all of a variant.
-    algorithm: Algorithm,
-    signature: Signature,
-}
-
 /// The time as it is written, and what it states. It goes into the content as received.
 pub(super) fn stated<'a>(
     rule: &TimestampRule,
@@ -506,9 +501,7 @@ pub(super) fn stated<'a>(
             only_text(&rule.place, request, body, document, "the timestamp")?
         }
     };
-    let text = text.ok_or_else(|| SignatureRefusal::Missing {
-        what: "the timestamp".to_owned(),
-    })?;
+    let text = text.ok_or_else(|| missing("the timestamp"))?;
     let sent = rule
         .unit
         .read(&text)
@@ -534,9 +527,7 @@ pub(super) fn delivery_id<'a>(
             only_text(place, request, body, document, "the delivery's id")?
         }
     };
-    let id = id.ok_or_else(|| SignatureRefusal::Missing {
-        what: "the delivery's id".to_owned(),
-    })?;
+    let id = id.ok_or_else(|| missing("the delivery's id"))?;
     if id.len() > ID_BYTES_MAX {
         Err(malformed("the delivery's id is too long"))
     } else {
@@ -551,13 +542,33 @@ fn only_text<'a>(
     document: Option<&'a RawValue>,
     what: &str,
 ) -> Result<Option<Cow<'a, str>>, SignatureRefusal> {
-    let mut texts = asked::texts(place, false, request, body, document)?.into_iter();
-    match (texts.next(), texts.next()) {
-        (first, None) => Ok(first.filter(|text| !text.is_empty())),
-        (_, Some(_)) => Err(malformed(&format!("{what} stands twice"))),
+    let text = if let Place::Header(names) = place {
+        let mut only = None;
+        let take = |text| match only.replace(text) {
+            None => Ok(()),
+            Some(_) => Err(twice(what)),
+        };
+        asked::each_in_headers(names, false, request.headers, take)?;
+        only.map(Cow::Borrowed)
+    } else {
+        asked::text(place, request, body, document)?
+    };
+    Ok(text.filter(|text| !text.is_empty()))
+}
+
+#[cold]
+fn twice(what: &str) -> SignatureRefusal {
+    malformed(&format!("{what} stands twice"))
+}
+
+#[cold]
+fn missing(what: &str) -> SignatureRefusal {
+    SignatureRefusal::Missing {
+        what: what.to_owned(),
     }
 }
 
+#[cold]
 fn malformed(what: &str) -> SignatureRefusal {
     SignatureRefusal::Malformed {
         what: what.to_owned(),

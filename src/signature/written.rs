@@ -10,45 +10,101 @@ use super::profile::descriptor::Encoding;
 /// A longer signature than anyone's, in bytes.
 const BYTES_MAX: usize = 1024;
 /// Room for every MAC, with what a decoder wants to spare.
-const SHORT_BYTES_MAX: usize = 72;
+const SHORT_BYTES_MAX: usize = 80;
+/// How many digits are read at a time: they become one vector of bytes, which is stored and read again whole.
+const BLOCK_DIGITS: usize = 32;
 
-/// A decoded signature. Those of MACs are short, and need no allocation.
+/// A decoded signature. Those of MACs are short, and need no allocation; each is read into its place, for to move it there would
+/// cost as much as to read it.
 #[derive(Clone, Debug)]
-pub(super) enum Signature {
-    Short {
-        bytes: [u8; SHORT_BYTES_MAX],
-        len: usize,
-    },
-    Long(Vec<u8>),
+pub(super) struct Signature {
+    short: [u8; SHORT_BYTES_MAX],
+    len: usize,
+    long: Option<Vec<u8>>,
 }
 
 impl Deref for Signature {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match self {
-            Self::Short { bytes, len } => bytes.get(..*len).unwrap_or_default(),
-            Self::Long(bytes) => bytes,
+        match &self.long {
+            Some(long) => long,
+            None => self.short.get(..self.len).unwrap_or_default(),
         }
+    }
+}
+
+impl Signature {
+    /// Room for one.
+    pub(super) fn unread() -> Self {
+        Self {
+            short: [0; SHORT_BYTES_MAX],
+            len: 0,
+            long: None,
+        }
+    }
+
+    /// Reads the bytes of a written signature; `None` if it is not written so.
+    pub(super) fn read(&mut self, text: &str, encoding: Encoding) -> Option<()> {
+        if text.is_empty() || text.len() > BYTES_MAX * 2 {
+            return None;
+        }
+        match encoding {
+            Encoding::Hex => self.read_hex(text.as_bytes()),
+            Encoding::Base64 => self.read_base64(&BASE64, text),
+            Encoding::Base64url => self.read_base64(&BASE64URL, text),
+            Encoding::Base64OfHex => {
+                let inner = BASE64.decode(text).ok()?;
+                let upper_case = inner.iter().any(u8::is_ascii_uppercase);
+                (!upper_case).then(|| self.read_hex(&inner))?
+            }
+        }
+    }
+
+    fn read_base64(&mut self, engine: &impl base64::Engine, text: &str) -> Option<()> {
+        if text.len() <= SHORT_BYTES_MAX / 3 * 4 {
+            self.len = engine.decode_slice(text, &mut self.short).ok()?;
+        } else {
+            self.long = Some(engine.decode(text).ok()?);
+        }
+        Some(())
+    }
+
+    fn read_hex(&mut self, text: &[u8]) -> Option<()> {
+        if text.is_empty() || !text.len().is_multiple_of(2) {
+            return None;
+        }
+        self.len = text.len() / 2;
+        if self.len > SHORT_BYTES_MAX {
+            self.long = Some(hex::decode(text).ok()?);
+            return Some(());
+        }
+        // A block at a time and without a branch for each digit, which become vector instructions.
+        let mut wrong = 0;
+        let (blocks, rest) = text.as_chunks::<BLOCK_DIGITS>();
+        let (places, _) = self.short.as_chunks_mut::<{ BLOCK_DIGITS / 2 }>();
+        for (place, block) in places.iter_mut().zip(blocks) {
+            wrong |= of_block(block, place);
+        }
+        if let Some(place) = places.get_mut(blocks.len())
+            && !rest.is_empty()
+        {
+            let mut last = [b'0'; BLOCK_DIGITS];
+            for (digit, letter) in last.iter_mut().zip(rest) {
+                *digit = *letter;
+            }
+            wrong |= of_block(&last, place);
+        }
+        (wrong == 0).then_some(())
     }
 }
 
 impl Encoding {
     /// The bytes of a written signature; `None` if it is not written so.
     pub(super) fn decode(self, text: &str) -> Option<Signature> {
-        if text.is_empty() || text.len() > BYTES_MAX * 2 {
-            return None;
-        }
-        match self {
-            Self::Hex => of_hex(text.as_bytes()),
-            Self::Base64 => of_base64(&BASE64, text),
-            Self::Base64url => of_base64(&BASE64URL, text),
-            Self::Base64OfHex => {
-                let inner = BASE64.decode(text).ok()?;
-                let lower_case = !inner.iter().any(u8::is_ascii_uppercase);
-                lower_case.then(|| of_hex(&inner)).flatten()
-            }
-        }
+        let mut signature = Signature::unread();
+        signature.read(text, self)?;
+        Some(signature)
     }
 
     /// Writes a signature as the provider does.
@@ -64,65 +120,26 @@ impl Encoding {
     }
 }
 
-fn of_base64(engine: &impl base64::Engine, text: &str) -> Option<Signature> {
-    let mut bytes = [0; SHORT_BYTES_MAX];
-    if text.len() <= SHORT_BYTES_MAX / 3 * 4 {
-        let len = engine.decode_slice(text, &mut bytes).ok()?;
-        return Some(Signature::Short { bytes, len });
-    }
-    engine.decode(text).ok().map(Signature::Long)
-}
-
-fn of_hex(text: &[u8]) -> Option<Signature> {
-    if text.is_empty() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let len = text.len() / 2;
-    if len > SHORT_BYTES_MAX {
-        return hex::decode(text).ok().map(Signature::Long);
-    }
-    // Sixteen digits at a time and without a branch for each, which become vector instructions.
-    let mut bytes = [0; SHORT_BYTES_MAX];
+/// The bytes of a block of digits; not 0 if one of these is none.
+fn of_block(block: &[u8; BLOCK_DIGITS], place: &mut [u8; BLOCK_DIGITS / 2]) -> u8 {
     let mut wrong = 0;
-    let (blocks, rest) = text.as_chunks::<16>();
-    let (places, _) = bytes.as_chunks_mut::<8>();
-    for (place, block) in places.iter_mut().zip(blocks) {
-        wrong |= of_block(block, place);
+    for letter in block {
+        wrong |= value_of(*letter).1;
     }
-    if let Some(place) = places.get_mut(blocks.len())
-        && !rest.is_empty()
-    {
-        let mut last = [b'0'; 16];
-        for (digit, letter) in last.iter_mut().zip(rest) {
-            *digit = *letter;
-        }
-        wrong |= of_block(&last, place);
-    }
-    (wrong == 0).then_some(Signature::Short { bytes, len })
-}
-
-/// Eight bytes from their digits; not 0 if one of these is none.
-fn of_block(block: &[u8; 16], place: &mut [u8; 8]) -> u8 {
-    let digits = block.map(|letter| value_of(letter).0);
-    let wrong = block.map(|letter| value_of(letter).1);
-    let (pairs, _) = digits.as_chunks::<2>();
+    let (pairs, _) = block.as_chunks::<2>();
     for (byte, [high, low]) in place.iter_mut().zip(pairs) {
-        *byte = high << 4 | low;
+        *byte = value_of(*high).0 << 4 | value_of(*low).0;
     }
-    wrong.into_iter().fold(0, |all, one| all | one)
+    wrong
 }
 
 /// The value of a hexadecimal digit in either case, and 1 if it is none.
 fn value_of(letter: u8) -> (u8, u8) {
-    let decimal = letter.wrapping_sub(b'0');
-    let other = (letter | 0x20).wrapping_sub(b'a');
-    let is_decimal = decimal < 10;
-    let value = if is_decimal {
-        decimal
-    } else {
-        other.wrapping_add(10)
-    };
-    (value & 0x0f, u8::from(!is_decimal && other >= 6))
+    let is_decimal = letter.wrapping_sub(b'0') < 10;
+    let is_other = (letter | 0x20).wrapping_sub(b'a') < 6;
+    // Of a digit above 9 the low bits count from 1, and bit 6 is set.
+    let value = (letter & 0x0f) + (letter >> 6) * 9;
+    (value & 0x0f, u8::from(!is_decimal & !is_other))
 }
 
 #[cfg(test)]
@@ -158,7 +175,9 @@ mod tests {
     fn every_letter_is_a_digit_or_none() {
         for letter in 0..=u8::MAX {
             let text = [letter, b'0'];
-            let own = of_hex(&text).map(|bytes| bytes.to_vec());
+            let mut signature = Signature::unread();
+            let read = signature.read_hex(&text);
+            let own = read.map(|()| signature.to_vec());
             assert_eq!(own, hex::decode(text).ok(), "{letter:#x}");
         }
     }
