@@ -4,10 +4,12 @@
 //! lost, and counted.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -58,13 +60,13 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) -> Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let until = Instant::now() + LAST_LINES;
-        let (written, all) = mpsc::sync_channel(1);
+        let (written, all) = sync_channel(1);
         let mut question = Message::Written(written);
         // A queue that is full may have a reader that is only slow.
         while let Err(refused) = self.0.0.try_send(question) {
             match refused {
                 TrySendError::Full(again) if Instant::now() < until => question = again,
-                TrySendError::Full(_) | TrySendError::Disconnected(_) => return,
+                TrySendError::Full(_) | TrySendError::Closed(_) => return,
             }
             thread::sleep(ROOM_LOOKED_FOR_EVERY);
         }
@@ -74,7 +76,7 @@ impl Drop for Log {
 
 /// Lines on their way to the thread that writes them.
 #[derive(Clone, Debug)]
-struct Queue(SyncSender<Message>);
+struct Queue(Sender<Message>);
 
 #[derive(Debug)]
 enum Message {
@@ -85,17 +87,18 @@ enum Message {
 
 impl Queue {
     fn start(out: impl Write + Send + 'static) -> Self {
-        let (sender, receiver) = mpsc::sync_channel(LINES_MAX);
+        // It takes memory for the lines that wait; the standard library's would for all that could.
+        let (sender, receiver) = mpsc::channel(LINES_MAX);
         // Without the thread each line counts as lost.
         let _started = thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(&receiver, out));
+            .spawn(move || write_all(receiver, out));
         Self(sender)
     }
 }
 
-fn write_all(messages: &Receiver<Message>, mut out: impl Write) {
-    for message in messages {
+fn write_all(mut messages: Receiver<Message>, mut out: impl Write) {
+    while let Some(message) = messages.blocking_recv() {
         match message {
             Message::Line(line) => {
                 if out.write_all(&line).and_then(|()| out.flush()).is_err() {
@@ -169,6 +172,8 @@ fn fault_of_directive(directive: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{self, Receiver};
+
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Profiles by name: the built-in ones, and a user's own, which may extend them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::descriptor::ProfileDescriptor;
 use super::meaning::{Profile, ProfileFault};
@@ -9,7 +9,16 @@ use super::meaning::{Profile, ProfileFault};
 /// Profiles by name.
 #[derive(Clone, Debug, Default)]
 pub struct Profiles {
-    by_name: BTreeMap<Box<str>, Arc<Profile>>,
+    own: BTreeMap<Box<str>, Arc<Profile>>,
+    beside: Beside,
+}
+
+/// What there is beside a user's own profiles, which hide those of the same name.
+#[derive(Clone, Copy, Debug, Default)]
+enum Beside {
+    #[default]
+    Nothing,
+    BuiltIn,
 }
 
 impl Profiles {
@@ -31,9 +40,7 @@ impl Profiles {
             };
             match Profile::compile(name, &whole) {
                 Ok(profile) => {
-                    profiles
-                        .by_name
-                        .insert(name.as_str().into(), Arc::new(profile));
+                    profiles.own.insert(name.as_str().into(), Arc::new(profile));
                 }
                 Err(own) => faults.extend(own.into_iter().map(|fault| (name.clone(), fault))),
             }
@@ -47,23 +54,118 @@ impl Profiles {
 
     /// The profile of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Profile>> {
-        self.by_name.get(name)
+        self.own.get(name).or_else(|| match self.beside {
+            Beside::Nothing => None,
+            Beside::BuiltIn => BUILT_IN.get(name),
+        })
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
-        self.by_name.values()
+        let mut all = match self.beside {
+            Beside::Nothing => BTreeMap::new(),
+            Beside::BuiltIn => BUILT_IN.all(),
+        };
+        all.extend(self.own.iter().map(|(name, own)| (&**name, own)));
+        all.into_values()
     }
 }
 
-/// The built-in profiles, compiled on first use.
+/// The built-in profiles, each compiled on first use.
 pub fn builtin() -> &'static Profiles {
-    static BUILTIN: LazyLock<Profiles> = LazyLock::new(|| {
-        // That the embedded file holds is a test; should it not, there are no built-in profiles.
-        let descriptors = toml::from_str(include_str!("../profiles.toml")).unwrap_or_default();
-        Profiles::compile(&descriptors, &Profiles::default()).unwrap_or_default()
-    });
+    static BUILTIN: Profiles = Profiles {
+        own: BTreeMap::new(),
+        beside: Beside::BuiltIn,
+    };
     &BUILTIN
+}
+
+/// In the form of `[profiles]`; all tables of a profile stand together.
+const TEXT: &str = include_str!("../profiles.toml");
+
+/// Every built-in profile.
+static BUILT_IN: LazyLock<BuiltIn> = LazyLock::new(|| BuiltIn::new(TEXT));
+
+/// The built-in profiles by name, each read and compiled when it is first asked for: a receiver uses few of them, and all
+/// together would be most of its heap.
+#[derive(Debug)]
+struct BuiltIn {
+    by_name: BTreeMap<&'static str, Entry>,
+}
+
+impl BuiltIn {
+    fn new(text: &'static str) -> Self {
+        let sections = sections(text);
+        let by_name = sections.map(|(name, text)| (name, Entry::new(text)));
+        Self {
+            by_name: by_name.collect(),
+        }
+    }
+
+    /// The profile of this name.
+    fn get(&self, name: &str) -> Option<&Arc<Profile>> {
+        let (name, entry) = self.by_name.get_key_value(name)?;
+        entry.profile(name)
+    }
+
+    /// All of them.
+    fn all(&self) -> BTreeMap<&str, &Arc<Profile>> {
+        let entries = self.by_name.iter();
+        entries
+            .filter_map(|(name, entry)| Some((*name, entry.profile(name)?)))
+            .collect()
+    }
+}
+
+/// A profile, as it stands in the text and as it was compiled.
+#[derive(Debug)]
+struct Entry {
+    text: &'static str,
+    /// That every one holds, and none extends itself, is a test; should one not, there is no such profile.
+    compiled: OnceLock<Option<Arc<Profile>>>,
+}
+
+impl Entry {
+    fn new(text: &'static str) -> Self {
+        Self {
+            text,
+            compiled: OnceLock::new(),
+        }
+    }
+
+    fn profile(&self, name: &str) -> Option<&Arc<Profile>> {
+        let compiled = self.compiled.get_or_init(|| {
+            let descriptor: BTreeMap<String, ProfileDescriptor> = toml::from_str(self.text).ok()?;
+            let profiles = Profiles::compile(&descriptor, builtin()).ok()?;
+            profiles.own.get(name).cloned()
+        });
+        compiled.as_ref()
+    }
+}
+
+/// Each profile's name and its tables.
+fn sections(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some(name) = profile_of(line)
+            && starts.last().is_none_or(|(last, _)| *last != name)
+        {
+            starts.push((name, at));
+        }
+        at += line.len();
+    }
+    let ends: Vec<usize> = starts.iter().skip(1).map(|(_, start)| *start).collect();
+    let ends = ends.into_iter().chain([text.len()]);
+    let sections = starts.into_iter().zip(ends);
+    sections.filter_map(|((name, start), end)| Some((name, text.get(start..end)?)))
+}
+
+/// The profile that the line begins a table of.
+fn profile_of(line: &str) -> Option<&str> {
+    let path = line.strip_prefix('[')?;
+    let path = path.strip_prefix('[').unwrap_or(path);
+    path.split(['.', ']']).next()
 }
 
 /// A descriptor with all that it extends filled in. A chain may be as long as there are profiles, never a ring.
@@ -129,8 +231,7 @@ mod tests {
 
     #[test]
     fn the_built_in_profiles_hold() {
-        let descriptors: BTreeMap<String, ProfileDescriptor> =
-            toml::from_str(include_str!("../profiles.toml")).unwrap();
+        let descriptors: BTreeMap<String, ProfileDescriptor> = toml::from_str(TEXT).unwrap();
         match Profiles::compile(&descriptors, &Profiles::default()) {
             Ok(profiles) => assert!(profiles.get("timestamped").is_some()),
             Err(faults) => panic!("{faults:#?}"),
@@ -144,6 +245,45 @@ mod tests {
                 "{name} has no source"
             );
         }
+    }
+
+    #[test]
+    fn each_built_in_profile_is_what_the_whole_text_makes_of_it() {
+        let descriptors = toml::from_str(TEXT).unwrap();
+        let whole = Profiles::compile(&descriptors, &Profiles::default()).unwrap();
+        let shown = |profiles: &Profiles| -> Vec<String> {
+            let profiles = profiles.iter();
+            profiles.map(|profile| format!("{profile:#?}")).collect()
+        };
+        assert_eq!(shown(builtin()), shown(&whole));
+        assert_eq!(sections(TEXT).count(), descriptors.len());
+    }
+
+    #[test]
+    fn a_built_in_profile_that_nobody_asked_for_is_not_compiled() {
+        let built_in = BuiltIn::new(TEXT);
+        assert!(built_in.get("timestamped").is_some());
+        assert!(built_in.get("no-such-profile").is_none());
+        let compiled = built_in.by_name.iter();
+        let compiled = compiled.filter(|(_, entry)| entry.compiled.get().is_some());
+        let compiled: Vec<_> = compiled.map(|(name, _)| *name).collect();
+        assert_eq!(compiled, ["timestamped"]);
+    }
+
+    #[test]
+    fn an_own_profile_hides_the_built_in_one_of_its_name_and_no_other() {
+        let text = "[stripe]\nextends = \"stripe\"\n[stripe.answer]\naccepted = 204\n";
+        let profiles = Profiles::compile(&toml::from_str(text).unwrap(), builtin()).unwrap();
+        let names = |profiles: &Profiles| -> Vec<String> {
+            let profiles = profiles.iter();
+            profiles.map(|profile| profile.name().to_owned()).collect()
+        };
+        assert_eq!(names(&profiles), names(builtin()));
+        let own = profiles.get("stripe").unwrap();
+        assert_eq!(own.answer().accepted, StatusCode::NO_CONTENT);
+        assert!(profiles.iter().any(|profile| Arc::ptr_eq(profile, own)));
+        let lithic = profiles.get("lithic").unwrap();
+        assert!(Arc::ptr_eq(lithic, builtin().get("lithic").unwrap()));
     }
 
     #[test]
