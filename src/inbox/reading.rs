@@ -21,7 +21,8 @@ impl Event {
     /// The events of a delivery: one for each item whose signature held, in their order.
     ///
     /// An event without an id of its own has that which the delivery's signature covers, and failing that the SHA-256
-    /// of its body. An event without a time of its own bears the time that the signature covers.
+    /// of its body. An event without a time of its own bears the time that the signature covers,
+    /// unless the profile says that this is only when the attempt was sent.
     pub fn read(delivery: &VerifiedDelivery<'_>, received_at: Timestamp) -> Vec<Self> {
         let producer = delivery.from().producer();
         let items = delivery.items();
@@ -56,7 +57,7 @@ impl Event {
                     .map(Into::into),
                 occurred_at: facts
                     .and_then(|facts| facts.occurred_at)
-                    .or(delivery.signed_at()),
+                    .or(delivery.happened_at()),
                 received_at,
                 body: item.body.clone(),
                 body_sha256,

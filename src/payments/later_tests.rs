@@ -44,7 +44,7 @@ fn told(profile: &Profile, seconds: i64) -> Vec<(String, Facts)> {
     all
 }
 
-fn claimed(facts: &Facts, id: &str) -> Option<Claim> {
+pub(super) fn claimed(facts: &Facts, id: &str) -> Option<Claim> {
     let payment = facts.payment.as_ref().ok()?;
     Claim::read(payment, facts.occurred_at, id, &Arc::from("p")).ok()
 }
@@ -138,7 +138,7 @@ fn where_some_events_have_a_time_those_that_come_later_have_one_too() {
 
 /// What one profile makes of a body: its claim, or why there is none and whether, and by which id, it is to be fetched.
 #[track_caller]
-fn check(name: &str, body: &str, expected: &str) {
+pub(super) fn check(name: &str, body: &str, expected: &str) {
     let facts = facts(builtin().get(name).unwrap(), body.to_owned());
     let mut found = match (&facts.payment, claimed(&facts, "a")) {
         (_, Some(claim)) => stated(&claim),
@@ -152,7 +152,7 @@ fn check(name: &str, body: &str, expected: &str) {
     assert_eq!(found, expected, "{name} {body}");
 }
 
-const UNLISTED: &str = "the profile's table lacks this type";
+pub(super) const UNLISTED: &str = "the profile's table lacks this type";
 
 #[test]
 fn stripes_authorization_that_was_let_go_is_no_refund() {

@@ -16,6 +16,8 @@ mod claim;
 mod currencies_tests;
 mod currency;
 #[cfg(test)]
+mod kinds_tests;
+#[cfg(test)]
 mod later_tests;
 mod payment;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::body::document::NotAnObject;
 use super::challenge::ChallengeAnswer;
 use super::mapping::around::Readings;
 use super::mapping::facts::Facts;
+use super::profile::descriptor::SignedTime;
 use crate::identity::Identified;
 
 /// What of a request is signed besides its body.
@@ -176,9 +177,10 @@ impl<'a> VerifiedDelivery<'a> {
         &self.proof.items
     }
 
-    /// The time that the signature covers.
-    pub fn signed_at(&self) -> Option<Timestamp> {
-        self.proof.signed_at
+    /// The time that the signature covers, if its events happened then.
+    pub fn happened_at(&self) -> Option<Timestamp> {
+        let signed = self.proof.signed_at;
+        signed.filter(|_| self.readings.signed_time == SignedTime::Happened)
     }
 
     /// The delivery's id, where the signature covers one.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Authority, Leaf, Producer, Receiver, postgres, receiver::Changes};
+use crate::{Authority, Leaf, Producer, Receiver, postgres, producer::unix_now, receiver::Changes};
 
 const SUBJECT: &[(&str, &str)] = &[("CN", "acme"), ("O", "Example")];
 
@@ -367,4 +367,32 @@ fn what_cannot_be_rebuilt_is_counted_and_named() {
         assert_eq!(summary["events_not_rebuilt"], expected.len());
         assert_eq!(self::payments(&receiver).len(), payments, "{mended}");
     }
+}
+
+#[test]
+fn a_retry_that_is_signed_later_overtakes_nothing_where_the_signed_time_is_the_attempts() {
+    let untimed = PRODUCER.replace(
+        "status_by = \"/type\"",
+        "status_by = \"/type\"\noccurred_at = []\nsigned_time = \"sent\"",
+    );
+    let receiver = Receiver::with(&Changes {
+        more: &format!("{untimed}\"begun\" = \"pending\"\n"),
+        ..Changes::default()
+    });
+    let authority: &Authority = &receiver.authority;
+    let producer: Producer = receiver.producer_as(Some(&authority.issue(&Leaf::of(SUBJECT))));
+    let mut connection = producer.connect().unwrap();
+    let now = unix_now();
+    // The first attempt of "begun" was lost: it comes again, and later, than "paid".
+    for (kind, signed_at) in [("paid", now - 20), ("begun", now)] {
+        let request = producer.signed_at(signed_at, &body(kind, kind, 1_790_000_000));
+        assert_eq!(connection.exchange(&request).unwrap().status, 204);
+    }
+    assert_eq!(payments(&receiver)[0]["status"], "succeeded");
+    let events = receiver
+        .countersign(&["events", "list", "--json"])
+        .json_lines();
+    assert!(events.iter().all(|event| event["occurred_at"].is_null()));
+    // Read again from what was kept, they have no time either.
+    assert_eq!(replay(&receiver, &[])[0]["events_changed"], 0);
 }

@@ -7,6 +7,7 @@ use crate::signature::asked::{self, query};
 use crate::signature::body;
 use crate::signature::delivery::Request;
 use crate::signature::grammar::Items;
+use crate::signature::profile::descriptor::SignedTime;
 use crate::signature::profile::meaning::Profile;
 use crate::signature::verify::{delivery_id, stated};
 
@@ -30,7 +31,7 @@ impl<T> Again<T> {
 /// Time and id of a kept delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedAgain {
-    /// When it was signed.
+    /// When it was signed, where its events happened then.
     pub at: Again<Timestamp>,
     /// Its id.
     pub id: Again<String>,
@@ -51,7 +52,8 @@ impl Profile {
         let texts = asked::texts(&scheme.place, scheme.all, request, item, document);
         let texts = texts.unwrap_or_default();
         let items = Items::read(scheme.grammar, texts.iter().map(|text| &**text));
-        let at = self.timestamp.as_ref().map(|rule| {
+        let happened = self.mapping.readings.signed_time == SignedTime::Happened;
+        let at = self.timestamp.as_ref().filter(|_| happened).map(|rule| {
             let time = stated(rule, request, item, document, items.as_ref().ok()?);
             time.ok().map(|(_, at)| at)
         });

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName};
 
 use crate::signature::body;
+use crate::signature::profile::descriptor::SignedTime;
 
 /// What stands around the body.
 #[derive(Clone, Copy, Debug)]
@@ -13,11 +14,12 @@ pub(in crate::signature) struct Around<'a> {
     pub(in crate::signature) query: &'a str,
 }
 
-/// The headers and the parameters of the query string that the places of a mapping name.
+/// The headers and the parameters of the query string that the places of a mapping name, and what the signed time tells.
 #[derive(Clone, Debug, Default)]
 pub(in crate::signature) struct Readings {
     pub(in crate::signature) headers: Vec<HeaderName>,
     pub(in crate::signature) query: Vec<Box<str>>,
+    pub(in crate::signature) signed_time: SignedTime,
 }
 
 impl Readings {
@@ -41,8 +43,8 @@ mod tests {
     #[test]
     fn of_a_query_string_only_what_is_read_is_kept() {
         let readings = Readings {
-            headers: Vec::new(),
             query: vec!["data.id".into()],
+            ..Readings::default()
         };
         let kept = |query| readings.path_and_query(query);
         assert_eq!(

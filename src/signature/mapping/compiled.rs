@@ -1,20 +1,20 @@
 //! `[event]`, compiled: every place parsed, every status known, nothing uncovered that moves money.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::around::{Around, Readings};
+use super::around::Readings;
 use super::facts::{Fetch, NoPayment, STATUSES};
 use super::known::KnownBy;
 use super::place::{Certainty, Covered, Place, PlaceReader, Read};
 use super::refunds::Refunds;
+use super::rules::{Equals, When};
 use crate::signature::AmountUnit;
 use crate::signature::body::json::ListPointer;
-use crate::signature::body::select::{Selection, Values};
+use crate::signature::body::select::Selection;
 use crate::signature::profile::descriptor::{
-    BodyFormat, Coverage, EventDescriptor, OneOrMany, ProfileDescriptor, TimeUnit, Unlisted,
-    WhenDescriptor,
+    BodyFormat, Coverage, EventDescriptor, OneOrMany, ProfileDescriptor, SignedTime, TimeUnit,
+    Unlisted,
 };
 use crate::signature::profile::meaning::{Faults, TimestampRule};
 use crate::signature::scheme::{self as signature, Scheme};
@@ -37,6 +37,8 @@ pub(in crate::signature) struct Mapping {
     pub(super) occurred_at_unit: Option<TimeUnit>,
     /// Whether its events have times, and none that the signature adds to those that lack one.
     pub(super) times_are_its_own: bool,
+    /// What an event must have to speak of a payment.
+    pub(super) only: Box<[Equals]>,
     pub(super) account: Place,
     /// Set where no event of this profile ever makes a claim.
     pub(super) no_payment: Option<NoPayment>,
@@ -59,21 +61,6 @@ pub(super) struct Places {
     pub(super) amount_refunded: Place,
     pub(super) currency: Place,
 }
-
-/// `[[event.when]]`, with what it does not name filled in.
-#[derive(Clone, Debug)]
-pub(super) struct When {
-    kinds: Box<[Box<str>]>,
-    equals: Box<[Equals]>,
-    present: Box<[Place]>,
-    same: Box<[Place]>,
-    pub(super) status: Option<&'static str>,
-    pub(super) fetch: Fetch,
-    pub(super) places: Places,
-}
-
-/// A place, and the texts of which it must have one.
-type Equals = (Place, Box<[Box<str>]>);
 
 /// From the provider's words to canonical statuses.
 #[derive(Clone, Debug)]
@@ -106,34 +93,9 @@ fn canonical(name: &str) -> Option<&'static str> {
     STATUSES.into_iter().find(|status| *status == name)
 }
 
-impl When {
-    /// Whether it is for this event. An absent place equals the empty text.
-    pub(super) fn fits(&self, values: &Values<'_>, around: Around<'_>, kind: Option<&str>) -> bool {
-        let of_type = |pattern: &str| match (pattern.strip_suffix('*'), kind) {
-            (_, None) => false,
-            (Some(prefix), Some(kind)) => kind.starts_with(prefix),
-            (None, Some(kind)) => kind == pattern,
-        };
-        let text = |place: &Place| place.text(values, around, kind).map(Cow::into_owned);
-        let equal = |(place, texts): &Equals| {
-            let text = text(place).unwrap_or_default();
-            texts.iter().any(|wanted| **wanted == *text)
-        };
-        let same = |places: &[Place]| {
-            let mut texts = places.iter().map(text);
-            let first = texts.next().flatten();
-            first.is_some() && texts.all(|other| other == first)
-        };
-        (self.kinds.is_empty() || self.kinds.iter().any(|pattern| of_type(pattern)))
-            && self.equals.iter().all(equal)
-            && self.present.iter().all(|place| text(place).is_some())
-            && (self.same.is_empty() || same(&self.same))
-    }
-}
-
 /// What a place may be made of.
 #[derive(Clone, Copy)]
-enum Trust {
+pub(super) enum Trust {
     /// It moves money, or tells one event from another.
     Covered,
     /// It is looked up: in another case it is another word, and unknown.
@@ -142,11 +104,12 @@ enum Trust {
     /// it, and without it the ledger would hang on the order of arrival. A delivery that was altered there is a
     /// conflict, since its id is covered: it never reaches the ledger next to the true one.
     Body,
-    /// Only people read it.
+    /// Only people read it, or it takes away alone.
     Anything,
 }
 
-struct Compiler<'s, 'f> {
+/// Compiles the places of `[event]`, and tells every fault with its key.
+pub(super) struct Compiler<'s, 'f> {
     places: PlaceReader<'s>,
     fault: &'f mut dyn FnMut(String, TemplateFault),
 }
@@ -191,7 +154,9 @@ impl Mapping {
             faults.add(&key, fault.what, &fault.mend)
         });
         // What each item of a batch signs for itself is no time of the delivery's.
-        let adds_one = time.is_some() && scheme.is_some_and(|scheme| !scheme.per_item);
+        let adds_one = time.is_some()
+            && mapping.readings.signed_time == SignedTime::Happened
+            && scheme.is_some_and(|scheme| !scheme.per_item);
         mapping.times_are_its_own = states_times(event) && !adds_one;
         let readings = Arc::make_mut(&mut mapping.readings);
         mapping.known_by = KnownBy::compile(coverage, scheme, time, readings);
@@ -207,7 +172,10 @@ impl Mapping {
         fault: &mut dyn FnMut(String, TemplateFault),
     ) -> Self {
         let mut selection = Selection::default();
-        let mut readings = Readings::default();
+        let mut readings = Readings {
+            signed_time: event.signed_time.unwrap_or_default(),
+            ..Readings::default()
+        };
         let mut compiler = Compiler {
             places: PlaceReader {
                 selection: &mut selection,
@@ -259,6 +227,7 @@ impl Mapping {
             kind,
             occurred_at_unit: event.occurred_at_unit,
             times_are_its_own: false,
+            only: compiler.equals("event.only", event.only.as_ref(), Trust::Anything),
             account,
             no_payment,
             fetch,
@@ -292,7 +261,7 @@ fn no_payment(places: &Places, covered: &Covered) -> Option<NoPayment> {
 }
 
 impl Compiler<'_, '_> {
-    fn fault(&mut self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
+    pub(super) fn fault(&mut self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
         (self.fault)(
             key.to_owned(),
             TemplateFault {
@@ -331,7 +300,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn place(&mut self, key: &str, texts: Option<&OneOrMany>, trust: Trust) -> Place {
+    pub(super) fn place(&mut self, key: &str, texts: Option<&OneOrMany>, trust: Trust) -> Place {
         self.place_and_certainty(key, texts, trust).0
     }
 
@@ -381,7 +350,7 @@ impl Compiler<'_, '_> {
         (place, certainty)
     }
 
-    fn fetch(&mut self, key: &str, stated: Option<bool>) -> Fetch {
+    pub(super) fn fetch(&mut self, key: &str, stated: Option<bool>) -> Fetch {
         match (self.places.covered.coverage, stated) {
             (Coverage::Reference, Some(false)) => {
                 self.fault(
@@ -441,7 +410,7 @@ impl Compiler<'_, '_> {
         StatusTable::Table(known, event.unlisted.unwrap_or_default())
     }
 
-    fn canonical(&mut self, key: &str, name: &str) -> Option<&'static str> {
+    pub(super) fn canonical(&mut self, key: &str, name: &str) -> Option<&'static str> {
         let status = canonical(name);
         if status.is_none() {
             self.fault(
@@ -487,109 +456,5 @@ impl Compiler<'_, '_> {
             }
         }
         all.into()
-    }
-
-    fn when(
-        &mut self,
-        index: usize,
-        when: &WhenDescriptor,
-        event: &EventDescriptor,
-        base: &Places,
-        kind: Certainty,
-    ) -> When {
-        let key = |name: &str| format!("event.when[{index}].{name}");
-        if when.kind.is_none()
-            && when.equals.is_none()
-            && when.present.is_none()
-            && when.same.is_none()
-        {
-            self.fault(
-                &key("type"),
-                "it would replace the places of every event",
-                "name types, or texts with equals",
-            );
-        }
-        if when.kind.is_some() && kind != Certainty::Covered {
-            self.fault(
-                &key("type"),
-                "the signature does not cover the type",
-                "tell the events apart with equals",
-            );
-        }
-        let mut equals = Vec::new();
-        for (place, texts) in when.equals.iter().flatten() {
-            let name = key(&format!("equals.\"{place}\""));
-            let place = self.place(&name, Some(&OneOrMany::One(place.clone())), Trust::Covered);
-            equals.push((place, texts.iter().map(Into::into).collect()));
-        }
-        let mut all = |name: &str, texts: &mut dyn Iterator<Item = &str>| -> Box<[Place]> {
-            let one = |text: &str| OneOrMany::One(text.to_owned());
-            texts
-                .map(|text| self.place(&key(name), Some(&one(text)), Trust::Covered))
-                .collect()
-        };
-        let present = all(
-            "present",
-            &mut when.present.iter().flat_map(OneOrMany::iter),
-        );
-        let same = all("same", &mut when.same.iter().flatten().map(String::as_str));
-        if when.same.is_some() && same.len() < 2 {
-            self.fault(&key("same"), "compares nothing", "name two places at least");
-        }
-        let mut other = |name: &str, texts: Option<&OneOrMany>, base: &Place, trust| match texts {
-            Some(texts) => self.place(&key(name), Some(texts), trust),
-            None => base.clone(),
-        };
-        let places = Places {
-            occurred_at: other(
-                "occurred_at",
-                when.occurred_at.as_ref(),
-                &base.occurred_at,
-                Trust::Body,
-            ),
-            payment_id: other(
-                "payment_id",
-                when.payment_id.as_ref(),
-                &base.payment_id,
-                Trust::Covered,
-            ),
-            amount: other("amount", when.amount.as_ref(), &base.amount, Trust::Covered),
-            unit: when.amount_unit.or(event.amount_unit).unwrap_or_default(),
-            amount_refunded: other(
-                "amount_refunded",
-                when.amount_refunded.as_ref(),
-                &base.amount_refunded,
-                Trust::Covered,
-            ),
-            currency: other(
-                "currency",
-                when.currency.as_ref(),
-                &base.currency,
-                Trust::Word,
-            ),
-        };
-        let status = when
-            .status
-            .as_ref()
-            .and_then(|name| self.canonical(&key("status"), name));
-        let fetch = self.fetch(
-            &key("fetch_needed"),
-            when.fetch_needed.or(event.fetch_needed),
-        );
-        let kinds = when
-            .kind
-            .iter()
-            .flat_map(OneOrMany::iter)
-            .map(Into::into)
-            .collect();
-        When {
-            kinds,
-            equals: equals.into(),
-            present,
-            same,
-            status,
-            fetch,
-            places,
-        }
     }
 }

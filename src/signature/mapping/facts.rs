@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::around::Around;
 use super::compiled::{Mapping, Places};
 use super::place::Place;
+use super::rules::all_equal;
 use super::when;
 use crate::signature::AmountUnit;
 use crate::signature::body;
@@ -134,6 +135,9 @@ pub enum NoPayment {
     /// It tells of what comes after a payment, and not when, where others tell when they were: whichever came later would hide it.
     #[error("fetch needed: has no time, and others of its profile have")]
     NoTime,
+    /// It is of another kind than those that the profile's `event.only` names.
+    #[error("fetch needed: it is none of those that event.only names")]
+    OfAnotherKind,
     /// A key that the mapping reads occurs twice in the body.
     #[error("a key occurs twice")]
     RepeatedKey,
@@ -236,15 +240,23 @@ impl Mapping {
             .find(|when| when.fits(values, around, kind));
         let places = when.map_or(&self.places, |when| &when.places);
         let fixed = when.and_then(|when| when.status);
-        let payment = self.payment(places, fixed, values, around, kind);
-        let fetch = match when.map_or(&self.fetch, |when| &when.fetch) {
+        let is_one = all_equal(&self.only, values, around, kind);
+        let payment = if is_one {
+            self.payment(places, fixed, values, around, kind)
+        } else {
+            Err(self.no_payment.unwrap_or(NoPayment::OfAnotherKind))
+        };
+        let stated = when.map_or(&self.fetch, |when| &when.fetch);
+        let withheld = Fetch::Needed { reference: None };
+        let fetch = match if is_one { stated } else { &withheld } {
             Fetch::Needed { .. } if payment.is_err() => Fetch::Needed {
                 reference: own(&places.payment_id).map(Into::into),
             },
             stated @ (Fetch::Unneeded | Fetch::Needed { .. }) => stated.clone(),
         };
         Facts {
-            event_id: own(&self.id),
+            // What is signed of one of another kind may be what is signed of a payment: its id would take the payment's place.
+            event_id: own(&self.id).filter(|_| is_one),
             event_type: kind.map(str::to_owned),
             occurred_at: places
                 .occurred_at

@@ -12,4 +12,5 @@ mod facts_tests;
 pub(super) mod known;
 pub(super) mod place;
 pub(super) mod refunds;
+mod rules;
 pub(super) mod when;

@@ -139,6 +139,8 @@ enum Part {
     Type,
     /// Another part, in one case of its letters.
     InCase(Case, Box<Self>),
+    /// Of another part that is two numbers with this between them the first; anything else as it is.
+    FirstNumber(Box<str>, Box<Self>),
 }
 
 /// `{upper:…}` and `{lower:…}`.
@@ -162,9 +164,21 @@ impl Case {
     }
 }
 
-/// The value that stands between braces, whatever case it is taken in.
-pub(in crate::signature) fn in_any_case(name: &str) -> &str {
+/// `{/id|first_number:_}`.
+const FIRST_NUMBER: &str = "|first_number:";
+
+/// The value that stands between braces, whatever is made of it.
+pub(in crate::signature) fn unfiltered(name: &str) -> &str {
+    let name = name.split_once(FIRST_NUMBER).map_or(name, |(name, _)| name);
     Case::of(name).map_or(name, |(_, rest)| rest)
+}
+
+fn first_number<'t>(text: &'t str, mark: &str) -> &'t str {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    match text.split_once(mark) {
+        Some((first, second)) if is_number(first) && is_number(second) => first,
+        Some(_) | None => text,
+    }
 }
 
 /// Reads places, and remembers what of them the signature does not cover.
@@ -275,6 +289,10 @@ impl Part {
                 let text = part.text(values, around, kind)?;
                 Some(Cow::Owned(case.fold(&text)))
             }
+            Self::FirstNumber(mark, part) => Some(match part.text(values, around, kind)? {
+                Cow::Borrowed(text) => Cow::Borrowed(first_number(text, mark)),
+                Cow::Owned(text) => Cow::Owned(first_number(&text, mark).to_owned()),
+            }),
         }
     }
 }
@@ -360,6 +378,16 @@ impl PlaceReader<'_> {
     }
 
     fn value(&mut self, name: &str, certainty: &mut Certainty) -> Result<Part, TemplateFault> {
+        if let Some((inner, mark)) = name.split_once(FIRST_NUMBER) {
+            if mark.is_empty() {
+                return Err(fault(
+                    format!("\"{}\" has no mark between two numbers", shortened(name)),
+                    "write it behind the colon, as {/id|first_number:_}",
+                ));
+            }
+            let part = self.value(inner, certainty)?;
+            return Ok(Part::FirstNumber(mark.into(), Box::new(part)));
+        }
         if let Some((case, inner)) = Case::of(name) {
             let mut its = Certainty::Covered;
             let part = self.value(inner, &mut its)?;

@@ -5,7 +5,7 @@ use super::descriptor::{BodyFormat, Coverage, ProfileDescriptor, TimeUnit};
 use super::impossible_event;
 use super::meaning::Faults;
 use crate::signature::filter::{Filter, Shape};
-use crate::signature::mapping::place::in_any_case;
+use crate::signature::mapping::place::unfiltered;
 use crate::signature::scheme::Scheme;
 use crate::signature::template::{Piece, Value};
 
@@ -84,7 +84,7 @@ fn is_read(value: &Value, places: &[&str]) -> bool {
         | Value::Config(_) => return false,
     };
     let is_it = |inner: &str| inner == named || inner.starts_with(&format!("{named}/"));
-    let inside = |place: &str| place.split(['{', '}']).map(in_any_case).any(is_it);
+    let inside = |place: &str| place.split(['{', '}']).map(unfiltered).any(is_it);
     places.iter().any(|place| inside(place))
 }
 

@@ -15,8 +15,9 @@
 //!   doubled: `{{`, `}}`, `[[`, `]]`.
 //! - *Place* (in `[event]`): `/a/b` is a JSON pointer; `=TEXT` is that text; anything else is a template of
 //!   `{/pointer}`, `{type}` (in `status_by` alone), `{id}`, `{header:NAME}`, `{query:NAME}` (any of them in one case as
-//!   `{lower:…}` or `{upper:…}`) and literals, and is absent when any of its values is. A list is tried from the left: the first that is present and not
-//!   empty counts.
+//!   `{lower:…}` or `{upper:…}`; of two numbers with `_` between them the first, and anything else as it is, as
+//!   `{…|first_number:_}`) and literals, and is absent when any of its values is. A list is tried from the left: the first that is
+//!   present and not empty counts.
 //! - *List pointer* (`each`): a JSON pointer with one `*`, as `/events/*` or `/*`.
 
 use std::collections::BTreeMap;
@@ -389,6 +390,13 @@ pub struct EventDescriptor {
     /// it covers a reference alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fetch_needed: Option<bool>,
+    /// What the time under the signature tells; default `happened`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_time: Option<SignedTime>,
+    /// Places, and the texts of which each must have one (an absent place has the empty text): any other event claims nothing, and is
+    /// to be fetched. The signature need not cover them, for they only take away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only: Option<BTreeMap<String, OneOrMany>>,
     /// How many decimals this provider's minor unit has, for the currencies where it does not keep to ISO 4217
     /// (Stripe counts `ISK = 2`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -411,6 +419,17 @@ pub enum Unlisted {
     Unmapped,
     /// What else it states of a payment (amounts, a currency) counts.
     Mapped,
+}
+
+/// What the time under the signature tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignedTime {
+    /// When the event happened, as far as the body does not say it.
+    #[default]
+    Happened,
+    /// When this attempt was sent: a retry has another one, and it puts no event before another.
+    Sent,
 }
 
 /// `[[event.when]]`: other places for events of some types.

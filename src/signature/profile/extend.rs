@@ -115,8 +115,9 @@ impl EventDescriptor {
         self.when = over(self.when.take(), &base.when, |own, base| {
             rules_over(own, base)
         });
+        self.only = over(self.only.take(), &base.only, joined);
         or_else!(self, base; format, field, each, id, kind, occurred_at, occurred_at_unit, account, payment_id, amount,
-            amount_unit, amount_refunded, currency, status_by, unlisted, fetch_needed, minor_digits, refunds)
+            amount_unit, amount_refunded, currency, status_by, unlisted, fetch_needed, signed_time, minor_digits, refunds)
     }
 }
 

@@ -4,7 +4,7 @@ use super::descriptor::{
     AmountUnit, BodyFormat, EventDescriptor, OneOrMany, ProfileDescriptor, WhenDescriptor,
 };
 use super::meaning::Faults;
-use crate::signature::mapping::place::in_any_case;
+use crate::signature::mapping::place::unfiltered;
 
 /// Adds a fault for all that can never be.
 pub(super) fn check(profile: &ProfileDescriptor, faults: &mut Faults) {
@@ -118,7 +118,7 @@ fn check_the_depth(event: &EventDescriptor, faults: &mut Faults) {
         return;
     }
     let is_deep = |text: &str| {
-        let mut named = text.split(['{', '}']).map(in_any_case);
+        let mut named = text.split(['{', '}']).map(unfiltered);
         named.any(|part| part.starts_with('/') && part.matches('/').count() > 1)
     };
     for (key, texts) in places(event) {

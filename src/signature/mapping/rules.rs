@@ -1,0 +1,177 @@
+//! `[[event.when]]` and `event.only`, compiled: what an event must have for a rule to be for it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::around::Around;
+use super::compiled::{Compiler, Places, Trust};
+use super::facts::Fetch;
+use super::place::{Certainty, Place};
+use crate::signature::body::select::Values;
+use crate::signature::profile::descriptor::{EventDescriptor, OneOrMany, WhenDescriptor};
+
+/// `[[event.when]]`, with what it does not name filled in.
+#[derive(Clone, Debug)]
+pub(super) struct When {
+    kinds: Box<[Box<str>]>,
+    equals: Box<[Equals]>,
+    present: Box<[Place]>,
+    same: Box<[Place]>,
+    pub(super) status: Option<&'static str>,
+    pub(super) fetch: Fetch,
+    pub(super) places: Places,
+}
+
+/// A place, and the texts of which it must have one.
+pub(super) type Equals = (Place, Box<[Box<str>]>);
+
+/// Whether each place has one of its texts. An absent one has the empty text.
+pub(super) fn all_equal(
+    all: &[Equals],
+    values: &Values<'_>,
+    around: Around<'_>,
+    kind: Option<&str>,
+) -> bool {
+    all.iter().all(|(place, texts)| {
+        let text = place.text(values, around, kind).unwrap_or_default();
+        texts.iter().any(|wanted| **wanted == *text)
+    })
+}
+
+impl When {
+    /// Whether it is for this event.
+    pub(super) fn fits(&self, values: &Values<'_>, around: Around<'_>, kind: Option<&str>) -> bool {
+        let of_type = |pattern: &str| match (pattern.strip_suffix('*'), kind) {
+            (_, None) => false,
+            (Some(prefix), Some(kind)) => kind.starts_with(prefix),
+            (None, Some(kind)) => kind == pattern,
+        };
+        let text = |place: &Place| place.text(values, around, kind).map(Cow::into_owned);
+        let same = |places: &[Place]| {
+            let mut texts = places.iter().map(text);
+            let first = texts.next().flatten();
+            first.is_some() && texts.all(|other| other == first)
+        };
+        (self.kinds.is_empty() || self.kinds.iter().any(|pattern| of_type(pattern)))
+            && all_equal(&self.equals, values, around, kind)
+            && self.present.iter().all(|place| text(place).is_some())
+            && (self.same.is_empty() || same(&self.same))
+    }
+}
+
+impl Compiler<'_, '_> {
+    /// Places, each with the texts of which it must have one.
+    pub(super) fn equals(
+        &mut self,
+        key: &str,
+        places: Option<&BTreeMap<String, OneOrMany>>,
+        trust: Trust,
+    ) -> Box<[Equals]> {
+        let one = |(place, texts): (&String, &OneOrMany)| {
+            let name = format!("{key}.\"{place}\"");
+            let place = self.place(&name, Some(&OneOrMany::One(place.clone())), trust);
+            (place, texts.iter().map(Into::into).collect())
+        };
+        places.into_iter().flatten().map(one).collect()
+    }
+
+    /// A rule; what it does not name is as in `base`.
+    pub(super) fn when(
+        &mut self,
+        index: usize,
+        when: &WhenDescriptor,
+        event: &EventDescriptor,
+        base: &Places,
+        kind: Certainty,
+    ) -> When {
+        let key = |name: &str| format!("event.when[{index}].{name}");
+        if when.kind.is_none()
+            && when.equals.is_none()
+            && when.present.is_none()
+            && when.same.is_none()
+        {
+            self.fault(
+                &key("type"),
+                "it would replace the places of every event",
+                "name types, or texts with equals",
+            );
+        }
+        if when.kind.is_some() && kind != Certainty::Covered {
+            self.fault(
+                &key("type"),
+                "the signature does not cover the type",
+                "tell the events apart with equals",
+            );
+        }
+        let equals = self.equals(&key("equals"), when.equals.as_ref(), Trust::Covered);
+        let mut all = |name: &str, texts: &mut dyn Iterator<Item = &str>| -> Box<[Place]> {
+            let one = |text: &str| OneOrMany::One(text.to_owned());
+            texts
+                .map(|text| self.place(&key(name), Some(&one(text)), Trust::Covered))
+                .collect()
+        };
+        let present = all(
+            "present",
+            &mut when.present.iter().flat_map(OneOrMany::iter),
+        );
+        let same = all("same", &mut when.same.iter().flatten().map(String::as_str));
+        if when.same.is_some() && same.len() < 2 {
+            self.fault(&key("same"), "compares nothing", "name two places at least");
+        }
+        let mut other = |name: &str, texts: Option<&OneOrMany>, base: &Place, trust| match texts {
+            Some(texts) => self.place(&key(name), Some(texts), trust),
+            None => base.clone(),
+        };
+        let places = Places {
+            occurred_at: other(
+                "occurred_at",
+                when.occurred_at.as_ref(),
+                &base.occurred_at,
+                Trust::Body,
+            ),
+            payment_id: other(
+                "payment_id",
+                when.payment_id.as_ref(),
+                &base.payment_id,
+                Trust::Covered,
+            ),
+            amount: other("amount", when.amount.as_ref(), &base.amount, Trust::Covered),
+            unit: when.amount_unit.or(event.amount_unit).unwrap_or_default(),
+            amount_refunded: other(
+                "amount_refunded",
+                when.amount_refunded.as_ref(),
+                &base.amount_refunded,
+                Trust::Covered,
+            ),
+            currency: other(
+                "currency",
+                when.currency.as_ref(),
+                &base.currency,
+                Trust::Word,
+            ),
+        };
+        let status = when
+            .status
+            .as_ref()
+            .and_then(|name| self.canonical(&key("status"), name));
+        let fetch = self.fetch(
+            &key("fetch_needed"),
+            when.fetch_needed.or(event.fetch_needed),
+        );
+        let kinds = when
+            .kind
+            .iter()
+            .flat_map(OneOrMany::iter)
+            .map(Into::into)
+            .collect();
+        When {
+            kinds,
+            equals,
+            present,
+            same,
+            status,
+            fetch,
+            places,
+        }
+    }
+}
