@@ -213,20 +213,22 @@ fn causes(explanation: &Explanation) -> Vec<String> {
         .compression
         .filter(|_| !explanation.signature_is_right)
         .map(|compression| compression.to_string());
-    let missing: Vec<_> = explanation
-        .findings
-        .iter()
-        .filter(|finding| finding.found.is_none())
-        .map(|finding| format!("the {} in {}", finding.what, finding.place))
-        .collect();
+    let missing = || {
+        let findings = explanation.findings.iter();
+        findings.filter(|finding| finding.found.is_none())
+    };
     let cause = if explanation.signature_is_right && explanation.is_refused_for_its_time() {
         "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay".to_owned()
-    } else if !missing.is_empty() {
+    } else if missing().next().is_some() {
         causes.extend(compression);
-        format!(
-            "{} is missing: another profile, or headers that a proxy took away",
-            missing.join(", and ")
-        )
+        let all = missing().map(|finding| format!("the {} in {}", finding.what, finding.place));
+        let all: Vec<_> = all.collect();
+        let mend = if missing().any(|finding| finding.in_the_url) {
+            "say the URL with --url, or begin the file of headers with the request line"
+        } else {
+            "another profile, or headers that a proxy took away"
+        };
+        format!("{} is missing: {mend}", all.join(", and "))
     } else if explanation.signature_is_right {
         format!("the signature itself is right, and yet: {refusal}")
     } else if explanation.is_no_batch {

@@ -75,6 +75,8 @@ pub struct Finding {
     pub place: String,
     /// What is there, described; `None` when nothing is.
     pub found: Option<String>,
+    /// The place is in the URL, which files of headers and body may lack.
+    pub in_the_url: bool,
 }
 
 /// Explains how `request` fares with `verifier`.
@@ -261,6 +263,7 @@ impl<'a> Delivery<'a> {
             what: "signature",
             place: scheme.place.to_string(),
             found,
+            in_the_url: false,
         });
         if let Some(rule) = &verifier.profile.timestamp {
             let found = self.time.as_ref().map(|text| self.shown(text.as_bytes()));
@@ -270,6 +273,7 @@ impl<'a> Delivery<'a> {
                 what: "timestamp",
                 place: rule.place.to_string(),
                 found,
+                in_the_url: false,
             });
             self.judge_the_time(rule, explanation, now);
         }
@@ -279,8 +283,10 @@ impl<'a> Delivery<'a> {
                 what: "delivery id",
                 place: place.to_string(),
                 found,
+                in_the_url: false,
             });
         }
+        explanation.findings.extend(self.absent());
         explanation.contents = scheme
             .contents
             .iter()

@@ -3,6 +3,7 @@
 //! [`explanation`] tells what was signed and what was expected; [`search`] looks for the fewest of the usual [`mistakes`] under which
 //! a listed signature would match. No report holds a secret or a valid signature ([`shown`]).
 
+mod absent;
 mod bodies;
 mod candidates;
 pub(super) mod explanation;

@@ -70,3 +70,39 @@ fn where_nothing_is_signed_that_is_said() {
     assert!(found.nothing_is_signed && found.outcome.is_ok());
     assert!(!report("stripe", &[SECRET], &[], BODY).nothing_is_signed);
 }
+
+#[test]
+fn what_is_signed_and_absent_is_named_and_nothing_else_is_blamed() {
+    let check = |profile: &str, secret: &str, headers: &[(&str, &str)], place: &str| {
+        let found = report(profile, &[secret], headers, BODY);
+        assert!(found.outcome.is_err(), "{profile}");
+        assert_eq!(found.mistakes, [], "{profile}");
+        let absent = found.findings.iter().filter(|one| one.found.is_none());
+        let absent: Vec<_> = absent.map(|one| one.place.as_str()).collect();
+        assert_eq!(absent, [place], "{profile}");
+    };
+    let signature = signed(&format!("{BODY}|1790000000|1.2"));
+    let volt = [
+        ("x-volt-signed", &*signature),
+        ("x-volt-timed", "1790000000"),
+    ];
+    check("volt", SECRET, &volt, "the header user-agent");
+    let content = "id:7;request-id:r;ts:1790000000;";
+    let line = format!("ts=1790000000,v1={}", signed(content));
+    let mercado = [("x-signature", &*line), ("x-request-id", "r")];
+    check(
+        "mercado-pago",
+        SECRET,
+        &mercado,
+        "the query parameter data.id",
+    );
+    let digest = hex::encode(Sha256::digest(format!("{BODY}{SECRET}")));
+    let payu = format!("sender=checkout;signature={digest}");
+    let payu = [("openpayu-signature", &*payu)];
+    check(
+        "payu-emea",
+        SECRET,
+        &payu,
+        "the item algorithm of the signature",
+    );
+}
