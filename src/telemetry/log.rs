@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::meters;
 
@@ -37,24 +38,33 @@ pub enum LogFormat {
 #[must_use = "the last lines are written when it is dropped"]
 pub struct Log(Queue);
 
-/// Sends log lines to standard error. `filter` has the form of `tracing`'s directives (`info`,
-/// `countersign=debug`); a second call changes nothing.
+/// Sends log lines to standard error. `filter` names levels, one for all or one for what stands below a module, as in
+/// `info,countersign=debug`; a second call changes nothing.
 pub fn log_to_stderr(filter: &str, format: LogFormat) -> Log {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_invalid| EnvFilter::new("info"));
+    let filter = filter.parse().unwrap_or_else(|_invalid| at_most_info());
     let queue = Queue::start(io::stderr());
     let writer = queue.clone();
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         // They would go to standard error as well, and panic where that can not be written to.
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     // A test may have set a subscriber already: the first one stays.
     let _already_set = match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines.finish().with(filter).try_init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(filter)
+            .try_init(),
     };
     Log(queue)
+}
+
+fn at_most_info() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO)
 }
 
 impl Drop for Log {
@@ -148,17 +158,13 @@ fn one_line(event: &[u8]) -> Vec<u8> {
 pub fn fault_of_filter(filter: &str) -> Option<String> {
     let mut directives = filter.split(',').filter(|directive| !directive.is_empty());
     directives.find_map(fault_of_directive).or_else(|| {
-        let fault = EnvFilter::try_new(filter).err()?;
+        let fault = filter.parse::<Targets>().err()?;
         Some(fault.to_string())
     })
 }
 
 /// The filter itself takes any word that is no level for a target, of which it then lets everything through, and nothing else.
 fn fault_of_directive(directive: &str) -> Option<String> {
-    if directive.contains('[') {
-        // Of a span, which has a form of its own.
-        return None;
-    }
     let (target, level) = match directive.rsplit_once('=') {
         Some((target, level)) => (target, level),
         None => ("", directive),
