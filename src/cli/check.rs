@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::output::{self, Outcome, Table, json_line, say};
 use super::runtime::on_this_thread;
 use super::serve;
-use crate::config::{Config, ConfigFile, Environment, Fault, StoreSettings, Weight};
+use crate::config::{Config, ConfigFile, Environment, Fault, StoreSettings, Warning, Weight};
 use crate::server::ServeFailure;
 use crate::store::{Filter, ReadFailure, StoreFault, Url, Views, look};
 
@@ -45,6 +45,20 @@ impl Finding {
         }
     }
 
+    fn weighed(warning: Warning) -> Self {
+        Self {
+            level: match warning.weight {
+                Weight::Unwise => "warning",
+                Weight::Refuses => "fault",
+            },
+            file: warning.file.to_string(),
+            line: warning.line,
+            key: warning.key,
+            what: warning.what,
+            mend: warning.mend,
+        }
+    }
+
     fn warning(fault: Fault) -> Self {
         Self {
             level: "warning",
@@ -56,33 +70,18 @@ impl Finding {
 impl Check {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
         let mut findings = Vec::new();
-        match Config::load(place, environment, Timestamp::now()) {
-            Ok(config) => {
-                let unheard = ServeFailure::foreseen(&config);
-                let faults = unheard
-                    .iter()
-                    .filter_map(|failure| serve::fault_of_listening(failure, place, environment));
-                // It may be checked elsewhere than it will serve, and what a service manager listens on is not bound at all.
-                findings.extend(faults.map(Finding::warning));
-                for warning in config.warnings {
-                    findings.push(Finding {
-                        level: match warning.weight {
-                            Weight::Unwise => "warning",
-                            Weight::Refuses => "fault",
-                        },
-                        file: warning.file.to_string(),
-                        line: warning.line,
-                        key: warning.key,
-                        what: warning.what,
-                        mend: warning.mend,
-                    });
-                }
-            }
-            Err(faults) => {
-                findings.extend(faults.into_iter().map(Finding::of));
-            }
+        let review = Config::review(place, environment, Timestamp::now());
+        findings.extend(review.faults.into_iter().map(Finding::of));
+        if let Some(config) = &review.config {
+            let unheard = ServeFailure::foreseen(config);
+            let faults = unheard
+                .iter()
+                .filter_map(|failure| serve::fault_of_listening(failure, place, environment));
+            // It may be checked elsewhere than it will serve, and what a service manager listens on is not bound at all.
+            findings.extend(faults.map(Finding::warning));
         }
-        if let Ok(store) = Config::load_store(place, environment) {
+        findings.extend(review.warnings.into_iter().map(Finding::weighed));
+        if let Some(store) = review.store {
             if let Err(trouble) = look_into(&store.url) {
                 let mend = trouble.mend.unwrap_or_else(|| MEND_STORE.to_owned());
                 let fault = Config::fault_of(place, environment, trouble.key, trouble.what, mend);

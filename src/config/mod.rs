@@ -123,6 +123,25 @@ impl Config {
         load_all(file, environment, None, now).config
     }
 
+    /// Everything that can be said of a configuration, whatever is wrong with it.
+    pub fn review(file: &ConfigFile, environment: &Environment, now: Timestamp) -> Review {
+        let loaded = load_all(file, environment, None, now);
+        let mut review = Review {
+            store: loaded.store,
+            faults: Vec::new(),
+            warnings: loaded.warnings_beside_faults,
+            config: None,
+        };
+        match loaded.config {
+            Ok(mut config) => {
+                review.warnings = std::mem::take(&mut config.warnings);
+                review.config = Some(config);
+            }
+            Err(faults) => review.faults = faults,
+        }
+        review
+    }
+
     /// Whether `file` was there when this was loaded.
     fn was_in(&self, file: &ConfigFile) -> bool {
         self.files.get(file.path()).is_some_and(Option::is_some)
@@ -218,15 +237,42 @@ impl Config {
     }
 }
 
+/// What there is to say of a configuration.
+#[derive(Debug)]
+pub struct Review {
+    /// What would be served; `None` where there is a fault.
+    pub config: Option<Config>,
+    /// What keeps it from being served.
+    pub faults: Vec<Fault>,
+    /// What works, but should be known.
+    pub warnings: Vec<Warning>,
+    /// `[store]`, if nothing is wrong with that.
+    pub store: Option<StoreSettings>,
+}
+
 /// A loaded configuration, or why there is none; and what was read for it.
 struct Loaded {
     config: Result<Config, Vec<Fault>>,
+    /// What should be known as well, where there is none.
+    warnings_beside_faults: Vec<Warning>,
+    /// `[store]`, whatever is wrong elsewhere.
+    store: Option<StoreSettings>,
     files: Marks,
     /// Whether certificate and key do not belong together, as for a moment when they are replaced.
     pair_mismatch: bool,
 }
 
 impl Loaded {
+    fn nothing(faults: Vec<Fault>, files: Marks) -> Self {
+        Self {
+            config: Err(faults),
+            warnings_beside_faults: Vec::new(),
+            store: None,
+            files,
+            pair_mismatch: false,
+        }
+    }
+
     fn failed(file: &ConfigFile, error: &dyn std::error::Error) -> Self {
         let fault = Fault {
             file: file.path().display().to_string().into(),
@@ -236,9 +282,7 @@ impl Loaded {
             mend: "report this as a bug".to_owned(),
         };
         Self {
-            config: Err(vec![fault]),
-            files: Marks::new(),
-            pair_mismatch: false,
+            ..Self::nothing(vec![fault], Marks::new())
         }
     }
 }
@@ -258,17 +302,13 @@ fn load_all(
     let (mut context, shape) = match open_with(file, environment, absence) {
         Ok(opened) => opened,
         Err(faults) => {
-            return Loaded {
-                config: Err(faults),
-                files: Marks::from([(file.path().to_owned(), mark)]),
-                pair_mismatch: false,
-            };
+            return Loaded::nothing(faults, Marks::from([(file.path().to_owned(), mark)]));
         }
     };
     context.files.insert(file.path().to_owned(), mark);
-    let parts = parts(&shape, &mut context, now);
+    let (parts, store) = parts(&shape, &mut context, now);
     let mut needs_restart = Vec::new();
-    if let (Some(running), Some((parts, admin, store))) = (running, &parts) {
+    if let (Some(running), Some((parts, admin)), Some(store)) = (running, &parts, &store) {
         if running.had_producers && parts.directory.producers().is_empty() {
             let what = "no tenant is left that has a producer, so every delivery would be refused: what served before serves on";
             let mend = "write the file whole, as it was cut short or emptied; if nobody is to deliver any more, restart the receiver";
@@ -296,8 +336,8 @@ fn load_all(
         stray.tell(&variables, &mut findings);
     }
     let snapshot = match parts {
-        Some((parts, admin, store)) if !findings.any() => match Snapshot::build(parts) {
-            Ok(snapshot) => Some((Arc::new(snapshot), admin, store)),
+        Some((parts, admin)) if !findings.any() => match Snapshot::build(parts) {
+            Ok(snapshot) => Some((Arc::new(snapshot), admin)),
             Err(failure) => {
                 let key = KeyPath::of(&["tls"]);
                 findings.fault(
@@ -311,31 +351,39 @@ fn load_all(
         Some(_) | None => None,
     };
     let pair_mismatch = findings.has_pair_mismatch();
-    let config = match snapshot {
-        Some((snapshot, admin, store)) => Ok(Config {
+    let warnings = findings.take_warnings();
+    let mut warnings_beside_faults = Vec::new();
+    let config = match snapshot.zip(store.clone()) {
+        Some(((snapshot, admin), store)) => Ok(Config {
             server: snapshot.limits().clone(),
             admin,
             store,
             snapshot,
-            warnings: findings.take_warnings(),
+            warnings,
             needs_restart,
             files: files.clone(),
         }),
-        None => Err(findings.into_faults()),
+        None => {
+            warnings_beside_faults = warnings;
+            Err(findings.into_faults())
+        }
     };
     Loaded {
         config,
+        warnings_beside_faults,
+        store,
         files,
         pair_mismatch,
     }
 }
 
-/// What each section means; everything that is wrong with any of them goes to the context's findings.
+/// What each section means; everything that is wrong with any of them goes to the context's findings. The store's can be looked at
+/// by itself.
 fn parts(
     shape: &File,
     context: &mut Context<'_>,
     now: Timestamp,
-) -> Option<(Parts, AdminSettings, StoreSettings)> {
+) -> (Option<(Parts, AdminSettings)>, Option<StoreSettings>) {
     let server = meaning::server(&shape.server, &mut context.findings);
     let admin = meaning::admin(&shape.admin, server.as_ref(), context);
     let store = meaning::store(&shape.store, server.as_ref(), context);
@@ -350,18 +398,19 @@ fn parts(
     let retention = retention::retention(shape, findings);
     let profiles = verifiers::profiles(&shape.profiles, findings);
     let verifiers = verifiers::verifiers(plans, &shape.profiles, &profiles, findings);
-    let (server, admin, store, tls, cut_offs) = (server?, admin?, store?, tls?, cut_offs?);
-    let retention = retention?;
-    let parts = Parts {
-        server,
-        tls,
-        directory,
-        verifiers,
-        profiles,
-        cut_offs,
-        retention,
+    let whole = || {
+        let parts = Parts {
+            server: server?,
+            tls: tls?,
+            directory,
+            verifiers,
+            profiles,
+            cut_offs: cut_offs?,
+            retention: retention?,
+        };
+        Some((parts, admin?))
     };
-    Some((parts, admin, store))
+    (whole(), store)
 }
 
 /// Whom the operator turned away by hand.

@@ -290,3 +290,41 @@ fn what_can_not_be_printed_is_no_answer_and_a_reader_that_went_away_is_no_fault(
         assert_eq!(run(writer.into()).0, Some(0), "{arguments:?}");
     }
 }
+
+#[test]
+fn check_tells_everything_at_once_whatever_else_is_wrong() {
+    let receiver = Receiver::start();
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let weak = receiver.directory().join("certs/weak.secret");
+    std::fs::write(&weak, "short\n").unwrap();
+    // A key that is none, a certificate that is not there, a store that can not be used, a weak secret, and a spool that nobody moves.
+    let faulty = text
+        .replacen("[server]", "[server]\nno_such_key = 1", 1)
+        .replace("file:certs/producer.secret", "file:certs/weak.secret")
+        .replace("certs/ca.crt", "certs/no-such-ca.crt");
+    assert_ne!(faulty, text);
+    receiver.write("countersign.toml", &faulty);
+    let mut command = binary(&[]);
+    command.args(["check", "--json"]);
+    command.env("COUNTERSIGN_STORE__URL", "sqlite:nowhere/inbox.db");
+    let checked = peers::run(receiver.directory(), &mut command, b"");
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    let lines = checked.stdout.lines();
+    let told: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let told = |level: &str, key: &str| {
+        told.iter().any(|finding| {
+            finding["level"] == level && finding["key"].as_str().unwrap().starts_with(key)
+        })
+    };
+    for (level, key) in [
+        ("fault", "server.no_such_key"),
+        ("fault", "tls.client_ca"),
+        ("fault", "store.url"),
+        ("warning", "tenants[0].producers[0].secrets"),
+    ] {
+        assert!(told(level, key), "{level} {key}: {}", checked.stdout);
+    }
+}
