@@ -388,8 +388,9 @@ fn parts(
     let admin = meaning::admin(&shape.admin, server.as_ref(), context);
     let store = meaning::store(&shape.store, server.as_ref(), context);
     let tls = trust::tls(&shape.tls, context, now);
-    let tenants = tenants::tenants(&shape.tenants, context);
+    let mut tenants = tenants::tenants(&shape.tenants, context);
     if let Some(server) = &server {
+        tenants.directory = tenants.directory.with_common_paths(&server.paths);
         tenants::tell_of_taken_paths(&tenants, &server.paths, &mut context.findings);
     }
     let Tenants { directory, plans } = tenants;

@@ -14,6 +14,8 @@ pub struct Directory {
     producers: Vec<Arc<Producer>>,
     by_subject: HashMap<NameKey, Vec<Arc<Producer>>>,
     cut_off: HashSet<ProducerId>,
+    /// The paths at which a producer without one of its own delivers.
+    common: HashSet<Arc<str>>,
     /// Whether there is any mark that only watches: most configurations have none, and are asked by every request.
     watches: bool,
 }
@@ -61,14 +63,19 @@ impl Directory {
         }
     }
 
+    /// The same directory, in which producers without a path of their own deliver to these paths, and to no others.
+    #[must_use]
+    pub fn with_common_paths(mut self, paths: &[Arc<str>]) -> Self {
+        self.common = paths.iter().cloned().collect();
+        self
+    }
+
     /// The same directory, in which these producers and no others are cut off.
     pub fn with_cut_offs(&self, is_cut_off: impl Fn(&Producer) -> bool) -> Self {
         let cut_off = self.producers.iter().filter(|one| is_cut_off(one));
         Self {
-            producers: self.producers.clone(),
-            by_subject: self.by_subject.clone(),
             cut_off: cut_off.map(|producer| producer.id).collect(),
-            watches: self.watches,
+            ..self.clone()
         }
     }
 
@@ -196,7 +203,7 @@ impl Directory {
         path: &str,
         force: Force,
     ) -> Option<&Arc<Producer>> {
-        let mut anywhere = None;
+        let mut common = None;
         for producer in self.by_subject.get(subject.key())? {
             if producer.force != force {
                 continue;
@@ -204,10 +211,10 @@ impl Directory {
             match &producer.path {
                 Some(own) if **own == *path => return Some(producer),
                 Some(_) => {}
-                None => anywhere = Some(producer),
+                None => common = Some(producer),
             }
         }
-        anywhere
+        common.filter(|_| self.common.contains(path))
     }
 }
 

@@ -329,6 +329,31 @@ secrets = ["file:certs/producer.secret"]
 }
 
 #[test]
+fn a_producer_without_a_path_delivers_to_no_path_of_anothers_own() {
+    let others = r#"
+[[tenants]]
+id = "tenant-43"
+[[tenants.producers]]
+name = "theirs"
+subject = "CN=somebody-else"
+path = "/webhooks/theirs"
+secrets = ["file:certs/producer.secret"]
+"#;
+    let receiver = Receiver::with(&crate::receiver::Changes {
+        more: others,
+        ..Default::default()
+    });
+    let mut producer = receiver.producer();
+    check(&producer.deliver(&event("evt_1")), 204, None);
+    producer.path = "/webhooks/theirs".to_owned();
+    check(
+        &producer.deliver(&event("evt_2")),
+        403,
+        Some("unknown-producer"),
+    );
+}
+
+#[test]
 fn what_can_be_no_host_is_malformed_in_either_version() {
     let receiver = receiver();
     let producer = receiver.producer();
