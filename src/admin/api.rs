@@ -169,6 +169,16 @@ pub(super) async fn unknown() -> Response {
     })
 }
 
+/// A page of ours, asked for by a method that it has not.
+pub(super) async fn not_so() -> Response {
+    answer(&Problem {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        name: "method-not-allowed",
+        title: "The page has no such method",
+        detail: "ask by one that the header Allow names".to_owned(),
+    })
+}
+
 pub(super) async fn payment(
     State(pages): State<Pages>,
     Path((tenant, id)): Path<(String, String)>,

@@ -102,6 +102,7 @@ pub fn router(
             guard::demand_token,
         ));
     open.merge(guarded)
+        .method_not_allowed_fallback(api::not_so)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&guard),
             guard::refuse_other_origins,

@@ -52,13 +52,13 @@ const TABLE: &[Described] = &[
         Kind::Histogram,
         Unit::Count,
         BATCH_METRIC,
-        "Events in one transaction",
+        "Events in one transaction that has any",
     ),
     (
         Kind::Histogram,
         Unit::Seconds,
         COMMIT_METRIC,
-        "One transaction, from its begin to its durable commit",
+        "One transaction of events, from its begin to its durable commit",
     ),
     (
         Kind::Counter,

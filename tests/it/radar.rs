@@ -120,6 +120,34 @@ fn what_is_wrong_is_told_to_who_bears_the_token_and_that_it_is_to_everybody() {
 }
 
 #[test]
+fn a_page_that_is_asked_for_by_another_method_answers_with_a_problem_and_the_methods_it_has() {
+    let receiver = Receiver::start();
+    for (path, method, allowed) in [
+        ("/healthz", "POST", "GET"),
+        ("/metrics", "DELETE", "GET"),
+        ("/api/reload", "GET", "POST"),
+    ] {
+        let url = format!("http://{}{path}", receiver.admin);
+        let told = receiver.curl(&["--include", "--request", method, &url]);
+        let text = told.stdout.to_lowercase();
+        assert!(text.starts_with("http/1.1 405"), "{told:?}");
+        assert!(
+            text.contains("content-type: application/problem+json"),
+            "{told:?}"
+        );
+        assert!(
+            text.contains("urn:countersign:problem:method-not-allowed"),
+            "{told:?}"
+        );
+        let allow = text
+            .lines()
+            .find(|line| line.starts_with("allow:"))
+            .unwrap();
+        assert!(allow.contains(&allowed.to_lowercase()), "{told:?}");
+    }
+}
+
+#[test]
 fn a_lapsed_certificate_is_a_record_that_names_its_producer_and_outlives_a_restart() {
     let mut receiver = Receiver::start();
     let lapsed = receiver.authority.issue(&Leaf {
