@@ -108,7 +108,7 @@ pub enum CaFault {
         source: X509Fault,
     },
     /// The operating system has no random numbers.
-    #[error("no random numbers can be had")]
+    #[error("the random number generator failed")]
     Random,
     /// A key or a signature could not be made.
     #[error("the cryptographic library refused to {what}")]

@@ -36,13 +36,13 @@ pub(super) struct Certs {
 enum CertsCommand {
     /// Make a private CA: DIR/ca.crt, and DIR/ca.key with mode 0600; never overwrites
     Init {
-        /// Where to
+        /// The directory that gets both files; it is made if it is missing
         #[arg(long, value_name = "DIR", default_value = "certs")]
         out: PathBuf,
-        /// Its name
+        /// The CA's name
         #[arg(long, value_name = "DN", default_value = "CN=countersign private CA", value_parser = name)]
         subject: DistinguishedName,
-        /// How long it lives
+        /// The CA's life in days, from now
         #[arg(long, value_name = "N", default_value_t = CA_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: u32,
         /// Print one JSON object
@@ -57,10 +57,10 @@ enum CertsCommand {
         /// The subject, as CN=payments-provider,O=Example,OU=tenant-42 (kept in this order); default: that of the request
         #[arg(long, value_name = "DN", required_unless_present = "csr", value_parser = name)]
         subject: Option<DistinguishedName>,
-        /// Where to: PREFIX.crt and PREFIX.key
+        /// Where to write: PREFIX.crt and PREFIX.key
         #[arg(long, value_name = "PREFIX")]
         out: PathBuf,
-        /// How long it lives
+        /// The certificate's life in days, from now
         #[arg(long, value_name = "N", default_value_t = LEAF_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: u32,
         /// A signing request: the sender keeps its key

@@ -47,7 +47,7 @@ enum FileFailure {
     Export(#[from] ExportFailure),
     #[error("{}: {fault}", path.display())]
     Part { path: PathBuf, fault: TransferFault },
-    #[error("{}: this file is there already; name another, or remove it", path.display())]
+    #[error("{}: this file already exists; name another, or remove it", path.display())]
     Taken { path: PathBuf },
     #[error("{}: an interrupted export left this file; go on with it: --resume; or remove it", path.display())]
     Left { path: PathBuf },

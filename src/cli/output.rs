@@ -88,7 +88,7 @@ pub(super) fn whole(outcome: Outcome) -> Outcome {
     match LOST.get() {
         Some(error) => {
             complain(&format!(
-                "countersign: what was printed is not whole: standard output: {error}"
+                "countersign: the output is incomplete: standard output: {error}"
             ));
             Outcome::Failed
         }

@@ -17,7 +17,7 @@ use crate::store::{
 /// A receiver does this by itself, each minute. SQLite's file does not shrink: what becomes free is used again.
 #[derive(Debug, Args)]
 pub(super) struct PruneCommand {
-    /// Print what would go, and let nothing go
+    /// Print what would be pruned, and prune nothing
     #[arg(long)]
     dry_run: bool,
     /// Only this tenant's

@@ -48,7 +48,7 @@ pub(super) struct Send {
     /// How many connections, each kept alive [default: 1; with --rate 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     connections: Option<u16>,
-    /// Change something after it was signed; that it is refused is what one hopes to see
+    /// Change this after signing, so that a receiver must refuse the delivery
     #[arg(long, value_name = "WHAT")]
     tamper: Option<Tamper>,
     /// Send each delivery a second time, byte for byte
@@ -265,7 +265,7 @@ fn shuffle(tales: &mut [Tale]) -> Result<(), Stopped> {
     for last in (1..tales.len()).rev() {
         let mut random = [0_u8; 4];
         aws_lc_rs::rand::fill(&mut random)
-            .map_err(|_unspecified| Stopped::because("no random bytes can be had"))?;
+            .map_err(|_unspecified| Stopped::because("the random number generator failed"))?;
         let random = usize::try_from(u32::from_le_bytes(random)).unwrap_or(0);
         tales.swap(last, random % (last + 1));
     }

@@ -154,7 +154,7 @@ fn lines(content: &[u8]) -> Vec<&[u8]> {
 pub(super) fn fresh_id(prefix: &str) -> Result<String, Stopped> {
     let mut random = [0_u8; 12];
     aws_lc_rs::rand::fill(&mut random)
-        .map_err(|_unspecified| Stopped::because("no random bytes can be had"))?;
+        .map_err(|_unspecified| Stopped::because("the random number generator failed"))?;
     Ok(format!("{prefix}_{}", hex::encode(random)))
 }
 

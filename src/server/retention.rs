@@ -115,11 +115,11 @@ impl Told {
         match outcome {
             Err(failure) if !mem::replace(&mut self.failing, true) => tracing::warn!(
                 error = failure as &dyn std::error::Error,
-                "what has had its time could not be let go; it is tried again each minute"
+                "what is old enough could not be pruned; it is tried again each minute"
             ),
             // One that gave way to somebody else's lock shows nothing.
             Ok(pruned) if pruned.went_through && mem::take(&mut self.failing) => {
-                tracing::info!("what has had its time goes again");
+                tracing::info!("pruning works again");
             }
             Ok(_) | Err(_) => {}
         }

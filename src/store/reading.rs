@@ -43,7 +43,7 @@ pub enum ReadFailure {
         waited: Duration,
     },
     /// The runtime is going down.
-    #[error("the reading was broken off")]
+    #[error("the reading was cancelled")]
     BrokenOff,
 }
 

@@ -148,7 +148,7 @@ const TABLE: &[Described] = &[
         Kind::Counter,
         Unit::Count,
         PRUNED,
-        "What has had its time and went, by kind (bodies, events, keys)",
+        "What was pruned for its age, by kind (bodies, events, keys)",
     ),
     (
         Kind::Counter,
@@ -160,7 +160,7 @@ const TABLE: &[Described] = &[
         Kind::Counter,
         Unit::Count,
         PRUNE_FAILURES,
-        "Passes of pruning that were broken off",
+        "Passes of pruning that failed",
     ),
     (
         Kind::Counter,

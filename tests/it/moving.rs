@@ -77,7 +77,7 @@ fn a_store_moves_to_postgresql_and_back() {
         );
     }
     let again = receiver.countersign(&["export", "--out", "data/all.jsonl"]);
-    fails(&again, 2, "is there already");
+    fails(&again, 2, "already exists");
 
     // Cut off, as by a lost connection, and gone on with.
     receiver.write("data/part.jsonl.part", &export[..export.len() * 2 / 3]);
@@ -334,7 +334,7 @@ fn a_copy_is_made_while_deliveries_come() {
         sender.join().unwrap();
     });
     let taken = receiver.countersign(&["backup", "--out", "data/copy.db"]);
-    fails(&taken, 2, "is there already");
+    fails(&taken, 2, "already exists");
     configuration(&receiver, "copy.toml", "sqlite:data/copy.db");
     // Whatever moment it is of, it is whole: the export checks each payment and each body.
     let export = receiver.countersign(&["--config", "copy.toml", "export", "--out", "copy.jsonl"]);

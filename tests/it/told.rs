@@ -284,7 +284,7 @@ fn what_can_not_be_printed_is_no_answer_and_a_reader_that_went_away_is_no_fault(
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
         let (code, told) = run(full.unwrap().into());
         assert_eq!(code, Some(1), "{arguments:?}: {told}");
-        assert!(told.contains("what was printed is not whole"), "{told}");
+        assert!(told.contains("the output is incomplete"), "{told}");
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         assert_eq!(run(writer.into()).0, Some(0), "{arguments:?}");

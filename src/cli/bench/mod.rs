@@ -65,7 +65,7 @@ pub(super) struct Bench {
     /// Modes rate and overload: how many deliveries are due each second [default: 2000; overload: twice what was just sustained]
     #[arg(long, value_name = "R", value_parser = super::send::parse_rate)]
     rate: Option<f64>,
-    /// How long a body is made, if the profile's sample is shorter
+    /// The size of each body in bytes; a sample of the profile's that is longer stays as it is
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     body_bytes: u32,
     /// The receiver's process, if it is on this machine: its CPU time and memory are told as well

@@ -116,7 +116,7 @@ impl Mould {
         if self.random.is_empty() {
             self.random.resize(DRAWN * DIGITS / 2, 0);
             aws_lc_rs::rand::fill(&mut self.random)
-                .map_err(|_unspecified| Stopped::because("no random bytes can be had"))?;
+                .map_err(|_unspecified| Stopped::because("the random number generator failed"))?;
         }
         let rest = self.random.len().saturating_sub(DIGITS / 2);
         let digits = hex::encode(self.random.get(rest..).unwrap_or_default());

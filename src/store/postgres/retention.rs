@@ -89,7 +89,7 @@ pub(in crate::store) async fn pass(
             if has_collided(&failure) && pruner.gives_way() {
                 tracing::debug!(
                     error = &failure as &dyn std::error::Error,
-                    "somebody else holds what has had its time; it goes another time"
+                    "another session holds what is to be pruned; it is pruned another time"
                 );
                 pass.pruned.left_for_later = true;
                 return Ok(pass.pruned);

@@ -237,7 +237,7 @@ pub enum ReplayFailure {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The runtime is going down.
-    #[error("the replay was broken off; nothing was changed")]
+    #[error("the replay was cancelled; nothing was changed")]
     BrokenOff,
 }
 

@@ -90,14 +90,14 @@ pub enum PruneFailure {
     #[error(transparent)]
     Read(#[from] ReadFailure),
     /// The writer failed, or did not come to it.
-    #[error("the store let nothing go")]
+    #[error("nothing could be pruned")]
     Writer {
         /// Why.
         #[source]
         source: Cause,
     },
     /// A statement failed.
-    #[error("the store let nothing more go")]
+    #[error("no more could be pruned")]
     Statement {
         /// What the engine said.
         #[source]

@@ -35,7 +35,7 @@ pub enum BackupFailure {
         place: String,
     },
     /// It would take another file's place.
-    #[error("{}: this file is there already; name another, or remove it", path.display())]
+    #[error("{}: this file already exists; name another, or remove it", path.display())]
     Taken {
         /// The file.
         path: PathBuf,
