@@ -195,3 +195,17 @@ fn without_a_time_a_failure_at_volt_is_not_hidden_by_what_came_before() {
         assert_eq!(forth.status(), last.status());
     }
 }
+
+#[test]
+fn no_event_is_ordered_by_when_an_attempt_was_signed() {
+    for profile in builtin().iter() {
+        let descriptor = profile.descriptor();
+        let Some(event) = &descriptor.event else {
+            continue;
+        };
+        let has_a_time = event.occurred_at.is_some() || descriptor.timestamp.is_none();
+        if event.payment_id.is_some() && !has_a_time {
+            assert!(event.signed_time.is_some(), "{}", profile.name());
+        }
+    }
+}
