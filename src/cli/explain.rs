@@ -17,7 +17,8 @@ use super::unusable;
 use crate::config::{ConfigFile, Environment};
 use crate::identity::Force;
 use crate::signature::{
-    Compression, Explanation, ProducerSecret, ProfileFault, Request, Settings, Verifier, explain,
+    Absence, Compression, Explanation, Finding, ProducerSecret, ProfileFault, Request, Settings,
+    Verifier, explain,
 };
 
 /// Explain why a signature does not match, offline
@@ -116,7 +117,11 @@ impl Explain {
                 .as_ref()
                 .or(head.method.as_ref())
                 .unwrap_or(&Method::POST),
-            path_and_query: head.path_and_query.as_deref().or(of_url).unwrap_or("/"),
+            path_and_query: head
+                .path_and_query
+                .as_deref()
+                .or(of_url)
+                .unwrap_or_default(),
             headers: &head.headers,
         };
         let now = self.at.unwrap_or_else(Timestamp::now);
@@ -213,24 +218,32 @@ fn causes(explanation: &Explanation) -> Vec<String> {
         .compression
         .filter(|_| !explanation.signature_is_right)
         .map(|compression| compression.to_string());
-    let missing = || {
-        let findings = explanation.findings.iter();
-        findings.filter(|finding| finding.found.is_none())
+    let absent = |absence: Absence| {
+        let of_it = move |finding: &&Finding| finding.found.is_none() && finding.absence == absence;
+        explanation.findings.iter().filter(of_it)
     };
+    let named = |finding: &Finding| format!("the {} in {}", finding.what, finding.place);
+    let lost: Vec<_> = absent(Absence::Lost).map(named).collect();
+    let unwritten: Vec<_> = absent(Absence::Unwritten).map(named).collect();
     let cause = if explanation.signature_is_right && explanation.is_refused_for_its_time() {
         "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay".to_owned()
-    } else if missing().next().is_some() {
+    } else if !lost.is_empty() {
         causes.extend(compression);
-        let all = missing().map(|finding| format!("the {} in {}", finding.what, finding.place));
-        let all: Vec<_> = all.collect();
-        let mend = if missing().any(|finding| finding.in_the_url) {
-            "say the URL with --url, or begin the file of headers with the request line"
+        format!(
+            "{} is missing: another profile, or headers that a proxy took away",
+            lost.join(", and ")
+        )
+    } else if !unwritten.is_empty() {
+        let rest = if explanation.signature_is_right {
+            "but for that, the signature would be right"
         } else {
-            "another profile, or headers that a proxy took away"
+            "another profile, or a sender that left it out"
         };
-        format!("{} is missing: {mend}", all.join(", and "))
+        format!("{} is missing: {rest}", unwritten.join(", and "))
     } else if explanation.signature_is_right {
         format!("the signature itself is right, and yet: {refusal}")
+    } else if explanation.url_is_missing {
+        "the URL is missing, and a part of it is signed: give it with --url, or the request line as the first line of --headers".to_owned()
     } else if explanation.is_no_batch {
         "a list of events is signed as a whole, and the body is none: the store keeps each event apart, so that only the whole delivery, as it came, can be explained".to_owned()
     } else if let Some(compression) = compression {
@@ -238,7 +251,11 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     } else if explanation.search_was_cut_off {
         "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone".to_owned()
     } else {
-        "none of the usual mistakes makes it match: another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed".to_owned()
+        let mut cause = "none of the usual mistakes makes it match: another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed".to_owned();
+        for finding in absent(Absence::Allowed) {
+            cause += &format!("; or {}, which is not here, was signed", finding.place);
+        }
+        cause
     };
     causes.push(cause);
     causes

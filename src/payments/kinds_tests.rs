@@ -126,6 +126,19 @@ fn what_worldline_does_with_a_payment_is_of_that_payment() {
         ("captured", "pay_1", "pay_1 succeeded 1999/- EUR"),
         ("captured", "1_2_3", "1_2_3 succeeded 1999/- EUR"),
         ("captured", "1_", "1_ succeeded 1999/- EUR"),
+        // What is done later may be done with a part of it, as one capture of several.
+        ("captured", "3254564310_1", "3254564310 succeeded -/- -"),
+        (
+            "capture_requested",
+            "3254564310_12",
+            "3254564310 captured -/- -",
+        ),
+        (
+            "capture_requested",
+            "3254564310_0",
+            "3254564310 captured 1999/- EUR",
+        ),
+        ("captured", "3254564310_00", "3254564310 succeeded -/- -"),
     ] {
         check("worldline-direct", &body(kind, id), expected);
     }
@@ -180,5 +193,19 @@ fn without_a_time_a_failure_at_volt_is_not_hidden_by_what_came_before() {
         back.apply(&completed);
         assert_eq!(forth, back);
         assert_eq!(forth.status(), last.status());
+    }
+}
+
+#[test]
+fn no_event_is_ordered_by_when_an_attempt_was_signed() {
+    for profile in builtin().iter() {
+        let descriptor = profile.descriptor();
+        let Some(event) = &descriptor.event else {
+            continue;
+        };
+        let has_a_time = event.occurred_at.is_some() || descriptor.timestamp.is_none();
+        if event.payment_id.is_some() && !has_a_time {
+            assert!(event.signed_time.is_some(), "{}", profile.name());
+        }
     }
 }

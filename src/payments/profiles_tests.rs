@@ -156,7 +156,7 @@ const TOLD: &[(&str, &str)] = &[
     ("payu-emea", "order COMPLETED: succeeded 1999/- BRL"),
     ("pix", "pix: succeeded 1999/- BRL"),
     ("polar", "order.created: pending 1999/0 BRL; order.paid: succeeded 1999/0 BRL; order.refunded: refunded 1999/1999 BRL"),
-    ("rapyd", "PAYMENT_COMPLETED: succeeded 1999/- BRL"),
+    ("rapyd", "PAYMENT_COMPLETED: succeeded 1999/- BRL; PAYMENT_DISPUTE_UPDATED: dispute_won -/- -"),
     ("razorpay", "payment.captured: captured 1999/0 BRL; refund.processed: refunded 1999/1999 BRL"),
     ("recurly", "payment.succeeded: succeeded -/- -"),
     ("revolut", "ORDER_COMPLETED: succeeded -/- -"),

@@ -54,7 +54,7 @@ pub use body::compressed::Compression;
 pub use body::document::NotAnObject;
 pub use challenge::ChallengeAnswer;
 pub use delivery::{Item, ItemVerdict, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery};
-pub use explain::explanation::{Explanation, Finding, explain};
+pub use explain::explanation::{Absence, Explanation, Finding, explain};
 pub use explain::mistakes::{BodyMistake, KeyMistake, Mistake, UrlMistake};
 pub use explain::rewritten::Writing;
 pub use explain::rewritten_form::FormWriting;

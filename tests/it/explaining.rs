@@ -231,6 +231,57 @@ fn where_nothing_is_signed_no_signature_is_said_to_be_right() {
     assert!(!output.stdout.contains("absent"), "{output:?}");
 }
 
+/// The likely cause, where a delivery of this profile has these headers.
+fn likely_cause(profile: &str, headers: &str, arguments: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("headers", headers);
+    write("body", BODY);
+    write("secret", SECRET);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.args(["explain", "--profile", profile, "--headers", "headers"]);
+    command.args(["--body", "body", "--secret", "file:secret", "--json"]);
+    let output = run(directory.path(), command.arg(at(1)).args(arguments));
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    report["likely_cause"][0].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_missing_is_the_cause_and_no_other_secret() {
+    let any = sign(SECRET.as_bytes(), TIME, "anything");
+    let mercado_pago = format!("X-Request-Id: r1\nX-Signature: ts={TIME},v1={any}\n");
+    let volt = format!("X-Volt-Timed: 20260921T141320Z\nX-Volt-Signed: {any}\n");
+    let payu = format!("OpenPayu-Signature: signature={any}\n");
+    let missing = "the URL is missing, and a part of it is signed: give it with --url";
+    for (profile, headers, arguments, expected) in [
+        ("mercado-pago", &mercado_pago, &[][..], missing),
+        (
+            "mercado-pago",
+            &mercado_pago,
+            &["--url", "https://h/hook"],
+            "; or the query parameter data.id, which is not here, was signed",
+        ),
+        (
+            "volt",
+            &volt,
+            &[],
+            "the signed value in the header user-agent is missing",
+        ),
+        (
+            "payu-emea",
+            &payu,
+            &[],
+            "the algorithm in the item algorithm of the signature is missing",
+        ),
+    ] {
+        let cause = likely_cause(profile, headers, arguments);
+        assert!(cause.contains(expected), "{cause}");
+        let is_blamed = cause.contains("another secret");
+        assert_eq!(is_blamed, expected.starts_with(';'), "{cause}");
+    }
+}
+
 #[test]
 fn what_can_not_be_used_is_usage() {
     for (arguments, expected) in [

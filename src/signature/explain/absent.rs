@@ -1,65 +1,128 @@
-//! What the signed content names and the request lacks: without it the content is another one, or none.
+//! What is signed beside the body, and what it means where that is absent: the content is another one then, or none.
 
-use super::explanation::{Delivery, Finding, items};
-use crate::signature::asked::{self, Place};
+use super::explanation::{Absence, Delivery, Finding, SEVERAL, items};
+use crate::signature::asked::Place;
+use crate::signature::profile::descriptor::Algorithm;
 use crate::signature::scheme::AlgorithmRule;
-use crate::signature::template::Value;
+use crate::signature::template::{Mark, Value, Values as _};
 
 impl Delivery<'_> {
-    /// The headers, the parameters of the query string and the items that are absent. A field of the body may well be.
-    pub(super) fn absent(&self) -> Vec<Finding> {
-        let mut absent: Vec<Finding> = Vec::new();
-        let contents = self.scheme.contents.iter();
-        let values = contents.flat_map(|content| content.values());
-        let signed = values.filter_map(|value| Some(("signed value", around_the_body(value)?)));
-        let variants = std::iter::once(&self.scheme.main).chain(&self.scheme.also);
-        let algorithms = variants.filter_map(|variant| match &variant.algorithm {
+    /// The algorithm that the signature names, where the sender chooses it.
+    pub(super) fn algorithm(&self) -> Option<Finding> {
+        let mut rules = self.scheme.variants().map(|variant| &variant.algorithm);
+        let (item, allow) = rules.find_map(|rule| match rule {
+            AlgorithmRule::ByItem { item, allow } => Some((item, allow)),
             AlgorithmRule::Fixed(_) => None,
-            AlgorithmRule::ByItem { item, .. } => Some(("algorithm", Place::Item(item.clone()))),
-        });
-        for (what, place) in signed.chain(algorithms) {
-            let finding = Finding {
-                what,
-                place: place.to_string(),
-                found: None,
-                in_the_url: matches!(place, Place::Query(_)),
+        })?;
+        if self.texts.is_empty() {
+            return None;
+        }
+        let items = items(self.scheme, &self.texts);
+        let named = items.as_ref().and_then(|items| items.named(item).ok()?);
+        let is_allowed =
+            |named: &str| Algorithm::named(named).is_some_and(|one| allow.contains(&one));
+        let found = named.map(|named| {
+            let allowed = if is_allowed(named) {
+                ""
+            } else {
+                ", which is none that the profile allows"
             };
-            if self.lacks(&place) && !absent.contains(&finding) {
-                absent.push(finding);
-            }
-        }
-        absent
+            format!("{}{allowed}", self.shown(named.as_bytes()))
+        });
+        Some(Finding {
+            what: "algorithm",
+            place: Place::Item(item.clone()).to_string(),
+            found,
+            absence: Absence::Unwritten,
+        })
     }
 
-    fn lacks(&self, place: &Place) -> bool {
-        match place {
-            Place::Item(key) => {
-                let items = items(self.scheme, &self.texts);
-                items.is_some_and(|items| matches!(items.named(key), Ok(None)))
-            }
-            Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_) => {
-                let found = asked::texts(place, false, self.request, self.body, self.document);
-                found.is_ok_and(|found| found.is_empty())
+    /// What else than the body, the time and the id is signed, and stands around the body.
+    pub(super) fn signed_around(&self) -> Vec<Finding> {
+        let items = items(self.scheme, &self.texts);
+        let asked = self.asked(items.as_ref());
+        let mut known: Vec<&Value> = Vec::new();
+        let mut findings = Vec::new();
+        for content in &self.scheme.contents {
+            let mut in_a_group = false;
+            for mark in content.order() {
+                let part = match mark {
+                    Mark::Group => {
+                        in_a_group = !in_a_group;
+                        continue;
+                    }
+                    Mark::Value(part) => part,
+                    Mark::Text(_) | Mark::Filter(_) => continue,
+                };
+                let absence = match part {
+                    Value::Header(_) if !in_a_group => Absence::Lost,
+                    Value::Item(_) if !in_a_group => Absence::Unwritten,
+                    Value::Header(_) | Value::Item(_) | Value::Query(_) => Absence::Allowed,
+                    Value::Body
+                    | Value::Timestamp
+                    | Value::Id
+                    | Value::Url
+                    | Value::Method
+                    | Value::PathAndQuery
+                    | Value::Secret
+                    | Value::KeyId
+                    | Value::Form(_)
+                    | Value::Json(_)
+                    | Value::Config(_) => continue,
+                };
+                if known.contains(&part) || self.is_told_already(part) {
+                    continue;
+                }
+                known.push(part);
+                let found = match asked.value(part) {
+                    Ok(bytes) => bytes.map(|bytes| self.shown(&bytes)),
+                    Err(_ambiguous) => Some(SEVERAL.to_owned()),
+                };
+                findings.push(Finding {
+                    what: "signed value",
+                    place: part.to_string(),
+                    found,
+                    absence,
+                });
             }
         }
+        findings
     }
-}
 
-fn around_the_body(value: &Value) -> Option<Place> {
-    match value {
-        Value::Header(name) => Some(Place::Header([name.clone()].into())),
-        Value::Query(name) => Some(Place::Query(name.clone())),
-        Value::Item(key) => Some(Place::Item(key.clone())),
-        Value::Body
-        | Value::Timestamp
-        | Value::Id
-        | Value::Url
-        | Value::Method
-        | Value::PathAndQuery
-        | Value::Secret
-        | Value::KeyId
-        | Value::Form(_)
-        | Value::Json(_)
-        | Value::Config(_) => None,
+    /// Whether the time or the id stands there.
+    fn is_told_already(&self, part: &Value) -> bool {
+        let time = self.verifier.profile.timestamp.as_ref();
+        let mut places = time
+            .map(|rule| &rule.place)
+            .into_iter()
+            .chain(&self.scheme.id);
+        places.any(|place| match (place, part) {
+            (Place::Header(names), Value::Header(name)) => names.contains(name),
+            (Place::Item(own), Value::Item(key)) => own == key,
+            (Place::Query(own), Value::Query(key)) => own == key,
+            (
+                Place::Header(_)
+                | Place::Item(_)
+                | Place::Query(_)
+                | Place::Form(_)
+                | Place::Json(_),
+                _,
+            ) => false,
+        })
+    }
+
+    /// Whether the signature, or what it covers, stands in the request's URL.
+    pub(super) fn reads_the_url(&self) -> bool {
+        let time = self.verifier.profile.timestamp.as_ref();
+        let places = time
+            .map(|rule| &rule.place)
+            .into_iter()
+            .chain(&self.scheme.id);
+        let mut places = places.chain([&self.scheme.place]);
+        places.any(|place| matches!(place, Place::Query(_)))
+            || self
+                .scheme
+                .values()
+                .any(|value| matches!(value, Value::Query(_) | Value::PathAndQuery))
     }
 }

@@ -25,6 +25,8 @@ use crate::signature::scheme::Scheme;
 use crate::signature::template::Template;
 use crate::signature::verify::Verifier;
 
+pub(super) const SEVERAL: &str = "there are several, of which none counts";
+
 /// The whole report.
 #[derive(Clone, Debug)]
 pub struct Explanation {
@@ -54,6 +56,8 @@ pub struct Explanation {
     pub is_no_batch: bool,
     /// The body seems to have been compressed, or unpacked, after it was signed.
     pub compression: Option<Compression>,
+    /// A part of the URL is signed, and no URL was given: [`Request::path_and_query`] is empty.
+    pub url_is_missing: bool,
 }
 
 impl Explanation {
@@ -75,8 +79,19 @@ pub struct Finding {
     pub place: String,
     /// What is there, described; `None` when nothing is.
     pub found: Option<String>,
-    /// The place is in the URL, which files of headers and body may lack.
-    pub in_the_url: bool,
+    /// What it means if nothing is.
+    pub absence: Absence,
+}
+
+/// What it means that nothing stands in a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// It was not sent, or was taken away on the way here.
+    Lost,
+    /// Whoever wrote the signature left it out.
+    Unwritten,
+    /// Nothing by itself: what is signed leaves it out as well.
+    Allowed,
 }
 
 /// Explains how `request` fares with `verifier`.
@@ -88,6 +103,12 @@ pub fn explain(
 ) -> Explanation {
     let batch = one_of_a_batch(verifier, body);
     let body = batch.as_ref().unwrap_or(body);
+    let url_is_unknown = request.path_and_query.is_empty();
+    let root = Request {
+        path_and_query: "/",
+        ..*request
+    };
+    let request = if url_is_unknown { &root } else { request };
     let proof = verifier.prove(request, body.clone(), now);
     let verified_by = proof.as_ref().ok().and_then(|proof| proof.secret.clone());
     let refused_item = proof
@@ -113,6 +134,7 @@ pub fn explain(
         search_was_cut_off: false,
         is_no_batch: false,
         compression: Compression::of(request.headers, body),
+        url_is_missing: false,
     };
     let Some(scheme) = &verifier.profile.scheme else {
         return explanation;
@@ -133,6 +155,10 @@ pub fn explain(
     };
     let delivery = Delivery::read(verifier, scheme, request, bytes, document);
     delivery.fill(&mut explanation, now);
+    if url_is_unknown && delivery.reads_the_url() && !explanation.signature_is_right {
+        explanation.url_is_missing = true;
+        explanation.contents.clear();
+    }
     explanation
 }
 
@@ -263,17 +289,17 @@ impl<'a> Delivery<'a> {
             what: "signature",
             place: scheme.place.to_string(),
             found,
-            in_the_url: false,
+            absence: Absence::Lost,
         });
+        explanation.findings.extend(self.algorithm());
         if let Some(rule) = &verifier.profile.timestamp {
             let found = self.time.as_ref().map(|text| self.shown(text.as_bytes()));
-            let repeated = "there are several, of which none counts";
-            let found = found.or_else(|| self.time_is_repeated.then(|| repeated.to_owned()));
+            let found = found.or_else(|| self.time_is_repeated.then(|| SEVERAL.to_owned()));
             explanation.findings.push(Finding {
                 what: "timestamp",
                 place: rule.place.to_string(),
                 found,
-                in_the_url: false,
+                absence: Absence::Lost,
             });
             self.judge_the_time(rule, explanation, now);
         }
@@ -283,10 +309,10 @@ impl<'a> Delivery<'a> {
                 what: "delivery id",
                 place: place.to_string(),
                 found,
-                in_the_url: false,
+                absence: Absence::Lost,
             });
         }
-        explanation.findings.extend(self.absent());
+        explanation.findings.extend(self.signed_around());
         explanation.contents = scheme
             .contents
             .iter()
@@ -328,26 +354,30 @@ impl<'a> Delivery<'a> {
     fn content(&self, content: &Template) -> Option<String> {
         let items = items(self.scheme, &self.texts);
         let mut bytes = Vec::new();
-        let asked = Asked {
-            request: self.request,
-            body: self.body,
-            document: self.document,
-            timestamp: self.time.as_deref(),
-            id: self.id.as_deref(),
-            items: items.as_ref(),
-            url: self.verifier.url.as_deref(),
-            values: &self.verifier.values,
-            secret: MASK,
-            key: None,
-        };
+        let asked = self.asked(items.as_ref());
         content
             .write(&asked, &mut |piece| bytes.extend_from_slice(piece))
             .ok()?;
         Some(self.shown(&bytes))
     }
 
+    pub(super) fn asked<'b, 'i>(&'b self, items: Option<&'b Items<'i>>) -> Asked<'b, 'i> {
+        Asked {
+            request: self.request,
+            body: self.body,
+            document: self.document,
+            timestamp: self.time.as_deref(),
+            id: self.id.as_deref(),
+            items,
+            url: self.verifier.url.as_deref(),
+            values: &self.verifier.values,
+            secret: MASK,
+            key: None,
+        }
+    }
+
     /// A text of the request as one line, without any secret or signature that it may hold.
-    fn shown(&self, bytes: &[u8]) -> String {
+    pub(super) fn shown(&self, bytes: &[u8]) -> String {
         let mut bytes = bytes.to_vec();
         for secret in &self.verifier.secrets {
             bytes = masked(&bytes, secret.shown.expose(), MASK);

@@ -8,6 +8,8 @@ mod bodies;
 mod candidates;
 pub(super) mod explanation;
 #[cfg(test)]
+mod absent_tests;
+#[cfg(test)]
 mod around_tests;
 #[cfg(test)]
 mod mistakes_tests;
