@@ -290,7 +290,6 @@ mod tests {
             ("COUNTERSIGN_LOG", "info"),
             ("COUNTERSIGN_LOG", "info,countersign=debug"),
             ("COUNTERSIGN_LOG", "WARN,countersign::store=off,"),
-            ("COUNTERSIGN_LOG", "countersign[delivery{id=1}]=debug"),
             ("COUNTERSIGN_LOG", ""),
             ("COUNTERSIGN_LOG_FORMAT", "json"),
             ("COUNTERSIGN_LOG_FORMAT", "text"),
@@ -298,6 +297,7 @@ mod tests {
             assert_eq!(fault(name, value), None, "{name}={value}");
         }
         for (name, value) in [
+            ("COUNTERSIGN_LOG", "countersign[delivery{id=1}]=debug"),
             ("COUNTERSIGN_LOG", "countersign=loud"),
             ("COUNTERSIGN_LOG", "countersign="),
             ("COUNTERSIGN_LOG", "warning"),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -41,7 +41,7 @@ pub struct Log(Queue);
 /// Sends log lines to standard error. `filter` names levels, one for all or one for what stands below a module, as in
 /// `info,countersign=debug`; a second call changes nothing.
 pub fn log_to_stderr(filter: &str, format: LogFormat) -> Log {
-    let filter = filter.parse().unwrap_or_else(|_invalid| at_most_info());
+    let filter = targets(filter).unwrap_or_else(|_invalid| at_most_info());
     let queue = Queue::start(io::stderr());
     let writer = queue.clone();
     let lines = tracing_subscriber::fmt()
@@ -61,6 +61,16 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) -> Log {
             .try_init(),
     };
     Log(queue)
+}
+
+/// An empty directive, as behind a comma at the end, would let everything through.
+fn targets(filter: &str) -> Result<Targets, ParseError> {
+    let directives: Vec<_> = directives(filter).collect();
+    directives.join(",").parse()
+}
+
+fn directives(filter: &str) -> impl Iterator<Item = &str> {
+    filter.split(',').filter(|directive| !directive.is_empty())
 }
 
 fn at_most_info() -> Targets {
@@ -156,11 +166,9 @@ fn one_line(event: &[u8]) -> Vec<u8> {
 
 /// What is wrong with a text that is to be a filter of log lines; nothing if it can be one.
 pub fn fault_of_filter(filter: &str) -> Option<String> {
-    let mut directives = filter.split(',').filter(|directive| !directive.is_empty());
-    directives.find_map(fault_of_directive).or_else(|| {
-        let fault = filter.parse::<Targets>().err()?;
-        Some(fault.to_string())
-    })
+    directives(filter)
+        .find_map(fault_of_directive)
+        .or_else(|| Some(targets(filter).err()?.to_string()))
 }
 
 /// The filter itself takes any word that is no level for a target, of which it then lets everything through, and nothing else.
@@ -181,6 +189,32 @@ mod tests {
     use std::sync::mpsc::{self, Receiver};
 
     use super::*;
+
+    #[test]
+    fn a_filter_lets_through_what_it_names() {
+        use tracing::Level;
+        for (filter, module, passes) in [
+            ("warn", "countersign::store", Level::WARN),
+            ("WARN,", "countersign::store", Level::WARN),
+            ("info,countersign=debug", "countersign::store", Level::DEBUG),
+            ("info,countersign=debug", "hyper", Level::INFO),
+            (",info", "hyper", Level::INFO),
+        ] {
+            let targets = targets(filter).unwrap();
+            let most = [
+                Level::TRACE,
+                Level::DEBUG,
+                Level::INFO,
+                Level::WARN,
+                Level::ERROR,
+            ]
+            .into_iter()
+            .find(|level| targets.would_enable(module, level));
+            assert_eq!(most, Some(passes), "{filter} {module}");
+        }
+        let off = targets("info,countersign::store=off").unwrap();
+        assert!(!off.would_enable("countersign::store", &Level::ERROR));
+    }
 
     #[test]
     fn an_event_is_one_line_whatever_an_error_says() {
