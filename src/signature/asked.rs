@@ -21,7 +21,7 @@ pub(super) struct Asked<'a, 'i> {
     pub(super) body: &'a [u8],
     /// The body as JSON, or the item; `None` where it is none.
     pub(super) document: Option<&'a RawValue>,
-    pub(super) timestamp: Option<&'a str>,
+    pub(super) timestamp: Option<&'a [u8]>,
     pub(super) id: Option<&'a str>,
     pub(super) items: Option<&'a Items<'i>>,
     pub(super) url: Option<&'a str>,
@@ -111,7 +111,7 @@ impl Values for Asked<'_, '_> {
         match value {
             Value::Body => Some(self.body),
             Value::Secret => Some(self.secret),
-            Value::Timestamp => self.timestamp.map(str::as_bytes),
+            Value::Timestamp => self.timestamp,
             Value::Id => self.id.map(str::as_bytes),
             Value::Method
             | Value::PathAndQuery
@@ -143,18 +143,15 @@ impl Values for Asked<'_, '_> {
                     return Ok(None);
                 };
                 let text = pointer.text(document).map_err(|_repeated| ambiguous())?;
-                Ok(text.map(|text| match text {
-                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                }))
+                Ok(text.map(into_bytes))
             }
             Value::Url => Ok(self.url.map(|url| public_url(url, self.request))),
             Value::Item(key) => {
                 let Some(items) = self.items else {
                     return Ok(None);
                 };
-                let text = items.named(key).map_err(|_several| ambiguous())?;
-                Ok(text.map(bytes))
+                let text = items.named_bytes(key).map_err(|_several| ambiguous())?;
+                Ok(text.map(Cow::Borrowed))
             }
             Value::Method => Ok(Some(bytes(self.request.method.as_str()))),
             Value::PathAndQuery => Ok(Some(bytes(self.request.path_and_query))),
@@ -183,6 +180,13 @@ impl From<Unwritable> for SignatureRefusal {
                 what: format!("{value} stands twice, or is not written as the profile's is"),
             },
         }
+    }
+}
+
+pub(super) fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     }
 }
 
@@ -239,27 +243,43 @@ pub(super) fn public_url<'a>(url: &'a str, request: &Request<'_>) -> Cow<'a, [u8
 }
 
 /// Shows `each` the texts that stand in the first of these headers that is present, or in every one of them (`all`). A header may be
-/// repeated.
+/// repeated. They are shown as bytes: that these are UTF-8 is made sure of, which for ASCII is nearly free.
 pub(super) fn each_in_headers<'a>(
     names: &[HeaderName],
     all: bool,
     headers: &'a HeaderMap,
-    mut each: impl FnMut(&'a str) -> Result<(), SignatureRefusal>,
+    mut each: impl FnMut(&'a [u8]) -> Result<(), SignatureRefusal>,
 ) -> Result<(), SignatureRefusal> {
     let mut found = false;
     for name in names {
         for value in self::all(headers, name) {
             found = true;
-            match std::str::from_utf8(value.as_bytes()) {
-                Ok(text) => each(text)?,
-                Err(_) => return Err(no_text()),
+            let text = value.as_bytes();
+            if !text.is_ascii() && std::str::from_utf8(text).is_err() {
+                return Err(no_text());
             }
+            each(text)?;
         }
         if found && !all {
             break;
         }
     }
     Ok(())
+}
+
+/// The bytes, which are UTF-8, of the only value of the first of these headers that is present; `None` where it is empty.
+pub(super) fn only_in_headers<'a>(
+    names: &[HeaderName],
+    headers: &'a HeaderMap,
+    what: &str,
+) -> Result<Option<&'a [u8]>, SignatureRefusal> {
+    let mut only = None;
+    let take = |text| match only.replace(text) {
+        None => Ok(()),
+        Some(_) => Err(twice(what)),
+    };
+    each_in_headers(names, false, headers, take)?;
+    Ok(only.filter(|text: &&[u8]| !text.is_empty()))
 }
 
 /// The text that stands at a place outside the headers.
@@ -270,18 +290,15 @@ pub(super) fn text<'a>(
     body: &'a [u8],
     document: Option<&'a RawValue>,
 ) -> Result<Option<Cow<'a, str>>, SignatureRefusal> {
-    let repeated = |what: &str| SignatureRefusal::Malformed {
-        what: format!("{what} stands twice"),
-    };
     let found = match place {
-        Place::Form(name) => body::form::value(body, name).map_err(|_repeated| repeated(name))?,
+        Place::Form(name) => body::form::value(body, name).map_err(|_repeated| twice(name))?,
         Place::Query(name) => {
             let value = body::form::value(query(request).as_bytes(), name);
-            value.map_err(|_repeated| repeated(name))?
+            value.map_err(|_repeated| twice(name))?
         }
         Place::Json(pointer) => {
             let text = document.map(|document| pointer.text(document)).transpose();
-            let text = text.map_err(|_repeated| repeated(&pointer.to_string()))?;
+            let text = text.map_err(|_repeated| twice(&pointer.to_string()))?;
             return Ok(text.flatten());
         }
         Place::Header(_) | Place::Item(_) => None,
@@ -303,18 +320,25 @@ pub(super) fn texts<'a>(
     };
     let mut texts = Vec::new();
     each_in_headers(names, all, request.headers, |text| {
-        texts.push(Cow::Borrowed(text));
+        texts.push(readable(Cow::Borrowed(text))?);
         Ok(())
     })?;
     Ok(texts)
 }
 
-fn readable(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, SignatureRefusal> {
+pub(super) fn readable(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, SignatureRefusal> {
     let text = match bytes {
         Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).ok(),
         Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
     };
     text.ok_or_else(no_text)
+}
+
+#[cold]
+fn twice(what: &str) -> SignatureRefusal {
+    SignatureRefusal::Malformed {
+        what: format!("{what} stands twice"),
+    }
 }
 
 #[cold]

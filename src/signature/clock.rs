@@ -12,6 +12,11 @@ const TEXT_BYTES_MAX: usize = 40;
 impl TimeUnit {
     /// The time that `text` states; signs, spaces and fractions are none of the numeric units'.
     pub(super) fn read(self, text: &str) -> Option<Timestamp> {
+        self.read_bytes(text.as_bytes())
+    }
+
+    /// What [`TimeUnit::read`] reads, of bytes that may be no text.
+    pub(super) fn read_bytes(self, text: &[u8]) -> Option<Timestamp> {
         if text.len() > TEXT_BYTES_MAX {
             return None;
         }
@@ -20,7 +25,7 @@ impl TimeUnit {
             Self::Ms => Timestamp::from_millisecond(digits(text)?).ok(),
             Self::SOrMs if text.len() <= 11 => Timestamp::from_second(digits(text)?).ok(),
             Self::SOrMs => Timestamp::from_millisecond(digits(text)?).ok(),
-            Self::Rfc3339 => text.parse().ok(),
+            Self::Rfc3339 => std::str::from_utf8(text).ok()?.parse().ok(),
             Self::HttpDate => {
                 let parser = jiff::fmt::rfc2822::DateTimeParser::new();
                 parser.parse_timestamp(text).ok()
@@ -44,12 +49,12 @@ impl TimeUnit {
     }
 }
 
-fn digits(text: &str) -> Option<i64> {
+fn digits(text: &[u8]) -> Option<i64> {
     // With more digits than these it is no time, whatever the unit. A zero before them could be the end of what is signed before it.
-    if text.is_empty() || text.len() > 18 || text.len() > 1 && text.starts_with('0') {
+    if text.is_empty() || text.len() > 18 || text.len() > 1 && text.starts_with(b"0") {
         return None;
     }
-    text.bytes().try_fold(0_i64, |number, letter| {
+    text.iter().try_fold(0_i64, |number, letter| {
         let digit = letter.wrapping_sub(b'0');
         (digit < 10).then(|| number * 10 + i64::from(digit))
     })

@@ -63,7 +63,7 @@ impl KeyPattern {
     }
 
     /// The value of `item`, which is trimmed, if its key is this one.
-    fn value<'a>(&self, item: &'a str, pair: char, key_id: Option<&str>) -> Option<&'a str> {
+    fn value<'a>(&self, item: &'a [u8], pair: u8, key_id: Option<&str>) -> Option<&'a [u8]> {
         let mut rest = item;
         for part in &self.parts {
             let key = match part {
@@ -72,7 +72,7 @@ impl KeyPattern {
                 KeyPart::Any => None,
             };
             rest = match key {
-                Some(key) => after_key(rest, key, pair)?,
+                Some(key) => after_key(rest, key.as_bytes(), pair)?,
                 None => split_once(rest, pair)?.1,
             };
         }
@@ -111,13 +111,14 @@ impl Pick {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooMany;
 
-/// The items of a signature, in order.
+/// The items of a signature, in order. They are bytes: each is text that is cut up at ASCII alone, and to make sure of it again
+/// would cost more than to read it.
 #[derive(Debug)]
 pub(super) struct Items<'a> {
     grammar: Grammar,
     /// The length of all texts, in bytes.
     bytes: usize,
-    items: SmallVec<[&'a str; ITEMS_USUAL]>,
+    items: SmallVec<[&'a [u8]; ITEMS_USUAL]>,
 }
 
 impl<'a> Items<'a> {
@@ -127,7 +128,7 @@ impl<'a> Items<'a> {
         mut texts: impl Iterator<Item = &'a str>,
     ) -> Result<Self, TooMany> {
         let mut items = Self::new(grammar);
-        texts.try_for_each(|text| items.add(text))?;
+        texts.try_for_each(|text| items.add(text.as_bytes()))?;
         Ok(items)
     }
 
@@ -140,24 +141,25 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// Takes apart one more text.
-    pub(super) fn add(&mut self, text: &'a str) -> Result<(), TooMany> {
+    /// Takes apart one more text, which is UTF-8.
+    pub(super) fn add(&mut self, text: &'a [u8]) -> Result<(), TooMany> {
         self.bytes += text.len();
         if self.bytes > HEADER_BYTES_MAX {
             return Err(TooMany);
         }
         let mut rest = Some(text);
         while let Some(text) = rest {
-            let (item, after) = match self.grammar.split {
+            let parts = match self.grammar.split {
+                None => None,
+                Some(' ') => text
+                    .iter()
+                    .position(u8::is_ascii_whitespace)
+                    .and_then(|at| around(text, at)),
+                Some(split) => split_once(text, ascii(split)),
+            };
+            let (item, after) = match parts {
+                Some((item, after)) => (item, Some(after)),
                 None => (text, None),
-                Some(' ') => match text.split_once(|letter: char| letter.is_ascii_whitespace()) {
-                    Some((item, after)) => (item, Some(after)),
-                    None => (text, None),
-                },
-                Some(split) => match split_once(text, split) {
-                    Some((item, after)) => (item, Some(after)),
-                    None => (text, None),
-                },
             };
             rest = after;
             let item = item.trim_ascii();
@@ -181,7 +183,7 @@ impl<'a> Items<'a> {
         pick: &Pick,
         encoding: Encoding,
         key_id: Option<&str>,
-        mut each: impl FnMut(&'a str),
+        mut each: impl FnMut(&'a [u8]),
     ) {
         for (at, item) in self.items.iter().copied().enumerate() {
             let text = match pick {
@@ -198,12 +200,12 @@ impl<'a> Items<'a> {
     /// The signature in `item`, if it bears one of `keys`, or none where it needs none.
     fn keyed(
         &self,
-        item: &'a str,
+        item: &'a [u8],
         keys: &[KeyPattern],
         encoding: Encoding,
         key_id: Option<&str>,
-    ) -> Option<&'a str> {
-        let pair = self.grammar.pair?;
+    ) -> Option<&'a [u8]> {
+        let pair = ascii(self.grammar.pair?);
         for key in keys {
             if let Some(text) = key.value(item, pair, key_id) {
                 return Some(text);
@@ -214,6 +216,12 @@ impl<'a> Items<'a> {
 
     /// The item of this key (or at this position, `+0`): `Err` when there are several.
     pub(super) fn named(&self, key: &str) -> Result<Option<&'a str>, TooMany> {
+        let item = self.named_bytes(key)?;
+        Ok(item.and_then(|item| std::str::from_utf8(item).ok()))
+    }
+
+    /// The bytes of what [`Items::named`] finds.
+    pub(super) fn named_bytes(&self, key: &str) -> Result<Option<&'a [u8]>, TooMany> {
         if let Some(position) = key
             .strip_prefix('+')
             .and_then(|position| position.parse::<usize>().ok())
@@ -223,44 +231,51 @@ impl<'a> Items<'a> {
         let Some(pair) = self.grammar.pair else {
             return Ok(None);
         };
-        let of_this_key = |item: &&'a str| after_key(item, key, pair);
+        let (key, pair) = (key.as_bytes(), ascii(pair));
+        let of_this_key = |item: &&'a [u8]| after_key(item, key, pair);
         let mut found = self.items.iter().filter_map(of_this_key);
         match (found.next(), found.next()) {
-            (one, None) => Ok(one.map(str::trim_ascii)),
+            (one, None) => Ok(one.map(<[u8]>::trim_ascii)),
             (_, Some(_)) => Err(TooMany),
         }
     }
 }
 
-/// What stands before and after the first separator, which is ASCII. A signature is long enough for a search of many bytes at once.
-fn split_once(text: &str, separator: char) -> Option<(&str, &str)> {
-    let at = memchr::memchr(u8::try_from(separator).ok()?, text.as_bytes())?;
+/// A separator is ASCII: the profile may name no other.
+fn ascii(separator: char) -> u8 {
+    u8::try_from(separator).unwrap_or_default()
+}
+
+/// What stands before and after the first separator. A signature is long enough for a search of many bytes at once.
+fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    around(text, memchr::memchr(separator, text)?)
+}
+
+/// What stands before and after the separator at a place.
+fn around(text: &[u8], at: usize) -> Option<(&[u8], &[u8])> {
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// What follows `key` and its separator; `None` where another key stands before it.
-fn after_key<'a>(item: &'a str, key: &str, pair: char) -> Option<&'a str> {
+fn after_key<'a>(item: &'a [u8], key: &[u8], pair: u8) -> Option<&'a [u8]> {
     let after = item.trim_ascii_start().strip_prefix(key)?;
     // The separator may be a space itself.
     after_pair(after, pair).or_else(|| after_pair(after.trim_ascii_start(), pair))
 }
 
-/// What follows a separator, which is ASCII.
-fn after_pair(text: &str, pair: char) -> Option<&str> {
-    let first = *text.as_bytes().first()?;
-    if char::from(first) == pair {
-        text.get(1..)
-    } else {
-        None
-    }
+/// What follows a separator.
+fn after_pair(text: &[u8], pair: u8) -> Option<&[u8]> {
+    let (first, after) = text.split_first()?;
+    (*first == pair).then_some(after)
 }
 
 /// Whether an item has no key. In base64 the padding is no separator.
-fn is_bare(item: &str, pair: char, encoding: Encoding) -> bool {
+fn is_bare(item: &[u8], pair: u8, encoding: Encoding) -> bool {
     let unpadded = match encoding {
         Encoding::Hex => item,
         Encoding::Base64 | Encoding::Base64url | Encoding::Base64OfHex => {
-            item.trim_end_matches('=')
+            let last = item.iter().rposition(|letter| *letter != b'=');
+            item.get(..last.map_or(0, |last| last + 1)).unwrap_or(item)
         }
     };
     split_once(unpadded, pair).is_none()
@@ -274,7 +289,9 @@ mod tests {
 
     fn signatures<'a>(items: &Items<'a>, pick: &Pick, encoding: Encoding) -> Vec<&'a str> {
         let mut texts = Vec::new();
-        items.each_signature(pick, encoding, Some("KEY"), |text| texts.push(text));
+        items.each_signature(pick, encoding, Some("KEY"), |text| {
+            texts.push(std::str::from_utf8(text).unwrap());
+        });
         texts
     }
 

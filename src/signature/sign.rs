@@ -443,7 +443,7 @@ impl Signer<'_> {
             request,
             body,
             document,
-            timestamp: self.time.as_deref(),
+            timestamp: self.time.as_deref().map(str::as_bytes),
             id: Some(self.id),
             items,
             url: self.pen.settings.url.as_deref(),

@@ -245,7 +245,7 @@ impl Verifier {
         } else {
             elsewhere = asked::text(&scheme.place, request, body, document)?;
             if let Some(text) = &elsewhere {
-                items.add(text).map_err(too_long)?;
+                items.add(text.as_bytes()).map_err(too_long)?;
             }
         }
         if items.is_empty() {
@@ -489,22 +489,27 @@ pub(super) fn stated<'a>(
     body: &'a [u8],
     document: Option<&'a RawValue>,
     items: &Items<'a>,
-) -> Result<(Cow<'a, str>, Timestamp), SignatureRefusal> {
+) -> Result<(Cow<'a, [u8]>, Timestamp), SignatureRefusal> {
     let text = match &rule.place {
         Place::Item(key) => {
             let text = items
-                .named(key)
+                .named_bytes(key)
                 .map_err(|_several| malformed("the timestamp stands twice"))?;
             text.map(Cow::Borrowed)
         }
-        Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_) => {
-            only_text(&rule.place, request, body, document, "the timestamp")?
+        Place::Header(names) => {
+            let text = asked::only_in_headers(names, request.headers, "the timestamp")?;
+            text.map(Cow::Borrowed)
+        }
+        Place::Form(_) | Place::Json(_) | Place::Query(_) => {
+            let text = asked::text(&rule.place, request, body, document)?;
+            text.filter(|text| !text.is_empty()).map(asked::into_bytes)
         }
     };
     let text = text.ok_or_else(|| missing("the timestamp"))?;
     let sent = rule
         .unit
-        .read(&text)
+        .read_bytes(&text)
         .ok_or_else(|| malformed("the timestamp is not written as the profile's are"))?;
     Ok((text, sent))
 }
@@ -543,22 +548,13 @@ fn only_text<'a>(
     what: &str,
 ) -> Result<Option<Cow<'a, str>>, SignatureRefusal> {
     let text = if let Place::Header(names) = place {
-        let mut only = None;
-        let take = |text| match only.replace(text) {
-            None => Ok(()),
-            Some(_) => Err(twice(what)),
-        };
-        asked::each_in_headers(names, false, request.headers, take)?;
-        only.map(Cow::Borrowed)
+        let only = asked::only_in_headers(names, request.headers, what)?;
+        let text = only.map(|text| asked::readable(Cow::Borrowed(text)));
+        text.transpose()?
     } else {
         asked::text(place, request, body, document)?
     };
     Ok(text.filter(|text| !text.is_empty()))
-}
-
-#[cold]
-fn twice(what: &str) -> SignatureRefusal {
-    malformed(&format!("{what} stands twice"))
 }
 
 #[cold]

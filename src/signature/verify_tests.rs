@@ -47,3 +47,38 @@ fn a_secret_that_watches_would_take_a_batch_only_if_it_takes_every_item_that_hol
     check(&["the old one", "the new one"], false);
     check(&["the new one", "nobody's"], true);
 }
+
+#[test]
+fn a_header_whose_bytes_are_no_text_is_refused_as_such() {
+    let secret = ProducerSecret {
+        label: "own".into(),
+        secret: Secret::new(b"the secret".to_vec()),
+        force: Force::Live,
+    };
+    let profile = crate::signature::builtin().get("timestamped").unwrap();
+    let verifier = Verifier::new(profile.clone(), vec![secret], Settings::default()).unwrap();
+    let check = |time: &[u8], signature: &[u8], expected: &str| {
+        let mut headers = http::HeaderMap::new();
+        let mut put = |name, value| {
+            headers.insert(name, http::HeaderValue::from_bytes(value).unwrap());
+        };
+        put("x-webhook-timestamp", time);
+        put("x-webhook-signature", signature);
+        let request = Request {
+            method: &http::Method::POST,
+            path_and_query: "/",
+            headers: &headers,
+        };
+        let refusal = verifier.check(&request, &Bytes::new(), Timestamp::UNIX_EPOCH);
+        let what = expected.to_owned();
+        let expected = SignatureRefusal::Malformed { what };
+        assert_eq!(refusal.unwrap_err(), expected, "{headers:?}");
+    };
+    let no_text = "the signature's place holds bytes that are no text";
+    check(b"1", b"sha256=\xff", no_text);
+    check(b"\xff", b"sha256=aa", no_text);
+    let no_time = "the timestamp is not written as the profile's are";
+    check("\u{e9}".as_bytes(), b"sha256=aa", no_time);
+    let no_signature = "the signature is not written as the profile's are";
+    check(b"1", "sha256=\u{e9}".as_bytes(), no_signature);
+}

@@ -45,12 +45,12 @@ impl Signature {
     }
 
     /// Reads the bytes of a written signature; `None` if it is not written so.
-    pub(super) fn read(&mut self, text: &str, encoding: Encoding) -> Option<()> {
+    pub(super) fn read(&mut self, text: &[u8], encoding: Encoding) -> Option<()> {
         if text.is_empty() || text.len() > BYTES_MAX * 2 {
             return None;
         }
         match encoding {
-            Encoding::Hex => self.read_hex(text.as_bytes()),
+            Encoding::Hex => self.read_hex(text),
             Encoding::Base64 => self.read_base64(&BASE64, text),
             Encoding::Base64url => self.read_base64(&BASE64URL, text),
             Encoding::Base64OfHex => {
@@ -61,7 +61,7 @@ impl Signature {
         }
     }
 
-    fn read_base64(&mut self, engine: &impl base64::Engine, text: &str) -> Option<()> {
+    fn read_base64(&mut self, engine: &impl base64::Engine, text: &[u8]) -> Option<()> {
         if text.len() <= SHORT_BYTES_MAX / 3 * 4 {
             self.len = engine.decode_slice(text, &mut self.short).ok()?;
         } else {
@@ -103,7 +103,7 @@ impl Encoding {
     /// The bytes of a written signature; `None` if it is not written so.
     pub(super) fn decode(self, text: &str) -> Option<Signature> {
         let mut signature = Signature::unread();
-        signature.read(text, self)?;
+        signature.read(text.as_bytes(), self)?;
         Some(signature)
     }
 

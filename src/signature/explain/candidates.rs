@@ -131,7 +131,9 @@ impl Delivery<'_> {
             for (pick, encoding) in
                 picks.flat_map(|pick| ENCODINGS.map(|encoding| (pick, encoding)))
             {
-                items.each_signature(pick, encoding, self.key_id(), |text| listed.push(text));
+                items.each_signature(pick, encoding, self.key_id(), |text| {
+                    listed.extend(std::str::from_utf8(text));
+                });
             }
         }
         listed

@@ -366,7 +366,7 @@ impl<'a> Delivery<'a> {
             request: self.request,
             body: self.body,
             document: self.document,
-            timestamp: self.time.as_deref(),
+            timestamp: self.time.as_deref().map(str::as_bytes),
             id: self.id.as_deref(),
             items,
             url: self.verifier.url.as_deref(),

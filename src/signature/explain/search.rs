@@ -124,7 +124,7 @@ impl Delivery<'_> {
             },
             body: attempt.body,
             document: self.document,
-            timestamp: attempt.time,
+            timestamp: attempt.time.map(str::as_bytes),
             id: self.id.as_deref(),
             items,
             url: attempt.url,

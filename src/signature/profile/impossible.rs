@@ -242,7 +242,7 @@ fn check_what_is_sent(
     let mut has_the_time = true;
     if let Ok(items) = Items::read(scheme.grammar, [&*text].into_iter()) {
         items.each_signature(&scheme.main.pick, scheme.main.encoding, None, |one| {
-            found |= one == signature;
+            found |= one == signature.as_bytes();
         });
         if let Some(item) = rule.and_then(|rule| rule.from.as_ref()?.item.as_deref()) {
             has_the_time = items.named(item) == Ok(Some(&*time));
