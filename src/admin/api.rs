@@ -305,7 +305,7 @@ fn unreadable(failure: &ReadFailure) -> Response {
     answer(&Problem {
         status: StatusCode::SERVICE_UNAVAILABLE,
         name: "store-unavailable",
-        title: "The store can not be read",
+        title: "The store cannot be read",
         detail,
     })
 }
@@ -314,7 +314,7 @@ fn bad_request(detail: &str) -> Problem {
     Problem {
         status: StatusCode::BAD_REQUEST,
         name: "bad-request",
-        title: "The query can not be understood",
+        title: "The query cannot be understood",
         detail: detail.to_owned(),
     }
 }
@@ -338,7 +338,7 @@ mod tests {
     async fn told(failure: ReadFailure) -> String {
         let body = unreadable(&failure).into_body().collect().await.unwrap();
         let problem: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
-        assert_eq!(problem["title"], "The store can not be read");
+        assert_eq!(problem["title"], "The store cannot be read");
         problem["detail"].as_str().unwrap().to_owned()
     }
 
@@ -354,7 +354,7 @@ mod tests {
         });
         assert_eq!(
             told(failure).await,
-            "postgres://db.example/inbox: the database can not be reached: db error: relation is gone"
+            "postgres://db.example/inbox: the database cannot be reached: db error: relation is gone"
         );
     }
 

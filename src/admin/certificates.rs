@@ -6,7 +6,7 @@ use crate::identity::ShadowMark;
 use crate::store::{Millis, ReadFailure};
 use crate::x509::Certificate;
 
-/// A list of these, or why it can not be had.
+/// A list of these, or why it cannot be had.
 pub type Certificates = Result<Vec<CertificateView>, ReadFailure>;
 
 /// One line of `certs list`, and one item of `/api/certificates`.

@@ -347,7 +347,7 @@ fn inspect(
             (CertificateRole::Client | CertificateRole::Server, Err(faults)) => {
                 let first = faults.first().map(ToString::to_string).unwrap_or_default();
                 maps_to.push(format!(
-                    "nobody: the configuration can not be used ({first})"
+                    "nobody: the configuration cannot be used ({first})"
                 ));
             }
             (CertificateRole::TrustAnchor | CertificateRole::Intermediate, _) => {}
@@ -381,7 +381,7 @@ struct Inspected {
     maps_to: Vec<String>,
 }
 
-/// The certificates that the store knows; none where it can not be read, for a certificate says the same without it.
+/// The certificates that the store knows; none where it cannot be read, for a certificate says the same without it.
 fn seen(place: &ConfigFile, environment: &Environment) -> Vec<LeafSeen> {
     let Ok(store) = Config::load_store(place, environment) else {
         return Vec::new();

@@ -36,9 +36,9 @@ enum DevFailure {
     Half { missing: PathBuf, there: PathBuf },
     #[error("{} is no directory, and the store is to lie in one of that name; move it away", path.display())]
     NoDirectory { path: PathBuf },
-    #[error("a built-in name can not be read")]
+    #[error("a built-in name cannot be read")]
     Name(#[from] NameFault),
-    #[error("{} can not be written", path.display())]
+    #[error("{} cannot be written", path.display())]
     Write {
         path: PathBuf,
         source: std::io::Error,

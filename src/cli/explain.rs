@@ -176,9 +176,9 @@ fn print(explanation: &Explanation) {
         say(&format!("  its time is {}", age_text(age)));
     }
     match explanation.contents.as_slice() {
-        [] => say(
-            "\nwhat was signed can not be put together: a part of it is absent, or stands twice",
-        ),
+        [] => {
+            say("\nwhat was signed cannot be put together: a part of it is absent, or stands twice")
+        }
         contents => {
             say("\nthe signed content, byte for byte (escaped)");
             for content in contents {

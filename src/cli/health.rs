@@ -48,7 +48,7 @@ impl Health {
         let unknown = answered.is_err() && unread.is_some();
         let answered = answered.map_err(|error| match unread {
             Some(fault) => {
-                format!("{error}; this is the default, for admin.listen can not be known: {fault}")
+                format!("{error}; this is the default, for admin.listen cannot be known: {fault}")
             }
             None => error,
         });

@@ -338,7 +338,7 @@ mod tests {
         let (what, mend) = what_and_mend(&StoreFault::Spool { source: damaged });
         assert_eq!(
             what,
-            "the spool (store.spool.path) can not be used: spool.db: the store is damaged, or is no SQLite database: no database"
+            "the spool (store.spool.path) cannot be used: spool.db: the store is damaged, or is no SQLite database: no database"
         );
         assert!(mend.unwrap().ends_with("store.spool.path"));
     }

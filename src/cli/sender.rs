@@ -76,7 +76,7 @@ fn read_or(path: &Path, what: &str, mend: &str) -> Result<Vec<u8>, Stopped> {
             return Ok(bytes);
         }
         Ok(_) => format!("{what} is longer than any that is taken; name another file"),
-        Err(error) => format!("{what} can not be read: {error}; {mend}"),
+        Err(error) => format!("{what} cannot be read: {error}; {mend}"),
     };
     Err(Stopped::Failed(format!("{}: {told}", path.display())))
 }

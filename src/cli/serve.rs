@@ -64,7 +64,7 @@ pub(super) fn serve(
         Err(ServeFailure::Store { source }) => {
             let (what, mend) = output::what_and_mend(&source);
             let mend = mend.unwrap_or_else(|| MEND_STORE.to_owned());
-            let what = format!("the store can not be opened: {what}");
+            let what = format!("the store cannot be opened: {what}");
             let key = key_of(&source);
             unusable(&[Config::fault_of(place, environment, key, what, mend)])
         }
@@ -78,7 +78,7 @@ pub(super) fn serve(
     }
 }
 
-/// An address that can not be listened on, where the configuration names it.
+/// An address that cannot be listened on, where the configuration names it.
 pub(super) fn fault_of_listening(
     failure: &ServeFailure,
     place: &ConfigFile,

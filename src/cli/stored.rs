@@ -182,7 +182,7 @@ impl Stored {
                 _ => unread += 1,
             }
         }
-        // What can not be read is kept as well, and never conflicts with anything.
+        // What cannot be read is kept as well, and never conflicts with anything.
         let kept = (accepted == 1 && conflicts + 1 == must.bodies && unread == 0)
             || (accepted + conflicts == 0 && unread == must.bodies);
         let counts = [

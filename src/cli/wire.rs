@@ -77,7 +77,7 @@ pub(super) struct Answered {
 pub(super) enum WireFailure {
     #[error(transparent)]
     Connect(#[from] ConnectFailure),
-    #[error("the request can not be written")]
+    #[error("the request cannot be written")]
     Request(#[from] http::Error),
     #[error("the connection failed before the answer")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),

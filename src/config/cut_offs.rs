@@ -94,11 +94,11 @@ pub struct CutOffs {
     entries: Vec<CutOffEntry>,
 }
 
-/// A file of cut-offs that can not be used.
+/// A file of cut-offs that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CutOffFault {
-    /// It can not be read or written.
-    #[error("{} can not be {doing}", .path.display())]
+    /// It cannot be read or written.
+    #[error("{} cannot be {doing}", .path.display())]
     File {
         /// Which.
         path: PathBuf,

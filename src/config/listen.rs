@@ -19,7 +19,7 @@ pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALH
 pub struct ListenAddress {
     /// As it is written; else the default.
     pub address: SocketAddr,
-    /// Why what is written can not be read, so that the default is no more than likely.
+    /// Why what is written cannot be read, so that the default is no more than likely.
     pub unread: Option<Fault>,
 }
 
@@ -89,7 +89,7 @@ fn no_address(found: &str, default: SocketAddr) -> (String, String) {
     (what, format!("write \"{default}\""))
 }
 
-/// What can be read of a file that is no text throughout; nothing of one that can not be read.
+/// What can be read of a file that is no text throughout; nothing of one that cannot be read.
 fn legible(file: &ConfigFile) -> String {
     match context::read_file(file.path(), CONFIG_BYTES_MAX) {
         Ok(read) => String::from_utf8_lossy(&read.bytes).into_owned(),

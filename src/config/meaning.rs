@@ -265,7 +265,7 @@ pub(super) fn store(
     })
 }
 
-/// The database's password, if one is named. `None` if it can not be had.
+/// The database's password, if one is named. `None` if it cannot be had.
 fn password(
     shape: &file::Store,
     at: &KeyPath,

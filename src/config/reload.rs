@@ -62,7 +62,7 @@ pub(super) struct Running {
 /// How reloads went so far.
 #[derive(Clone, Debug, Default)]
 pub struct ReloadStatus {
-    /// Since when what is written can not be loaded.
+    /// Since when what is written cannot be loaded.
     pub failing_since: Option<Timestamp>,
     /// What was wrong at the last attempt.
     pub faults: Vec<Fault>,
@@ -205,7 +205,7 @@ impl Reloader {
     }
 }
 
-/// What a running receiver can not change.
+/// What a running receiver cannot change.
 #[derive(Clone, Debug)]
 pub(super) struct Fixed {
     server: ServerSettings,

@@ -95,13 +95,13 @@ fn judge(own: Written, keep: Keep, at: &KeyPath, store: Option<Keep>, findings: 
         if own.bodies.is_some() {
             findings.fault(
                 &at.key("bodies_days"),
-                format!("a body can not outlive its event, which goes after {events} days"),
+                format!("a body cannot outlive its event, which goes after {events} days"),
                 format!("write {events} or less, or make events_days longer"),
             );
         } else if store.is_some() {
             findings.fault(
                 &at.key("events_days"),
-                format!("store.retention.bodies_days = {bodies} counts here too, and a body can not outlive its event"),
+                format!("store.retention.bodies_days = {bodies} counts here too, and a body cannot outlive its event"),
                 format!("write bodies_days = {events} or less beside it"),
             );
         }

@@ -221,7 +221,7 @@ impl de::Error for Misfit {
             Unexpected::Unsigned(number) => Self::out_of_range(number.to_string(), expected),
             // Only what it says is wrong, not that a text stands here.
             Unexpected::Str(_) => Self::of(Kind::Unfit {
-                what: "this text can not be read".to_owned(),
+                what: "this text cannot be read".to_owned(),
                 expected: expected.to_string(),
             }),
             Unexpected::Bool(_)

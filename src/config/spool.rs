@@ -72,7 +72,7 @@ impl StoreSettings {
                  let a receiver move them before the database is left"
             )),
             Err(fault) => Some(format!(
-                "{path}: whatever waits in this spool, which can not be read: {}",
+                "{path}: whatever waits in this spool, which cannot be read: {}",
                 chain(&fault)
             )),
         }

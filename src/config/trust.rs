@@ -221,7 +221,7 @@ fn identity(
             let (what, mend) = match flaw_of_pem(key.expose()) {
                 Some(flaw) => (format!("{path} is no private key: {flaw}"), mend),
                 None if holds_a_key(key.expose()) => (
-                    format!("{path} holds a private key that can not be used: {detail}"),
+                    format!("{path} holds a private key that cannot be used: {detail}"),
                     "use one of RSA (rsaEncryption) with 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519, and have its certificate issued anew",
                 ),
                 None => (format!("{path} is no private key: {detail}"), mend),
@@ -353,7 +353,7 @@ fn tell(
         } => {
             if let Some(found) = anchors.get(*anchor) {
                 let file = found.file.display();
-                let what = format!("{subject} in {file} can not be a trust anchor: {detail}");
+                let what = format!("{subject} in {file} cannot be a trust anchor: {detail}");
                 findings.fault(
                     &found.key,
                     what,
@@ -377,7 +377,7 @@ fn tell(
         } => {
             if let Some(found) = crls.get(*crl) {
                 let file = found.file.display();
-                let what = format!("the CRL of {issuer} in {file} can not be used: {detail}");
+                let what = format!("the CRL of {issuer} in {file} cannot be used: {detail}");
                 findings.fault(&found.key, what, "ask the CA for a full and direct CRL");
             }
         }

@@ -184,7 +184,7 @@ impl Answer {
         Self::new(
             StatusCode::BAD_REQUEST,
             "payload-malformed",
-            "The body can not be read",
+            "The body cannot be read",
             format!("the signature holds, and the body was kept apart, but {what}"),
         )
     }
@@ -258,7 +258,7 @@ impl From<&SignatureRefusal> for Answer {
                 "sign the delivery as the agreed scheme demands",
             ),
             SignatureRefusal::Malformed { .. } => refused(
-                "The signature can not be read",
+                "The signature cannot be read",
                 "write signature and timestamp in the agreed scheme's form, each once",
             ),
             SignatureRefusal::Mismatch { .. } => refused(

@@ -83,15 +83,15 @@ pub struct Announced {
 /// Why the receiver could not start, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeFailure {
-    /// The store can not be opened.
-    #[error("the store can not be opened")]
+    /// The store cannot be opened.
+    #[error("the store cannot be opened")]
     Store {
         /// Why.
         #[from]
         source: StoreFault,
     },
-    /// An address can not be listened on.
-    #[error("{key} = \"{address}\" can not be listened on; {}", hindrance(source.kind()))]
+    /// An address cannot be listened on.
+    #[error("{key} = \"{address}\" cannot be listened on; {}", hindrance(source.kind()))]
     Listen {
         /// The key of the configuration.
         key: &'static str,
@@ -100,16 +100,16 @@ pub enum ServeFailure {
         /// What the system said.
         source: io::Error,
     },
-    /// Metrics can not be recorded.
+    /// Metrics cannot be recorded.
     #[error(transparent)]
     Metrics(#[from] ExporterFailure),
-    /// Random numbers can not be had.
+    /// Random numbers cannot be had.
     #[error(transparent)]
     Seed(#[from] tls::SetupFailure),
-    /// Something ended that the receiver can not do without.
+    /// Something ended that the receiver cannot do without.
     #[error(transparent)]
     Task(#[from] TaskEnded),
-    /// Signals can not be listened for, or the sockets not be used.
+    /// Signals cannot be listened for, or the sockets not be used.
     #[error("the system refused what a server needs")]
     System(#[from] io::Error),
 }
@@ -136,7 +136,7 @@ impl ServeFailure {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, or until something ends that the receiver can not do without. `announce` is called once, when deliveries
+/// Serves until SIGTERM or SIGINT, or until something ends that the receiver cannot do without. `announce` is called once, when deliveries
 /// are accepted.
 pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(), ServeFailure> {
     let mut running = Running::begin(start).await?;
@@ -218,7 +218,7 @@ impl Running {
         tokio::select! {
             () = &mut self.stop => None,
             task = self.background.tasks.ended() => {
-                tracing::error!(error = &task as &dyn Error, "the receiver can not go on");
+                tracing::error!(error = &task as &dyn Error, "the receiver cannot go on");
                 Some(task)
             }
         }

@@ -245,7 +245,7 @@ impl Observer for Recorder {
     }
 
     fn accept_failed(&self, error: &io::Error) {
-        tracing::error!(%error, "connections can not be accepted; raise the limit of open files (ulimit -n)");
+        tracing::error!(%error, "connections cannot be accepted; raise the limit of open files (ulimit -n)");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What one proof covers can not be cut up into other values, nor wrapped into another body, and ends with the account that is bound.
+//! What one proof covers cannot be cut up into other values, nor wrapped into another body, and ends with the account that is bound.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -162,7 +162,7 @@ impl<'a> VerifiedDelivery<'a> {
         self.headers
     }
 
-    /// Whether its events were read from this header too, so that they can not be read again without it.
+    /// Whether its events were read from this header too, so that they cannot be read again without it.
     pub fn reads_header(&self, name: &HeaderName) -> bool {
         self.readings.headers.contains(name)
     }

@@ -155,7 +155,7 @@ pub enum StoreFault {
     /// The disk, or its file system, fails.
     #[error("{}: the disk gives an I/O error; see what the system says of it (dmesg), mend or mount it again, and start the receiver again", path.display())]
     DiskFails {
-        /// What can not be reached.
+        /// What cannot be reached.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -255,7 +255,7 @@ pub enum StoreFault {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The address of a PostgreSQL cannot be understood.
-    #[error("{place}: the address can not be used; {}", mend_of_address(source))]
+    #[error("{place}: the address cannot be used; {}", mend_of_address(source))]
     Address {
         /// The store.
         place: String,
@@ -263,7 +263,7 @@ pub enum StoreFault {
         source: AddressFault,
     },
     /// TLS with a PostgreSQL cannot be set up.
-    #[error("{place}: TLS with the database can not be set up; {}", source.mend())]
+    #[error("{place}: TLS with the database cannot be set up; {}", source.mend())]
     Tls {
         /// The store.
         place: String,
@@ -281,16 +281,16 @@ pub enum StoreFault {
         found: String,
     },
     /// A PostgreSQL does not answer, or lets nobody in.
-    #[error("{place}: the database can not be reached")]
+    #[error("{place}: the database cannot be reached")]
     Unreachable {
         /// The store.
         place: String,
         /// What it or the system said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The spool's file can not be used.
+    /// The spool's file cannot be used.
     #[error(
-        "the spool (store.spool.path) can not be used; {}",
+        "the spool (store.spool.path) cannot be used; {}",
         mend_of_spool(source)
     )]
     Spool {
@@ -314,7 +314,7 @@ pub enum StoreFault {
     },
 }
 
-/// What to do about a directory that is not there: where a file is in its place, it can not be made.
+/// What to do about a directory that is not there: where a file is in its place, it cannot be made.
 fn mend_of_directory(directory: &Path) -> String {
     let mut above = directory.ancestors();
     match above.find(|above| above.exists()) {

@@ -1,6 +1,6 @@
 //! Log lines, and their way to standard error.
 //!
-//! Nobody waits for it: it may be a file on a full disk, or a pipe that nobody reads or whose reader went away. What can not be written is
+//! Nobody waits for it: it may be a file on a full disk, or a pipe that nobody reads or whose reader went away. What cannot be written is
 //! lost, and counted.
 
 use std::io::{self, IsTerminal, Write};
@@ -47,7 +47,7 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) -> Log {
     let lines = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(move || writer.clone())
-        // They would go to standard error as well, and panic where that can not be written to.
+        // They would go to standard error as well, and panic where that cannot be written to.
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     // A test may have set a subscriber already: the first one stays.

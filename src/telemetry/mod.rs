@@ -38,7 +38,7 @@ pub struct Exporter(PrometheusHandle);
 
 /// The recorder could not be installed.
 #[derive(Debug, thiserror::Error)]
-#[error("metrics can not be recorded")]
+#[error("metrics cannot be recorded")]
 pub struct ExporterFailure {
     #[from]
     source: metrics_exporter_prometheus::BuildError,

@@ -30,13 +30,13 @@ pub type Stream = TlsStream<TcpStream>;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectFailure {
     /// The CA's file is no certificate.
-    #[error("the CA's certificate can not be used: {detail}")]
+    #[error("the CA's certificate cannot be used: {detail}")]
     Ca {
         /// What is wrong.
         detail: String,
     },
-    /// The client's certificate or key can not be used.
-    #[error("the client's certificate and key can not be used: {detail}")]
+    /// The client's certificate or key cannot be used.
+    #[error("the client's certificate and key cannot be used: {detail}")]
     Identity {
         /// What is wrong.
         detail: String,
@@ -48,7 +48,7 @@ pub enum ConnectFailure {
         host: String,
     },
     /// There is no TCP connection.
-    #[error("can not connect to {host}:{port}")]
+    #[error("cannot connect to {host}:{port}")]
     Tcp {
         /// To which host.
         host: String,

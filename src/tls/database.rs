@@ -49,13 +49,13 @@ impl std::fmt::Debug for DatabaseTls {
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseTlsFault {
     /// The authority's file holds no certificate.
-    #[error("the authority's certificate can not be used: {detail}")]
+    #[error("the authority's certificate cannot be used: {detail}")]
     Authority {
         /// What is wrong.
         detail: String,
     },
-    /// Our own certificate or key can not be used.
-    #[error("the client certificate and its key can not be used: {detail}")]
+    /// Our own certificate or key cannot be used.
+    #[error("the client certificate and its key cannot be used: {detail}")]
     Identity {
         /// What is wrong.
         detail: String,

@@ -211,7 +211,7 @@ fn unexplained(error: Option<&webpki::Error>) -> Objection {
             "an issuer of the chain allows a shorter path only (pathLenConstraint)".to_owned()
         }
         Error::BadDerTime => {
-            "one of the chain's certificates has a date before 1970, or one that can not be read"
+            "one of the chain's certificates has a date before 1970, or one that cannot be read"
                 .to_owned()
         }
         error => format!("the chain does not hold: {error}"),

@@ -49,7 +49,7 @@ pub(super) struct Scope {
 /// Why a list can't be followed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
-    #[error("it can not be read")]
+    #[error("it cannot be read")]
     Der(#[from] DerFault),
     #[error("it has no nextUpdate, so nobody could tell it from one that was held back")]
     NoNextUpdate,

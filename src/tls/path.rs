@@ -282,7 +282,7 @@ fn object_to_leaf(trust: &Trust, path: &Path<'_>, objections: &mut Vec<Objection
         // Whoever checks constraints looks at a leaf's extensions too, and this one has none; nothing else here would check them.
         1 if path.anchor.constrains_names() => object(
             HandshakeReason::UnsupportedCertificate,
-            "the trust anchor limits names (nameConstraints), to which a leaf of X.509 version 1 can not be held",
+            "the trust anchor limits names (nameConstraints), to which a leaf of X.509 version 1 cannot be held",
         ),
         1 if path.intermediates.is_empty() => {}
         1 => object(

@@ -72,7 +72,7 @@ pub(super) struct Issuers<'a> {
 }
 
 impl RevocationLists {
-    /// Binds each list to the CA that signed it; tells which can not be.
+    /// Binds each list to the CA that signed it; tells which cannot be.
     pub(super) fn build(
         lists: Vec<RevocationList>,
         issuers: &Issuers<'_>,

@@ -44,13 +44,13 @@ pub struct ServerIdentity {
 /// Why a certificate and a key make no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityFault {
-    /// The certificate file can not be read as one.
+    /// The certificate file cannot be read as one.
     #[error("no certificate can be read: {detail}")]
     Certificate {
         /// What is wrong.
         detail: String,
     },
-    /// The key file can not be read as one.
+    /// The key file cannot be read as one.
     #[error("no private key can be read: {detail}")]
     Key {
         /// What is wrong.
@@ -155,7 +155,7 @@ impl ResolvesServerCert for OneCertificate {
 
 /// No configuration of TLS can be made of these settings.
 #[derive(Debug, thiserror::Error)]
-#[error("TLS can not be set up")]
+#[error("TLS cannot be set up")]
 pub struct SetupFailure {
     #[from]
     source: rustls::Error,

@@ -117,8 +117,8 @@ pub enum TrustFault {
         /// Its place among the anchors (the shadow anchors' come after).
         anchor: usize,
     },
-    /// An anchor can not be used.
-    #[error("the certificate of {subject} can not be a trust anchor: {detail}")]
+    /// An anchor cannot be used.
+    #[error("the certificate of {subject} cannot be a trust anchor: {detail}")]
     Unusable {
         /// Its subject.
         subject: DistinguishedName,
@@ -135,8 +135,8 @@ pub enum TrustFault {
         /// Its place among the lists.
         crl: usize,
     },
-    /// A revocation list of a kind that can not be followed (delta, indirect, unknown critical extension).
-    #[error("the CRL of {issuer} can not be used: {detail}")]
+    /// A revocation list of a kind that cannot be followed (delta, indirect, unknown critical extension).
+    #[error("the CRL of {issuer} cannot be used: {detail}")]
     UnusableCrl {
         /// Whom it names as its issuer.
         issuer: DistinguishedName,
@@ -411,7 +411,7 @@ impl Trust {
         };
         let leaf = Certificate::decode(end).map_err(|fault| ChainRefusal {
             reason: HandshakeReason::UnsupportedCertificate,
-            detail: format!("the leaf can not be decoded: {fault}"),
+            detail: format!("the leaf cannot be decoded: {fault}"),
             leaf: None,
         })?;
         path::find(self, &leaf, end, sent, now).map_err(|objection| ChainRefusal {

@@ -83,7 +83,7 @@ fn of_alert(alert: AlertDescription) -> String {
         ),
         AlertDescription::BadCertificate => (
             "bad certificate",
-            "the client's certificate can not be read, or its signature does not hold",
+            "the client's certificate cannot be read, or its signature does not hold",
         ),
         AlertDescription::UnsupportedCertificate => (
             "unsupported certificate",

@@ -108,7 +108,7 @@ fn all_faults_are_told_at_once_and_in_order() {
             "countersign.toml:4: server.paths[1]: a path has no query and no fragment; write \"/c\"",
             "countersign.toml:6: server.limits.body_timeout: a whole number does not belong here; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
             "countersign.toml:7: server.limits.connections: 0 is out of range; write a number from 1 to 1000000",
-            "countersign.toml:8: server.limits.header_timeout: this text can not be read; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
+            "countersign.toml:8: server.limits.header_timeout: this text cannot be read; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
             "countersign.toml:10: tls.min_version: unknown value \"1.1\"; did you mean \"1.2\"?",
             "countersign.toml:11: tls.accept_v1_leaf: this text does not belong here; write true or false",
             "countersign.toml:13: store.url: names no kind of store that is known here; write sqlite:PATH or postgres://USER@HOST/DATABASE",

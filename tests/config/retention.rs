@@ -72,7 +72,7 @@ fn times_that_contradict_each_other_are_faults() {
     check(
         &store("bodies_days = 31\nevents_days = 30"),
         &[
-            "countersign.toml:8: store.retention.bodies_days: a body can not outlive its event, which goes after 30 days; write 30 or less, or make events_days longer",
+            "countersign.toml:8: store.retention.bodies_days: a body cannot outlive its event, which goes after 30 days; write 30 or less, or make events_days longer",
         ],
     );
     check(
@@ -91,13 +91,13 @@ fn times_that_contradict_each_other_are_faults() {
     check(
         &both("bodies_days = 60\nevents_days = 30"),
         &[
-            "countersign.toml:4: tenants[0].retention.bodies_days: a body can not outlive its event, which goes after 30 days; write 30 or less, or make events_days longer",
+            "countersign.toml:4: tenants[0].retention.bodies_days: a body cannot outlive its event, which goes after 30 days; write 30 or less, or make events_days longer",
         ],
     );
     check(
         &both("events_days = 30"),
         &[
-            "countersign.toml:4: tenants[0].retention.events_days: store.retention.bodies_days = 90 counts here too, and a body can not outlive its event; write bodies_days = 30 or less beside it",
+            "countersign.toml:4: tenants[0].retention.events_days: store.retention.bodies_days = 90 counts here too, and a body cannot outlive its event; write bodies_days = 30 or less beside it",
         ],
     );
     check_with(

@@ -17,7 +17,7 @@ fn a_variable_that_is_wrong_is_named_instead_of_a_line() {
             ("COUNTERSIGN_LOG", "debug"),
         ],
         &[
-            "COUNTERSIGN_SERVER__LIMITS__BODY_TIMEOUT: server.limits.body_timeout: this text can not be read; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
+            "COUNTERSIGN_SERVER__LIMITS__BODY_TIMEOUT: server.limits.body_timeout: this text cannot be read; write a time with its unit, as \"500ms\", \"10s\", \"5m\" or \"1h\"",
             "COUNTERSIGN_SERVER__LISTEN: server.listen: \"x\" is no IP address with a port; write 0.0.0.0:8443, or [::]:8443 for IPv6 too",
             "COUNTERSIGN_SERVER__PATHS: server.paths[1]: does not begin with /; write \"/b\"",
             "COUNTERSIGN_STORE__URI: store.uri: unknown key; did you mean url?",

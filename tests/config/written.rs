@@ -183,7 +183,7 @@ fn a_certificate_and_a_key_that_can_not_be_used_are_told_for_what_they_are() {
         let made = Command::new("openssl").args(arguments).output().unwrap();
         write(&directory, name, made.stdout);
         let told = told(&format!("private_key = \"{name}\""));
-        let what = format!("{name} holds a private key that can not be used: ");
+        let what = format!("{name} holds a private key that cannot be used: ");
         assert!(told[0].contains(&what), "{told:?}");
         assert!(told[0].contains("; use one of RSA"), "{told:?}");
     }

@@ -125,7 +125,7 @@ pub(crate) fn judge(receiver: &Receiver, sent: &[Sent]) -> Result<u64, String> {
     Ok(untold)
 }
 
-/// All that there is, or why it can not be told now.
+/// All that there is, or why it cannot be told now.
 fn list(receiver: &Receiver, what: &str) -> Result<Vec<Value>, String> {
     let output = receiver.countersign(&[what, "list", "--json", "--limit", "0"]);
     if output.code == Some(0) {

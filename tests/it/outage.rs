@@ -264,7 +264,7 @@ fn with_a_spool_an_outage_is_a_204_and_everything_is_there_afterwards() {
             204
         );
     }
-    // What can not be read is kept and refused as ever.
+    // What cannot be read is kept and refused as ever.
     assert_eq!(producer.deliver("no json").status, 400);
     let told = becomes(&receiver, 200, "spooling");
     assert_eq!(told["spool"]["state"], "spooling");
@@ -466,7 +466,7 @@ fn an_export_tells_of_the_events_that_still_wait_in_the_spool() {
     receiver.write("data/spool.db", &"no spool at all ".repeat(64));
     let unknown = receiver.countersign(&["export", "--out", "unknown.jsonl"]);
     assert_eq!(unknown.code, Some(0), "{unknown:?}");
-    assert!(unknown.stderr.contains("can not be read"), "{unknown:?}");
+    assert!(unknown.stderr.contains("cannot be read"), "{unknown:?}");
 }
 
 /// A file that another process holds answers nothing for as long as a delivery may wait.

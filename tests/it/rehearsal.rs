@@ -315,7 +315,7 @@ fn what_there_is_nothing_to_play_with_is_a_misuse() {
     for (arguments, expected) in [
         (&["--producer", "nobody"][..], "no such producer"),
         (&["--identity", "nothing"], "nothing.crt"),
-        (&["--secret", "file:nothing"], "the secret can not be read"),
+        (&["--secret", "file:nothing"], "the secret cannot be read"),
     ] {
         let output = receiver.countersign(&[&["rehearse"], arguments].concat());
         assert_eq!(output.code, Some(2), "{output:?}");

@@ -432,16 +432,16 @@ fn what_stands_in_the_way_is_told_in_words() {
         (&["--profile", "braintree"], "--value key_id=TEXT"),
         (
             &["--secret", "file:none"],
-            "none: the secret can not be read",
+            "none: the secret cannot be read",
         ),
         (&["--secret", "hunter2"], "a secret is given by reference"),
         (
             &["--profile", "stripe", "--body", "none"],
-            "none: the body can not be read",
+            "none: the body cannot be read",
         ),
         (
             &["--profile", "github", "--event", "x", "--body", "none"],
-            "none: the body can not be read",
+            "none: the body cannot be read",
         ),
         (
             &["--profile", "stripe", "--event", "x", "--body", "none"],
@@ -473,7 +473,7 @@ fn what_stands_in_the_way_is_told_in_words() {
     }
     let output = receiver.countersign(&["send", "--url", "https://localhost:1/"]);
     assert!(
-        output.stderr.contains("can not connect to localhost:1"),
+        output.stderr.contains("cannot connect to localhost:1"),
         "{output:?}"
     );
 }

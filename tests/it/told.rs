@@ -53,7 +53,7 @@ fn a_store_that_can_not_be_used_is_told_with_its_place_and_its_mend() {
     assert!(
         served
             .stderr
-            .contains("COUNTERSIGN_STORE__URL: store.url: the store can not be opened: "),
+            .contains("COUNTERSIGN_STORE__URL: store.url: the store cannot be opened: "),
         "{served:?}"
     );
 
@@ -298,7 +298,7 @@ fn check_tells_everything_at_once_whatever_else_is_wrong() {
     let text = std::fs::read_to_string(&file).unwrap();
     let weak = receiver.directory().join("certs/weak.secret");
     std::fs::write(&weak, "short\n").unwrap();
-    // A key that is none, a certificate that is not there, a store that can not be used, a weak secret, and a spool that nobody moves.
+    // A key that is none, a certificate that is not there, a store that cannot be used, a weak secret, and a spool that nobody moves.
     let faulty = text
         .replacen("[server]", "[server]\nno_such_key = 1", 1)
         .replace("file:certs/producer.secret", "file:certs/weak.secret")

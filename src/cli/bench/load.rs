@@ -66,7 +66,7 @@ pub(super) struct Round {
     taken: AtomicU64,
 }
 
-/// Opens connections; those that can not be opened are told to `opening`.
+/// Opens connections; those that cannot be opened are told to `opening`.
 pub(super) async fn open(
     dial: &Dial,
     connections: usize,

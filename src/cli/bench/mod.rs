@@ -301,9 +301,7 @@ impl Prepared<'_> {
 /// A wish to stop, by Ctrl-C or SIGTERM, from now on.
 fn interrupt() -> Result<Interrupt, Stopped> {
     let stopped = server::stop_signal().map_err(|error| {
-        Stopped::Failed(format!(
-            "the signals of a stop can not be received: {error}"
-        ))
+        Stopped::Failed(format!("the signals of a stop cannot be received: {error}"))
     })?;
     let (wanted, interrupt) = watch::channel(false);
     tokio::spawn(async move {

@@ -23,7 +23,7 @@ impl Watch {
     pub(super) fn begin(pid: u32) -> Result<Self, Stopped> {
         let (rss, _cpu) = rss(pid).zip(cpu_seconds(pid)).ok_or_else(|| {
             Stopped::Failed(format!(
-                "process {pid} can not be looked at: /proc/{pid} must be readable, on Linux; name the receiver's process with --pid"
+                "process {pid} cannot be looked at: /proc/{pid} must be readable, on Linux; name the receiver's process with --pid"
             ))
         })?;
         Ok(Self {

@@ -77,7 +77,7 @@ impl Dial {
             Ok(Ok(addresses)) => addresses.collect(),
             Ok(Err(error)) => {
                 return Err(Stopped::Failed(format!(
-                    "the address of {host} can not be found: {error}"
+                    "the address of {host} cannot be found: {error}"
                 )));
             }
             Err(_elapsed) => {

@@ -140,7 +140,7 @@ impl ListPointer {
     }
 
     /// The elements in order; `None` where there is no list. An element that lacks the inner part, or has it twice, stands whole: one
-    /// that can not be read hides no other.
+    /// that cannot be read hides no other.
     pub(in crate::signature) fn elements<'a>(
         &self,
         document: &'a RawValue,

@@ -23,7 +23,7 @@ pub(in crate::signature) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<
     at.map(|at| at.min(last()))
 }
 
-/// The last time that there is, in whole seconds: what lies behind it can not be kept in microseconds.
+/// The last time that there is, in whole seconds: what lies behind it cannot be kept in microseconds.
 fn last() -> Timestamp {
     Timestamp::from_second(Timestamp::MAX.as_second()).unwrap_or(Timestamp::MAX)
 }

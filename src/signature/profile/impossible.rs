@@ -91,7 +91,7 @@ fn check_the_signature(descriptor: &SignatureDescriptor, scheme: &Scheme, faults
     }
 }
 
-/// A time or an id can not stand where the signature does.
+/// A time or an id cannot stand where the signature does.
 fn check_the_places(profile: &ProfileDescriptor, scheme: &Scheme, faults: &mut Faults) {
     let time = profile.timestamp.as_ref();
     let time = time.and_then(|rule| rule.from.as_ref());

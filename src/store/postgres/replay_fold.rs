@@ -36,7 +36,7 @@ impl Folded {
         self.fold.payment.as_ref().map(words).as_ref() == Some(&self.row)
     }
 
-    /// What is left of its events can not be compared with it.
+    /// What is left of its events cannot be compared with it.
     pub(super) fn has_forgotten(&self) -> bool {
         let found = self.fold.payment.as_ref().map_or(0, Payment::events);
         i64::try_from(found).unwrap_or(i64::MAX) < self.row.events

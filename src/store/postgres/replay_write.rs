@@ -60,7 +60,7 @@ const LACKING: &str = "INSERT INTO pg_temp.gapped
             WHERE x.tenant_id = t.tenant_id AND x.payment_key = t.key) found
     WHERE found.events < p.events OR NOT found.whole";
 
-/// An event that was forgotten since it was read belongs to a payment that it can not be moved to any more.
+/// An event that was forgotten since it was read belongs to a payment that it cannot be moved to any more.
 const FORGOTTEN: &str = "INSERT INTO pg_temp.gapped
     SELECT r.tenant_id, r.payment_key FROM pg_temp.reread r
     WHERE r.payment_key IS NOT NULL

@@ -99,7 +99,7 @@ pub(in crate::store) enum SessionFailure {
         /// The host.
         host: String,
     },
-    /// The schema is at a host that can not be written to, and one beside it that could be is empty.
+    /// The schema is at a host that cannot be written to, and one beside it that could be is empty.
     #[error(
         "{host} takes writes, but the schema countersign is not there: {holder} has it, and takes none; let that one take them, \
          take {host} out of store.url, or take {holder} out and restart every receiver to begin anew without what was kept"
@@ -111,7 +111,7 @@ pub(in crate::store) enum SessionFailure {
         holder: String,
     },
     /// The database is not ours to use.
-    #[error("the database can not be used")]
+    #[error("the database cannot be used")]
     Fault(#[source] StoreFault),
 }
 
@@ -312,7 +312,7 @@ impl Session {
         self.stop().await;
     }
 
-    /// The same, for whoever can not let it go: it is of no more use.
+    /// The same, for whoever cannot let it go: it is of no more use.
     pub(super) async fn stop(&self) {
         cancel(self.client.cancel_token(), self.tls.clone()).await;
     }

@@ -56,7 +56,7 @@ impl Tls {
         })
     }
 
-    /// TLS by the files as they are now: a certificate for the database is replaced without a restart. Where they can not be read, as in
+    /// TLS by the files as they are now: a certificate for the database is replaced without a restart. Where they cannot be read, as in
     /// the middle of being replaced, by what they were.
     pub(super) async fn current(&self, place: &str) -> DatabaseTls {
         let Tls {
@@ -77,7 +77,7 @@ impl Tls {
             Ok(tls) => *held() = tls,
             Err(fault) => tracing::warn!(
                 error = &fault as &dyn std::error::Error,
-                "the files that store.url names can not be used; they count as they were"
+                "the files that store.url names cannot be used; they count as they were"
             ),
         }
         held().clone()

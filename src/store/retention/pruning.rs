@@ -301,7 +301,7 @@ impl Hand<'_> {
                     Ok(tally)
                 });
             if checkpoint {
-                // What can not be moved now stays in the log, and is moved later.
+                // What cannot be moved now stays in the log, and is moved later.
                 let _moved = own.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
             }
             (own, taken)

@@ -45,7 +45,7 @@ pub struct SpoolSettings {
 }
 
 impl SpoolSettings {
-    /// What would stop a start: a file that can not be made or written, or one that is no spool. How many events it holds.
+    /// What would stop a start: a file that cannot be made or written, or one that is no spool. How many events it holds.
     pub fn look(&self) -> Result<u64, StoreFault> {
         look_at_file(&self.path).map_err(StoreFault::in_spool)?;
         events_in_spool(&self.path)

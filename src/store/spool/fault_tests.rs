@@ -145,7 +145,7 @@ async fn while_its_reserve_is_given_a_spool_takes_what_its_free_pages_hold_and_d
     }
     let reserve = site.settings.path.with_file_name("spool.db-reserve");
     let part = site.settings.path.with_file_name("spool.db-reserve.part");
-    // It can not be taken again.
+    // It cannot be taken again.
     std::fs::create_dir(&part).unwrap();
     std::fs::remove_file(&reserve).unwrap();
     let failure = store.accept(vec![large("evt_4")]).await.unwrap_err();
@@ -323,7 +323,7 @@ async fn a_spool_that_can_not_be_emptied_says_so_and_holds_up_nothing_that_the_d
     .await;
     let told = serde_json::to_value(store.backlog().unwrap()).unwrap();
     let reason = told["reason"].as_str().unwrap();
-    assert!(reason.contains("can not be read, or not be emptied"));
+    assert!(reason.contains("cannot be read, or not be emptied"));
     assert_eq!(
         (&told["state"], &told["waiting"]),
         (&"moving".into(), &40.into())

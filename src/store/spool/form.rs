@@ -29,13 +29,13 @@ pub(super) enum NoEvent {
     #[error("the event is written in form {0}, which this version does not know")]
     Form(i64),
     /// The text is not what this form has.
-    #[error("the event's text can not be read")]
+    #[error("the event's text cannot be read")]
     Text(#[from] serde_json::Error),
     /// A value is not what it should be.
-    #[error("the event's {0} can not be read")]
+    #[error("the event's {0} cannot be read")]
     Value(&'static str),
     /// The certificate does not decode.
-    #[error("the event's certificate can not be read")]
+    #[error("the event's certificate cannot be read")]
     Leaf(#[from] X509Fault),
     /// The body is not the one that came.
     #[error("the body is not the one whose digest was written down")]

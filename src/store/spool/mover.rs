@@ -131,10 +131,10 @@ impl Mover {
     /// Once for each side: a full disk of the database's must not hide a full disk here.
     fn tell(&mut self, cause: &Cause) {
         let (side, reason) = if cause.is::<StoreFault>() {
-            let reason = "the spool's file can not be read, or not be emptied; see the log";
+            let reason = "the spool's file cannot be read, or not be emptied; see the log";
             (Side::File, reason)
         } else if !self.reach.is_away() {
-            let reason = "the spool can not be moved into the database; see the log";
+            let reason = "the spool cannot be moved into the database; see the log";
             (Side::Database, reason)
         } else {
             return;
@@ -148,11 +148,11 @@ impl Mover {
         match side {
             Side::File => tracing::error!(
                 error,
-                "the spool's file can not be read, or not be emptied; it is tried again"
+                "the spool's file cannot be read, or not be emptied; it is tried again"
             ),
             Side::Database => tracing::error!(
                 error,
-                "the spool can not be moved into the database; it is tried again"
+                "the spool cannot be moved into the database; it is tried again"
             ),
         }
     }
@@ -164,7 +164,7 @@ impl Mover {
             {
                 tracing::debug!(
                     error = &*cause as &dyn std::error::Error,
-                    "the spool can not be looked at"
+                    "the spool cannot be looked at"
                 );
             }
         }
@@ -226,7 +226,7 @@ impl Mover {
     }
 
     /// What may be moved of these, in their order. A statement whose answer was lost may still be at work: its events are
-    /// waited for until it can not be, so that it is found by them and does not find them. `None` if an outage begins meanwhile: that it
+    /// waited for until it cannot be, so that it is found by them and does not find them. `None` if an outage begins meanwhile: that it
     /// is over, nobody else finds out.
     async fn settle(&mut self, mut head: Vec<Waiting>) -> Result<Option<Vec<Waiting>>, Cause> {
         let ours = |waiting: &Waiting| self.counts.is_ours(&waiting.run);
@@ -282,7 +282,7 @@ impl Mover {
         }
     }
 
-    /// Rows as events, by tenant and run. What can not be read is set aside before anything that came later is moved.
+    /// Rows as events, by tenant and run. What cannot be read is set aside before anything that came later is moved.
     async fn read(&mut self, head: Vec<Waiting>) -> Result<Vec<Group>, Cause> {
         let mut groups: Vec<Group> = Vec::new();
         for waiting in head {
@@ -421,7 +421,7 @@ impl Mover {
         tracing::error!(
             position,
             error = cause as &dyn std::error::Error,
-            "an event of the spool was refused by the database, or can not be read, and is set aside; it is tried again at the next start"
+            "an event of the spool was refused by the database, or cannot be read, and is set aside; it is tried again at the next start"
         );
         let reason = chain(cause);
         let done = self
@@ -500,7 +500,7 @@ pub(in crate::store) fn settling(target: &Target) -> Duration {
     batch_max(target).saturating_add(Duration::from_secs(1))
 }
 
-/// What it came to is known only now. What can not be read was counted when it was answered.
+/// What it came to is known only now. What cannot be read was counted when it was answered.
 fn count(moving: &Moving, receipt: Receipt) {
     let row = &moving.prepared.row;
     if row.standing == Standing::Quarantined {

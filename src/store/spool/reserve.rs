@@ -143,7 +143,7 @@ fn length(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |there| there.len())
 }
 
-/// Bytes that a file there may grow by; none where that can not be known.
+/// Bytes that a file there may grow by; none where that cannot be known.
 fn room_beside(spool: &Path) -> u64 {
     let directory = match spool.parent() {
         Some(directory) if directory != Path::new("") => directory,
@@ -195,7 +195,7 @@ mod tests {
     fn until_it_is_whole_it_bears_another_name() {
         let place = tempfile::tempdir().unwrap();
         let part = place.path().join("spool.db-reserve.part");
-        // It can not be written.
+        // It cannot be written.
         std::fs::create_dir(&part).unwrap();
         let reserve = Reserve::of(&place.path().join("spool.db"), 100_000, 10_000);
         assert_eq!(reserve.room(), 0);

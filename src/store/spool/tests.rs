@@ -1,6 +1,6 @@
 //! The spool: what came while the database was away is there once it is back, once, whoever is killed in between.
 //!
-//! The contract of a store (`suite.rs`) is not mounted on it: its cases ask for receipts that a spool can not know. Instead
+//! The contract of a store (`suite.rs`) is not mounted on it: its cases ask for receipts that a spool cannot know. Instead
 //! the same deliveries go through a spool and straight to a database, and what can be read of both must be the same.
 
 use std::path::PathBuf;
@@ -340,7 +340,7 @@ async fn a_database_that_hangs_is_told_of_before_the_first_delivery_has_waited_i
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let still_waits = !delivered.is_finished();
-    // First: a server that is stopped can not be ended.
+    // First: a server that is stopped cannot be ended.
     signal(&server, "-CONT");
     assert!(still_waits);
     assert_eq!(delivered.await.unwrap().unwrap(), [Receipt::Accepted]);

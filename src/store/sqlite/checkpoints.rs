@@ -39,7 +39,7 @@ pub(super) struct Checkpoints {
     wake: SyncSender<()>,
     thread: JoinHandle<()>,
     file: PathBuf,
-    /// Whether it was told already that the log can not be emptied on a disk with little room.
+    /// Whether it was told already that the log cannot be emptied on a disk with little room.
     told: AtomicBool,
 }
 

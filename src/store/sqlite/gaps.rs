@@ -1,4 +1,4 @@
-//! What a replay must leave as it is: payments that can not be made anew, for an event of theirs has lost its body or its row to
+//! What a replay must leave as it is: payments that cannot be made anew, for an event of theirs has lost its body or its row to
 //! its age, and whatever hangs together with them by events that would move from one to the other.
 
 use rusqlite::Connection;
@@ -21,7 +21,7 @@ const LACKING: &str = "
             OR EXISTS (SELECT 1 FROM events e LEFT JOIN bodies b ON b.event = e.event
                 WHERE e.tenant = y.tenant AND e.payment = y.payment AND e.verdict = 0 AND b.event IS NULL))";
 
-/// An event that was forgotten since it was read belongs to a payment that it can not be moved to any more.
+/// An event that was forgotten since it was read belongs to a payment that it cannot be moved to any more.
 const FORGOTTEN: &str = "
     INSERT OR IGNORE INTO gapped SELECT r.tenant, r.payment_key FROM reread r
     WHERE r.payment_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM events e WHERE e.event = r.event AND e.verdict = 0)";
@@ -33,7 +33,7 @@ const NEIGHBOURS: &str = "
         UNION ALL SELECT tenant, to_key, from_key FROM moving) m
     JOIN gapped g ON g.tenant = m.tenant AND g.key = m.one WHERE m.other IS NOT NULL";
 
-/// Whether an event of this payment was forgotten: what is left of it can not be compared with its state.
+/// Whether an event of this payment was forgotten: what is left of it cannot be compared with its state.
 pub(super) fn has_forgotten(connection: &Connection, payment: i64) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
