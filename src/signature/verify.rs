@@ -305,9 +305,8 @@ impl Verifier {
                     let named = items
                         .named(item)
                         .map_err(|_several| malformed("the algorithm is named twice"))?;
-                    let named = named
-                        .and_then(Algorithm::named)
-                        .filter(|named| allow.contains(named));
+                    let named = named.ok_or_else(|| malformed("it names no algorithm"))?;
+                    let named = Algorithm::named(named).filter(|named| allow.contains(named));
                     named.ok_or_else(|| {
                         malformed("the algorithm that it names is none that is allowed")
                     })?

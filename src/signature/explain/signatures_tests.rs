@@ -99,6 +99,9 @@ fn what_is_signed_and_absent_is_named_and_nothing_else_is_blamed() {
     let digest = hex::encode(Sha256::digest(format!("{BODY}{SECRET}")));
     let payu = format!("sender=checkout;signature={digest}");
     let payu = [("openpayu-signature", &*payu)];
+    let refusal = report("payu-emea", &[SECRET], &payu, BODY).outcome;
+    let told = refusal.unwrap_err().to_string();
+    assert!(told.contains("it names no algorithm"), "{told}");
     check(
         "payu-emea",
         SECRET,

@@ -297,6 +297,9 @@ fn impossible_mappings_are_told() {
         ("field = 'payload'", "no form field"),
         ("format = 'form-xml'", "is missing"),
         ("[minor_digits]\nEURO = 2", "no currency"),
+        ("[only]\n'/kind' = []", "no event fits"),
+        ("[[when]]\nequals = { '/kind' = [] }", "no event fits"),
+        ("id = '{/id|first_number:}'", "no mark"),
     ] {
         let faults = compile(event, &whole_body()).unwrap_err();
         assert!(

@@ -69,6 +69,10 @@ impl Compiler<'_, '_> {
     ) -> Box<[Equals]> {
         let one = |(place, texts): (&String, &OneOrMany)| {
             let name = format!("{key}.\"{place}\"");
+            if texts.iter().next().is_none() {
+                let what = "lists no text, so that no event fits";
+                self.fault(&name, what, "write the texts that fit, as [\"Sale\"]");
+            }
             let place = self.place(&name, Some(&OneOrMany::One(place.clone())), trust);
             (place, texts.iter().map(Into::into).collect())
         };
