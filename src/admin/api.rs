@@ -170,7 +170,7 @@ pub(super) async fn unknown() -> Response {
 }
 
 /// A page of ours, asked for by a method that it has not.
-pub(super) async fn not_so() -> Response {
+pub(super) async fn method_not_allowed() -> Response {
     answer(&Problem {
         status: StatusCode::METHOD_NOT_ALLOWED,
         name: "method-not-allowed",

@@ -102,7 +102,7 @@ pub fn router(
             guard::demand_token,
         ));
     open.merge(guarded)
-        .method_not_allowed_fallback(api::not_so)
+        .method_not_allowed_fallback(api::method_not_allowed)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&guard),
             guard::refuse_other_origins,

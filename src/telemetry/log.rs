@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::meters;
@@ -45,7 +46,7 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) -> Log {
     let queue = Queue::start(io::stderr());
     let writer = queue.clone();
     let lines = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
+        .with_max_level(most_of(&filter))
         .with_writer(move || writer.clone())
         // They would go to standard error as well, and panic where that cannot be written to.
         .log_internal_errors(false)
@@ -66,7 +67,15 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) -> Log {
 /// An empty directive, as behind a comma at the end, would let everything through.
 fn targets(filter: &str) -> Result<Targets, ParseError> {
     let directives: Vec<_> = directives(filter).collect();
+    if directives.is_empty() {
+        return Ok(at_most_info());
+    }
     directives.join(",").parse()
+}
+
+/// The most that it lets through of any module: what is beyond that costs every crate one comparison, and no look at the filter.
+fn most_of(filter: &Targets) -> LevelFilter {
+    Layer::<Registry>::max_level_hint(filter).unwrap_or(LevelFilter::TRACE)
 }
 
 fn directives(filter: &str) -> impl Iterator<Item = &str> {
@@ -199,6 +208,7 @@ mod tests {
             ("info,countersign=debug", "countersign::store", Level::DEBUG),
             ("info,countersign=debug", "hyper", Level::INFO),
             (",info", "hyper", Level::INFO),
+            (",", "hyper", Level::INFO),
         ] {
             let targets = targets(filter).unwrap();
             let most = [
@@ -212,6 +222,9 @@ mod tests {
             .find(|level| targets.would_enable(module, level));
             assert_eq!(most, Some(passes), "{filter} {module}");
         }
+        let most = |filter| most_of(&targets(filter).unwrap());
+        assert_eq!(most("info"), LevelFilter::INFO);
+        assert_eq!(most("warn,countersign=debug"), LevelFilter::DEBUG);
         let off = targets("info,countersign::store=off").unwrap();
         assert!(!off.would_enable("countersign::store", &Level::ERROR));
     }
