@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::lists::with_views;
-use super::output::{Outcome, complain, json_line, printable};
+use super::output::{Outcome, complain, json_line};
 use super::unusable;
 use super::why_prose::tell;
 use crate::config::{Config, ConfigFile, CutOff, CutOffEntry, Environment, Snapshot};
 use crate::identity::{Force, Producer};
-use crate::refusals::Gate;
+use crate::refusals::{Gate, printable};
 use crate::server::{is_revoked, still_marked};
 use crate::store::{
     Filter, LeafSeen, Millis, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views,
