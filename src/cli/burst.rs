@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::histogram::Histogram;
-use super::output::{Table, printable, say};
+use super::output::{Table, say};
 use super::sender::{Delivery, Stopped};
 use super::wire::{Answered, Target, Wire, WireFailure};
+use crate::refusals::printable;
 use crate::tls::client::Connector;
 
 /// Fewer deliveries than this have no progress to show.

@@ -11,6 +11,7 @@ use super::output::{self, Outcome, complain, say};
 use super::{serve, unusable};
 use crate::ca::{CaFault, Order, PrivateCa, ServerName, write_new_secret};
 use crate::config::{Config, ConfigFile, Environment, ListenAddress, TEMPLATE};
+use crate::refusals::printable;
 use crate::server::{Announced, Prelude};
 use crate::x509::{DistinguishedName, NameFault};
 
@@ -227,7 +228,7 @@ fn exports(environment: &Environment) -> String {
 
 /// Between single quotes, as a shell takes it for one word of these very characters.
 fn in_quotes(text: &str) -> String {
-    format!("'{}'", output::printable(&text.replace('\'', "'\\''")))
+    format!("'{}'", printable(&text.replace('\'', "'\\''")))
 }
 
 /// A word as a shell takes it: in quotes only where it needs them.

@@ -11,11 +11,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::head::{Head, path_and_query};
-use super::output::{Outcome, complain, json_line, printable, say};
+use super::output::{Outcome, complain, json_line, say};
 use super::sender::{self, Stopped};
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
 use crate::identity::Force;
+use crate::refusals::printable;
 use crate::signature::{
     Absence, Compression, Explanation, Finding, ProducerSecret, ProfileFault, Request, Settings,
     Verifier, explain,

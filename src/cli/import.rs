@@ -12,6 +12,7 @@ use super::output::{Outcome, Table, chain, complain, failed, json_line, say};
 use super::runtime::block_on;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
+use crate::refusals::printable;
 use crate::store::{
     ImportFailure, ImportMode, Imported, TransferFault, check_export, import, import_file,
 };
@@ -112,7 +113,7 @@ impl ImportArguments {
             say(&format!(
                 "line {}: {} is there and differs: {}",
                 difference.line,
-                super::output::printable(&difference.row),
+                printable(&difference.row),
                 difference.fields.join(", ")
             ));
         }

@@ -3,11 +3,12 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::output::{Outcome, Table, complain, failed, json_line, json_lines, printable};
+use super::output::{Outcome, Table, complain, failed, json_line, json_lines};
 use super::replay::ReplayArguments;
 use super::runtime::block_on;
 use super::{Selection, of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
+use crate::refusals::printable;
 use crate::store::{Cursor, EventView, Filter, Page, PaymentView, ReadFailure, RefusalView, Views};
 
 /// What was received

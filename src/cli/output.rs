@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::config::Environment;
-use crate::refusals::turns_or_hides;
+use crate::refusals::{printable, turns_or_hides};
 use crate::store::StoreFault;
 use crate::telemetry::{self, LogFormat};
 
@@ -219,19 +219,6 @@ impl Table {
             cells.join("  ").trim_end().to_owned()
         })
     }
-}
-
-/// A text from the wire as a terminal may show it: control characters, and those that turn or hide text, escaped.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || turns_or_hides(character) {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 /// Parses `--since`: RFC 3339, or an age (`90s`, `15m`, `24h`, `7d`).

@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::output::{Outcome, Table, complain, json_line, printable, say};
+use super::output::{Outcome, Table, complain, json_line, say};
 use super::{toml_text, unusable};
 use crate::config::{Config, ConfigFile, Environment, Fault};
+use crate::refusals::printable;
 use crate::signature::{Coverage, Profile, ProfileDescriptor, Profiles, builtin};
 
 /// How each provider signs, and where its events stand

@@ -4,10 +4,11 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::output::{Outcome, Table, complain, failed, json_line, printable, say};
+use super::output::{Outcome, Table, complain, failed, json_line, say};
 use super::runtime::block_on;
 use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
+use crate::refusals::printable;
 use crate::store::{
     Clock, DiskUse, Millis, Prune, PruneFailure, Pruned, ReadFailure, Tally, Url, Views,
 };

@@ -3,10 +3,11 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::{Outcome, Table, complain, failed, json_line, parse_since, printable, say};
+use super::output::{Outcome, Table, complain, failed, json_line, parse_since, say};
 use super::runtime::block_on;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment, Snapshot};
+use crate::refusals::printable;
 use crate::store::{
     Mappings, OnProgress, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
 };

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::burst::{Answer, Burst, Pace, Sent};
-use super::output::{Outcome, complain, json_line, printable, say};
+use super::output::{Outcome, complain, json_line, say};
 use super::provider::Provider;
 use super::runtime::block_on;
 use super::sample::{self, Tale};
@@ -19,6 +19,7 @@ use super::sender::{self, Author, Delivery, Stopped};
 use super::tamper::Tamper;
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
+use crate::refusals::printable;
 
 /// How many deliveries are told of one by one.
 const TOLD_MAX: usize = 12;

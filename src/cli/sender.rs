@@ -12,11 +12,12 @@ use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::output::{chain, printable};
+use super::output::chain;
 use super::profiles;
 use super::sample::{self, Tale};
 use super::wire::Target;
 use crate::config::{ConfigFile, Environment, Fault};
+use crate::refusals::printable;
 use crate::secret::{Secret, SecretReference};
 use crate::signature::{
     AccountBinding, Facts, Pen, Profile, Request, Settings, SignRequest, Signed,

@@ -5,17 +5,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::lists::with_views;
-use super::output::{Outcome, complain, json_line, printable};
+use super::output::{Outcome, complain, json_line};
 use super::unusable;
 use super::why_prose::tell;
 use crate::config::{Config, ConfigFile, CutOff, CutOffEntry, Environment, Snapshot};
 use crate::identity::{Force, Producer};
-use crate::refusals::Gate;
+use crate::refusals::{Gate, printable};
 use crate::server::{is_revoked, still_marked};
 use crate::store::{
     Filter, LeafSeen, Millis, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views,
 };
-use crate::tls::HANDSHAKE_NOT_SIGNED;
+use crate::tls::Flaw;
 use crate::x509::{DistinguishedName, Serial, SpkiPin};
 
 /// What is known of one sender, and why it is refused
@@ -239,7 +239,10 @@ impl Seen {
         let refusals = self.refusals.iter().filter(|refusal| is_its(refusal));
         let refused = refusals.map(|refusal| Refused {
             refusal,
-            what_to_do: remedy(refusal),
+            what_to_do: remedy(
+                &refusal.reason,
+                refusal.detail.as_deref().unwrap_or_default(),
+            ),
         });
         refused.collect()
     }
@@ -274,8 +277,11 @@ fn cut_offs_of(leaf: &LeafSeen, snapshot: &Snapshot) -> Vec<Cut> {
 }
 
 /// What the operator, or the sender, does about it.
-fn remedy(refusal: &RefusalView) -> &'static str {
-    match refusal.reason.as_str() {
+fn remedy(reason: &str, detail: &str) -> &'static str {
+    if let Some(flaw) = Flaw::told_by(reason, detail) {
+        return of_the_flaw(flaw);
+    }
+    match reason {
         "no-certificate" => "the sender must present its client certificate",
         "expired" => "the sender needs a new certificate: countersign certs issue, or its own CA",
         "not-yet-valid" => "wait, or put the clocks right, the sender's CA's or this machine's",
@@ -286,9 +292,9 @@ fn remedy(refusal: &RefusalView) -> &'static str {
             "if that was meant, nothing; else countersign cutoff --list shows what is cut off, and a CRL's own entries are for its CA to undo by a new certificate"
         }
         "revocation-unknown" => "put the CA's newest CRL where tls.crls names it",
-        "bad-signature" => of_the_signature(refusal.detail.as_deref().unwrap_or_default()),
+        "bad-signature" => of_the_flaw(Flaw::ForeignKey),
         "wrong-key-usage" | "wrong-extended-key-usage" | "unsupported-certificate" => {
-            of_the_certificate(refusal.detail.as_deref().unwrap_or_default())
+            of_the_flaw(Flaw::LeafKeyUsage)
         }
         "protocol-version" => "the sender must speak TLS 1.3, or set tls.min_version = \"1.2\"",
         "unknown-producer" => {
@@ -309,35 +315,69 @@ fn remedy(refusal: &RefusalView) -> &'static str {
     }
 }
 
-/// What is done about a signature that does not hold: one in the chain, or the handshake's own, which the sender makes.
-fn of_the_signature(detail: &str) -> &'static str {
-    if detail.contains(HANDSHAKE_NOT_SIGNED) {
-        "the sender signs with another key than that of its certificate: it must name the certificate and the key that belong together"
-    } else {
-        "if its CA was renewed with a new key under the same name, add that CA to tls.client_ca; else the certificate is not what its CA signed: have it issued anew"
-    }
-}
-
-/// What is done about a certificate that may not be used so. One reason has several causes, which the detail tells apart: what
-/// forbids the use may stand in a certificate above the leaf.
-fn of_the_certificate(detail: &str) -> &'static str {
-    let has = |words: &str| detail.contains(words);
-    if has("(pathLenConstraint)") || has("PathLenConstraint") {
-        "the fault is its CA's, not the leaf's: have a CA higher up issue the leaf, or have that CA's certificate issued anew with a greater pathLenConstraint"
-    } else if has("(nameConstraints)") || has("NameConstraint") {
-        "the fault is its CA's, or the leaf's names': have the leaf issued for names that the CA's nameConstraints permit, or by another CA"
-    } else if detail.starts_with("the issuer ") || has("of the issuer ") {
-        "the fault is its CA's, not the leaf's: have the CA's certificate issued anew (CA:TRUE, keyCertSign, no extendedKeyUsage or clientAuth in it), or have another CA issue the leaf"
-    } else if has("trust anchor ") && has("critical extension") {
-        "the fault is its CA's, not the leaf's: have the CA's certificate issued anew without that extension, or have another CA issue the leaf"
-    } else if has("is a CA's certificate") {
-        "the sender shows its CA's certificate: it needs one of its own that is no CA's (CA:FALSE, digitalSignature, clientAuth)"
-    } else if has("X.509 version 1") {
-        "have the certificate issued anew with extensions (version 3), or by a trust anchor itself with tls.accept_v1_leaf = true"
-    } else if has("too short") || has("too long") || has("too weak") || has("(unsupported)") {
-        "have the certificate issued anew with a key and a signature that count: ECDSA P-256, or RSA of 2048 bits and more, with SHA-256"
-    } else {
-        "have the certificate issued anew for TLS clients (digitalSignature, clientAuth)"
+/// What is done about a certificate, or a chain, that was not taken. No wildcard: a new flaw does not compile until its advice is chosen.
+fn of_the_flaw(flaw: Flaw) -> &'static str {
+    match flaw {
+        Flaw::HandshakeSignature => {
+            "the sender signs with another key than that of its certificate: it must name the certificate and the key that belong together"
+        }
+        Flaw::ForeignKey => {
+            "if its CA was renewed with a new key under the same name, add that CA to tls.client_ca; else the certificate is not what its CA signed: have it issued anew"
+        }
+        Flaw::LeafKeyUsage | Flaw::LeafExtendedKeyUsage | Flaw::LeafAnyExtendedKeyUsage => {
+            "have the certificate issued anew for TLS clients (digitalSignature, clientAuth)"
+        }
+        Flaw::LeafIsCa => {
+            "the sender shows its CA's certificate: it needs one of its own that is no CA's (CA:FALSE, digitalSignature, clientAuth)"
+        }
+        Flaw::LeafKey => {
+            "have the certificate issued anew with a key and a signature that count: ECDSA P-256, or RSA of 2048 to 8192 bits, with SHA-256"
+        }
+        Flaw::LeafVersion1 | Flaw::LeafVersion1Below => {
+            "have the certificate issued anew with extensions (version 3), or by a trust anchor itself with tls.accept_v1_leaf = true"
+        }
+        Flaw::LeafVersion1Constrained | Flaw::LeafVersion2 => {
+            "have the certificate issued anew with extensions (version 3)"
+        }
+        Flaw::LeafUnreadable => {
+            "the certificate is broken, or not as RFC 5280 wants it: have it issued anew, with other software if that does not help"
+        }
+        Flaw::LeafNames => {
+            "the fault is its CA's, or the leaf's names': have the leaf issued for names that the CA's nameConstraints permit, or by another CA"
+        }
+        Flaw::IssuerIsNoCa
+        | Flaw::IssuerVersion1
+        | Flaw::IssuerKeyUsage
+        | Flaw::IssuerExtendedKeyUsage => {
+            "the fault is its CA's, not the leaf's: have the CA's certificate issued anew (CA:TRUE, keyCertSign, no extendedKeyUsage or clientAuth in it), or have another CA issue the leaf"
+        }
+        Flaw::IssuerPathLen | Flaw::IssuerPathLenSelfIssued | Flaw::ChainPathLen => {
+            "the fault is its CA's, not the leaf's: have a CA higher up issue the leaf, or have that CA's certificate issued anew with a greater pathLenConstraint"
+        }
+        Flaw::IssuerDirectoryNames => {
+            "the fault is its CA's, not the leaf's: have the CA's certificate issued anew without nameConstraints on directory names, or add a CA below it that has none to tls.client_ca"
+        }
+        Flaw::AnchorExtension => {
+            "the fault is its CA's, not the leaf's: have the CA's certificate issued anew without that extension, or have another CA issue the leaf"
+        }
+        Flaw::WeakSignature => {
+            "have the certificate that the detail names first issued anew with a signature that counts, by a CA whose key does: ECDSA P-256, or RSA of 2048 to 8192 bits, with SHA-256"
+        }
+        Flaw::Namesakes => {
+            "the sender must send its own chain alone, one certificate of each CA; or add the intermediate that is meant to tls.intermediates"
+        }
+        Flaw::ChainDate => {
+            "have the certificate with that date, the leaf or one above it, issued anew with dates from 1970 on"
+        }
+        Flaw::ChainExtension => {
+            "have the certificate that has it, the leaf or one above it, issued anew without the critical extension that is not understood"
+        }
+        Flaw::ChainDepth => {
+            "more than six intermediates are not followed: have a CA nearer to the trust anchor issue the leaf, or add one of the intermediates to tls.client_ca"
+        }
+        Flaw::Chain => {
+            "the leaf, or a certificate above it, is not as RFC 5280 wants it, which the detail names: have that one issued anew"
+        }
     }
 }
 
@@ -346,52 +386,155 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_beside_another_certificate_is_not_its_cas_fault() {
-        let advice = of_the_signature(HANDSHAKE_NOT_SIGNED);
-        assert!(advice.contains("belong together"), "{advice}");
-        let advice = of_the_signature("CN=a was not signed by the key of CN=CA");
-        assert!(advice.contains("renewed with a new key"), "{advice}");
-    }
-
-    #[test]
-    fn the_advice_speaks_of_the_certificate_that_is_at_fault() {
-        for (detail, expected) in [
+    fn what_was_kept_gets_the_advice_of_its_own_cause() {
+        let (key, extended) = ("wrong-key-usage", "wrong-extended-key-usage");
+        let (unsupported, signature) = ("unsupported-certificate", "bad-signature");
+        for (reason, detail, expected) in [
             (
+                signature,
+                "the handshake was not signed by the certificate's key",
+                "belong together",
+            ),
+            (
+                signature,
+                "CN=a was not signed by the key of CN=CA that is configured: that CA has a new key and certificate, which is to be added, or the certificate is not what it signed",
+                "renewed with a new key",
+            ),
+            (
+                key,
                 "the issuer CN=Sub allows a shorter path only (pathLenConstraint)",
                 "a CA higher up",
             ),
             (
+                key,
                 "an issuer of the chain may not issue for the leaf's names (nameConstraints)",
                 "names that the CA's nameConstraints permit",
             ),
             (
+                key,
                 "the keyUsage of the issuer CN=Sub lacks keyCertSign",
-                "not the leaf's",
+                "CA:TRUE",
             ),
             (
+                key,
                 "the issuer CN=Sub is not a CA (basicConstraints)",
-                "not the leaf's",
+                "CA:TRUE",
             ),
             (
+                extended,
+                "the extendedKeyUsage of the issuer CN=Sub lacks clientAuth",
+                "CA:TRUE",
+            ),
+            (
+                key,
                 "the leaf is a CA's certificate (basicConstraints), which no client may show",
                 "one of its own",
             ),
             (
+                key,
                 "the leaf's keyUsage lacks digitalSignature",
                 "for TLS clients",
             ),
-            ("the leaf's key is RSA 1024: too short", "ECDSA P-256"),
             (
+                unsupported,
+                "the leaf's key is RSA 1024: too short",
+                "ECDSA P-256",
+            ),
+            (
+                unsupported,
+                "the leaf's key is RSA 16384: too long",
+                "2048 to 8192 bits",
+            ),
+            (
+                unsupported,
                 "the leaf's key is Ed448 (unsupported): not one of RSA and others",
                 "ECDSA P-256",
             ),
             (
-                "the leaf is of X.509 version 1, and tls.accept_v1_leaf is false",
-                "version 3",
+                unsupported,
+                "the leaf's key is unsupported: not one of RSA and others",
+                "ECDSA P-256",
             ),
-            ("", "for TLS clients"),
+            (
+                unsupported,
+                "the leaf is of X.509 version 1, and tls.accept_v1_leaf is false",
+                "accept_v1_leaf = true",
+            ),
+            (
+                unsupported,
+                "the trust anchor limits names (nameConstraints), to which a leaf of X.509 version 1 cannot be held",
+                "extensions (version 3)",
+            ),
+            (
+                unsupported,
+                "the leaf is of X.509 version 2, which nobody uses",
+                "extensions (version 3)",
+            ),
+            (
+                unsupported,
+                "the leaf cannot be decoded: the DER ends early",
+                "other software",
+            ),
+            (
+                unsupported,
+                "the issuer CN=Sub has nameConstraints on directory names, which are not evaluated: nothing below it is taken; have it issued anew without them, or put an unconstrained CA below it under tls.client_ca",
+                "without nameConstraints",
+            ),
+            (
+                unsupported,
+                "the signature of CN=a under CN=CA is too weak, or of an unknown kind (the issuer's key: RSA 1024)",
+                "by a CA whose key",
+            ),
+            (
+                unsupported,
+                "more than 3 of the certificates that were sent have the subject CN=CA: no more are looked at, and those lead to no trust anchor",
+                "its own chain alone",
+            ),
+            (
+                unsupported,
+                "one of the chain's certificates has a date before 1970, or one that cannot be read",
+                "dates from 1970 on",
+            ),
+            (
+                unsupported,
+                "the chain does not hold: UnsupportedCriticalExtension",
+                "without the critical extension",
+            ),
+            (
+                unsupported,
+                "the chain does not hold: MaximumPathDepthExceeded",
+                "nearer to the trust anchor",
+            ),
+            (
+                unsupported,
+                "the chain does not hold: BadDer",
+                "which the detail names",
+            ),
+            // A name is the peer's, and chooses no advice.
+            (
+                key,
+                "the issuer CN=(pathLenConstraint) is not a CA (basicConstraints)",
+                "CA:TRUE",
+            ),
+            // What versions before kept, and what tells no cause.
+            (
+                key,
+                "the chain does not hold: PathLenConstraintViolated",
+                "a CA higher up",
+            ),
+            (
+                key,
+                "the chain does not hold: NameConstraintViolation",
+                "names that the CA's nameConstraints permit",
+            ),
+            (
+                signature,
+                "CN=a was not signed by the key of CN=CA",
+                "renewed with a new key",
+            ),
+            (unsupported, "", "for TLS clients"),
         ] {
-            let advice = of_the_certificate(detail);
+            let advice = remedy(reason, detail);
             assert!(advice.contains(expected), "{detail}: {advice}");
         }
     }

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::output::{printable, say};
+use super::output::say;
 use super::why::{Certificate, Known, Refused, Sender};
 use crate::config::Snapshot;
+use crate::refusals::printable;
 use crate::server::in_words;
 use crate::store::ShadowSeen;
 

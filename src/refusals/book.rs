@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{ClaimedProducer, Gate, Refusal, printable};
+use super::{ClaimedProducer, Gate, Refusal, kept};
 use crate::inbox::digest16;
 
 /// All refusals of one gate, reason, subject and address.
@@ -111,7 +111,7 @@ impl Book {
 
     /// Notes a refusal, and returns how many its group has now.
     pub fn record(&self, refusal: Refusal) -> u64 {
-        let subject = refusal.subject.as_deref().map(printable);
+        let subject = refusal.subject.as_deref().map(kept);
         let key = key(
             refusal.gate,
             refusal.reason,
@@ -149,10 +149,10 @@ impl Book {
             }
         };
         let group = &mut entry.group;
-        group.issuer = refusal.issuer.as_deref().map(printable);
-        group.serial = refusal.serial.as_deref().map(printable);
-        group.server_name = refusal.server_name.as_deref().map(printable);
-        group.detail = refusal.detail.as_deref().map(printable);
+        group.issuer = refusal.issuer.as_deref().map(kept);
+        group.serial = refusal.serial.as_deref().map(kept);
+        group.server_name = refusal.server_name.as_deref().map(kept);
+        group.detail = refusal.detail.as_deref().map(kept);
         group.producer = refusal.producer;
         group.first_seen = group.first_seen.min(refusal.at);
         group.last_seen = group.last_seen.max(refusal.at);

@@ -101,22 +101,27 @@ pub struct Refusal {
     pub at: Timestamp,
 }
 
-/// Makes a peer's text safe to keep and to print: at most [`TEXT_CHARACTERS`] characters, control characters and
-/// those that turn or hide text escaped.
-pub fn printable(text: &str) -> Box<str> {
-    let mut kept = String::with_capacity(text.len().min(TEXT_CHARACTERS));
-    for (count, character) in text.chars().enumerate() {
-        if count == TEXT_CHARACTERS {
-            kept.push('…');
-            break;
-        }
+/// A peer's text as it is kept: [`printable`], and of at most [`TEXT_CHARACTERS`] of its characters.
+pub fn kept(text: &str) -> Box<str> {
+    let end = text.char_indices().nth(TEXT_CHARACTERS);
+    let kept = match end.and_then(|(end, _)| text.get(..end)) {
+        Some(beginning) => printable(beginning) + "…",
+        None => printable(text),
+    };
+    kept.into_boxed_str()
+}
+
+/// A peer's text as a terminal may show it: control characters, and those that turn or hide text, escaped.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
         if character.is_control() || turns_or_hides(character) {
-            kept.extend(character.escape_unicode());
+            shown.extend(character.escape_default());
         } else {
-            kept.push(character);
+            shown.push(character);
         }
     }
-    kept.into_boxed_str()
+    shown
 }
 
 /// Bidirectional controls, invisible characters and line separators (Unicode TR 36).
@@ -126,18 +131,32 @@ pub fn turns_or_hides(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{kept, printable, turns_or_hides};
+    use crate::x509::DistinguishedName;
 
     #[test]
     fn a_text_that_would_forge_a_line_is_escaped() {
-        assert_eq!(&*printable("CN=a\nlevel=info"), "CN=a\\u{a}level=info");
-        assert_eq!(&*printable("\u{1b}[2Jx\u{202e}"), "\\u{1b}[2Jx\\u{202e}");
-        assert_eq!(&*printable("CN=Müller"), "CN=Müller");
+        assert_eq!(printable("CN=a\nlevel=info"), "CN=a\\nlevel=info");
+        assert_eq!(printable("\u{1b}[2Jx\u{202e}"), "\\u{1b}[2Jx\\u{202e}");
+        assert_eq!(printable("CN=Müller"), "CN=Müller");
     }
 
     #[test]
     fn a_long_text_is_cut() {
-        assert_eq!(printable(&"x".repeat(5000)).chars().count(), 257);
-        assert!(printable(&"\u{0}".repeat(5000)).len() < 257 * 10);
+        assert_eq!(kept(&"ü".repeat(256)).chars().count(), 256);
+        assert_eq!(kept(&"ü".repeat(5000)).chars().count(), 257);
+        assert!(kept(&"\u{0}".repeat(5000)).len() < 257 * 10);
+    }
+
+    #[test]
+    fn a_subject_has_nothing_to_be_escaped_so_its_group_stays_one_whatever_escapes_are_written() {
+        let obeyed = (char::MIN..=char::MAX).filter(|one| one.is_control() || turns_or_hides(*one));
+        for character in obeyed {
+            let bytes = character.to_string().into_bytes();
+            let value: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
+            let subject = DistinguishedName::parse(&format!("CN=a{value}b")).unwrap();
+            let subject = subject.to_string();
+            assert_eq!(*kept(&subject), subject);
+        }
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::claimed::Claimed;
 use super::receiver::LiveCurrent;
 use super::shadow::ShadowTally;
-use crate::refusals::{Book, ClaimedProducer, Gate, Refusal, printable};
+use crate::refusals::{Book, ClaimedProducer, Gate, Refusal, kept};
 use crate::telemetry::Meters;
 use crate::tls::{HandshakeRefusal, LimitReached, Observer, PeerCertificates};
 use crate::x509::Certificate;
@@ -183,7 +183,7 @@ impl Recorder {
         self.meters
             .refused(refusal.gate.as_str(), refusal.reason, tenant, name);
         if let Some(suppressed) = self.may_log() {
-            let text = |text: &Option<String>| text.as_deref().map(printable).unwrap_or_default();
+            let text = |text: &Option<String>| text.as_deref().map(kept).unwrap_or_default();
             tracing::warn!(
                 gate = refusal.gate.as_str(),
                 reason = refusal.reason,

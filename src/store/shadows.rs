@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::identity::{ShadowMark, Would};
 use crate::inbox::digest16;
-use crate::refusals::printable;
+use crate::refusals::kept;
 
 /// What a mark said of one handshake or delivery. The texts may be a peer's.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ impl Shadows {
 
     /// Notes what a mark would have done at `now`.
     pub fn note(&self, sighting: &ShadowSighting<'_>, now: Timestamp) {
-        let (subject, what) = (printable(sighting.subject), printable(sighting.what));
+        let (subject, what) = (kept(sighting.subject), kept(sighting.what));
         let key = key([
             sighting.mark.as_str(),
             &what,

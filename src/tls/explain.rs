@@ -5,9 +5,12 @@
 //! path is judged as a whole; where it does not, the issuer is unknown, whatever else is wrong. The walk decides nothing: it only runs
 //! for what is refused already.
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 
 use super::HandshakeReason;
+use super::flaw::Flaw;
 use super::path::{Candidates, NAMESAKES_MAX, Objection, Path, judge};
 use super::signatures::{self, Signature};
 use super::trust::Trust;
@@ -132,13 +135,9 @@ impl<'a> Walk<'a> {
         match check {
             Signature::Holds => true,
             Signature::Unsupported => {
-                let detail = format!(
-                    "the signature of {} under {} is too weak, or of an unknown kind (the issuer's key: {})",
-                    subject.subject(),
-                    issuer.subject(),
-                    issuer.key_kind()
-                );
-                let objection = Objection::new(HandshakeReason::UnsupportedCertificate, detail);
+                let key = issuer.key_kind();
+                let names: [&dyn Display; 3] = [subject.subject(), issuer.subject(), &key];
+                let objection = Objection::to(Flaw::WeakSignature, &names);
                 self.unsupported.get_or_insert(objection);
                 false
             }
@@ -162,10 +161,7 @@ fn under_another_key(subject: &Certificate, issuer: &Certificate) -> Objection {
         let detail = format!("{subject} was issued by another CA of the name {issuer}");
         Objection::new(HandshakeReason::UnknownIssuer, detail)
     } else {
-        let detail = format!(
-            "{subject} was not signed by the key of {issuer} that is configured: that CA has a new key and certificate, which is to be added, or the certificate is not what it signed"
-        );
-        Objection::new(HandshakeReason::BadSignature, detail)
+        Objection::to(Flaw::ForeignKey, &[subject, issuer])
     }
 }
 
@@ -173,10 +169,7 @@ fn under_another_key(subject: &Certificate, issuer: &Certificate) -> Objection {
 fn crowd(candidates: &Candidates) -> Objection {
     let name = candidates.left_out.as_ref().map(ToString::to_string);
     let name = name.unwrap_or_default();
-    let detail = format!(
-        "more than {NAMESAKES_MAX} of the certificates that were sent have the subject {name}: no more are looked at, and those lead to no trust anchor"
-    );
-    Objection::new(HandshakeReason::UnsupportedCertificate, detail)
+    Objection::to(Flaw::Namesakes, &[&NAMESAKES_MAX, &name])
 }
 
 /// webpki's verdict in our words.
@@ -189,7 +182,13 @@ fn unexplained(error: Option<&webpki::Error>) -> Objection {
     let Some(error) = error else {
         return Objection::new(HandshakeReason::UnknownIssuer, "no trust anchor signed it");
     };
+    let flaw = |flaw| Objection::to(flaw, &[]);
     let reason = match error {
+        Error::NameConstraintViolation => return flaw(Flaw::LeafNames),
+        Error::PathLenConstraintViolated => return flaw(Flaw::ChainPathLen),
+        Error::BadDerTime => return flaw(Flaw::ChainDate),
+        Error::UnsupportedCriticalExtension => return flaw(Flaw::ChainExtension),
+        Error::MaximumPathDepthExceeded => return flaw(Flaw::ChainDepth),
         Error::CertExpired { .. } => HandshakeReason::Expired,
         Error::CertNotValidYet { .. } => HandshakeReason::NotYetValid,
         Error::UnknownIssuer => HandshakeReason::UnknownIssuer,
@@ -197,24 +196,8 @@ fn unexplained(error: Option<&webpki::Error>) -> Objection {
         Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
             HandshakeReason::WrongExtendedKeyUsage
         }
-        Error::CaUsedAsEndEntity
-        | Error::EndEntityUsedAsCa
-        | Error::PathLenConstraintViolated
-        | Error::NameConstraintViolation => HandshakeReason::WrongKeyUsage,
+        Error::CaUsedAsEndEntity | Error::EndEntityUsedAsCa => HandshakeReason::WrongKeyUsage,
         _ => HandshakeReason::UnsupportedCertificate,
     };
-    let detail = match error {
-        Error::NameConstraintViolation => {
-            "an issuer of the chain may not issue for the leaf's names (nameConstraints)".to_owned()
-        }
-        Error::PathLenConstraintViolated => {
-            "an issuer of the chain allows a shorter path only (pathLenConstraint)".to_owned()
-        }
-        Error::BadDerTime => {
-            "one of the chain's certificates has a date before 1970, or one that cannot be read"
-                .to_owned()
-        }
-        error => format!("the chain does not hold: {error}"),
-    };
-    Objection::new(reason, detail)
+    Objection::new(reason, Flaw::Chain.words(&[error]))
 }

@@ -11,6 +11,7 @@ mod connections;
 mod database;
 mod drain;
 mod explain;
+mod flaw;
 mod half_close;
 mod limits;
 mod listed;
@@ -35,6 +36,7 @@ pub use accept::{Acceptor, Admitted, Answering};
 pub use capture::Capture;
 pub use connections::{Connection, Connections};
 pub use database::{DatabaseStream, DatabaseTls, DatabaseTlsFault, ServerCheck};
+pub use flaw::Flaw;
 pub use limits::{LimitReached, Limits};
 pub use listener::{ReusePort, inherited, listen, raise_open_files};
 pub use path::{
@@ -58,7 +60,6 @@ pub use trust::{
     ChainRefusal, CrlExpired, CrlMissing, CutOffs, Trust, TrustFault, TrustParts, TrustPolicy,
     TrustWarning, V1Leaf, VerifiedChain,
 };
-pub use verifier::HANDSHAKE_NOT_SIGNED;
 
 /// What gate 1 works with at this moment; a reload changes what it gives.
 pub trait CurrentTrust: Send + Sync + 'static {

@@ -5,6 +5,7 @@
 //! revocation by lists whose signers are configured, cut-offs, and leaves of version 1.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -12,6 +13,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::HandshakeReason;
 use super::explain::explain;
+use super::flaw::Flaw;
 use super::revocation::Revocation;
 use super::signatures::{self, Signature};
 use super::trust::{CrlExpired, CrlMissing, Trust, V1Leaf, VerifiedChain};
@@ -36,6 +38,11 @@ impl Objection {
             reason,
             detail: detail.into(),
         }
+    }
+
+    /// To a flaw, with what its words name.
+    pub(super) fn to(flaw: Flaw, names: &[&dyn Display]) -> Self {
+        Self::new(flaw.reason(), flaw.words(names))
     }
 }
 
@@ -272,128 +279,77 @@ fn outside_dates(whose: &str, certificate: &Certificate, now: Timestamp) -> Opti
 
 fn object_to_leaf(trust: &Trust, path: &Path<'_>, objections: &mut Vec<Objection>) {
     let leaf = path.leaf;
-    let mut object = |reason, detail: &str| objections.push(Objection::new(reason, detail));
+    let mut object = |flaw| objections.push(Objection::to(flaw, &[]));
     match leaf.version() {
         3.. => {}
-        1 if trust.policy().v1_leaf == V1Leaf::Refuse => object(
-            HandshakeReason::UnsupportedCertificate,
-            "the leaf is of X.509 version 1, and tls.accept_v1_leaf is false",
-        ),
+        1 if trust.policy().v1_leaf == V1Leaf::Refuse => object(Flaw::LeafVersion1),
         // Whoever checks constraints looks at a leaf's extensions too, and this one has none; nothing else here would check them.
-        1 if path.anchor.constrains_names() => object(
-            HandshakeReason::UnsupportedCertificate,
-            "the trust anchor limits names (nameConstraints), to which a leaf of X.509 version 1 cannot be held",
-        ),
+        1 if path.anchor.constrains_names() => object(Flaw::LeafVersion1Constrained),
         1 if path.intermediates.is_empty() => {}
-        1 => object(
-            HandshakeReason::UnsupportedCertificate,
-            "a leaf of X.509 version 1 must be signed by a trust anchor itself, not by an intermediate",
-        ),
-        _ => object(
-            HandshakeReason::UnsupportedCertificate,
-            "the leaf is of X.509 version 2, which nobody uses",
-        ),
+        1 => object(Flaw::LeafVersion1Below),
+        _ => object(Flaw::LeafVersion2),
     }
     if leaf.is_ca() {
-        object(
-            HandshakeReason::WrongKeyUsage,
-            "the leaf is a CA's certificate (basicConstraints), which no client may show",
-        );
+        object(Flaw::LeafIsCa);
     }
     if leaf
         .key_usage()
         .is_some_and(|usage| !usage.digital_signature())
     {
-        object(
-            HandshakeReason::WrongKeyUsage,
-            "the leaf's keyUsage lacks digitalSignature",
-        );
+        object(Flaw::LeafKeyUsage);
     }
     // RFC 5280 §4.2.1.12 lets us refuse anyExtendedKeyUsage alone, as OpenSSL and webpki do for clients; Go takes it.
     if let Some(usage) = leaf
         .extended_key_usage()
         .filter(|usage| !usage.client_auth())
     {
-        let detail = if usage.any() {
-            "the leaf's extendedKeyUsage lacks clientAuth, for which anyExtendedKeyUsage does not stand"
+        object(if usage.any() {
+            Flaw::LeafAnyExtendedKeyUsage
         } else {
-            "the leaf's extendedKeyUsage lacks clientAuth"
-        };
-        object(HandshakeReason::WrongExtendedKeyUsage, detail);
+            Flaw::LeafExtendedKeyUsage
+        });
     }
-    if let Some(flaw) = leaf.key_kind().flaw() {
-        let detail = format!("the leaf's key is {}: {flaw}", leaf.key_kind());
-        object(HandshakeReason::UnsupportedCertificate, &detail);
+    if let Some(why) = leaf.key_kind().flaw() {
+        objections.push(Objection::to(Flaw::LeafKey, &[&leaf.key_kind(), &why]));
     }
 }
 
 fn object_to_issuers(path: &Path<'_>, objections: &mut Vec<Objection>) {
-    let mut object = |reason, detail: String| objections.push(Objection::new(reason, detail));
     let (mut below, mut self_issued) = (0, 0);
     for issuer in path.issuers() {
-        let subject = issuer.subject();
+        let mut object = |flaw| objections.push(Objection::to(flaw, &[issuer.subject()]));
         let is_anchor = std::ptr::eq(issuer, path.anchor);
         // What may be an anchor was settled when the trust was built; an old root of version 1 is one.
         if !is_anchor && issuer.version() < 3 {
-            object(
-                HandshakeReason::UnsupportedCertificate,
-                format!("the issuer {subject} is of X.509 version 1, and no trust anchor"),
-            );
+            object(Flaw::IssuerVersion1);
         } else if !is_anchor && !issuer.is_ca() {
-            object(
-                HandshakeReason::WrongKeyUsage,
-                format!("the issuer {subject} is not a CA (basicConstraints)"),
-            );
+            object(Flaw::IssuerIsNoCa);
         }
         if issuer
             .key_usage()
             .is_some_and(|usage| !usage.key_cert_sign())
         {
-            object(
-                HandshakeReason::WrongKeyUsage,
-                format!("the keyUsage of the issuer {subject} lacks keyCertSign"),
-            );
+            object(Flaw::IssuerKeyUsage);
         }
         let path_len_max = issuer
             .basic_constraints()
             .and_then(|constraints| constraints.path_len_max);
         if path_len_max.is_some_and(|max| below > max) {
-            object(
-                HandshakeReason::WrongKeyUsage,
-                format!("the issuer {subject} allows a shorter path only (pathLenConstraint)"),
-            );
+            object(Flaw::IssuerPathLen);
         } else if !is_anchor && path_len_max.is_some_and(|max| below + self_issued > max) {
-            object(
-                HandshakeReason::WrongKeyUsage,
-                format!(
-                    "the issuer {subject} allows a shorter path only (pathLenConstraint): what a CA issued to itself counts here"
-                ),
-            );
+            object(Flaw::IssuerPathLenSelfIssued);
         }
         if issuer
             .extended_key_usage()
             .is_some_and(|usage| !usage.client_auth())
         {
-            object(
-                HandshakeReason::WrongExtendedKeyUsage,
-                format!("the extendedKeyUsage of the issuer {subject} lacks clientAuth"),
-            );
+            object(Flaw::IssuerExtendedKeyUsage);
         }
         if constrains_directory_names(issuer) {
-            object(
-                HandshakeReason::UnsupportedCertificate,
-                format!(
-                    "the issuer {subject} {CONSTRAINS_DIRECTORY_NAMES}; {CONSTRAINS_DIRECTORY_NAMES_MEND}"
-                ),
-            );
+            object(Flaw::IssuerDirectoryNames);
         }
         if is_anchor && issuer.has_unknown_critical_extension() {
-            object(
-                HandshakeReason::UnsupportedCertificate,
-                format!(
-                    "the trust anchor {subject} has a critical extension that is not understood"
-                ),
-            );
+            object(Flaw::AnchorExtension);
         }
         // RFC 5280 §4.2.1.9: a self-issued certificate does not count. To webpki, which looks at all but the anchor, it does.
         if issuer.is_self_issued() {

@@ -11,6 +11,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::HandshakeReason;
+use super::flaw::Flaw;
 use super::path;
 use super::revocation::{Concerned, Issuers, RevocationLists};
 use super::signatures::{self, Signature};
@@ -410,8 +411,8 @@ impl Trust {
             });
         };
         let leaf = Certificate::decode(end).map_err(|fault| ChainRefusal {
-            reason: HandshakeReason::UnsupportedCertificate,
-            detail: format!("the leaf cannot be decoded: {fault}"),
+            reason: Flaw::LeafUnreadable.reason(),
+            detail: Flaw::LeafUnreadable.words(&[&fault]),
             leaf: None,
         })?;
         path::find(self, &leaf, end, sent, now).map_err(|objection| ChainRefusal {

@@ -12,11 +12,9 @@ use rustls::{
 
 use super::HandshakeReason;
 use super::capture::{leaf_of, note_refused, note_verified};
+use super::flaw::Flaw;
 use super::signatures::{Version, verify_handshake};
 use super::trust::{ChainRefusal, Trust};
-
-/// What is to be said where certificate and key do not belong together.
-pub const HANDSHAKE_NOT_SIGNED: &str = "the handshake was not signed by the certificate's key";
 
 /// Verifies client certificates by one trust.
 #[derive(Debug)]
@@ -48,13 +46,13 @@ impl Verifier {
         let algorithms = self.trust.algorithms();
         verify_handshake(message, &leaf, signature, version, algorithms).inspect_err(|error| {
             let reason = if matches!(error, Error::InvalidCertificate(_)) {
-                HandshakeReason::BadSignature
+                Flaw::HandshakeSignature.reason()
             } else {
                 HandshakeReason::Malformed
             };
             let refusal = ChainRefusal {
                 reason,
-                detail: HANDSHAKE_NOT_SIGNED.to_owned(),
+                detail: Flaw::HandshakeSignature.words(&[]),
                 leaf: Some(leaf.clone()),
             };
             note_refused(&refusal, None);

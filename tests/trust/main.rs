@@ -21,7 +21,7 @@ mod recheck;
 mod revocation;
 mod version_1;
 
-use countersign::tls::{Trust, TrustParts};
+use countersign::tls::{Flaw, Trust, TrustParts};
 use countersign::x509::Certificate;
 use jiff::Timestamp;
 
@@ -61,8 +61,16 @@ pub(crate) fn verdict_at(trust: &Trust, chain: &[&[u8]], at: Timestamp) -> &'sta
             "holds"
         }
         Err(refusal) => {
-            eprintln!("{}: {}", refusal.reason.as_str(), refusal.detail);
-            refusal.reason.as_str()
+            let (reason, detail) = (refusal.reason.as_str(), refusal.detail);
+            eprintln!("{reason}: {detail}");
+            // What is to be done about these depends on the flaw, which whoever has the detail alone must know again.
+            let is_flawed = Flaw::ALL.iter().any(|flaw| flaw.reason() == refusal.reason);
+            assert_eq!(
+                is_flawed,
+                Flaw::told_by(reason, &detail).is_some(),
+                "{detail}"
+            );
+            reason
         }
     }
 }
