@@ -246,6 +246,18 @@ fn what_expired_at_btcpay_may_have_been_paid_in_part_or_later() {
 }
 
 #[test]
+fn a_refund_at_cryptopay_may_be_the_merchants() {
+    let told = |status: &str, expected: &str| {
+        let body = format!(
+            r#"{{"type":"Invoice","event":"status_changed","data":{{"id":"p","status":"{status}","price_amount":"5.00","price_currency":"EUR"}}}}"#
+        );
+        check("cryptopay", &body, expected);
+    };
+    told("refunded", &fetched("p"));
+    told("completed", "p succeeded 500/- EUR");
+}
+
+#[test]
 fn what_authorize_net_let_through_may_be_an_authorization() {
     let body = |kind: &str| {
         format!(
@@ -318,6 +330,14 @@ fn bluesnaps_disputes_end() {
     changed("Completed_Won", "p dispute_won -/- -");
     changed("COMPLETED_LOST", "p dispute_lost -/- -");
     changed("Closed", UNLISTED);
+}
+
+#[test]
+fn a_trial_that_begins_at_bluesnap_is_no_payment() {
+    let body = |kind: &str| format!("transactionType={kind}&referenceNumber=p");
+    check("bluesnap", &body("AUTH_ONLY"), UNLISTED);
+    let single = body("AUTH_ONLY_SINGLE_CHARGE");
+    check("bluesnap", &single, "p authorized -/- -");
 }
 
 #[test]
