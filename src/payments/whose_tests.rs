@@ -175,6 +175,18 @@ fn dodos_partial_refund_that_failed_gave_nothing_back() {
 }
 
 #[test]
+fn dodos_dispute_that_expired_was_not_decided() {
+    let told = |kind: &str, expected: &str| {
+        let body = format!(
+            r#"{{"type":"dispute.{kind}","timestamp":"2026-11-27T08:00:00Z","data":{{"payment_id":"p","dispute_id":"d","amount":"500","currency":"USD"}}}}"#
+        );
+        check("dodo", &body, expected);
+    };
+    told("expired", &fetched("p"));
+    told("lost", "p dispute_lost -/- -");
+}
+
+#[test]
 fn what_belongs_to_a_payment_is_not_taken_for_it_by_the_common_form() {
     for profile in ["standard-webhooks", "svix"] {
         let told = |kind: &str, expected: &str| {
