@@ -258,6 +258,21 @@ fn what_expired_at_btcpay_may_have_been_paid_in_part_or_later() {
 }
 
 #[test]
+fn a_charge_at_coinbase_that_failed_or_was_resolved_may_have_been_paid_in_part() {
+    let told = |kind: &str, payments: &str, expected: &str| {
+        let body = format!(
+            r#"{{"id":"1","event":{{"id":"e","type":"charge:{kind}","created_at":"2026-11-27T08:00:00Z","data":{{"code":"p","pricing":{{"local":{{"amount":"5.00","currency":"USD"}}}},"payments":[{payments}]}}}}}}"#
+        );
+        check("coinbase-commerce", &body, expected);
+    };
+    let paid = r#"{"status":"CONFIRMED","value":{"local":{"amount":"4.00","currency":"USD"}}}"#;
+    told("failed", "", "p failed 500/- USD");
+    told("failed", paid, "names no payment, fetch -");
+    told("resolved", paid, "p succeeded 500/- USD, fetch -");
+    told("confirmed", paid, "p succeeded 500/- USD");
+}
+
+#[test]
 fn a_refund_at_cryptopay_may_be_the_merchants() {
     let told = |status: &str, expected: &str| {
         let body = format!(
