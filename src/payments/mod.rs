@@ -23,6 +23,8 @@ mod payment;
 #[cfg(test)]
 mod profiles_tests;
 mod status;
+#[cfg(test)]
+mod whose_tests;
 
 pub use amount::{Amount, AmountFault};
 pub use claim::{Claim, Recency, Unmapped, Unreadable};

@@ -196,6 +196,20 @@ fn noons_and_mercado_pagos_values_hold_no_separator() {
 }
 
 #[test]
+fn bluesnap_signs_a_date_and_time() {
+    let body = "transactionType=CHARGE&referenceNumber=1092751014";
+    let mut delivery = Delivery::signed("bluesnap", "/", body);
+    let signature = "c04dcd3a7cc5de7851d206e7aeae47381d1a61e08033b815f961dc8bec24d43a";
+    for (name, value) in [
+        ("bls-ipn-timestamp", "2026-09-21 14:13:20.558"),
+        ("bls-signature", signature),
+    ] {
+        delivery.headers.insert(name, value.parse().unwrap());
+    }
+    assert_eq!(delivery.verified()[0].event_type.as_deref(), Some("CHARGE"));
+}
+
+#[test]
 fn a_digit_of_bluesnaps_time_is_none_of_its_body() {
     let mut delivery = Delivery::signed("bluesnap", "/", "transactionType=CHARGE");
     let time = delivery.headers.remove("bls-ipn-timestamp").unwrap();

@@ -38,12 +38,14 @@ pub(super) enum Shape {
     Word,
     /// A date and time to the second, of nineteen characters.
     DateTime,
+    /// A date and time to the millisecond, of twenty-three.
+    DatetimeMs,
     /// Unix seconds, of ten digits.
     Unix,
 }
 
 impl Shape {
-    pub(super) const NAMES: &str = "amount, currency, word, datetime, unix";
+    pub(super) const NAMES: &str = "amount, currency, word, datetime, datetime-ms, unix";
 
     fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -51,12 +53,13 @@ impl Shape {
             "currency" => Self::Currency,
             "word" => Self::Word,
             "datetime" => Self::DateTime,
+            "datetime-ms" => Self::DatetimeMs,
             "unix" => Self::Unix,
             _ => return None,
         })
     }
 
-    fn fits(self, text: &str) -> bool {
+    pub(super) fn fits(self, text: &str) -> bool {
         let digits =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match self {
@@ -74,6 +77,10 @@ impl Shape {
             // Of one length, or digits beside it could be a part of it.
             Self::DateTime => {
                 text.len() == 19 && !digits(text) && mapping::when::parse(text, None).is_some()
+            }
+            Self::DatetimeMs => {
+                let cut = text.split_once('.').filter(|(_, parts)| parts.len() == 3);
+                cut.is_some_and(|(time, parts)| Self::DateTime.fits(time) && digits(parts))
             }
             Self::Unix => text.len() == 10 && digits(text),
         }
@@ -218,6 +225,19 @@ mod tests {
                     "2026-11-26.13:40:101",
                     "2026-11-26T13:40:10Z",
                     "1790000000123456789",
+                ],
+            ),
+            (
+                "is:datetime-ms",
+                &["2026-11-26 13:40:10.558", "2026-11-26T13:40:10.000"],
+                &[
+                    "",
+                    "2026-11-26 13:40:10",
+                    "2026-11-26 13:40:10.5",
+                    "2026-11-26 13:40:10.5581",
+                    "2026-11-26 13:40:10.55Z",
+                    "2026-11-26 13:40:61.558",
+                    "2026-11-26.13:40:10.558",
                 ],
             ),
             (

@@ -344,7 +344,7 @@ impl<'a> Delivery<'a> {
         let other = match rule.unit {
             TimeUnit::S => TimeUnit::Ms,
             TimeUnit::Ms | TimeUnit::SOrMs => TimeUnit::S,
-            TimeUnit::Rfc3339 | TimeUnit::HttpDate => return,
+            TimeUnit::Rfc3339 | TimeUnit::HttpDate | TimeUnit::DatetimeMs => return,
         };
         let otherwise = other.read(text).is_some_and(within);
         explanation.time_in_the_other_unit = otherwise && !own.is_some_and(within);

@@ -13,7 +13,7 @@ pub(in crate::signature) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<
     let at = match unit {
         Some(TimeUnit::S) => unix(text, 1_000_000_000),
         Some(TimeUnit::Ms) => unix(text, 1_000_000),
-        Some(TimeUnit::Rfc3339) => rfc3339(text),
+        Some(TimeUnit::Rfc3339 | TimeUnit::DatetimeMs) => rfc3339(text),
         Some(TimeUnit::HttpDate) => rfc2822::DateTimeParser::new().parse_timestamp(text).ok(),
         Some(TimeUnit::SOrMs) => unix_by_size(text),
         None => digits_of_a_date(text)

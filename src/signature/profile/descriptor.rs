@@ -10,7 +10,7 @@
 //!   `query:NAME`, `form:NAME`, `json:/POINTER`, `item:KEY`, `config:NAME`; before it may stand filters,
 //!   `base64:`, `sha256_base64:`, `sha256_hex:`, `crc32:`, `upper:`, `lower:`, and after it one of `|after:TEXT`
 //!   (what follows the last TEXT), `|without:TEXT` and `|is:SHAPE` (else the delivery is malformed; `amount`, `currency`, `word`,
-//!   `datetime` or `unix`): where values stand side by side, these keep one from being cut up into others. `[...]` is a group that
+//!   `datetime`, `datetime-ms` or `unix`): where values stand side by side, these keep one from being cut up into others. `[...]` is a group that
 //!   vanishes when a value in it is absent, and begins with a text of its own. Braces and brackets that stand for themselves are
 //!   doubled: `{{`, `}}`, `[[`, `]]`.
 //! - *Place* (in `[event]`): `/a/b` is a JSON pointer; `=TEXT` is that text; anything else is a template of
@@ -332,6 +332,8 @@ pub enum TimeUnit {
     Rfc3339,
     /// An HTTP date (RFC 9110 §5.6.7).
     HttpDate,
+    /// Date and time in UTC to the millisecond, `2026-11-27 08:00:00.000` (BlueSnap).
+    DatetimeMs,
 }
 
 /// `[event]`: what the delivery tells, and where. Every value is a *place* (see the module's page).
@@ -386,8 +388,7 @@ pub struct EventDescriptor {
     /// What becomes of an event whose status the table lacks; default `unmapped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlisted: Option<Unlisted>,
-    /// What the signature leaves uncovered must be fetched from the provider: events are marked so. Always true where
-    /// it covers a reference alone.
+    /// What the signature leaves uncovered must be fetched: events are marked so. Always, where it covers a reference alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fetch_needed: Option<bool>,
     /// What the time under the signature tells; default `happened`.
@@ -397,8 +398,7 @@ pub struct EventDescriptor {
     /// to be fetched. The signature need not cover them, for they only take away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub only: Option<BTreeMap<String, OneOrMany>>,
-    /// How many decimals this provider's minor unit has, for the currencies where it does not keep to ISO 4217
-    /// (Stripe counts `ISK = 2`).
+    /// How many decimals this provider's minor unit has where it does not keep to ISO 4217 (Stripe counts `ISK = 2`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minor_digits: Option<BTreeMap<String, i64>>,
     /// The refunds that the body lists.
