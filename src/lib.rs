@@ -25,6 +25,7 @@
 //! They stand in the order of imports: a room names only rooms above it (`tests/house.rs` reads the tree and holds that, and
 //! much of what follows). From `tls` to `payments` that is also the order in which a delivery meets them.
 //!
+//! - [`text`] makes texts fit for who reads them: a person, or a shell.
 //! - [`secret`] never prints what it holds, and reads no file.
 //! - [`x509`] says what a certificate says. It trusts nothing: the signatures that it checks are a request's own, and that
 //!   of an issuer whom others name.
@@ -63,6 +64,7 @@
     )
 )]
 
+pub mod text;
 pub mod secret;
 pub mod x509;
 pub mod tls;

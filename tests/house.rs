@@ -8,6 +8,7 @@ const LINES_MAX: usize = 600;
 
 /// Crates that one room alone may name.
 const OWNED: &[(&str, &str)] = &[
+    ("shlex", "text"),
     ("zeroize", "secret"),
     ("x509_parser", "x509"),
     ("rustls", "tls"),

@@ -16,7 +16,7 @@ use super::guard::answer;
 use super::{Operator, Pages, Reloaded};
 use crate::problem::Problem;
 use crate::store::{Cursor, Filter, ReadFailure};
-use crate::telemetry::chain;
+use crate::text::chain;
 
 /// How long a page is when nobody says.
 const LIMIT_DEFAULT: usize = 100;

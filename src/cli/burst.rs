@@ -16,7 +16,7 @@ use super::histogram::Histogram;
 use super::output::{Table, say};
 use super::sender::{Delivery, Stopped};
 use super::wire::{Answered, Target, Wire, WireFailure};
-use crate::refusals::printable;
+use crate::text::printable;
 use crate::tls::client::Connector;
 
 /// Fewer deliveries than this have no progress to show.

@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::output::{self, Outcome, Table, json_line, say};
 use super::runtime::on_this_thread;
 use super::serve;
-use crate::config::{Config, ConfigFile, Environment, Fault, StoreSettings, Warning, Weight};
-use crate::server::ServeFailure;
+use crate::config::{
+    Config, ConfigFile, Environment, Fault, Forsaken, StoreSettings, Warning, Weight,
+};
+use crate::server::ListenFailure;
 use crate::store::{Filter, ReadFailure, StoreFault, Url, Views, look};
 
 /// What to do where the store itself does not say.
@@ -73,10 +75,10 @@ impl Check {
         let review = Config::review(place, environment, Timestamp::now());
         findings.extend(review.faults.into_iter().map(Finding::of));
         if let Some(config) = &review.config {
-            let unheard = ServeFailure::foreseen(config);
+            let unheard = ListenFailure::foreseen(config);
             let faults = unheard
                 .iter()
-                .filter_map(|failure| serve::fault_of_listening(failure, place, environment));
+                .map(|failure| serve::fault_of_listening(failure, place, environment));
             // It may be checked elsewhere than it will serve, and what a service manager listens on is not bound at all.
             findings.extend(faults.map(Finding::warning));
         }
@@ -142,15 +144,14 @@ fn look_at_spools(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(fault) = store.spool.as_ref().and_then(|spool| spool.look().err()) {
-        let (what, mend) = output::what_and_mend(&fault);
-        let mend = mend.unwrap_or_else(|| MEND_STORE.to_owned());
+        let what = fault.what_with_causes();
+        let mend = fault.mend().unwrap_or_else(|| MEND_STORE.to_owned());
         let fault = Config::fault_of(place, environment, key_of(&fault), what, mend);
         findings.push(Finding::of(fault));
     }
     if let Some(warning) = store.forsaken() {
-        let (what, mend) = warning.split_once("; ").unwrap_or((&warning, ""));
-        let (key, what) = (&["store", "spool"], what.to_owned());
-        let fault = Config::fault_of(place, environment, key, what, mend.to_owned());
+        let (what, mend) = (warning.what(), Forsaken::MEND.to_owned());
+        let fault = Config::fault_of(place, environment, &["store", "spool"], what, mend);
         findings.push(Finding::warning(fault));
     }
     findings
@@ -193,7 +194,7 @@ struct Trouble {
 
 impl Trouble {
     fn of(fault: &StoreFault) -> Self {
-        let (what, mend) = output::what_and_mend(fault);
+        let (what, mend) = (fault.what_with_causes(), fault.mend());
         let key = key_of(fault);
         // The driver has no better name for it.
         let mend = if what.ends_with("password missing") {
@@ -206,9 +207,11 @@ impl Trouble {
     }
 
     fn otherwise(error: &dyn std::error::Error) -> Self {
-        let (what, mend) = output::what_and_mend(error);
-        let key = &["store", "url"];
-        Self { key, what, mend }
+        Self {
+            key: &["store", "url"],
+            what: output::chain(error),
+            mend: None,
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use super::output::{self, Outcome, complain, say};
 use super::{serve, unusable};
 use crate::ca::{CaFault, Order, PrivateCa, ServerName, write_new_secret};
 use crate::config::{Config, ConfigFile, Environment, ListenAddress, TEMPLATE};
-use crate::refusals::printable;
 use crate::server::{Announced, Prelude};
+use crate::text::{self, printable};
 use crate::x509::{DistinguishedName, NameFault};
 
 /// Who the first producer is.
@@ -213,7 +213,7 @@ fn exports(environment: &Environment) -> String {
     for (name, value) in environment.overriding() {
         lines.push_str(&match value {
             Some(value) => {
-                format!("  export {name}={}\n", in_quotes(value))
+                format!("  export {name}={}\n", word(value))
             }
             None => format!(
                 "  export {name}=…                 # as it is set here; it may hold a secret\n"
@@ -226,19 +226,9 @@ fn exports(environment: &Environment) -> String {
     format!("\n  # what overrides the configuration here\n{lines}")
 }
 
-/// Between single quotes, as a shell takes it for one word of these very characters.
-fn in_quotes(text: &str) -> String {
-    format!("'{}'", printable(&text.replace('\'', "'\\''")))
-}
-
-/// A word as a shell takes it: in quotes only where it needs them.
+/// A word as a shell takes it, fit for a terminal.
 fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        in_quotes(text)
-    }
+    printable(&text::word(text))
 }
 
 /// How this program is called from `here`: a name without a slash would be looked for elsewhere.
@@ -395,13 +385,13 @@ mod tests {
             ("PATH", "/bin"),
         ]);
         let told = exports(&environment);
-        let listen = "export COUNTERSIGN_SERVER__LISTEN='127.0.0.1:9999'\n";
+        let listen = "export COUNTERSIGN_SERVER__LISTEN=127.0.0.1:9999\n";
         assert!(told.contains(listen), "{told}");
         assert_eq!(told.matches("export ").count(), 4, "{told}");
         assert!(!told.contains("hidden"), "{told}");
         let file = [("COUNTERSIGN_STORE__URL", "sqlite:it's.db")];
         let told = exports(&Environment::from(file));
-        assert!(told.contains("='sqlite:it'\\''s.db'"), "{told}");
+        assert!(told.contains("=\"sqlite:it's.db\""), "{told}");
         assert_eq!(exports(&Environment::empty()), "");
     }
 
@@ -425,10 +415,6 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_one_word_to_a_shell() {
-        assert_eq!(word("certs/ca.crt"), "certs/ca.crt");
-        assert_eq!(word("a b"), "'a b'");
-        assert_eq!(word("it's"), "'it'\\''s'");
-        assert_eq!(word(""), "''");
         let told = hint("my dir/countersign.toml", "/hooks?a=1&b", "timestamped");
         for line in [
             "  ./countersign send --config 'my dir/countersign.toml' --url 'https://192.0.2.2:8443/hooks?a=1&b'\n",

@@ -16,11 +16,11 @@ use super::sender::{self, Stopped};
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
 use crate::identity::Force;
-use crate::refusals::printable;
 use crate::signature::{
     Absence, Compression, Explanation, Finding, ProducerSecret, ProfileFault, Request, Settings,
     Verifier, explain,
 };
+use crate::text::printable;
 
 /// Explain why a signature does not match, offline
 ///

@@ -67,7 +67,8 @@ impl ExportArguments {
             tenant: self.tenant,
         };
         // Looked at before the store is: what is moved meanwhile would be seen in neither.
-        let behind: Vec<String> = store.behind().into_iter().chain(store.forsaken()).collect();
+        let forsaken = store.forsaken().map(|forsaken| forsaken.to_string());
+        let behind: Vec<String> = store.behind().into_iter().chain(forsaken).collect();
         let outcome = match &self.out {
             None => to_standard_output(&export, &store.url),
             Some(out) => to_file(&export, &store.url, out, self.resume),

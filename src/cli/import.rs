@@ -12,10 +12,10 @@ use super::output::{Outcome, Table, chain, complain, failed, json_line, say};
 use super::runtime::block_on;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
-use crate::refusals::printable;
 use crate::store::{
     ImportFailure, ImportMode, Imported, TransferFault, check_export, import, import_file,
 };
+use crate::text::printable;
 
 /// Bytes that are read at once.
 const BLOCK: usize = 256 << 10;

@@ -8,8 +8,8 @@ use super::replay::ReplayArguments;
 use super::runtime::block_on;
 use super::{Selection, of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
-use crate::refusals::printable;
 use crate::store::{Cursor, EventView, Filter, Page, PaymentView, ReadFailure, RefusalView, Views};
+use crate::text::printable;
 
 /// What was received
 #[derive(Debug, Args)]

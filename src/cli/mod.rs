@@ -180,12 +180,12 @@ fn unusable(faults: &[Fault]) -> Outcome {
 /// Prints why a command could not use the store. What the configuration, or another version, can mend is a matter of
 /// these; a store that is away or not there yet is not.
 fn of_store(fault: &StoreFault) -> Outcome {
-    let failed = output::failed(fault);
+    output::complain(&format!("countersign: {}", fault.in_full()));
     match fault {
         StoreFault::NoStore { .. }
         | StoreFault::Displaced { .. }
         | StoreFault::Unreachable { .. }
-        | StoreFault::NoWriter { .. } => failed,
+        | StoreFault::NoWriter { .. } => Outcome::Failed,
         StoreFault::NoDirectory { .. }
         | StoreFault::IsDirectory { .. }
         | StoreFault::Rights { .. }

@@ -10,11 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::config::Environment;
-use crate::refusals::{printable, turns_or_hides};
-use crate::store::StoreFault;
 use crate::telemetry::{self, LogFormat};
+use crate::text::{printable, turns_or_hides};
 
-pub(super) use crate::telemetry::chain;
+pub(super) use crate::text::chain;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,27 +120,6 @@ pub(super) fn complain(line: &str) {
 pub(super) fn failed(error: &dyn std::error::Error) -> Outcome {
     complain(&format!("countersign: {}", chain(error)));
     Outcome::Failed
-}
-
-/// An error as a fault has it: what is wrong, with the causes, and how to mend it, which an error's own line has at its end.
-pub(super) fn what_and_mend(error: &dyn std::error::Error) -> (String, Option<String>) {
-    let line = error.to_string();
-    let Some((what, mend)) = line.rsplit_once("; ") else {
-        return (chain(error), None);
-    };
-    let mut what = what.to_owned();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let line = error.to_string();
-        // A fault within this one has a mend as well, and it is not the whole's.
-        let is_fault = error.is::<StoreFault>() || error.is::<Box<StoreFault>>();
-        let own = line.rsplit_once("; ").filter(|_| is_fault);
-        let told = own.map_or(&*line, |(what, _mend)| what);
-        what.push_str(": ");
-        what.push_str(told);
-        cause = error.source();
-    }
-    (what, Some(mend.to_owned()))
 }
 
 /// Prints one object as a JSON line.
@@ -300,34 +278,6 @@ mod tests {
                 "{name}={value}"
             );
         }
-    }
-
-    #[test]
-    fn the_mend_of_an_error_is_told_apart_from_what_is_wrong() {
-        let source = std::io::Error::other("no database").into();
-        let path = "a; b.db".into();
-        let (what, mend) = what_and_mend(&StoreFault::Damaged { path, source });
-        assert_eq!(
-            what,
-            "a; b.db: the store is damaged, or is no SQLite database: no database"
-        );
-        assert_eq!(
-            mend.as_deref(),
-            Some("put a backup in its place, or name another file in store.url")
-        );
-    }
-
-    #[test]
-    fn a_spool_is_mended_otherwise_than_a_store() {
-        let source = std::io::Error::other("no database").into();
-        let path = "spool.db".into();
-        let damaged = Box::new(StoreFault::Damaged { path, source });
-        let (what, mend) = what_and_mend(&StoreFault::Spool { source: damaged });
-        assert_eq!(
-            what,
-            "the spool (store.spool.path) cannot be used: spool.db: the store is damaged, or is no SQLite database: no database"
-        );
-        assert!(mend.unwrap().ends_with("store.spool.path"));
     }
 
     #[test]

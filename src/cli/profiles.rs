@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::output::{Outcome, Table, complain, json_line, say};
 use super::{toml_text, unusable};
 use crate::config::{Config, ConfigFile, Environment, Fault};
-use crate::refusals::printable;
 use crate::signature::{Coverage, Profile, ProfileDescriptor, Profiles, builtin};
+use crate::text::printable;
 
 /// How each provider signs, and where its events stand
 #[derive(Debug, Args)]

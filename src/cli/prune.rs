@@ -8,10 +8,10 @@ use super::output::{Outcome, Table, complain, failed, json_line, say};
 use super::runtime::block_on;
 use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
-use crate::refusals::printable;
 use crate::store::{
     Clock, DiskUse, Millis, Prune, PruneFailure, Pruned, ReadFailure, Tally, Url, Views,
 };
+use crate::text::printable;
 
 /// Delete the bodies and events that are past [store.retention], also beside a running receiver
 ///

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::{Outcome, Table, chain, complain, json_line, say};
+use super::output::{Outcome, Table, complain, json_line, say};
 use super::runtime::block_on;
 use super::scenes::{FAILED, Identity, NOT_SEEN, PASSED, Revoked, SKIPPED, Scene, Stage};
 use super::sender::{self, Author, Stopped};
@@ -100,7 +100,7 @@ impl Rehearse {
         let configured = address(&config, &producer);
         let url = self.url.clone().unwrap_or_else(|| configured.clone());
         let stored = Stored {
-            views: Views::open(&config.store.url).map_err(|fault| chain(&fault)),
+            views: Views::open(&config.store.url).map_err(|fault| fault.in_full()),
             tenant: producer.tenant.as_str().to_owned(),
             producer: producer.name.to_string(),
             own: sender::origin(&url) == sender::origin(&configured),

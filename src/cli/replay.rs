@@ -7,10 +7,10 @@ use super::output::{Outcome, Table, complain, failed, json_line, parse_since, sa
 use super::runtime::block_on;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment, Snapshot};
-use crate::refusals::printable;
 use crate::store::{
     Mappings, OnProgress, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
 };
+use crate::text::printable;
 
 /// Skipped payments, and events that are not rebuilt, that are named for a person; `--json` names them all.
 const SKIPPED_MAX: usize = 100;

@@ -19,7 +19,7 @@ use super::sender::{self, Author, Delivery, Stopped};
 use super::tamper::Tamper;
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
-use crate::refusals::printable;
+use crate::text::printable;
 
 /// How many deliveries are told of one by one.
 const TOLD_MAX: usize = 12;

@@ -17,11 +17,11 @@ use super::profiles;
 use super::sample::{self, Tale};
 use super::wire::Target;
 use crate::config::{ConfigFile, Environment, Fault};
-use crate::refusals::printable;
 use crate::secret::{Secret, SecretReference};
 use crate::signature::{
     AccountBinding, Facts, Pen, Profile, Request, Settings, SignRequest, Signed,
 };
+use crate::text::printable;
 
 const USER_AGENT_VALUE: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 

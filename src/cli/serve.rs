@@ -11,7 +11,7 @@ use super::output::{self, Outcome, failed, json_line, say};
 use super::runtime::{block_on, on_every_core};
 use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment, Fault};
-use crate::server::{self, Announced, Prelude, ServeFailure, Start};
+use crate::server::{self, Announced, ListenFailure, Prelude, ServeFailure, Start};
 use crate::store::Store;
 
 /// How long work off the runtime's threads may take once the receiver has ended.
@@ -62,36 +62,28 @@ pub(super) fn serve(
         Ok(()) => Outcome::Done,
         // A store that can't be opened is a matter of the configuration.
         Err(ServeFailure::Store { source }) => {
-            let (what, mend) = output::what_and_mend(&source);
-            let mend = mend.unwrap_or_else(|| MEND_STORE.to_owned());
-            let what = format!("the store cannot be opened: {what}");
+            let mend = source.mend().unwrap_or_else(|| MEND_STORE.to_owned());
+            let what = format!("the store cannot be opened: {}", source.what_with_causes());
             let key = key_of(&source);
             unusable(&[Config::fault_of(place, environment, key, what, mend)])
         }
-        Err(failure) => match fault_of_listening(&failure, place, environment) {
-            Some(fault) => {
-                output::complain(&format!("countersign: {fault}"));
-                Outcome::Failed
-            }
-            None => failed(&failure),
-        },
+        Err(ServeFailure::Listen(failure)) => {
+            let fault = fault_of_listening(&failure, place, environment);
+            output::complain(&format!("countersign: {fault}"));
+            Outcome::Failed
+        }
+        Err(failure) => failed(&failure),
     }
 }
 
 /// An address that cannot be listened on, where the configuration names it.
 pub(super) fn fault_of_listening(
-    failure: &ServeFailure,
+    failure: &ListenFailure,
     place: &ConfigFile,
     environment: &Environment,
-) -> Option<Fault> {
-    let ServeFailure::Listen { key, .. } = failure else {
-        return None;
-    };
-    let (what, mend) = output::what_and_mend(failure);
-    let what = what.strip_prefix(&format!("{key} = ")).unwrap_or(&what);
-    let (key, mend) = (key.split('.').collect::<Vec<_>>(), mend.unwrap_or_default());
-    let what = what.to_owned();
-    Some(Config::fault_of(place, environment, &key, what, mend))
+) -> Fault {
+    let (what, mend) = (failure.what(), failure.mend().to_owned());
+    Config::fault_of(place, environment, failure.key, what, mend)
 }
 
 /// Bring the store's schema up to date, and nothing else

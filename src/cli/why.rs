@@ -10,11 +10,12 @@ use super::unusable;
 use super::why_prose::tell;
 use crate::config::{Config, ConfigFile, CutOff, CutOffEntry, Environment, Snapshot};
 use crate::identity::{Force, Producer};
-use crate::refusals::{Gate, printable};
+use crate::refusals::Gate;
 use crate::server::{is_revoked, still_marked};
 use crate::store::{
     Filter, LeafSeen, Millis, ReadFailure, RefusalView, SecretSeen, ShadowSeen, Views,
 };
+use crate::text::printable;
 use crate::tls::Flaw;
 use crate::x509::{DistinguishedName, Serial, SpkiPin};
 
@@ -376,7 +377,7 @@ fn of_the_flaw(flaw: Flaw) -> &'static str {
             "more than six intermediates are not followed: have a CA nearer to the trust anchor issue the leaf, or add one of the intermediates to tls.client_ca"
         }
         Flaw::Chain => {
-            "the leaf, or a certificate above it, is not as RFC 5280 wants it, which the detail names: have that one issued anew"
+            "the leaf, or a certificate above it, is not as RFC 5280 wants it, which the detail names: have that one issued anew; or the chain asks for more checks than are made: send a shorter one"
         }
     }
 }

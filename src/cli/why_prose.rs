@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::output::say;
 use super::why::{Certificate, Known, Refused, Sender};
 use crate::config::Snapshot;
-use crate::refusals::printable;
 use crate::server::in_words;
 use crate::store::ShadowSeen;
+use crate::text::printable;
 
 /// Groups of refusals that are told of one sender, at most.
 const REFUSALS_MAX: usize = 10;

@@ -77,7 +77,7 @@ pub(super) fn server(shape: &file::Server, findings: &mut Findings) -> Option<Se
             Ok(network) => Some(network),
             Err(fault) => {
                 let key = at.key("trusted_proxies").index(index);
-                tell(&key, &tls::NetworkFault::to_string(&fault), findings);
+                findings.fault(&key, tls::NetworkFault::to_string(&fault), fault.mend());
                 None
             }
         })
@@ -185,16 +185,8 @@ pub(super) fn store(
         Ok(url) => Some(url.relative_to(&context.base)),
         Err(fault) => {
             // The text is not told: a store's address may hold a password.
-            match fault {
-                NotAUrl::Scheme => {
-                    let mend = "write sqlite:PATH or postgres://USER@HOST/DATABASE";
-                    let what = "names no kind of store that is known here";
-                    context.findings.fault(&at.key("url"), what, mend);
-                }
-                NotAUrl::NoPath | NotAUrl::Memory | NotAUrl::Parameters => {
-                    tell(&at.key("url"), &fault.to_string(), &mut context.findings);
-                }
-            }
+            let what = NotAUrl::to_string(&fault);
+            context.findings.fault(&at.key("url"), what, fault.mend());
             None
         }
     };
@@ -206,33 +198,14 @@ pub(super) fn store(
         context.findings.warn(&at.key("url"), what, mend);
     }
     let at = at.key("limits");
-    let limits = &shape.limits;
-    let findings = &mut context.findings;
-    let mut number = |key: &str, value: i64, range: RangeInclusive<i64>| {
-        self::number(value, range, &at.key(key), findings)
-    };
-    let queue_deliveries = number("queue_deliveries", limits.queue_deliveries, 1..=1_000_000);
-    let queue_bytes = number("queue_bytes", limits.queue_bytes, 1..=1 << 40);
-    let batch_deliveries = number("batch_deliveries", limits.batch_deliveries, 1..=4096);
     let waits = Duration::from_millis(100)..=Duration::from_secs(600);
-    let wait = self::span(limits.wait, waits, &at.key("wait"), findings);
-    if let (Some(queue), Some(server)) = (queue_bytes, server)
-        && queue < server.body_bytes
-    {
-        let what = "a body as long as server.limits.body_bytes would never fit";
-        let mend = format!("write {} or more", server.body_bytes);
-        findings.fault(&at.key("queue_bytes"), what, mend);
-    }
-    if let (Some(wait), Some(server), None) = (wait, server, &shape.spool)
-        && server.request_timeout < wait
-    {
-        let what = "a delivery may wait longer for the store than its whole request may take";
-        let mend = format!(
-            "write \"{}\" or less, or give server.limits.request_timeout more",
-            Span(server.request_timeout)
-        );
-        findings.warn(&at.key("wait"), what, mend);
-    }
+    let wait = span(
+        shape.limits.wait,
+        waits,
+        &at.key("wait"),
+        &mut context.findings,
+    );
+    let limits = store_limits(shape, wait, server, &at, &mut context.findings);
     let named = match &shape.spool {
         Some(named) => {
             let key = KeyPath::of(&["store", "spool"]);
@@ -250,18 +223,53 @@ pub(super) fn store(
     let unnamed = context.resolve(&file::StoreSpool::default().path);
     Some(StoreSettings {
         url: url?.with_access(access?).with_password(password?),
-        limits: crate::inbox::Limits {
-            queue_deliveries: queue_deliveries?,
-            queue_bytes: queue_bytes?,
-            batch_deliveries: batch_deliveries?,
-            wait: wait?,
-            ..crate::inbox::Limits::default()
-        },
+        limits: limits?,
         unnamed_spool: named
             .as_ref()
             .is_none_or(|named| named.path != unnamed)
             .then_some(unnamed),
         spool: named,
+    })
+}
+
+/// How much may wait for the store, and for how long.
+fn store_limits(
+    shape: &file::Store,
+    wait: Option<Duration>,
+    server: Option<&ServerSettings>,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> Option<crate::inbox::Limits> {
+    let limits = &shape.limits;
+    let mut number = |key: &str, value: i64, range: RangeInclusive<i64>| {
+        self::number(value, range, &at.key(key), findings)
+    };
+    let queue_deliveries = number("queue_deliveries", limits.queue_deliveries, 1..=1_000_000);
+    let queue_bytes = number("queue_bytes", limits.queue_bytes, 1..=1 << 40);
+    let batch_deliveries = number("batch_deliveries", limits.batch_deliveries, 1..=4096);
+    if let (Some(queue), Some(server)) = (queue_bytes, server)
+        && queue < server.body_bytes
+    {
+        let what = "a body as long as server.limits.body_bytes would never fit";
+        let mend = format!("write {} or more", server.body_bytes);
+        findings.fault(&at.key("queue_bytes"), what, mend);
+    }
+    if let (Some(wait), Some(server), None) = (wait, server, &shape.spool)
+        && server.request_timeout < wait
+    {
+        let what = "a delivery may wait longer for the store than its whole request may take";
+        let mend = format!(
+            "write \"{}\" or less, or give server.limits.request_timeout more",
+            Span(server.request_timeout)
+        );
+        findings.warn(&at.key("wait"), what, mend);
+    }
+    Some(crate::inbox::Limits {
+        queue_deliveries: queue_deliveries?,
+        queue_bytes: queue_bytes?,
+        batch_deliveries: batch_deliveries?,
+        wait: wait?,
+        ..crate::inbox::Limits::default()
     })
 }
 
@@ -298,12 +306,6 @@ fn access(shape: &file::Store, at: &KeyPath, findings: &mut Findings) -> Option<
         statement_timeout: statement_timeout?,
         patience: patience?,
     })
-}
-
-/// Tells a neighbour's fault, whose words are `what; mend`.
-pub(super) fn tell(key: &KeyPath, words: &str, findings: &mut Findings) {
-    let (what, mend) = words.split_once("; ").unwrap_or((words, ""));
-    findings.fault(key, what, mend);
 }
 
 /// A path of the providers' side, as it stands in a request's first line.

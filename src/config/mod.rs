@@ -24,6 +24,7 @@ mod nearest;
 mod reload;
 mod retention;
 mod secrets;
+mod server_identity;
 mod shape;
 mod snapshot;
 mod spool;
@@ -54,6 +55,7 @@ use watch::{Mark, Marks};
 
 use crate::signature::Profiles;
 use crate::store::Retention;
+use crate::text::chain;
 
 pub use cut_offs::{CutOff, CutOffEntry, CutOffFault, CutOffs};
 pub use environment::Environment;
@@ -63,6 +65,7 @@ pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
 pub use reload::{ReloadStatus, Reloader};
 pub use secrets::Labelled;
 pub use snapshot::{Live, Snapshot};
+pub use spool::Forsaken;
 pub use template::TEMPLATE;
 pub use trust::TlsSettings;
 pub use watch::Watch;
@@ -182,7 +185,7 @@ impl Config {
             Err(fault) => {
                 let key = KeyPath::of(&["server", "cutoffs"]);
                 let mend = "mend it, or take it away: a receiver that runs has it in memory";
-                context.findings.fault(&key, trust::chain(&fault), mend);
+                context.findings.fault(&key, chain(&fault), mend);
                 Err(context.findings.into_faults())
             }
         }
@@ -278,7 +281,7 @@ impl Loaded {
             file: file.path().display().to_string().into(),
             line: None,
             key: String::new(),
-            what: format!("could not be loaded: {}", trust::chain(error)),
+            what: format!("could not be loaded: {}", chain(error)),
             mend: "report this as a bug".to_owned(),
         };
         Self {
@@ -340,11 +343,7 @@ fn load_all(
             Ok(snapshot) => Some((Arc::new(snapshot), admin)),
             Err(failure) => {
                 let key = KeyPath::of(&["tls"]);
-                findings.fault(
-                    &key,
-                    trust::chain(&failure),
-                    "name another certificate and key",
-                );
+                findings.fault(&key, chain(&failure), "name another certificate and key");
                 None
             }
         },
@@ -426,7 +425,7 @@ fn cut_offs(path: &str, directory: &Directory, context: &mut Context<'_>) -> Opt
         }
         Err(fault) => {
             let mend = "mend it, or take it away and write it anew with countersign cutoff";
-            context.findings.fault(&key, trust::chain(&fault), mend);
+            context.findings.fault(&key, chain(&fault), mend);
             None
         }
     }

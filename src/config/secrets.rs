@@ -8,6 +8,8 @@ use crate::secret::{
     BYTE_ORDER_MARK, Secret, SecretReference, blank_beside, from_utf16, without_blanks,
 };
 
+use crate::text::path_word;
+
 use super::context::Context;
 use super::fault::Findings;
 use super::key::KeyPath;
@@ -51,91 +53,107 @@ pub(super) fn load(reference: &str, key: &KeyPath, context: &mut Context<'_>) ->
 /// The same, where it may be a public key that everybody may read. A file of several lines holds several secrets, all of
 /// them active, so that one can follow the other.
 pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>) -> Loaded {
-    let Ok(parsed) = reference.parse::<SecretReference>() else {
-        // The text is not told: it may be the secret itself.
-        context.findings.fault(
-            key,
-            "is no reference to a secret",
-            "write \"file:PATH\" or \"env:NAME\", never the secret itself",
-        );
+    let Some(content) = Content::read(reference, key, context) else {
         return Loaded::default();
     };
-    let mut open_file = None;
-    let (label, content) = match &parsed {
-        SecretReference::File(path) => {
-            let path = context.resolve(path);
-            let Some(read) = context.read(key, &path, SECRET_FILE_BYTES_MAX) else {
-                return Loaded::default();
-            };
-            open_file = read.is_open_to_others().then_some(path);
-            // From here on the bytes are wiped when they are dropped.
-            (parsed.to_string(), Secret::new(read.bytes))
-        }
-        SecretReference::Env(name) => {
-            context.variables.insert(name.clone());
-            match context.environment.bytes(name) {
-                Some(bytes) => (parsed.to_string(), Secret::new(bytes.to_vec())),
-                None => {
-                    context.findings.fault(
-                        key,
-                        format!("the variable {name} is not set"),
-                        format!("set {name} to the secret, or name another variable"),
-                    );
-                    return Loaded::default();
-                }
-            }
-        }
-    };
+    let Content {
+        label,
+        bytes: content,
+        open_file,
+    } = content;
+    let findings = &mut context.findings;
     if from_utf16(content.expose()).map(Secret::new).is_some() {
-        context.findings.fault(
-            key,
-            format!("{label} is written in UTF-16"),
-            "save it as UTF-8 without a byte order mark",
-        );
+        let what = format!("{label} is written in UTF-16");
+        findings.fault(key, what, "save it as UTF-8 without a byte order mark");
         return Loaded::default();
     }
     let lines = lines(content.expose());
     if lines.len() > SECRETS_MAX {
-        context.findings.fault(
-            key,
-            format!("{label} holds more than {SECRETS_MAX} secrets"),
-            "keep those that are in use, one a line",
-        );
+        let what = format!("{label} holds more than {SECRETS_MAX} secrets");
+        findings.fault(key, what, "keep those that are in use, one a line");
         return Loaded::default();
     }
     let mut secrets = Vec::new();
     for (index, line) in lines.iter().enumerate() {
+        if without_blanks(line).is_empty() {
+            let what = match lines.len() {
+                1 => format!("{label} is empty"),
+                _ => format!("line {} of {label} is empty", index + 1),
+            };
+            findings.fault(key, what, "write one secret a line, and nothing else");
+            continue;
+        }
         let place = match index {
             0 => label.clone(),
             later => format!("{label}#{}", later + 1),
         };
-        if without_blanks(line).is_empty() {
-            let what = match lines.len() {
-                1 => format!("{place} is empty"),
-                _ => format!("line {} of {label} is empty", index + 1),
-            };
-            context
-                .findings
-                .fault(key, what, "write one secret a line, and nothing else");
-            continue;
-        }
-        if let Some((what, mend)) = stray(line) {
-            context.findings.warn(key, format!("{place} {what}"), mend);
-        }
-        let bits = bits(line);
-        if bits < BITS_MIN {
-            context.findings.warn(
-                key,
-                format!("{place} is weak: {bits} bits at most"),
-                format!("use a random secret of at least {BITS_MIN} bits, as openssl rand -hex 32 prints"),
-            );
-        }
+        warn_of_a_stray_or_weak_one(line, &place, key, findings);
         secrets.push(Labelled {
             label: place.into(),
             secret: Secret::new(line.to_vec()),
         });
     }
     Loaded { secrets, open_file }
+}
+
+/// What a reference leads to.
+struct Content {
+    label: String,
+    bytes: Secret,
+    open_file: Option<PathBuf>,
+}
+
+impl Content {
+    fn read(reference: &str, key: &KeyPath, context: &mut Context<'_>) -> Option<Self> {
+        let Ok(parsed) = reference.parse::<SecretReference>() else {
+            // The text is not told: it may be the secret itself.
+            let mend = "write \"file:PATH\" or \"env:NAME\", never the secret itself";
+            let what = "is no reference to a secret";
+            context.findings.fault(key, what, mend);
+            return None;
+        };
+        let label = parsed.to_string();
+        match &parsed {
+            SecretReference::File(path) => {
+                let path = context.resolve(path);
+                let read = context.read(key, &path, SECRET_FILE_BYTES_MAX)?;
+                Some(Self {
+                    label,
+                    open_file: read.is_open_to_others().then_some(path),
+                    // From here on the bytes are wiped when they are dropped.
+                    bytes: Secret::new(read.bytes),
+                })
+            }
+            SecretReference::Env(name) => {
+                context.variables.insert(name.clone());
+                let Some(bytes) = context.environment.bytes(name) else {
+                    let what = format!("the variable {name} is not set");
+                    let mend = format!("set {name} to the secret, or name another variable");
+                    context.findings.fault(key, what, mend);
+                    return None;
+                };
+                Some(Self {
+                    label,
+                    bytes: Secret::new(bytes.to_vec()),
+                    open_file: None,
+                })
+            }
+        }
+    }
+}
+
+fn warn_of_a_stray_or_weak_one(secret: &[u8], place: &str, key: &KeyPath, findings: &mut Findings) {
+    if let Some((what, mend)) = stray(secret) {
+        findings.warn(key, format!("{place} {what}"), mend);
+    }
+    let bits = bits(secret);
+    if bits < BITS_MIN {
+        let what = format!("{place} is weak: {bits} bits at most");
+        let mend = format!(
+            "use a random secret of at least {BITS_MIN} bits, as openssl rand -hex 32 prints"
+        );
+        findings.warn(key, what, mend);
+    }
 }
 
 /// What hardly belongs to a secret and is a part of it all the same, and the mend.
@@ -160,11 +178,13 @@ fn stray(secret: &[u8]) -> Option<(String, &'static str)> {
 }
 
 pub(super) fn warn_of_readers(path: &Path, key: &KeyPath, findings: &mut Findings) {
-    let path = path.display();
     findings.warn(
         key,
-        format!("{path} can be read by every user of this machine"),
-        format!("chmod 600 {path}"),
+        format!(
+            "{} can be read by every user of this machine",
+            path.display()
+        ),
+        format!("chmod 600 {}", path_word(path)),
     );
 }
 

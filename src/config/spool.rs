@@ -1,5 +1,7 @@
 //! What `[store.spool]` means.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::store::{SpoolSettings, Url, events_in_spool};
@@ -8,7 +10,6 @@ use super::context::Context;
 use super::file;
 use super::key::KeyPath;
 use super::meaning::{ServerSettings, StoreSettings, number};
-use super::trust::chain;
 
 /// A spool smaller than this would be of no use.
 const BYTES_MIN: i64 = 1 << 20;
@@ -73,20 +74,43 @@ impl StoreSettings {
             )),
             Err(fault) => Some(format!(
                 "{path}: whatever waits in this spool, which cannot be read: {}",
-                chain(&fault)
+                fault.in_full()
             )),
         }
     }
 
     /// What to say if events wait in a spool that this configuration does not name. Only the default path can be looked at:
     /// no other is known.
-    pub fn forsaken(&self) -> Option<String> {
-        let path = self.unnamed_spool.as_deref()?;
-        let waiting = events_in_spool(path).ok().filter(|events| *events > 0)?;
-        Some(format!(
-            "{}: {waiting} events that were acknowledged wait in this spool, and store.spool.path does not name it; \
-             name it until it is empty, beside the database that they are for",
+    pub fn forsaken(&self) -> Option<Forsaken> {
+        let path = self.unnamed_spool.clone()?;
+        let waiting = events_in_spool(&path).ok().filter(|events| *events > 0)?;
+        Some(Forsaken { path, waiting })
+    }
+}
+
+/// Events that were acknowledged, in a spool that the configuration does not name. Its `Display` is one line: `what; mend`.
+#[derive(Debug)]
+pub struct Forsaken {
+    path: PathBuf,
+    waiting: u64,
+}
+
+impl Forsaken {
+    /// What to do about it.
+    pub const MEND: &str = "name it until it is empty, beside the database that they are for";
+
+    /// What is wrong.
+    pub fn what(&self) -> String {
+        let Self { path, waiting } = self;
+        format!(
+            "{}: {waiting} events that were acknowledged wait in this spool, and store.spool.path does not name it",
             path.display()
-        ))
+        )
+    }
+}
+
+impl fmt::Display for Forsaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what(), Self::MEND)
     }
 }

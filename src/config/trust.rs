@@ -1,14 +1,14 @@
-//! What `[tls]` means: our certificate and key, and whom we trust.
+//! What `[tls]` means, and whom we trust.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::secret::Secret;
+use crate::text::chain;
 use crate::tls::{
-    CrlExpired, CrlMissing, IdentityFault, MinVersion, Resumption, ServerIdentity, Trust,
-    TrustFault, TrustParts, TrustPolicy, V1Leaf, bar_of_anchor,
+    CrlExpired, CrlMissing, MinVersion, Resumption, ServerIdentity, Trust, TrustFault, TrustParts,
+    TrustPolicy, V1Leaf, bar_of_anchor,
 };
 use crate::x509::{
     Certificate, DistinguishedName, RevocationList, decode_certificates, flaw_of_pem,
@@ -19,10 +19,11 @@ use super::context::{Context, FILE_BYTES_MAX};
 use super::crls::{
     revocation_lists, warn_of_a_list_that_is_not_named, warn_of_missing_lists, warn_of_old_lists,
 };
-use super::ends::{has_ended, warn_of_an_issuers_end, warn_of_our_end};
+use super::ends::{has_ended, warn_of_an_issuers_end};
 use super::fault::Findings;
 use super::file;
 use super::key::KeyPath;
+use super::server_identity;
 
 /// Gate 1's part of a configuration.
 #[derive(Clone, Debug)]
@@ -50,91 +51,12 @@ pub(super) fn tls(
     now: Timestamp,
 ) -> Option<TlsSettings> {
     let at = KeyPath::of(&["tls"]);
-    let identity = identity(shape, &at, context, now);
-    let (mut anchors, mut shadow_anchors) = (Vec::new(), Vec::new());
-    let key = at.key("client_ca");
-    if shape.client_ca.iter().all(|ca| ca.shadow) {
-        let mend = "write client_ca = [\"certs/ca.crt\"]: only its certificates are let in";
-        context
-            .findings
-            .missing(&key, "no CA is trusted, so no client could be let in", mend);
-    }
-    for (index, ca) in shape.client_ca.iter().enumerate() {
-        let found = certificates(&ca.text, &key.index(index), context);
-        if ca.shadow {
-            shadow_anchors.extend(found);
-        } else {
-            anchors.extend(found);
-        }
-    }
-    let key = at.key("intermediates");
-    let mut intermediates = Vec::new();
-    for (index, path) in shape.intermediates.iter().enumerate() {
-        intermediates.extend(certificates(path, &key.index(index), context));
-    }
-    // What signs a CA's lists for it need not be a CA's (RFC 5280 §4.2.1.3).
-    let signs_lists = |one: &Certificate| one.key_usage().is_some_and(|usage| usage.crl_sign());
-    for found in intermediates
-        .iter()
-        .filter(|found| !found.what.is_ca() && !signs_lists(&found.what))
-    {
-        not_a_ca(found, found.what.subject(), &mut context.findings);
-    }
-    let key = at.key("crls");
-    let mut crls = Vec::new();
-    for (index, path) in shape.crls.iter().enumerate() {
-        crls.extend(revocation_lists(path, &key.index(index), context));
-    }
-    warn_of_a_list_that_is_not_named(&anchors, &shape.crls, &key, context);
-    once_each(&mut anchors);
-    once_each(&mut shadow_anchors);
-    let none_left = anchors
-        .iter()
-        .all(|anchor| has_ended(anchor, now) || bar_of_anchor(&anchor.what).is_some());
-    let findings = &mut context.findings;
-    for found in &anchors {
-        warn_of_an_issuers_end(found, none_left, now, findings);
-        warn_of_an_anchors_bar(found, none_left, findings);
-    }
-    for found in &shadow_anchors {
-        warn_of_an_issuers_end(found, false, now, findings);
-        warn_of_an_anchors_bar(found, false, findings);
-    }
-    for found in &intermediates {
-        warn_of_an_issuers_end(found, false, now, findings);
-        warn_of_an_intermediates_constraints(found, findings);
-    }
-    let policy = TrustPolicy {
-        v1_leaf: if shape.accept_v1_leaf {
-            V1Leaf::Accept
-        } else {
-            V1Leaf::Refuse
-        },
-        crl_expired: match shape.crl_expired {
-            file::CrlExpired::Refuse => CrlExpired::Refuse,
-            file::CrlExpired::Warn => CrlExpired::Warn,
-        },
-        crl_missing: match shape.crl_missing {
-            file::CrlMissing::Allow => CrlMissing::Allow,
-            file::CrlMissing::Refuse => CrlMissing::Refuse,
-        },
-    };
-    let trust = trust(
-        &anchors,
-        &shadow_anchors,
-        &intermediates,
-        &crls,
-        policy,
-        context,
-    );
-    warn_of_old_lists(&crls, policy, trust.as_ref(), now, &mut context.findings);
-    if let Some(trust) = trust
-        .as_ref()
-        .filter(|_| policy.crl_missing == CrlMissing::Refuse)
-    {
-        let issuers = anchors.iter().chain(&intermediates);
-        warn_of_missing_lists(issuers, trust, now, &mut context.findings);
-    }
+    let identity = server_identity::load(shape, &at, context, now);
+    let authorities = Authorities::load(shape, &at, context);
+    authorities.warn(now, &mut context.findings);
+    let policy = policy(shape);
+    let trust = authorities.trust(policy, &mut context.findings);
+    authorities.warn_of_lists(policy, trust.as_ref(), now, &mut context.findings);
     Some(TlsSettings {
         identity: identity?,
         trust: Arc::new(trust?),
@@ -150,187 +72,173 @@ pub(super) fn tls(
     })
 }
 
-fn identity(
-    shape: &file::Tls,
-    at: &KeyPath,
-    context: &mut Context<'_>,
-    now: Timestamp,
-) -> Option<ServerIdentity> {
-    let (certificate_key, key_key) = (at.key("certificate"), at.key("private_key"));
-    let certificate_path = context.resolve(&shape.certificate);
-    let key_path = context.resolve(&shape.private_key);
-    let certificate = context.read(&certificate_key, &certificate_path, FILE_BYTES_MAX);
-    let key = context.read(&key_key, &key_path, FILE_BYTES_MAX);
-    let (certificate, key) = (certificate?, key?);
-    if key.is_open_to_others() {
-        let what = format!(
-            "{} can be read by every user of this machine",
-            key_path.display()
-        );
-        let mend = format!("chmod 600 {}", key_path.display());
-        context.findings.warn(&key_key, what, mend);
-    }
-    let key = Secret::new(key.bytes);
-    // One file may be named for both, with all in it.
-    let both_in_each = holds_a_certificate(&certificate.bytes) && holds_a_key(key.expose());
-    if !both_in_each && holds_a_key(&certificate.bytes) && holds_a_certificate(key.expose()) {
-        let what = format!(
-            "{} holds a private key, and {} a certificate: the two are swapped",
-            certificate_path.display(),
-            key_path.display()
-        );
-        let mend = format!(
-            "write certificate = {:?} and private_key = {:?}",
-            shape.private_key, shape.certificate
-        );
-        context.findings.fault(&certificate_key, what, mend);
-        return None;
-    }
-    let encrypted = contains(key.expose(), b"ENCRYPTED");
-    match ServerIdentity::load(&certificate.bytes, &key) {
-        Ok(identity) => {
-            let path = certificate_path.display();
-            warn_of_our_leaf(
-                identity.leaf(),
-                &path.to_string(),
-                &certificate_key,
-                now,
-                context,
-            );
-            Some(identity)
-        }
-        Err(IdentityFault::Certificate { detail }) => {
-            let flaw = flaw_of_pem(&certificate.bytes);
-            let detail = flaw.map_or(detail, |flaw| flaw.to_string());
-            let what = format!("{} is no certificate: {detail}", certificate_path.display());
-            let mend = "write the server's certificate there in PEM, and its chain after it";
-            context.findings.fault(&certificate_key, what, mend);
-            None
-        }
-        Err(IdentityFault::Key { .. }) if encrypted => {
-            let path = key_path.display();
-            let mend =
-                format!("decrypt it: openssl pkey -in {path} -out NEW, and name NEW, mode 600");
-            let what = format!("{path} is encrypted with a passphrase");
-            context.findings.fault(&key_key, what, mend);
-            None
-        }
-        Err(IdentityFault::Key { detail }) => {
-            let path = key_path.display();
-            let mend = "write the certificate's key there in PEM (PKCS #8, PKCS #1 or SEC 1)";
-            let (what, mend) = match flaw_of_pem(key.expose()) {
-                Some(flaw) => (format!("{path} is no private key: {flaw}"), mend),
-                None if holds_a_key(key.expose()) => (
-                    format!("{path} holds a private key that cannot be used: {detail}"),
-                    "use one of RSA (rsaEncryption) with 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519, and have its certificate issued anew",
-                ),
-                None => (format!("{path} is no private key: {detail}"), mend),
-            };
-            context.findings.fault(&key_key, what, mend);
-            None
-        }
-        Err(IdentityFault::Order { subject }) => {
-            let path = certificate_path.display();
-            let what = format!(
-                "{path} does not begin with the certificate of {subject}, whose key this is"
-            );
-            let mend = "put the server's own certificate first, and the CAs of its chain after it";
-            context.findings.fault(&certificate_key, what, mend);
-            None
-        }
-        Err(IdentityFault::Mismatch { .. }) => {
-            let what = format!(
-                "{} is not the key of the certificate in {}",
-                key_path.display(),
-                certificate_path.display()
-            );
-            let mend = "put the pair there together; openssl pkey -pubout and openssl x509 -pubkey print the same for both";
-            context.findings.pair_mismatch(&key_key, what, mend);
-            None
-        }
+fn policy(shape: &file::Tls) -> TrustPolicy {
+    TrustPolicy {
+        v1_leaf: if shape.accept_v1_leaf {
+            V1Leaf::Accept
+        } else {
+            V1Leaf::Refuse
+        },
+        crl_expired: match shape.crl_expired {
+            file::CrlExpired::Refuse => CrlExpired::Refuse,
+            file::CrlExpired::Warn => CrlExpired::Warn,
+        },
+        crl_missing: match shape.crl_missing {
+            file::CrlMissing::Allow => CrlMissing::Allow,
+            file::CrlMissing::Refuse => CrlMissing::Refuse,
+        },
     }
 }
 
-fn warn_of_our_leaf(
-    leaf: &Certificate,
-    path: &str,
-    key: &KeyPath,
-    now: Timestamp,
-    context: &mut Context<'_>,
-) {
-    let findings = &mut context.findings;
-    let issue = "have it issued anew, as with: countersign certs issue --ca certs --subject CN=NAME --server NAME --out certs/new, and name certs/new.crt and certs/new.key";
-    if leaf.version() < 3 {
-        let what = format!("{path} is of X.509 version 1, which many clients refuse");
-        findings.warn(key, what, issue);
-    } else if leaf.subject_alt_names().is_empty() {
-        let what = format!("{path} has no subjectAltName, without which clients refuse it");
-        findings.warn(key, what, issue);
-    }
-    if let Some(usage) = leaf.extended_key_usage()
-        && !usage.server_auth()
-        && !usage.any()
-    {
-        let what = format!("{path} is not meant for servers (extendedKeyUsage)");
-        findings.warn(key, what, issue);
-    }
-    warn_of_our_end(leaf, path, key, now, findings);
+/// Who vouches for clients, and what they revoked, as far as it could be read.
+struct Authorities {
+    anchors: Vec<Found<Certificate>>,
+    shadow_anchors: Vec<Found<Certificate>>,
+    intermediates: Vec<Found<Certificate>>,
+    crls: Vec<Found<RevocationList>>,
 }
 
-fn trust(
-    anchors: &[Found<Certificate>],
-    shadow_anchors: &[Found<Certificate>],
-    intermediates: &[Found<Certificate>],
-    crls: &[Found<RevocationList>],
-    policy: TrustPolicy,
-    context: &mut Context<'_>,
-) -> Option<Trust> {
-    fn all<T: Clone>(found: &[Found<T>]) -> Vec<T> {
-        found.iter().map(|found| found.what.clone()).collect()
+impl Authorities {
+    fn load(shape: &file::Tls, at: &KeyPath, context: &mut Context<'_>) -> Self {
+        let (mut anchors, shadow_anchors) = client_cas(shape, &at.key("client_ca"), context);
+        let intermediates = intermediates(shape, &at.key("intermediates"), context);
+        let key = at.key("crls");
+        let crls = shape.crls.iter().enumerate();
+        let crls = crls
+            .flat_map(|(index, path)| revocation_lists(path, &key.index(index), context))
+            .collect();
+        warn_of_a_list_that_is_not_named(&anchors, &shape.crls, &key, context);
+        once_each(&mut anchors);
+        Self {
+            anchors,
+            shadow_anchors,
+            intermediates,
+            crls,
+        }
     }
-    let findings = &mut context.findings;
-    if !shadow_anchors.is_empty() {
-        // On their own first, so that a fault names the right one.
-        let parts = TrustParts {
-            anchors: all(shadow_anchors),
+
+    /// Warns of what each certificate says of itself.
+    fn warn(&self, now: Timestamp, findings: &mut Findings) {
+        let none_left = self
+            .anchors
+            .iter()
+            .all(|anchor| has_ended(anchor, now) || bar_of_anchor(&anchor.what).is_some());
+        for found in &self.anchors {
+            warn_of_an_issuers_end(found, none_left, now, findings);
+            warn_of_an_anchors_bar(found, none_left, findings);
+        }
+        for found in &self.shadow_anchors {
+            warn_of_an_issuers_end(found, false, now, findings);
+            warn_of_an_anchors_bar(found, false, findings);
+        }
+        for found in &self.intermediates {
+            warn_of_an_issuers_end(found, false, now, findings);
+            warn_of_an_intermediates_constraints(found, findings);
+        }
+    }
+
+    fn warn_of_lists(
+        &self,
+        policy: TrustPolicy,
+        trust: Option<&Trust>,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) {
+        warn_of_old_lists(&self.crls, policy, trust, now, findings);
+        if let Some(trust) = trust
+            && policy.crl_missing == CrlMissing::Refuse
+        {
+            let issuers = self.anchors.iter().chain(&self.intermediates);
+            warn_of_missing_lists(issuers, trust, now, findings);
+        }
+    }
+
+    fn trust(&self, policy: TrustPolicy, findings: &mut Findings) -> Option<Trust> {
+        let of_these = |anchors: Vec<Certificate>| TrustParts {
+            anchors,
             policy,
             ..TrustParts::default()
         };
-        for fault in Trust::build(parts).err().into_iter().flatten() {
-            tell(&fault, shadow_anchors, &[], findings);
-        }
-    }
-    if findings.any_within(&KeyPath::of(&["tls"])) || anchors.is_empty() {
-        // What could not be read would be told of again as a CA that is missing; the rest is still looked at.
-        for found in anchors {
-            let parts = TrustParts {
-                anchors: vec![found.what.clone()],
-                policy,
-                ..TrustParts::default()
-            };
+        if !self.shadow_anchors.is_empty() {
+            // On their own first, so that a fault names the right one.
+            let parts = of_these(all(&self.shadow_anchors));
             for fault in Trust::build(parts).err().into_iter().flatten() {
-                tell(&fault, std::slice::from_ref(found), &[], findings);
+                tell(&fault, &self.shadow_anchors, &[], findings);
             }
         }
-        return None;
-    }
-    let parts = TrustParts {
-        anchors: all(anchors),
-        shadow_anchors: all(shadow_anchors),
-        intermediates: all(intermediates),
-        crls: all(crls),
-        policy,
-        ..TrustParts::default()
-    };
-    match Trust::build(parts) {
-        Ok(trust) => Some(trust),
-        Err(faults) => {
-            for fault in faults {
-                tell(&fault, anchors, crls, findings);
+        if findings.any_within(&KeyPath::of(&["tls"])) || self.anchors.is_empty() {
+            // What could not be read would be told of again as a CA that is missing; the rest is still looked at.
+            for found in &self.anchors {
+                let parts = of_these(vec![found.what.clone()]);
+                for fault in Trust::build(parts).err().into_iter().flatten() {
+                    tell(&fault, std::slice::from_ref(found), &[], findings);
+                }
             }
-            None
+            return None;
+        }
+        let parts = TrustParts {
+            shadow_anchors: all(&self.shadow_anchors),
+            intermediates: all(&self.intermediates),
+            crls: all(&self.crls),
+            ..of_these(all(&self.anchors))
+        };
+        match Trust::build(parts) {
+            Ok(trust) => Some(trust),
+            Err(faults) => {
+                for fault in faults {
+                    tell(&fault, &self.anchors, &self.crls, findings);
+                }
+                None
+            }
         }
     }
+}
+
+fn all<T: Clone>(found: &[Found<T>]) -> Vec<T> {
+    found.iter().map(|found| found.what.clone()).collect()
+}
+
+/// The CAs that decide, and those that only watch.
+fn client_cas(
+    shape: &file::Tls,
+    key: &KeyPath,
+    context: &mut Context<'_>,
+) -> (Vec<Found<Certificate>>, Vec<Found<Certificate>>) {
+    let (mut anchors, mut shadow_anchors) = (Vec::new(), Vec::new());
+    if shape.client_ca.iter().all(|ca| ca.shadow) {
+        let mend = "write client_ca = [\"certs/ca.crt\"]: only its certificates are let in";
+        let what = "no CA is trusted, so no client could be let in";
+        context.findings.missing(key, what, mend);
+    }
+    for (index, ca) in shape.client_ca.iter().enumerate() {
+        let found = certificates(&ca.text, &key.index(index), context);
+        if ca.shadow {
+            shadow_anchors.extend(found);
+        } else {
+            anchors.extend(found);
+        }
+    }
+    once_each(&mut shadow_anchors);
+    (anchors, shadow_anchors)
+}
+
+fn intermediates(
+    shape: &file::Tls,
+    key: &KeyPath,
+    context: &mut Context<'_>,
+) -> Vec<Found<Certificate>> {
+    let mut intermediates = Vec::new();
+    for (index, path) in shape.intermediates.iter().enumerate() {
+        intermediates.extend(certificates(path, &key.index(index), context));
+    }
+    // What signs a CA's lists for it need not be a CA's (RFC 5280 §4.2.1.3).
+    let signs_lists = |one: &Certificate| one.key_usage().is_some_and(|usage| usage.crl_sign());
+    for found in &intermediates {
+        if !found.what.is_ca() && !signs_lists(&found.what) {
+            not_a_ca(found, found.what.subject(), &mut context.findings);
+        }
+    }
+    intermediates
 }
 
 fn tell(
@@ -447,29 +355,4 @@ pub(super) fn decoded<T>(
 fn once_each(found: &mut Vec<Found<Certificate>>) {
     let mut seen = std::collections::HashSet::new();
     found.retain(|found| seen.insert(found.what.sha256()));
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words.push_str(": ");
-        words.push_str(&error.to_string());
-        cause = error.source();
-    }
-    words
-}
-
-/// Whether there is a private key in this PEM, whatever its form.
-fn holds_a_key(pem: &[u8]) -> bool {
-    contains(pem, b"PRIVATE KEY-----")
-}
-
-fn holds_a_certificate(pem: &[u8]) -> bool {
-    contains(pem, b"-----BEGIN CERTIFICATE-----")
-}
-
-fn contains(bytes: &[u8], word: &[u8]) -> bool {
-    bytes.windows(word.len()).any(|window| window == word)
 }

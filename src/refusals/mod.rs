@@ -16,6 +16,8 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use crate::text::printable;
+
 pub use book::{Book, Change, Group};
 
 /// Characters of a text that are kept.
@@ -111,35 +113,11 @@ pub fn kept(text: &str) -> Box<str> {
     kept.into_boxed_str()
 }
 
-/// A peer's text as a terminal may show it: control characters, and those that turn or hide text, escaped.
-pub fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || turns_or_hides(character) {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// Bidirectional controls, invisible characters and line separators (Unicode TR 36).
-pub fn turns_or_hides(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{kept, printable, turns_or_hides};
+    use super::kept;
+    use crate::text::turns_or_hides;
     use crate::x509::DistinguishedName;
-
-    #[test]
-    fn a_text_that_would_forge_a_line_is_escaped() {
-        assert_eq!(printable("CN=a\nlevel=info"), "CN=a\\nlevel=info");
-        assert_eq!(printable("\u{1b}[2Jx\u{202e}"), "\\u{1b}[2Jx\\u{202e}");
-        assert_eq!(printable("CN=Müller"), "CN=Müller");
-    }
 
     #[test]
     fn a_long_text_is_cut() {

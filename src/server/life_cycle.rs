@@ -18,6 +18,7 @@ use super::operator::Desk;
 use super::receiver::{Current, LiveCurrent, Receiver};
 use super::record::Recorder;
 use super::shadow::ShadowTally;
+use super::sockets::{self, ListenFailure, Sockets};
 use super::tasks::TaskEnded;
 use crate::admin::Guard;
 use crate::config::{Config, ConfigFile, Environment, Live, Reloader, StoreSettings};
@@ -91,15 +92,8 @@ pub enum ServeFailure {
         source: StoreFault,
     },
     /// An address cannot be listened on.
-    #[error("{key} = \"{address}\" cannot be listened on; {}", hindrance(source.kind()))]
-    Listen {
-        /// The key of the configuration.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenFailure),
     /// Metrics cannot be recorded.
     #[error(transparent)]
     Metrics(#[from] ExporterFailure),
@@ -112,28 +106,6 @@ pub enum ServeFailure {
     /// Signals cannot be listened for, or the sockets not be used.
     #[error("the system refused what a server needs")]
     System(#[from] io::Error),
-}
-
-impl ServeFailure {
-    /// What would keep the receiver from listening, as far as that can be known while it may be running: that an address is no
-    /// interface's.
-    pub fn foreseen(config: &Config) -> Vec<Self> {
-        let listened = [
-            ("server.listen", config.server.listen),
-            ("admin.listen", config.admin.listen),
-        ];
-        let failures = listened.into_iter().filter_map(|(key, address)| {
-            let mut any_port = address;
-            any_port.set_port(0);
-            let source = TcpListener::bind(any_port).err()?;
-            (source.kind() == io::ErrorKind::AddrNotAvailable).then_some(Self::Listen {
-                key,
-                address,
-                source,
-            })
-        });
-        failures.collect()
-    }
 }
 
 /// Serves until SIGTERM or SIGINT, or until something ends that the receiver cannot do without. `announce` is called once, when deliveries
@@ -241,29 +213,6 @@ impl Running {
     }
 }
 
-/// What is listened on.
-struct Sockets {
-    providers: Vec<TcpListener>,
-    desk: TcpListener,
-}
-
-impl Sockets {
-    fn bind(config: &Config, inherited: Vec<TcpListener>) -> Result<Self, ServeFailure> {
-        let providers = listeners(config, inherited)?;
-        // The next version finds both of our addresses in use, or neither.
-        let (address, reuse) = (config.admin.listen, config.server.reuse_port);
-        let desk = bind("admin.listen", address, reuse)?;
-        Ok(Self { providers, desk })
-    }
-
-    fn addresses(&self) -> io::Result<Announced> {
-        Ok(Announced {
-            server: local_address(&self.providers)?,
-            admin: self.desk.local_addr()?,
-        })
-    }
-}
-
 /// Serves the providers' side alone, into an inbox of the caller's, until the future is dropped: for benchmarks of the gates without a
 /// store.
 pub async fn serve_into<I: Inbox + 'static>(
@@ -272,8 +221,8 @@ pub async fn serve_into<I: Inbox + 'static>(
     announce: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeFailure> {
     tls::seed()?;
-    let providers = listeners(&config, Vec::new())?;
-    announce(local_address(&providers)?);
+    let providers = sockets::providers(&config, Vec::new())?;
+    announce(sockets::local_address(&providers)?);
     let gates = wire(
         &config,
         Arc::new(inbox),
@@ -353,59 +302,6 @@ fn wire<I: Inbox>(
     }
 }
 
-fn listeners(
-    config: &Config,
-    inherited: Vec<TcpListener>,
-) -> Result<Vec<TcpListener>, ServeFailure> {
-    if inherited.is_empty() {
-        return Ok(vec![bind(
-            "server.listen",
-            config.server.listen,
-            config.server.reuse_port,
-        )?]);
-    }
-    for further in inherited.iter().skip(1) {
-        tracing::info!(
-            address = %further.local_addr()?,
-            "the service manager passed another socket: deliveries are taken there too, over mutual TLS; the operator's side \
-             listens to admin.listen alone"
-        );
-    }
-    Ok(inherited)
-}
-
-fn bind(
-    key: &'static str,
-    address: SocketAddr,
-    reuse: tls::ReusePort,
-) -> Result<TcpListener, ServeFailure> {
-    tls::listen(address, reuse).map_err(|source| ServeFailure::Listen {
-        key,
-        address,
-        source,
-    })
-}
-
-/// What is in the way of listening, and what to do.
-fn hindrance(kind: io::ErrorKind) -> &'static str {
-    if kind == io::ErrorKind::AddrInUse {
-        "is another process there already?"
-    } else if kind == io::ErrorKind::AddrNotAvailable {
-        "no interface of this machine has this address: name one that it has, or 0.0.0.0 for all"
-    } else if kind == io::ErrorKind::PermissionDenied {
-        "the receiver's user may not take this port: name one from 1024 on"
-    } else {
-        "name another address or port"
-    }
-}
-
-fn local_address(listeners: &[TcpListener]) -> io::Result<SocketAddr> {
-    listeners
-        .first()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
-        .local_addr()
-}
-
 /// Resolves at SIGTERM or SIGINT, which end nobody's process from now on.
 pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -416,25 +312,4 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_that_no_interface_has_is_not_called_taken() {
-        let told = |kind: io::ErrorKind| {
-            let failure = ServeFailure::Listen {
-                key: "server.listen",
-                address: SocketAddr::from(([192, 0, 2, 1], 1)),
-                source: kind.into(),
-            };
-            failure.to_string()
-        };
-        let away = told(io::ErrorKind::AddrNotAvailable);
-        assert!(away.contains("no interface of this machine"), "{away}");
-        assert!(!away.contains("another process"), "{away}");
-        assert!(told(io::ErrorKind::AddrInUse).contains("another process"));
-    }
 }

@@ -27,9 +27,11 @@ mod receiver;
 mod record;
 mod retention;
 mod shadow;
+mod sockets;
 mod tasks;
 
 pub use certificates::{certificates, is_revoked};
 pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into, stop_signal};
 pub use marks::{in_words, still_marked};
+pub use sockets::ListenFailure;
 pub use tasks::TaskEnded;

@@ -16,6 +16,7 @@ use crate::admin::{Certificates, Guard, OK, Operator, Readiness, Reloaded, SPOOL
 use crate::config::{Config, Reloader, Watch};
 use crate::store::{Store, StoreFault, Takes};
 use crate::telemetry::{self, Exporter, Meters, SpoolFigures};
+use crate::text::chain;
 use crate::tls::{Acceptor, PeerCertificates};
 
 /// How long the pulse waits for what the store knows of certificates.
@@ -65,8 +66,8 @@ impl Found {
 async fn looked(look: impl FnOnce() -> Result<(), StoreFault> + Send + 'static) -> Option<String> {
     match tokio::task::spawn_blocking(look).await {
         Ok(Ok(())) => None,
-        Ok(Err(fault)) => Some(telemetry::chain(&fault)),
-        Err(ended) => Some(telemetry::chain(&ended)),
+        Ok(Err(fault)) => Some(chain(&fault)),
+        Err(ended) => Some(chain(&ended)),
     }
 }
 
@@ -202,7 +203,7 @@ impl Desk {
         async move {
             let takes = store.ready().await;
             let fault = looked(move || store.expect_in_place()).await;
-            (takes.map_err(|failure| telemetry::chain(&failure)), fault)
+            (takes.map_err(|failure| chain(&failure)), fault)
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use super::errands::Errands;
-use super::location::{StoreFault, Url};
+use super::fault::StoreFault;
+use super::location::Url;
 use super::off_the_runtime;
 use super::postgres::Postgres;
 use super::postgres::address::Target;

@@ -16,6 +16,7 @@
 mod aside;
 mod engines;
 mod errands;
+mod fault;
 #[cfg(test)]
 mod fixtures;
 mod location;
@@ -53,7 +54,8 @@ use spool::spooling::Spooling;
 use supervision::Supervision;
 
 pub use aside::{AsideView, EventWhole};
-pub use location::{NotAUrl, StoreFault, Url};
+pub use fault::StoreFault;
+pub use location::{NotAUrl, Url};
 pub use look::look;
 pub use postgres::address::{Access, Address, AddressFault};
 pub use reading::{ReadFailure, Views};

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 
-use super::location::{StoreFault, Url};
+use super::fault::StoreFault;
+use super::location::Url;
 use super::postgres;
 use super::postgres::address::Target;
 use super::postgres::session::{Purpose, Session};

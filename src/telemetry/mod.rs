@@ -20,18 +20,6 @@ pub use ends::{CertificateEnd, CrlEnd};
 pub use log::{Log, LogFormat, fault_of_filter, log_to_stderr};
 pub use meters::{DEFECT, Meters, OVERLOADED, ProducerMeters, REQUEST_TIMEOUT, Wait};
 
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// Where metrics are gathered, and how they are printed.
 #[derive(Clone)]
 pub struct Exporter(PrometheusHandle);

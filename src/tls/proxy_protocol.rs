@@ -30,10 +30,10 @@ pub struct Network {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkFault {
     /// The part before the slash is no IP address.
-    #[error("\"{0}\" is no IP address; write a block such as 10.0.0.0/8 or 2001:db8::/32")]
+    #[error("\"{0}\" is no IP address")]
     Address(String),
     /// The part after the slash is no prefix length of this kind of address.
-    #[error("\"/{prefix}\" is no prefix length; write a number from 0 to {max}")]
+    #[error("\"/{prefix}\" is no prefix length")]
     Prefix {
         /// What was written.
         prefix: String,
@@ -41,8 +41,19 @@ pub enum NetworkFault {
         max: u8,
     },
     /// Bits after the prefix are set, so that it is unclear which block is meant.
-    #[error("the address has bits set after its prefix; write {0}, or the address alone")]
+    #[error("the address has bits set after its prefix")]
     HostBits(Network),
+}
+
+impl NetworkFault {
+    /// What to do about it.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::Address(_) => "write a block such as 10.0.0.0/8 or 2001:db8::/32".to_owned(),
+            Self::Prefix { max, .. } => format!("write a number from 0 to {max}"),
+            Self::HostBits(network) => format!("write {network}, or the address alone"),
+        }
+    }
 }
 
 impl Network {
@@ -461,12 +472,14 @@ mod tests {
 
     #[test]
     fn a_network_that_says_two_things_is_a_fault() {
-        let fault = |text: &str| text.parse::<Network>().unwrap_err().to_string();
-        assert!(fault("10.0.0.1/8").contains("write 10.0.0.0/8"));
-        assert!(fault("10.0.0.0/33").contains("0 to 32"));
-        assert!(fault("10.0.0.0/+8").contains("0 to 32"));
-        assert!(fault("10.0.0.0/").contains("0 to 32"));
-        assert!(fault("proxy.example").contains("no IP address"));
+        let fault = |text: &str| text.parse::<Network>().unwrap_err();
+        let mend = |text: &str| fault(text).mend();
+        assert_eq!(mend("10.0.0.1/8"), "write 10.0.0.0/8, or the address alone");
+        assert!(mend("10.0.0.0/33").contains("0 to 32"));
+        assert!(mend("10.0.0.0/+8").contains("0 to 32"));
+        assert!(mend("10.0.0.0/").contains("0 to 32"));
+        let fault = fault("proxy.example").to_string();
+        assert!(fault.contains("no IP address"));
     }
 
     proptest! {

@@ -24,6 +24,36 @@ fn a_conflict_is_shown_beside_its_event_alike_on_both_sides() {
 }
 
 #[test]
+fn a_command_that_a_mend_gives_can_be_pasted_whatever_the_path_is() {
+    let receiver = Receiver::start();
+    for directory in ["no; where", "it's $HOME", "-a b"] {
+        let url = format!("sqlite:{directory}/inbox.db");
+        let check = || {
+            let mut command = binary(&[]);
+            command.args(["check", "--json"]);
+            command.env("COUNTERSIGN_STORE__URL", &url);
+            peers::run(receiver.directory(), &mut command, b"")
+        };
+        let checked = check();
+        assert_eq!(checked.code, Some(1), "{checked:?}");
+        let mut findings = checked
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let fault = findings
+            .find(|finding| finding["key"] == "store.url")
+            .unwrap();
+        let mend = fault["mend"].as_str().unwrap();
+        let make = mend.strip_prefix("make it: ").unwrap();
+        let mut shell = std::process::Command::new("sh");
+        let made = peers::run(receiver.directory(), shell.args(["-c", make]), b"");
+        assert_eq!(made.code, Some(0), "{made:?}");
+        let checked = check();
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+    }
+}
+
+#[test]
 fn a_store_that_can_not_be_used_is_told_with_its_place_and_its_mend() {
     let receiver = Receiver::start();
     let run = |arguments: &[&str], variable: Option<(&str, &str)>| {

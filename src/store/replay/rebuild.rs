@@ -19,7 +19,8 @@ use serde::Serialize;
 use super::reading::ReadEvent;
 use crate::payments::Payment;
 use crate::signature::Profile;
-use crate::store::location::{StoreFault, Url};
+use crate::store::fault::StoreFault;
+use crate::store::location::Url;
 use crate::store::postgres;
 use crate::store::sqlite;
 

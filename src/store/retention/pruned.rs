@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::inbox::Cause;
-use crate::store::location::StoreFault;
+use crate::store::fault::StoreFault;
 use crate::store::reading::ReadFailure;
 
 /// What went of one tenant.

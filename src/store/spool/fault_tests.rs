@@ -14,6 +14,7 @@ use crate::store::postgres::address::Target;
 use crate::store::postgres::session::{Purpose, Session};
 use crate::store::postgres::tests::server::{Ending, Postgres, fresh_database};
 use crate::store::{Store, StoreFault, Takes, Url};
+use crate::text::chain;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_was_killed_before_it_heard_of_the_commit_moves_nothing_twice() {
@@ -462,11 +463,4 @@ async fn a_spool_that_can_not_be_opened_stops_the_start() {
         .await
         .unwrap_err();
     assert!(matches!(fault, StoreFault::NeedlessSpool { .. }), "{fault}");
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }

@@ -26,6 +26,7 @@ use crate::store::postgres::reach::Reach;
 use crate::store::postgres::session::{Meaning, Purpose, Session, TookTooLong, meaning};
 use crate::store::uptime::uptime;
 use crate::store::{StoreFault, off_the_runtime};
+use crate::text::chain;
 
 /// The counter of events that were moved into the database. What a metric means, `telemetry` tells.
 pub const MOVED_METRIC: &str = "countersign_spool_moved_events_total";
@@ -519,15 +520,4 @@ fn count(moving: &Moving, receipt: Receipt) {
         "receipt" => receipt
     )
     .increment(1);
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        words.push_str(": ");
-        words.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    words
 }

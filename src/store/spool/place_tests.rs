@@ -48,10 +48,10 @@ async fn a_stop_while_the_file_is_on_another_disk_leaves_the_log_to_its_copy() {
     assert!(refusal(&store).await.contains("removed or replaced"));
     store.close().await;
     drop(store);
-    let StoreFault::Spool { source } = site.settings.look().unwrap_err() else {
+    let StoreFault::Spool { within } = site.settings.look().unwrap_err() else {
         panic!("another fault");
     };
-    assert!(matches!(*source, StoreFault::LogAlone { .. }), "{source}");
+    assert!(matches!(*within, StoreFault::LogAlone { .. }), "{within}");
     std::fs::copy(&elsewhere, file).unwrap();
     let store = open(&site).await;
     assert_eq!(store.backlog().unwrap().waiting, 30);

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::file::{LOCK_TOLD, fault, leave_the_log, set_up};
 use super::place::room_beside;
-use crate::store::location::StoreFault;
+use crate::store::fault::StoreFault;
 
 /// Pages in the log that are not in the file yet, from which on the thread moves them.
 const STEP_PAGES: i64 = 2_000;

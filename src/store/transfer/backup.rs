@@ -14,7 +14,8 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::part_file::PartFile;
-use crate::store::location::{StoreFault, Url};
+use crate::store::fault::StoreFault;
+use crate::store::location::Url;
 use crate::store::sqlite;
 
 /// Pages that are copied at once.

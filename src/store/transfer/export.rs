@@ -17,7 +17,8 @@ use super::lines::{Lines, TransferFault};
 use super::record::{
     EventRecord, ForgottenRecord, Hex, Kind, Micros, PaymentRecord, Record, Unsound,
 };
-use crate::store::location::{StoreFault, Url};
+use crate::store::fault::StoreFault;
+use crate::store::location::Url;
 use crate::store::postgres;
 use crate::store::sqlite;
 

@@ -21,7 +21,8 @@ use serde_json::Value;
 use super::export::Counts;
 use super::lines::{Line, Lines, TransferFault};
 use super::record::{LeafRecord, Record, SecretRecord};
-use crate::store::location::{StoreFault, Url};
+use crate::store::fault::StoreFault;
+use crate::store::location::Url;
 use crate::store::postgres::import::PostgresShelf;
 use crate::store::sqlite::import::SqliteShelf;
 
