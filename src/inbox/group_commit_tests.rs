@@ -1,6 +1,11 @@
 //! When a batch begins, how many may wait, and what is said of a writer that hangs.
 
+use std::sync::Mutex;
+
+use tokio::sync::Notify;
+
 use super::*;
+use crate::inbox::{BatchFailure, Isolation, Outcome};
 
 /// Takes ten milliseconds for each batch.
 struct Steady;
@@ -190,19 +195,19 @@ async fn a_writer_that_hangs_is_told_of_until_it_has_committed() {
     go_on.notify_one();
     assert!(inbox.probe().await.unwrap());
     tokio::time::sleep(Duration::from_secs(60)).await;
-    inbox.hangs().unwrap();
+    inbox.expect_progress().unwrap();
     let sent = send();
     tokio::time::sleep(HANGS_AFTER - Duration::from_millis(1)).await;
-    inbox.hangs().unwrap();
+    inbox.expect_progress().unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    inbox.hangs().unwrap_err();
+    inbox.expect_progress().unwrap_err();
     // Nor is there an answer to whoever asks by writing, and the delivery's own bound ends nothing.
     inbox.probe().await.unwrap_err();
     sent.await.unwrap().unwrap_err();
-    inbox.hangs().unwrap_err();
+    inbox.expect_progress().unwrap_err();
     go_on.notify_one();
     tokio::task::yield_now().await;
-    inbox.hangs().unwrap();
+    inbox.expect_progress().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,9 +231,9 @@ async fn one_that_hangs_beside_another_that_commits_is_not() {
         go_on.notify_one();
     };
     let (_probed, ()) = tokio::join!(probing, going_on);
-    inbox.hangs().unwrap();
+    inbox.expect_progress().unwrap();
     tokio::time::sleep(HANGS_AFTER).await;
-    inbox.hangs().unwrap_err();
+    inbox.expect_progress().unwrap_err();
     go_on.notify_one();
     hanging.await.unwrap().unwrap();
 }

@@ -11,10 +11,13 @@
 //! This room holds no SQL and knows no payment: what an event does to the ledger is the store's to ask of `payments`,
 //! within the same transaction.
 
+mod engine;
 mod event;
 mod group_commit;
 mod kept_headers;
 mod reading;
+mod shared;
+mod writer;
 
 use std::error::Error;
 use std::fmt;
@@ -22,11 +25,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use engine::{BatchFailure, Engine, Isolation, Outcome};
 pub use event::{Event, IdempotencyKey, Standing, digest16};
-pub use group_commit::{
-    BatchFailure, Engine, GroupCommit, Health, Isolation, Limits, Outcome, Writer,
-};
+pub use group_commit::{GroupCommit, Limits};
 pub use kept_headers::KeptHeaders;
+pub use shared::Health;
+pub use writer::Writer;
 
 /// The counter of events, by tenant, producer and receipt. What a metric means, `telemetry` tells.
 pub const EVENTS_METRIC: &str = "countersign_events_total";

@@ -159,7 +159,7 @@ impl Engines {
                 let looked = tokio::task::spawn_blocking(move || looked.expect().is_ok());
                 let in_place = looked.await.unwrap_or_default();
                 let asked = match health {
-                    Health::Good if in_place => inbox.hangs(),
+                    Health::Good if in_place => inbox.expect_progress(),
                     // The writer looks at what was taken away, and saves what is left of it, though nothing comes.
                     Health::Good | Health::Unknown | Health::Failing { .. } => {
                         inbox.probe().await.map(drop)
