@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::asked::Place;
+use super::places::Place;
 use super::profile::descriptor::{BodyFormat, Coverage, EventDescriptor, PlaceDescriptor};
 use super::profile::meaning::{Faults, status};
 use super::scheme::{Scheme, configured};

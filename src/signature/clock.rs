@@ -32,10 +32,10 @@ impl TimeUnit {
                 let parser = jiff::fmt::rfc2822::DateTimeParser::new();
                 parser.parse_timestamp(text).ok()
             }
-            Self::DatetimeMs => {
+            Self::DatetimeMsOrS => {
                 let text = std::str::from_utf8(text).ok()?;
-                let text = Some(text).filter(|text| Shape::DatetimeMs.fits(text))?;
-                mapping::when::parse(text, None)
+                let text = Some(text).filter(|text| Shape::DatetimeMsOrS.fits(text))?;
+                mapping::occurred::parse(text, None)
             }
         }
     }
@@ -52,7 +52,7 @@ impl TimeUnit {
                     .timestamp_to_rfc9110_string(&time)
                     .unwrap_or_default()
             }
-            Self::DatetimeMs => time.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+            Self::DatetimeMsOrS => time.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
         }
     }
 }
@@ -81,7 +81,7 @@ impl TimestampRule {
             TimeUnit::S | TimeUnit::HttpDate => {
                 Timestamp::from_second(now.as_second()).unwrap_or(now)
             }
-            TimeUnit::Ms | TimeUnit::SOrMs | TimeUnit::Rfc3339 | TimeUnit::DatetimeMs => now,
+            TimeUnit::Ms | TimeUnit::SOrMs | TimeUnit::Rfc3339 | TimeUnit::DatetimeMsOrS => now,
         };
         let age = clock.duration_since(sent);
         let too_old = tolerance.or(self.past).is_some_and(|past| age > past);
@@ -107,7 +107,7 @@ mod tests {
             (TimeUnit::SOrMs, "1674087231123"),
             (TimeUnit::Rfc3339, "2023-01-19T00:13:51.123Z"),
             (TimeUnit::HttpDate, "Thu, 19 Jan 2023 00:13:51 GMT"),
-            (TimeUnit::DatetimeMs, "2023-01-19 00:13:51.123"),
+            (TimeUnit::DatetimeMsOrS, "2023-01-19 00:13:51.123"),
         ] {
             let time = unit.read(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(time.as_second(), 1_674_087_231);
@@ -125,9 +125,9 @@ mod tests {
         ] {
             assert_eq!(TimeUnit::S.read(text), None, "{text}");
         }
-        assert_eq!(
-            TimeUnit::SOrMs.read("1674087231").map(Timestamp::as_second),
-            Some(1_674_087_231)
-        );
+        for unit in [TimeUnit::SOrMs, TimeUnit::DatetimeMsOrS] {
+            let time = unit.read("1674087231").map(Timestamp::as_second);
+            assert_eq!(time, Some(1_674_087_231));
+        }
     }
 }

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 use jiff::Timestamp;
 
-use super::asked;
 use super::body::document::NotAnObject;
 use super::challenge::ChallengeAnswer;
 use super::mapping::around::Readings;
 use super::mapping::facts::Facts;
+use super::places;
 use super::profile::descriptor::SignedTime;
 use crate::identity::Identified;
 
@@ -146,7 +146,7 @@ impl<'a> VerifiedDelivery<'a> {
         Self {
             from,
             headers: request.headers,
-            path_and_query: readings.path_and_query(asked::query(request)),
+            path_and_query: readings.path_and_query(places::query(request)),
             readings: Arc::clone(readings),
             proof,
         }

@@ -38,14 +38,14 @@ pub(super) enum Shape {
     Word,
     /// A date and time to the second, of nineteen characters.
     DateTime,
-    /// A date and time to the millisecond, of twenty-three.
-    DatetimeMs,
+    /// A date and time to the millisecond, of twenty-three, or Unix seconds: neither begins as the other does.
+    DatetimeMsOrS,
     /// Unix seconds, of ten digits.
     Unix,
 }
 
 impl Shape {
-    pub(super) const NAMES: &str = "amount, currency, word, datetime, datetime-ms, unix";
+    pub(super) const NAMES: &str = "amount, currency, word, datetime, datetime-ms-or-s, unix";
 
     fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -53,7 +53,7 @@ impl Shape {
             "currency" => Self::Currency,
             "word" => Self::Word,
             "datetime" => Self::DateTime,
-            "datetime-ms" => Self::DatetimeMs,
+            "datetime-ms-or-s" => Self::DatetimeMsOrS,
             "unix" => Self::Unix,
             _ => return None,
         })
@@ -76,11 +76,12 @@ impl Shape {
             }
             // Of one length, or digits beside it could be a part of it.
             Self::DateTime => {
-                text.len() == 19 && !digits(text) && mapping::when::parse(text, None).is_some()
+                text.len() == 19 && !digits(text) && mapping::occurred::parse(text, None).is_some()
             }
-            Self::DatetimeMs => {
+            Self::DatetimeMsOrS => {
                 let cut = text.split_once('.').filter(|(_, parts)| parts.len() == 3);
-                cut.is_some_and(|(time, parts)| Self::DateTime.fits(time) && digits(parts))
+                let is_datetime = |(time, parts)| Self::DateTime.fits(time) && digits(parts);
+                cut.is_some_and(is_datetime) || Self::Unix.fits(text)
             }
             Self::Unix => text.len() == 10 && digits(text),
         }
@@ -228,8 +229,12 @@ mod tests {
                 ],
             ),
             (
-                "is:datetime-ms",
-                &["2026-11-26 13:40:10.558", "2026-11-26T13:40:10.000"],
+                "is:datetime-ms-or-s",
+                &[
+                    "2026-11-26 13:40:10.558",
+                    "2026-11-26T13:40:10.000",
+                    "1790000000",
+                ],
                 &[
                     "",
                     "2026-11-26 13:40:10",
@@ -238,6 +243,8 @@ mod tests {
                     "2026-11-26 13:40:10.55Z",
                     "2026-11-26 13:40:61.558",
                     "2026-11-26.13:40:10.558",
+                    "17900000000",
+                    "179000000",
                 ],
             ),
             (

@@ -13,7 +13,6 @@
 //!
 //! Sources: RFC 2104, RFC 6901, RFC 8032, the Standard Webhooks specification 1.0.0; each profile names its own.
 
-mod asked;
 mod body;
 #[cfg(test)]
 mod borders_tests;
@@ -22,12 +21,14 @@ mod clock;
 #[cfg(test)]
 mod covered_tests;
 mod delivery;
+mod encoded;
 mod explain;
 mod filter;
 mod grammar;
 mod key;
 mod listing;
 mod mapping;
+mod places;
 #[cfg(test)]
 mod places_tests;
 mod private_key;
@@ -48,7 +49,6 @@ mod vectors_tests;
 mod verify;
 #[cfg(test)]
 mod verify_tests;
-mod written;
 
 pub use body::compressed::Compression;
 pub use body::document::NotAnObject;
@@ -59,8 +59,8 @@ pub use explain::mistakes::{BodyMistake, KeyMistake, Mistake, UrlMistake};
 pub use explain::rewritten::Writing;
 pub use explain::rewritten_form::FormWriting;
 pub use key::KeyFault;
-pub use mapping::again::{Again, SignedAgain};
 pub use mapping::facts::{Facts, Fetch, NoPayment, PaymentFacts, STATUSES};
+pub use mapping::reread::{Again, SignedAgain};
 pub use profile::catalogue::{Profiles, builtin};
 pub use profile::descriptor::{
     Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::Value as Json;
 
-use super::asked::Place;
 use super::body;
+use super::places::Place;
 use super::sign::SignFault;
 
 /// Puts `value` at a place of the path and query or the body, instead of what stands there. Headers, and items of the

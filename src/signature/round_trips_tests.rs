@@ -197,7 +197,7 @@ fn check(profile: &Arc<Profile>, signs_with: &str, verifies_with: &str) {
     let Some(scheme) = &profile.scheme else {
         return;
     };
-    let asked::Place::Header(names) = &scheme.place else {
+    let places::Place::Header(names) = &scheme.place else {
         return;
     };
     let Some(value) = names
@@ -494,7 +494,7 @@ proptest::proptest! {
         let scheme = profile.scheme.as_ref().unwrap();
         let places = [Some(&scheme.place), scheme.id.as_ref(), profile.timestamp.as_ref().map(|rule| &rule.place)];
         for place in places.into_iter().flatten() {
-            if let (asked::Place::Header(names), Ok(value)) = (place, http::HeaderValue::from_str(&text)) {
+            if let (places::Place::Header(names), Ok(value)) = (place, http::HeaderValue::from_str(&text)) {
                 headers.insert(names[0].clone(), value);
             }
         }

@@ -1,10 +1,10 @@
 //! `[signature]` with meaning: where signatures stand, which key and algorithm each wants, what they cover.
 
-pub(super) use super::asked::Place;
 use super::grammar::{Grammar, KeyPattern, Pick};
+pub(super) use super::places::Place;
 use super::profile::descriptor::{
-    Algorithm, AlgorithmDescriptor, AlsoDescriptor, BodyFormat, Coverage, Encoding, KeyForm,
-    MacKind, OneOrMany, ProfileDescriptor, SignatureDescriptor,
+    Algorithm, AlgorithmDescriptor, AlsoDescriptor, Encoding, KeyForm, MacKind, OneOrMany,
+    ProfileDescriptor, SignatureDescriptor,
 };
 use super::profile::meaning::Faults;
 use super::template::{Template, Value};
@@ -69,7 +69,6 @@ impl Scheme {
     pub(super) fn compile(
         descriptor: &SignatureDescriptor,
         profile: &ProfileDescriptor,
-        coverage: Coverage,
         faults: &mut Faults,
     ) -> Option<Self> {
         let place = match &descriptor.from {
@@ -111,7 +110,7 @@ impl Scheme {
             || matches!(id, Some(Place::Json(_)))
             || time.is_some_and(|from| from.json.is_some())
             || values.any(|value| matches!(value, Value::Json(_)));
-        let scheme = Self {
+        Some(Self {
             signs_the_id: contents
                 .iter()
                 .all(|content| content.values().contains(&&Value::Id)),
@@ -124,9 +123,7 @@ impl Scheme {
             per_item,
             main: main?,
             also,
-        };
-        scheme.check(profile, coverage, faults);
-        Some(scheme)
+        })
     }
 
     /// The main scheme, then those of `also`.
@@ -203,124 +200,6 @@ impl Scheme {
             None
         }
     }
-
-    fn check(&self, profile: &ProfileDescriptor, coverage: Coverage, faults: &mut Faults) {
-        let content = "signature.content";
-        for value in self.values() {
-            match value {
-                Value::Timestamp if profile.timestamp.is_none() => {
-                    faults.add(
-                        content,
-                        "signs {timestamp}, and there is no [timestamp]",
-                        "say where it stands: [timestamp] from = ...",
-                    );
-                }
-                Value::Id if self.id.is_none() => {
-                    faults.add(
-                        content,
-                        "signs {id}, and nothing says where it stands",
-                        "write signature.id = { header = [\"webhook-id\"] }",
-                    );
-                }
-                Value::Timestamp
-                | Value::Id
-                | Value::Item(_)
-                | Value::Body
-                | Value::Url
-                | Value::Method
-                | Value::PathAndQuery
-                | Value::Secret
-                | Value::KeyId
-                | Value::Header(_)
-                | Value::Query(_)
-                | Value::Form(_)
-                | Value::Json(_)
-                | Value::Config(_) => {}
-            }
-        }
-        if self.values().any(|value| *value == Value::Id)
-            && (!self.signs_if_present(&Value::Id) || self.folds_case_of(&Value::Id))
-        {
-            let mend = "put {id} into every form of signature.content, without a filter that takes a part of it or changes its case";
-            let what = "takes a value that the signature does not cover";
-            faults.add("signature.id", what, mend);
-        }
-        // A body that may be JSON as well is not read by that field alone.
-        let document = profile
-            .event
-            .as_ref()
-            .filter(|event| event.format != Some(BodyFormat::JsonOrForm))
-            .and_then(|event| event.field.as_deref())
-            .map(|field| Value::Form(field.into()));
-        let covered = match coverage {
-            Coverage::Body => {
-                let whole = |field: &Value| self.signs(field) && !self.folds_case_of(field);
-                self.signs(&Value::Body) || document.as_ref().is_some_and(whole)
-            }
-            Coverage::Fields => self
-                .values()
-                .any(|value| is_field(value) && self.signs_if_present(value)),
-            Coverage::Reference => self.values().any(|value| self.signs_if_present(value)),
-            Coverage::Connection => true,
-        };
-        if !covered && !self.contents.is_empty() {
-            let mend = "put {body} (or the signed fields) into it, or say signed = \"fields\" or \"reference\"";
-            faults.add(content, "does not cover what `signed` says", mend);
-        }
-        // Whichever form is the right one, the same things must be signed, and where one ends must be told in the same way: what one
-        // form leaves out, or another takes for something else, could be anyone's.
-        let first = self.contents.first().map(Template::order);
-        let differs = |content: &Template| Some(content.order()) != first;
-        if self.contents.iter().any(differs) {
-            let mend = "let every form hold the same values in the same order, with the same text between them";
-            faults.add(content, "has forms that sign different things", mend);
-        }
-        let json = profile
-            .event
-            .as_ref()
-            .and_then(|event| event.format)
-            .unwrap_or_default()
-            == BodyFormat::Json;
-        if !self
-            .contents
-            .iter()
-            .all(|content| content.tells_its_groups(json))
-        {
-            let mend = "let each group in brackets begin with a text of its own, as [id:{query:id};][ref:{query:ref};]ts:{timestamp}";
-            let what = "has a group of which the text does not tell whether it is there: one signature would serve for several deliveries";
-            faults.add(content, what, mend);
-        }
-        if self.main.mac == MacKind::Hash && !self.signs(&Value::Secret) {
-            let mend = "put {secret} into it, or use mac = \"hmac\"";
-            faults.add(
-                content,
-                "is hashed without a secret: anyone could sign",
-                mend,
-            );
-        }
-        if self.per_item && !matches!(self.place, Place::Json(_)) {
-            faults.add(
-                "signature.from",
-                "must be { json = ... } where each item bears its own",
-                "name the item's field",
-            );
-        }
-        if self.per_item && coverage == Coverage::Body {
-            let mend = "say signed = \"fields\"";
-            faults.add(
-                "signed",
-                "a signature per item covers fields, never the body",
-                mend,
-            );
-        }
-    }
-}
-
-fn is_field(value: &Value) -> bool {
-    matches!(
-        value,
-        Value::Json(_) | Value::Form(_) | Value::Query(_) | Value::Body
-    )
 }
 
 /// The configured name that a value needs.

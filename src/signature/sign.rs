@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
-use super::asked::{Asked, Place};
 use super::body;
 use super::delivery::{Request, SignatureRefusal};
 use super::grammar::{Items, Pick};
 use super::key::{Key, KeyFault};
+use super::places::{Place, Sources};
 use super::private_key::{self, is_pem};
 use super::profile::descriptor::{Algorithm, BodyFormat};
 use super::profile::meaning::Profile;
@@ -297,10 +297,10 @@ impl Signer<'_> {
         body: &[u8],
     ) -> Result<(), SignFault> {
         for (name, template) in &self.pen.profile.sent.headers {
-            let asked = self.asked(&request, body, body::json::document(body).ok(), None);
+            let sources = self.sources(&request, body, body::json::document(body).ok(), None);
             let mut text = Vec::new();
             template
-                .write(&asked, &mut |bytes| text.extend_from_slice(bytes))
+                .write(&sources, &mut |bytes| text.extend_from_slice(bytes))
                 .map_err(refused)?;
             let value = HeaderValue::from_bytes(&text);
             let name = name.clone();
@@ -404,7 +404,7 @@ impl Signer<'_> {
         let written: Vec<String> = written.collect();
         let texts = written.iter().map(String::as_str);
         let items = Items::read(self.scheme.grammar, texts).ok();
-        let asked = self.asked(request, body, document, items.as_ref());
+        let sources = self.sources(request, body, document, items.as_ref());
         let content = self.scheme.contents.first().ok_or(SignFault::NoPlace)?;
         let Variant {
             encoding,
@@ -414,13 +414,13 @@ impl Signer<'_> {
         let bytes = if let Some(key) = &self.pen.key {
             let mut run = key.start();
             content
-                .write(&asked, &mut |bytes| run.update(bytes))
+                .write(&sources, &mut |bytes| run.update(bytes))
                 .map_err(refused)?;
             run.finish().bytes().unwrap_or_default().to_vec()
         } else {
             let mut message = Vec::new();
             content
-                .write(&asked, &mut |bytes| message.extend_from_slice(bytes))
+                .write(&sources, &mut |bytes| message.extend_from_slice(bytes))
                 .map_err(refused)?;
             private_key::sign(
                 self.algorithm(),
@@ -432,14 +432,14 @@ impl Signer<'_> {
         Ok(encoding.encode(&bytes))
     }
 
-    fn asked<'b, 'i>(
+    fn sources<'b, 'i>(
         &'b self,
         request: &'b Request<'b>,
         body: &'b [u8],
         document: Option<&'b RawValue>,
         items: Option<&'b Items<'i>>,
-    ) -> Asked<'b, 'i> {
-        Asked {
+    ) -> Sources<'b, 'i> {
+        Sources {
             request,
             body,
             document,

@@ -12,8 +12,6 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
 
-use super::asked::Place;
-use super::asked::{self, Asked};
 use super::body::document::NotAnObject;
 use super::body::json::{self, JsonFault};
 use super::challenge::ChallengeAnswer;
@@ -22,6 +20,8 @@ use super::delivery::{
 };
 use super::grammar::Items;
 use super::listing::Listing;
+use super::places::Place;
+use super::places::{self, Sources};
 use super::profile::descriptor::Algorithm;
 use super::profile::meaning::{Profile, ProfileFault, TimestampRule};
 use super::scheme::{AlgorithmRule, Scheme};
@@ -241,9 +241,9 @@ impl Verifier {
         let mut items = Items::new(scheme.grammar);
         if let Place::Header(names) = &scheme.place {
             let take = |text| items.add(text).map_err(too_long);
-            asked::each_in_headers(names, scheme.all, request.headers, take)?;
+            places::each_in_headers(names, scheme.all, request.headers, take)?;
         } else {
-            elsewhere = asked::text(&scheme.place, request, body, document)?;
+            elsewhere = places::text(&scheme.place, request, body, document)?;
             if let Some(text) = &elsewhere {
                 items.add(text.as_bytes()).map_err(too_long)?;
             }
@@ -267,7 +267,7 @@ impl Verifier {
         if let (Some(rule), Some((_, sent))) = (rule, &time) {
             rule.check(*sent, self.tolerance, now)?;
         }
-        let mut asked = Asked {
+        let mut sources = Sources {
             request,
             body,
             document,
@@ -280,7 +280,7 @@ impl Verifier {
             key: None,
         };
         let mut shadows = Vec::new();
-        let secret = self.compare(scheme, &listed, &mut asked, &mut shadows)?;
+        let secret = self.compare(scheme, &listed, &mut sources, &mut shadows)?;
         Ok(Matched {
             secret,
             shadows,
@@ -336,7 +336,7 @@ impl Verifier {
         &'s self,
         scheme: &Scheme,
         listed: &Listing,
-        asked: &mut Asked<'q, '_>,
+        sources: &mut Sources<'q, '_>,
         shadows: &mut Vec<ShadowSecret>,
     ) -> Result<&'s Prepared, SignatureRefusal> {
         let mut verified = None;
@@ -344,9 +344,9 @@ impl Verifier {
             let mut right = false;
             let own = || listed.of(secret.variant);
             if let Some(key) = own().next().and_then(|one| secret.key(one.algorithm)) {
-                asked.secret = secret.shown.expose();
+                sources.secret = secret.shown.expose();
                 for content in &scheme.contents {
-                    right |= key.verifies(content, asked, own().map(|one| &*one.signature))?;
+                    right |= key.verifies(content, sources, own().map(|one| &*one.signature))?;
                 }
             }
             match secret.force {
@@ -454,7 +454,7 @@ impl Verifier {
                 .find(|secret| secret.force == Force::Live)
         };
         let key = secret.or_else(live).and_then(Prepared::main_key);
-        let asked = Asked {
+        let sources = Sources {
             request,
             body,
             document,
@@ -467,7 +467,7 @@ impl Verifier {
             key,
         };
         let mut challenges = self.profile.challenges.iter();
-        challenges.find_map(|challenge| challenge.answer(request.method, &asked))
+        challenges.find_map(|challenge| challenge.answer(request.method, &sources))
     }
 }
 
@@ -497,12 +497,12 @@ pub(super) fn stated<'a>(
             text.map(Cow::Borrowed)
         }
         Place::Header(names) => {
-            let text = asked::only_in_headers(names, request.headers, "the timestamp")?;
+            let text = places::only_in_headers(names, request.headers, "the timestamp")?;
             text.map(Cow::Borrowed)
         }
         Place::Form(_) | Place::Json(_) | Place::Query(_) => {
-            let text = asked::text(&rule.place, request, body, document)?;
-            text.filter(|text| !text.is_empty()).map(asked::into_bytes)
+            let text = places::text(&rule.place, request, body, document)?;
+            text.filter(|text| !text.is_empty()).map(places::into_bytes)
         }
     };
     let text = text.ok_or_else(|| missing("the timestamp"))?;
@@ -547,11 +547,11 @@ fn only_text<'a>(
     what: &str,
 ) -> Result<Option<Cow<'a, str>>, SignatureRefusal> {
     let text = if let Place::Header(names) = place {
-        let only = asked::only_in_headers(names, request.headers, what)?;
-        let text = only.map(|text| asked::readable(Cow::Borrowed(text)));
+        let only = places::only_in_headers(names, request.headers, what)?;
+        let text = only.map(|text| places::readable(Cow::Borrowed(text)));
         text.transpose()?
     } else {
-        asked::text(place, request, body, document)?
+        places::text(place, request, body, document)?
     };
     Ok(text.filter(|text| !text.is_empty()))
 }

@@ -1,7 +1,7 @@
 //! What is signed beside the body, and what it means where that is absent: the content is another one then, or none.
 
 use super::explanation::{Absence, Delivery, Finding, SEVERAL, items};
-use crate::signature::asked::Place;
+use crate::signature::places::Place;
 use crate::signature::profile::descriptor::Algorithm;
 use crate::signature::scheme::AlgorithmRule;
 use crate::signature::template::{Mark, Value, Values as _};
@@ -40,7 +40,7 @@ impl Delivery<'_> {
     /// What else than the body, the time and the id is signed, and stands around the body.
     pub(super) fn signed_around(&self) -> Vec<Finding> {
         let items = items(self.scheme, &self.texts);
-        let asked = self.asked(items.as_ref());
+        let sources = self.sources(items.as_ref());
         let mut known: Vec<&Value> = Vec::new();
         let mut findings = Vec::new();
         for content in &self.scheme.contents {
@@ -74,7 +74,7 @@ impl Delivery<'_> {
                     continue;
                 }
                 known.push(part);
-                let found = match asked.value(part) {
+                let found = match sources.value(part) {
                     Ok(bytes) => bytes.map(|bytes| self.shown(&bytes)),
                     Err(_ambiguous) => Some(SEVERAL.to_owned()),
                 };

@@ -4,9 +4,9 @@ use http::HeaderName;
 
 use super::explanation::{Delivery, items};
 use super::mistakes::Mistake;
-use crate::signature::asked::Place;
 use crate::signature::grammar::{ITEMS_MAX, Pick};
 use crate::signature::key::Finished;
+use crate::signature::places::Place;
 use crate::signature::profile::descriptor::Encoding;
 use crate::signature::template::Value;
 

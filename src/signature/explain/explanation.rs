@@ -14,11 +14,11 @@ use super::mistakes::Mistake;
 use super::other_keys::surrounded;
 use super::search::SEARCH_BYTES_MAX;
 use super::shown::{MASK, SIGNATURE_MASK, described, escaped, masked};
-use crate::signature::asked::{self, Asked, Place};
 use crate::signature::body::compressed::Compression;
 use crate::signature::body::json::{self, Pointer};
 use crate::signature::delivery::{Request, SignatureRefusal};
 use crate::signature::grammar::Items;
+use crate::signature::places::{self, Place, Sources};
 use crate::signature::profile::descriptor::TimeUnit;
 use crate::signature::profile::meaning::TimestampRule;
 use crate::signature::scheme::Scheme;
@@ -240,7 +240,7 @@ impl<'a> Delivery<'a> {
         document: Option<&'a RawValue>,
     ) -> Self {
         let at = |place: &Place, all| {
-            let texts = asked::texts(place, all, request, body, document).unwrap_or_default();
+            let texts = places::texts(place, all, request, body, document).unwrap_or_default();
             texts
                 .into_iter()
                 .map(std::borrow::Cow::into_owned)
@@ -344,7 +344,7 @@ impl<'a> Delivery<'a> {
         let other = match rule.unit {
             TimeUnit::S => TimeUnit::Ms,
             TimeUnit::Ms | TimeUnit::SOrMs => TimeUnit::S,
-            TimeUnit::Rfc3339 | TimeUnit::HttpDate | TimeUnit::DatetimeMs => return,
+            TimeUnit::Rfc3339 | TimeUnit::HttpDate | TimeUnit::DatetimeMsOrS => return,
         };
         let otherwise = other.read(text).is_some_and(within);
         explanation.time_in_the_other_unit = otherwise && !own.is_some_and(within);
@@ -354,15 +354,15 @@ impl<'a> Delivery<'a> {
     fn content(&self, content: &Template) -> Option<String> {
         let items = items(self.scheme, &self.texts);
         let mut bytes = Vec::new();
-        let asked = self.asked(items.as_ref());
+        let sources = self.sources(items.as_ref());
         content
-            .write(&asked, &mut |piece| bytes.extend_from_slice(piece))
+            .write(&sources, &mut |piece| bytes.extend_from_slice(piece))
             .ok()?;
         Some(self.shown(&bytes))
     }
 
-    pub(super) fn asked<'b, 'i>(&'b self, items: Option<&'b Items<'i>>) -> Asked<'b, 'i> {
-        Asked {
+    pub(super) fn sources<'b, 'i>(&'b self, items: Option<&'b Items<'i>>) -> Sources<'b, 'i> {
+        Sources {
             request: self.request,
             body: self.body,
             document: self.document,

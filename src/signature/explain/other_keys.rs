@@ -13,109 +13,169 @@ const USUAL_PREFIX: &[u8] = b"whsec_";
 /// How many secrets are looked for in one.
 const LINES_MAX: usize = 16;
 
-/// The secrets and forms that may have been the key instead; the first is the profile's own.
-pub(super) fn keys(
-    secret: &Secret,
-    form: KeyForm,
-    prefix: Option<&str>,
-) -> Vec<(Option<KeyMistake>, Secret, KeyForm, Option<String>)> {
-    let own = prefix.map(str::to_owned);
-    let mut keys = vec![(None, secret.clone(), form, own.clone())];
-    if form == KeyForm::PublicKey {
-        return keys;
-    }
-    for other in [KeyForm::Utf8, KeyForm::Base64, KeyForm::Hex, KeyForm::Sha1] {
-        if other != form {
-            keys.push((
-                Some(KeyMistake::Form(other)),
-                secret.clone(),
-                other,
-                own.clone(),
-            ));
-            // Who does not decode a secret rarely takes its prefix off.
-            keys.push((Some(KeyMistake::Form(other)), secret.clone(), other, None));
-        }
-    }
-    let shown = secret.expose();
-    // Who leaves it off here uses less than the provider does.
-    if own.is_none() && !shown.starts_with(USUAL_PREFIX) {
-        keys.push((
-            Some(KeyMistake::Prefix),
-            Secret::new([USUAL_PREFIX, shown].concat()),
-            form,
-            None,
-        ));
-    }
-    let underscore = shown.iter().take(12).position(|byte| *byte == b'_');
-    let another = underscore
-        .and_then(|at| shown.get(..=at))
-        .and_then(|text| std::str::from_utf8(text).ok());
-    let another = another.map(str::to_owned);
-    if own.is_none() && another.is_some() {
-        // Who takes a prefix off that belongs to the secret often decodes the rest, as other providers' secrets want it.
-        for decoded in [KeyForm::Base64, KeyForm::Hex] {
-            keys.push((
-                Some(KeyMistake::PrefixAndForm(decoded)),
-                secret.clone(),
-                decoded,
-                another.clone(),
-            ));
-        }
-    }
-    let another = if own.is_some() { None } else { another };
-    if another != own {
-        keys.push((Some(KeyMistake::Prefix), secret.clone(), form, another));
-    }
-    // A text that is decoded has nothing around it.
-    let around: [(KeyMistake, &[u8], &[u8]); 6] = [
-        (KeyMistake::Newline, b"", b"\n"),
-        (KeyMistake::Newline, b"", b"\r\n"),
-        (KeyMistake::Spaced, b"", b" "),
-        (KeyMistake::Spaced, b" ", b""),
-        (KeyMistake::Quoted, b"\"", b"\""),
-        (KeyMistake::Quoted, b"'", b"'"),
-    ];
-    for (mistake, before, behind) in around {
-        if matches!(form, KeyForm::Utf8 | KeyForm::Sha1) {
-            let whole = Secret::new([before, shown, behind].concat());
-            keys.push((Some(mistake), whole, form, own.clone()));
-        }
-    }
-    let digest = Sha256::digest(shown);
-    let mut add = |mistake, key: Vec<u8>| {
-        keys.push((Some(mistake), Secret::new(key), KeyForm::Utf8, None));
+/// What may have been made a key of, and how.
+pub(super) struct OtherKey {
+    /// What was done otherwise than the profile has it; of the profile's own key nothing.
+    pub(super) mistake: Option<KeyMistake>,
+    pub(super) secret: Secret,
+    pub(super) form: KeyForm,
+    /// What was taken off the secret.
+    pub(super) prefix: Option<String>,
+}
+
+/// The keys that may have been made of a secret; the first is the profile's own.
+pub(super) fn keys(secret: &Secret, form: KeyForm, prefix: Option<&str>) -> Vec<OtherKey> {
+    let mut keys = Keys {
+        secret,
+        form,
+        prefix,
+        all: Vec::new(),
     };
-    add(KeyMistake::Digest, digest.to_vec());
-    add(KeyMistake::Digest, hex::encode(digest).into());
-    for (written, text) in [
-        (KeyForm::Base64, STANDARD.encode(shown)),
-        (KeyForm::Hex, hex::encode(shown)),
-    ] {
-        add(KeyMistake::Encoded(written), text.into());
+    keys.add(None, secret.clone(), form, prefix);
+    // Of a public key there is one form.
+    if form != KeyForm::PublicKey {
+        keys.in_other_forms();
+        keys.with_another_prefix();
+        keys.with_something_around();
+        keys.digested_or_encoded();
+        keys.as_copied();
     }
-    // Of hexadecimal digits alone: who writes them in the other case did not decode them.
-    if shown.iter().all(u8::is_ascii_hexdigit) {
-        for text in [shown.to_ascii_lowercase(), shown.to_ascii_uppercase()] {
-            if text != shown {
-                add(KeyMistake::Case, text);
+    keys.all
+}
+
+struct Keys<'a> {
+    secret: &'a Secret,
+    form: KeyForm,
+    prefix: Option<&'a str>,
+    all: Vec<OtherKey>,
+}
+
+impl Keys<'_> {
+    fn add(
+        &mut self,
+        mistake: Option<KeyMistake>,
+        secret: Secret,
+        form: KeyForm,
+        prefix: Option<&str>,
+    ) {
+        self.all.push(OtherKey {
+            mistake,
+            secret,
+            form,
+            prefix: prefix.map(str::to_owned),
+        });
+    }
+
+    /// Other bytes, of which the profile's key is made.
+    fn add_bytes(&mut self, mistake: KeyMistake, bytes: &[u8]) {
+        let secret = Secret::new(bytes.to_vec());
+        self.add(Some(mistake), secret, self.form, self.prefix);
+    }
+
+    /// Other bytes, which are the key.
+    fn add_key(&mut self, mistake: KeyMistake, bytes: Vec<u8>) {
+        self.add(Some(mistake), Secret::new(bytes), KeyForm::Utf8, None);
+    }
+
+    fn in_other_forms(&mut self) {
+        for other in [KeyForm::Utf8, KeyForm::Base64, KeyForm::Hex, KeyForm::Sha1] {
+            if other != self.form {
+                let mistake = Some(KeyMistake::Form(other));
+                self.add(mistake, self.secret.clone(), other, self.prefix);
+                // Who does not decode a secret rarely takes its prefix off.
+                self.add(mistake, self.secret.clone(), other, None);
             }
         }
     }
-    let mut configured = |mistake, text: &[u8]| {
-        keys.push((Some(mistake), Secret::new(text.to_vec()), form, own.clone()));
-    };
-    if let Some((mistake, inner)) = surrounded(shown) {
-        configured(mistake, inner);
-    }
-    if let Some(text) = from_utf16(shown).map(Secret::new) {
-        configured(KeyMistake::Utf16, without_blanks(text.expose()));
-    }
-    if shown.contains(&b'\r') {
-        for line in shown.split(|byte| *byte == b'\r').take(LINES_MAX) {
-            configured(KeyMistake::CarriageReturn, without_blanks(line));
+
+    fn with_another_prefix(&mut self) {
+        let shown = self.secret.expose();
+        // Who leaves it off here uses less than the provider does.
+        if self.prefix.is_none() && !shown.starts_with(USUAL_PREFIX) {
+            let whole = Secret::new([USUAL_PREFIX, shown].concat());
+            self.add(Some(KeyMistake::Prefix), whole, self.form, None);
+        }
+        let underscore = shown.iter().take(12).position(|byte| *byte == b'_');
+        let another = underscore
+            .and_then(|at| shown.get(..=at))
+            .and_then(|text| std::str::from_utf8(text).ok());
+        if self.prefix.is_some() {
+            self.add(
+                Some(KeyMistake::Prefix),
+                self.secret.clone(),
+                self.form,
+                None,
+            );
+        } else if another.is_some() {
+            // Who takes a prefix off that belongs to the secret often decodes the rest, as other providers' secrets want it.
+            for decoded in [KeyForm::Base64, KeyForm::Hex] {
+                let mistake = Some(KeyMistake::PrefixAndForm(decoded));
+                self.add(mistake, self.secret.clone(), decoded, another);
+            }
+            self.add(
+                Some(KeyMistake::Prefix),
+                self.secret.clone(),
+                self.form,
+                another,
+            );
         }
     }
-    keys
+
+    fn with_something_around(&mut self) {
+        // A text that is decoded has nothing around it.
+        if !matches!(self.form, KeyForm::Utf8 | KeyForm::Sha1) {
+            return;
+        }
+        let around: [(KeyMistake, &[u8], &[u8]); 6] = [
+            (KeyMistake::Newline, b"", b"\n"),
+            (KeyMistake::Newline, b"", b"\r\n"),
+            (KeyMistake::Spaced, b"", b" "),
+            (KeyMistake::Spaced, b" ", b""),
+            (KeyMistake::Quoted, b"\"", b"\""),
+            (KeyMistake::Quoted, b"'", b"'"),
+        ];
+        for (mistake, before, behind) in around {
+            let whole = Secret::new([before, self.secret.expose(), behind].concat());
+            self.add(Some(mistake), whole, self.form, self.prefix);
+        }
+    }
+
+    fn digested_or_encoded(&mut self) {
+        let shown = self.secret.expose();
+        let digest = Sha256::digest(shown);
+        self.add_key(KeyMistake::Digest, digest.to_vec());
+        self.add_key(KeyMistake::Digest, hex::encode(digest).into());
+        for (written, text) in [
+            (KeyForm::Base64, STANDARD.encode(shown)),
+            (KeyForm::Hex, hex::encode(shown)),
+        ] {
+            self.add_key(KeyMistake::Encoded(written), text.into());
+        }
+        // Of hexadecimal digits alone: who writes them in the other case did not decode them.
+        if shown.iter().all(u8::is_ascii_hexdigit) {
+            for text in [shown.to_ascii_lowercase(), shown.to_ascii_uppercase()] {
+                if text != shown {
+                    self.add_key(KeyMistake::Case, text);
+                }
+            }
+        }
+    }
+
+    /// With what gets beside a secret, or into it, when it is copied here.
+    fn as_copied(&mut self) {
+        let shown = self.secret.expose();
+        if let Some((mistake, inner)) = surrounded(shown) {
+            self.add_bytes(mistake, inner);
+        }
+        if let Some(text) = from_utf16(shown).map(Secret::new) {
+            self.add_bytes(KeyMistake::Utf16, without_blanks(text.expose()));
+        }
+        if shown.contains(&b'\r') {
+            for line in shown.split(|byte| *byte == b'\r').take(LINES_MAX) {
+                self.add_bytes(KeyMistake::CarriageReturn, without_blanks(line));
+            }
+        }
+    }
 }
 
 /// What stands around a secret by mistake, and the secret without it.

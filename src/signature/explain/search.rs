@@ -11,13 +11,13 @@ use super::candidates::Candidate;
 use super::explanation::{Delivery, items};
 use super::mistakes::Mistake;
 use super::other_contents;
-use super::other_keys;
+use super::other_keys::{self, OtherKey};
 use super::other_urls;
 use crate::secret::Secret;
-use crate::signature::asked::{self, Asked, Place};
 use crate::signature::delivery::Request;
 use crate::signature::grammar::Items;
 use crate::signature::key::Key;
+use crate::signature::places::{self, Place, Sources};
 use crate::signature::profile::descriptor::{Algorithm, Encoding, KeyForm, MacKind, TimeUnit};
 use crate::signature::profile::meaning::TimestampRule;
 use crate::signature::scheme::{AlgorithmRule, Variant};
@@ -117,7 +117,7 @@ impl Delivery<'_> {
         items: Option<&Items<'_>>,
         candidates: &[Candidate],
     ) -> Option<Vec<Mistake>> {
-        let asked = Asked {
+        let sources = Sources {
             request: &Request {
                 path_and_query: attempt.path_and_query,
                 ..*self.request
@@ -135,7 +135,7 @@ impl Delivery<'_> {
         let mut run = attempt.key.key.start();
         attempt
             .content
-            .write(&asked, &mut |bytes| run.update(bytes))
+            .write(&sources, &mut |bytes| run.update(bytes))
             .ok()?;
         let finished = run.finish();
         // In another header, a digest that anybody can make is that header's own (Content-MD5, x-ms-content-sha256).
@@ -289,8 +289,12 @@ impl Delivery<'_> {
                     None => Mistake::Algorithm(other),
                 };
                 let named = (other != *own).then_some(mistake);
-                for (mistake, shown, form, prefix) in
-                    other_keys::keys(&secret.shown, *key, strip_prefix.as_deref())
+                for OtherKey {
+                    mistake,
+                    secret: shown,
+                    form,
+                    prefix,
+                } in other_keys::keys(&secret.shown, *key, strip_prefix.as_deref())
                 {
                     if *mac == MacKind::Hash && mistake.is_some() {
                         continue;
@@ -363,7 +367,7 @@ impl Delivery<'_> {
         let host = self.request.headers.get(http::header::HOST);
         let host = host.and_then(|host| host.to_str().ok());
         if let Some(url) = url.filter(|_| self.scheme.needs_url()) {
-            let whole = asked::public_url(url, self.request);
+            let whole = places::public_url(url, self.request);
             let whole = String::from_utf8_lossy(&whole);
             // The request adds nothing to a URL that is whole already.
             for (mistakes, other) in other_urls::urls(&whole, host, path_and_query) {

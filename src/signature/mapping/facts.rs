@@ -16,9 +16,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::around::Around;
 use super::compiled::{Mapping, Places};
+use super::occurred;
 use super::place::Place;
 use super::rules::all_equal;
-use super::when;
 use crate::signature::AmountUnit;
 use crate::signature::body;
 use crate::signature::body::document::{Document, NotAnObject};
@@ -261,7 +261,7 @@ impl Mapping {
             occurred_at: places
                 .occurred_at
                 .texts(values, around, kind)
-                .find_map(|text| when::parse(&text, self.occurred_at_unit)),
+                .find_map(|text| occurred::parse(&text, self.occurred_at_unit)),
             account: own(&self.account),
             payment,
             fetch,

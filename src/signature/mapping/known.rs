@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use super::around::Readings;
-use crate::signature::asked::Asked;
 use crate::signature::body::json;
 use crate::signature::delivery::Request;
+use crate::signature::places::Sources;
 use crate::signature::profile::descriptor::Coverage;
 use crate::signature::profile::meaning::TimestampRule;
 use crate::signature::scheme::{Place, Scheme};
@@ -104,7 +104,7 @@ impl KnownBy {
         if self.parts.is_empty() {
             return None;
         }
-        let asked = Asked {
+        let sources = Sources {
             request,
             body: item,
             document: json::document(item).ok(),
@@ -124,7 +124,7 @@ impl KnownBy {
         let mut any = false;
         for part in &self.parts {
             // What stands there twice does so in each of its deliveries.
-            let found = asked.value(&part.value).ok().flatten();
+            let found = sources.value(&part.value).ok().flatten();
             let Some(found) = found.filter(|bytes| !bytes.is_empty()) else {
                 continue;
             };

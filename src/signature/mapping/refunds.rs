@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::facts::{Facts, NoPayment, PaymentFacts};
-use super::when;
+use super::occurred;
 use crate::signature::body::json::{JsonFault, ListPointer, Pointer};
 use crate::signature::profile::descriptor::{AmountUnit, OneOrMany};
 use crate::signature::template::TemplateFault;
@@ -150,7 +150,7 @@ impl Refunds {
             digest.update([0]);
             for place in &self.occurred_at {
                 let text = place.text(element)?;
-                if let Some(time) = text.and_then(|text| when::parse(&text, None)) {
+                if let Some(time) = text.and_then(|text| occurred::parse(&text, None)) {
                     latest = latest.max(Some(time));
                     break;
                 }

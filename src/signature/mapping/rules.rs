@@ -74,7 +74,7 @@ impl Compiler<'_, '_> {
                 self.fault(&name, what, "write the texts that fit, as [\"Sale\"]");
             }
             let place = self.place(&name, Some(&OneOrMany::One(place.clone())), trust);
-            (place, texts.iter().map(Into::into).collect())
+            (place, self::texts(Some(texts)))
         };
         places.into_iter().flatten().map(one).collect()
     }
@@ -88,94 +88,104 @@ impl Compiler<'_, '_> {
         base: &Places,
         kind: Certainty,
     ) -> When {
-        let key = |name: &str| format!("event.when[{index}].{name}");
+        let rule = format!("event.when[{index}]");
+        self.check_the_conditions(&rule, when, kind);
+        let key = |name: &str| format!("{rule}.{name}");
+        let equals = self.equals(&key("equals"), when.equals.as_ref(), Trust::Covered);
+        let present = when.present.iter().flat_map(OneOrMany::iter);
+        let same = when.same.iter().flatten().map(String::as_str);
+        When {
+            kinds: texts(when.kind.as_ref()),
+            equals,
+            present: self.covered_places(&key("present"), present),
+            same: self.covered_places(&key("same"), same),
+            status: when
+                .status
+                .as_ref()
+                .and_then(|name| self.canonical(&key("status"), name)),
+            fetch: self.fetch(
+                &key("fetch_needed"),
+                when.fetch_needed.or(event.fetch_needed),
+            ),
+            places: self.places_of(&rule, when, event, base),
+        }
+    }
+
+    /// A rule must be for some events, and be told for which by what the signature covers.
+    fn check_the_conditions(&mut self, rule: &str, when: &WhenDescriptor, kind: Certainty) {
+        let of_type = format!("{rule}.type");
         if when.kind.is_none()
             && when.equals.is_none()
             && when.present.is_none()
             && when.same.is_none()
         {
-            self.fault(
-                &key("type"),
-                "it would replace the places of every event",
-                "name types, or texts with equals",
-            );
+            let what = "it would replace the places of every event";
+            self.fault(&of_type, what, "name types, or texts with equals");
         }
         if when.kind.is_some() && kind != Certainty::Covered {
-            self.fault(
-                &key("type"),
-                "the signature does not cover the type",
-                "tell the events apart with equals",
-            );
+            let what = "the signature does not cover the type";
+            self.fault(&of_type, what, "tell the events apart with equals");
         }
-        let equals = self.equals(&key("equals"), when.equals.as_ref(), Trust::Covered);
-        let mut all = |name: &str, texts: &mut dyn Iterator<Item = &str>| -> Box<[Place]> {
-            let one = |text: &str| OneOrMany::One(text.to_owned());
-            texts
-                .map(|text| self.place(&key(name), Some(&one(text)), Trust::Covered))
-                .collect()
-        };
-        let present = all(
-            "present",
-            &mut when.present.iter().flat_map(OneOrMany::iter),
-        );
-        let same = all("same", &mut when.same.iter().flatten().map(String::as_str));
-        if when.same.is_some() && same.len() < 2 {
-            self.fault(&key("same"), "compares nothing", "name two places at least");
+        if when.same.as_ref().is_some_and(|places| places.len() < 2) {
+            let key = format!("{rule}.same");
+            self.fault(&key, "compares nothing", "name two places at least");
         }
-        let mut other = |name: &str, texts: Option<&OneOrMany>, base: &Place, trust| match texts {
-            Some(texts) => self.place(&key(name), Some(texts), trust),
+    }
+
+    fn covered_places<'t>(
+        &mut self,
+        key: &str,
+        texts: impl Iterator<Item = &'t str>,
+    ) -> Box<[Place]> {
+        texts
+            .map(|text| {
+                let one = OneOrMany::One(text.to_owned());
+                self.place(key, Some(&one), Trust::Covered)
+            })
+            .collect()
+    }
+
+    fn places_of(
+        &mut self,
+        rule: &str,
+        when: &WhenDescriptor,
+        event: &EventDescriptor,
+        base: &Places,
+    ) -> Places {
+        let mut own = |name: &str, texts: &Option<OneOrMany>, base: &Place, trust| match texts {
+            Some(texts) => self.place(&format!("{rule}.{name}"), Some(texts), trust),
             None => base.clone(),
         };
-        let places = Places {
-            occurred_at: other(
+        Places {
+            occurred_at: own(
                 "occurred_at",
-                when.occurred_at.as_ref(),
+                &when.occurred_at,
                 &base.occurred_at,
                 Trust::Body,
             ),
-            payment_id: other(
+            payment_id: own(
                 "payment_id",
-                when.payment_id.as_ref(),
+                &when.payment_id,
                 &base.payment_id,
                 Trust::Covered,
             ),
-            amount: other("amount", when.amount.as_ref(), &base.amount, Trust::Covered),
+            amount: own("amount", &when.amount, &base.amount, Trust::Covered),
             unit: when.amount_unit.or(event.amount_unit).unwrap_or_default(),
-            amount_refunded: other(
+            amount_refunded: own(
                 "amount_refunded",
-                when.amount_refunded.as_ref(),
+                &when.amount_refunded,
                 &base.amount_refunded,
                 Trust::Covered,
             ),
-            currency: other(
-                "currency",
-                when.currency.as_ref(),
-                &base.currency,
-                Trust::Word,
-            ),
-        };
-        let status = when
-            .status
-            .as_ref()
-            .and_then(|name| self.canonical(&key("status"), name));
-        let fetch = self.fetch(
-            &key("fetch_needed"),
-            when.fetch_needed.or(event.fetch_needed),
-        );
-        let kinds = when
-            .kind
-            .iter()
-            .flat_map(OneOrMany::iter)
-            .map(Into::into)
-            .collect();
-        When {
-            kinds,
-            equals,
-            present,
-            same,
-            status,
-            fetch,
-            places,
+            currency: own("currency", &when.currency, &base.currency, Trust::Word),
         }
     }
+}
+
+fn texts(listed: Option<&OneOrMany>) -> Box<[Box<str>]> {
+    listed
+        .into_iter()
+        .flat_map(OneOrMany::iter)
+        .map(Into::into)
+        .collect()
 }

@@ -160,7 +160,7 @@ struct Known {
 fn end(value: &Value, filters: &[Filter], known: Known) -> End {
     let of_filter = |filter: &Filter| match filter {
         Filter::Sha256Base64 | Filter::Sha256Hex => Some(End::Known),
-        Filter::Is(Shape::Currency | Shape::DateTime | Shape::DatetimeMs | Shape::Unix) => {
+        Filter::Is(Shape::Currency | Shape::DateTime | Shape::DatetimeMsOrS | Shape::Unix) => {
             Some(End::Known)
         }
         Filter::Is(Shape::Amount) | Filter::Crc32 => Some(End::Amount),

@@ -7,10 +7,9 @@ use jiff::SignedDuration;
 use super::descriptor::{
     AnswerDescriptor, Coverage, ProfileDescriptor, TimeUnit, TimestampDescriptor,
 };
-use super::impossible;
 use super::sent::Sent;
+use super::{covering, impossible};
 use crate::secret::Secret;
-use crate::signature::asked::{self, Place};
 use crate::signature::body::document::NotAnObject;
 use crate::signature::body::json::{ListPointer, Pointer};
 use crate::signature::challenge::Challenge;
@@ -18,6 +17,7 @@ use crate::signature::delivery::Request;
 use crate::signature::mapping::around::Around;
 use crate::signature::mapping::compiled::Mapping;
 use crate::signature::mapping::facts::Facts;
+use crate::signature::places::{self, Place};
 use crate::signature::scheme::Scheme;
 use crate::signature::template::Value;
 
@@ -108,21 +108,13 @@ impl Profile {
                 None
             }
             (Some(signature), Coverage::Body | Coverage::Fields | Coverage::Reference) => {
-                Scheme::compile(signature, descriptor, coverage, &mut faults)
+                let scheme = Scheme::compile(signature, descriptor, &mut faults);
+                if let Some(scheme) = &scheme {
+                    covering::check(descriptor, scheme, coverage, &mut faults);
+                }
+                scheme
             }
         };
-        if timestamp.is_some()
-            && scheme
-                .as_ref()
-                .is_some_and(|scheme| !scheme.signs_the_timestamp())
-        {
-            let mend = "put {timestamp} into signature.content, or leave [timestamp] out";
-            faults.add(
-                "timestamp",
-                "the signature does not cover it, so it proves nothing",
-                mend,
-            );
-        }
         let batch = batch(descriptor, &mut faults);
         let (own, time) = (scheme.as_ref(), timestamp.as_ref());
         let mapping = Mapping::of_profile(descriptor, own, time, batch.clone(), &mut faults);
@@ -159,7 +151,7 @@ impl Profile {
     pub fn facts(&self, item: &[u8], request: &Request<'_>) -> Result<Facts, NotAnObject> {
         let around = Around {
             headers: request.headers,
-            query: asked::query(request),
+            query: places::query(request),
         };
         let mut facts = self.mapping.facts(item, around)?;
         if facts.event_id.is_none() {

@@ -1,10 +1,12 @@
 //! Profiles as data: what stands under `[profiles.NAME]` and in `profiles.toml`, and what it means.
 //!
-//! [`descriptor`] is the written form, [`meaning`] what it comes to, checked once and whole; [`impossible`] finds what no
-//! delivery could ever meet. [`catalogue`] knows them by name, and [`extend`] joins one with another.
+//! [`descriptor`] is the written form, [`meaning`] what it comes to, checked once and whole; [`covering`] finds what would
+//! be taken and is not proved, [`impossible`] what no delivery could ever meet. [`catalogue`] knows them by name, and
+//! [`extend`] joins one with another.
 
 mod borders;
 pub(super) mod catalogue;
+mod covering;
 pub(super) mod descriptor;
 mod extend;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::profile::meaning::{Faults, pointer};
 use super::template::{Unwritable, Value, Values, header_name};
 
 /// One delivery, or one item of it, as one secret looks at it.
-pub(super) struct Asked<'a, 'i> {
+pub(super) struct Sources<'a, 'i> {
     pub(super) request: &'a Request<'a>,
     pub(super) body: &'a [u8],
     /// The body as JSON, or the item; `None` where it is none.
@@ -105,7 +105,7 @@ impl Place {
     }
 }
 
-impl Values for Asked<'_, '_> {
+impl Values for Sources<'_, '_> {
     #[inline]
     fn at_hand(&self, value: &Value) -> Option<&[u8]> {
         match value {

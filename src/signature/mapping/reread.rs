@@ -3,10 +3,10 @@
 
 use jiff::Timestamp;
 
-use crate::signature::asked::{self, query};
 use crate::signature::body;
 use crate::signature::delivery::Request;
 use crate::signature::grammar::Items;
+use crate::signature::places::{self, query};
 use crate::signature::profile::descriptor::SignedTime;
 use crate::signature::profile::meaning::Profile;
 use crate::signature::verify::{delivery_id, stated};
@@ -49,7 +49,7 @@ impl Profile {
             return nothing;
         };
         let document = body::json::document(item).ok();
-        let texts = asked::texts(&scheme.place, scheme.all, request, item, document);
+        let texts = places::texts(&scheme.place, scheme.all, request, item, document);
         let texts = texts.unwrap_or_default();
         let items = Items::read(scheme.grammar, texts.iter().map(|text| &**text));
         let happened = self.mapping.readings.signed_time == SignedTime::Happened;

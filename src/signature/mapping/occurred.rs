@@ -13,7 +13,8 @@ pub(in crate::signature) fn parse(text: &str, unit: Option<TimeUnit>) -> Option<
     let at = match unit {
         Some(TimeUnit::S) => unix(text, 1_000_000_000),
         Some(TimeUnit::Ms) => unix(text, 1_000_000),
-        Some(TimeUnit::Rfc3339 | TimeUnit::DatetimeMs) => rfc3339(text),
+        Some(TimeUnit::Rfc3339) => rfc3339(text),
+        Some(TimeUnit::DatetimeMsOrS) => rfc3339(text).or_else(|| unix(text, 1_000_000_000)),
         Some(TimeUnit::HttpDate) => rfc2822::DateTimeParser::new().parse_timestamp(text).ok(),
         Some(TimeUnit::SOrMs) => unix_by_size(text),
         None => digits_of_a_date(text)
@@ -277,7 +278,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".{0,40}|[0-9:T.+-]{0,40}") {
-            for unit in [None, Some(TimeUnit::S), Some(TimeUnit::Ms), Some(TimeUnit::HttpDate), Some(TimeUnit::SOrMs)] {
+            for unit in [None, Some(TimeUnit::S), Some(TimeUnit::Ms), Some(TimeUnit::HttpDate), Some(TimeUnit::SOrMs), Some(TimeUnit::DatetimeMsOrS)] {
                 let _ = parse(&text, unit);
             }
         }
