@@ -11,7 +11,7 @@ use std::{
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use crate::{Receiver, event, eventually, receiver::Changes};
+use crate::{Receiver, event, eventually, producer::Connection, receiver::Changes};
 
 #[test]
 fn sigterm_answers_what_is_in_flight_and_exits_0() {
@@ -155,22 +155,25 @@ fn upgraded_under_traffic(receiver: &mut Receiver, environment: &[(&str, OsStrin
     thread::scope(|scope| {
         let deliverers: Vec<_> = (0..4)
             .map(|number| {
-                let mut producer = receiver.producer();
+                let producer = receiver.producer();
                 let over = &over;
                 scope.spawn(move || {
+                    // A port that two share resets whoever came in the moment in which one left: nothing was sent.
+                    let connect = || producer.connect().or_else(|_| producer.connect());
+                    let mut kept = None;
                     let mut delivered = 0;
                     while !over.load(Ordering::Relaxed) {
                         let event = event(&format!("evt_{number}_{delivered}"));
-                        // Half of them on a connection each, half on one that is kept alive.
-                        let answer = if number % 2 == 0 {
-                            let request = producer.signed(&event);
-                            // A port that two share resets whoever came in the moment in which one left: nothing was sent.
-                            let connection = producer.connect().or_else(|_| producer.connect());
-                            connection.unwrap().exchange(&request).unwrap()
-                        } else {
-                            producer.deliver(&event)
-                        };
+                        let open = kept
+                            .take()
+                            .and_then(|mut kept: Connection| kept.is_open().then_some(kept));
+                        let mut connection = open.map_or_else(connect, Ok).unwrap();
+                        let answer = connection.exchange(&producer.signed(&event)).unwrap();
                         assert_eq!(answer.status, 204);
+                        // Half of them on a connection each, half on one that is kept alive.
+                        if number % 2 == 1 && !answer.closes() {
+                            kept = Some(connection);
+                        }
                         delivered += 1;
                     }
                     delivered
