@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use super::engine::Engine;
-use super::shared::{HANGS_AFTER, Health, Shared, hangs};
+use super::progress::{HANGS_AFTER, Health, Progress, hangs};
 use super::writer::{Exit, Waiting, Writer};
 use super::{Event, InboxFailure, Receipt, WriterGone};
 
@@ -63,7 +63,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct GroupCommit<E: Engine> {
     entrance: RwLock<Option<mpsc::Sender<Waiting<E::Row>>>>,
-    shared: Arc<Shared>,
+    progress: Arc<Progress>,
     limits: Limits,
 }
 
@@ -76,20 +76,20 @@ impl<E: Engine> GroupCommit<E> {
             next: None,
         };
         let exit = Arc::new(AsyncMutex::new(exit));
-        let shared = Arc::new(Shared::default());
+        let progress = Arc::new(Progress::default());
         let writers = engines
             .into_iter()
             .map(|engine| Writer {
                 engine,
                 exit: Arc::clone(&exit),
-                shared: Arc::clone(&shared),
+                progress: Arc::clone(&progress),
                 limits,
             })
             .collect();
         (
             Self {
                 entrance: RwLock::new(Some(entrance)),
-                shared,
+                progress,
                 limits,
             },
             writers,
@@ -131,8 +131,11 @@ impl<E: Engine> GroupCommit<E> {
             return Err(InboxFailure::QueueFull);
         }
         let events = rows.len();
-        let before = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.shared
+        let before = self
+            .progress
+            .queued_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+        self.progress
             .queued_events
             .fetch_add(events, Ordering::Relaxed);
         // A single delivery is always let in by its size: the body's own limit has bounded it.
@@ -157,7 +160,7 @@ impl<E: Engine> GroupCommit<E> {
         match sent {
             Ok(()) => Ok(receipts),
             Err(failure) => {
-                self.shared.leaves(bytes, events);
+                self.progress.leaves(bytes, events);
                 Err(failure)
             }
         }
@@ -176,8 +179,8 @@ impl<E: Engine> GroupCommit<E> {
         if waiting >= entrance.max_capacity() {
             return false;
         }
-        let events = self.shared.queued_events.load(Ordering::Relaxed);
-        self.shared.full_batches.load(Ordering::Relaxed) < FULL_BATCHES_MAX
+        let events = self.progress.queued_events.load(Ordering::Relaxed);
+        self.progress.full_batches.load(Ordering::Relaxed) < FULL_BATCHES_MAX
             || waiting < self.limits.batch_deliveries.saturating_mul(2)
                 && events < self.limits.events_max().saturating_mul(2)
     }
@@ -186,7 +189,7 @@ impl<E: Engine> GroupCommit<E> {
         entrance
             .max_capacity()
             .saturating_sub(entrance.capacity())
-            .saturating_add(self.shared.set_back.load(Ordering::Relaxed))
+            .saturating_add(self.progress.set_back.load(Ordering::Relaxed))
     }
 
     /// Takes no more; the writers end once they have answered what is queued.
@@ -202,7 +205,7 @@ impl<E: Engine> GroupCommit<E> {
     pub async fn probe(&self) -> Result<bool, InboxFailure> {
         match tokio::time::timeout(HANGS_AFTER, self.accept(Vec::new())).await {
             Ok(Ok(_)) => Ok(true),
-            Ok(Err(InboxFailure::QueueFull)) | Err(_) if self.shared.is_good() => Ok(false),
+            Ok(Err(InboxFailure::QueueFull)) | Err(_) if self.progress.is_good() => Ok(false),
             Ok(Err(failure)) => Err(failure),
             Err(_elapsed) => Err(hangs()),
         }
@@ -210,17 +213,17 @@ impl<E: Engine> GroupCommit<E> {
 
     /// How the last transaction went.
     pub fn health(&self) -> Health {
-        self.shared.health()
+        self.progress.health()
     }
 
     /// Fails while a writer has been at work for too long, and nothing was committed meanwhile.
     pub fn expect_progress(&self) -> Result<(), InboxFailure> {
-        self.shared.expect_progress()
+        self.progress.expect_progress()
     }
 
     /// How many bytes wait for a writer.
     pub fn queued_bytes(&self) -> usize {
-        self.shared.queued_bytes.load(Ordering::Relaxed)
+        self.progress.queued_bytes.load(Ordering::Relaxed)
     }
 
     /// How many deliveries wait for a writer.

@@ -6,7 +6,8 @@
 //! after all is a duplicate and changes nothing. So an uncertain commit is always reported as a failure.
 //!
 //! [`GroupCommit`] is how both engines get their speed: what waits at the same time shares one transaction and one
-//! sync, without a timer, so an idle inbox adds no delay.
+//! sync, without a timer, so an idle inbox adds no delay. Deliveries enter by `group_commit.rs` and leave by `writer.rs`; what a
+//! store must be for that is an [`Engine`].
 //!
 //! This room holds no SQL and knows no payment: what an event does to the ledger is the store's to ask of `payments`,
 //! within the same transaction.
@@ -15,8 +16,8 @@ mod engine;
 mod event;
 mod group_commit;
 mod kept_headers;
+mod progress;
 mod reading;
-mod shared;
 mod writer;
 
 use std::error::Error;
@@ -29,7 +30,7 @@ pub use engine::{BatchFailure, Engine, Isolation, Outcome};
 pub use event::{Event, IdempotencyKey, Standing, digest16};
 pub use group_commit::{GroupCommit, Limits};
 pub use kept_headers::KeptHeaders;
-pub use shared::Health;
+pub use progress::Health;
 pub use writer::Writer;
 
 /// The counter of events, by tenant, producer and receipt. What a metric means, `telemetry` tells.

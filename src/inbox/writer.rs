@@ -8,7 +8,7 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use super::engine::{BatchFailure, Engine, Isolation};
 use super::group_commit::Limits;
-use super::shared::{Shared, Turn, UnderWay};
+use super::progress::{Progress, Turn, UnderWay};
 use super::{InboxFailure, Receipt, WriterGone};
 
 /// A delivery in the queue.
@@ -40,7 +40,7 @@ impl<R> std::fmt::Debug for Waiting<R> {
 pub struct Writer<E: Engine> {
     pub(super) engine: E,
     pub(super) exit: Arc<AsyncMutex<Exit<E::Row>>>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) progress: Arc<Progress>,
     pub(super) limits: Limits,
 }
 
@@ -53,9 +53,9 @@ impl<E: Engine> Writer<E> {
             if batch.is_empty() {
                 return self.engine;
             }
-            let shared = Arc::clone(&self.shared);
-            let turn = Turn::begin(&shared);
-            let under_way = UnderWay::begin(&shared, batch.len());
+            let progress = Arc::clone(&self.progress);
+            let turn = Turn::begin(&progress);
+            let under_way = UnderWay::begin(&progress, batch.len());
             self.write(&mut batch).await;
             drop(under_way);
             self.engine.tidy().await;
@@ -71,12 +71,12 @@ impl<E: Engine> Writer<E> {
         }
         let mut full = self.fill(batch, &mut exit);
         if full && (exit.next.is_some() || !exit.queue.is_empty()) {
-            self.shared.full_batches.fetch_add(1, Ordering::Relaxed);
+            self.progress.full_batches.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.shared.full_batches.store(0, Ordering::Relaxed);
+            self.progress.full_batches.store(0, Ordering::Relaxed);
         }
         let enough = |batch: &Vec<Waiting<E::Row>>| {
-            batch.len() >= self.shared.under_way.load(Ordering::Relaxed)
+            batch.len() >= self.progress.under_way.load(Ordering::Relaxed)
         };
         if batch.is_empty() || full || enough(batch) {
             return;
@@ -92,7 +92,7 @@ impl<E: Engine> Writer<E> {
                     exit.next = next;
                     full = self.fill(batch, &mut exit);
                 }
-                () = self.shared.written.notified() => {}
+                () = self.progress.written.notified() => {}
                 () = &mut patience => return,
             }
         }
@@ -116,7 +116,7 @@ impl<E: Engine> Writer<E> {
             }
         }
         let set_back = usize::from(exit.next.is_some());
-        self.shared.set_back.store(set_back, Ordering::Relaxed);
+        self.progress.set_back.store(set_back, Ordering::Relaxed);
         full
     }
 
@@ -124,7 +124,7 @@ impl<E: Engine> Writer<E> {
         let mut rows = Vec::with_capacity(batch.len());
         let mut answers = Vec::with_capacity(batch.len());
         for waiting in batch.drain(..) {
-            self.shared.leaves(waiting.bytes, waiting.rows.len());
+            self.progress.leaves(waiting.bytes, waiting.rows.len());
             // Whoever gave up waiting was told that it was not kept, or went away over HTTP/2, and will come again: under overload this
             // sheds work that nobody awaits. Of a peer over HTTP/1.1 nobody knows whether it is gone: its delivery is written.
             if !waiting.answer.is_closed() {
@@ -146,7 +146,7 @@ impl<E: Engine> Writer<E> {
             metrics::histogram!(super::COMMIT_METRIC).record(began.elapsed().as_secs_f64());
             metrics::histogram!(super::BATCH_METRIC).record(events as f64);
         }
-        self.shared.note(&result);
+        self.progress.note(&result);
         match result {
             Ok(outcomes) => {
                 let mut outcomes = outcomes.into_iter();

@@ -31,7 +31,7 @@ pub enum Health {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct Progress {
     pub(super) queued_bytes: AtomicUsize,
     pub(super) queued_events: AtomicUsize,
     /// Deliveries that left the channel and wait still: one, or none.
@@ -55,7 +55,7 @@ struct Turns {
     committed: Option<tokio::time::Instant>,
 }
 
-impl Shared {
+impl Progress {
     /// A delivery waits no more.
     pub(super) fn leaves(&self, bytes: usize, events: usize) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -124,21 +124,21 @@ pub(super) fn hangs() -> InboxFailure {
 
 /// A writer at work, on a batch and what is between two, until it is dropped: an engine may panic.
 pub(super) struct Turn<'a> {
-    shared: &'a Shared,
+    progress: &'a Progress,
     began: tokio::time::Instant,
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn begin(shared: &'a Shared) -> Self {
+    pub(super) fn begin(progress: &'a Progress) -> Self {
         let began = tokio::time::Instant::now();
-        shared.turns().begun.push(began);
-        Self { shared, began }
+        progress.turns().begun.push(began);
+        Self { progress, began }
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let begun = &mut self.shared.turns().begun;
+        let begun = &mut self.progress.turns().begun;
         if let Some(place) = begun.iter().position(|began| *began == self.began) {
             begun.swap_remove(place);
         }
@@ -147,22 +147,25 @@ impl Drop for Turn<'_> {
 
 /// A batch that is being written, until it is dropped: an engine may panic.
 pub(super) struct UnderWay<'a> {
-    shared: &'a Shared,
+    progress: &'a Progress,
     deliveries: usize,
 }
 
 impl<'a> UnderWay<'a> {
-    pub(super) fn begin(shared: &'a Shared, deliveries: usize) -> Self {
-        shared.under_way.fetch_add(deliveries, Ordering::Relaxed);
-        Self { shared, deliveries }
+    pub(super) fn begin(progress: &'a Progress, deliveries: usize) -> Self {
+        progress.under_way.fetch_add(deliveries, Ordering::Relaxed);
+        Self {
+            progress,
+            deliveries,
+        }
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.shared
+        self.progress
             .under_way
             .fetch_sub(self.deliveries, Ordering::Relaxed);
-        self.shared.written.notify_one();
+        self.progress.written.notify_one();
     }
 }
