@@ -4,17 +4,14 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::faults::{MEND_STORE, fault_of_listening, key_of};
 use super::output::{self, Outcome, Table, json_line, say};
 use super::runtime::on_this_thread;
-use super::serve;
 use crate::config::{
     Config, ConfigFile, Environment, Fault, Forsaken, StoreSettings, Warning, Weight,
 };
 use crate::server::ListenFailure;
 use crate::store::{Filter, ReadFailure, StoreFault, Url, Views, look};
-
-/// What to do where the store itself does not say.
-pub(super) const MEND_STORE: &str = "mend the store, or name another";
 
 /// Check configuration, certificates, secrets and store, and print every fault
 #[derive(Debug, Args)]
@@ -78,7 +75,7 @@ impl Check {
             let unheard = ListenFailure::foreseen(config);
             let faults = unheard
                 .iter()
-                .map(|failure| serve::fault_of_listening(failure, place, environment));
+                .map(|failure| fault_of_listening(failure, place, environment));
             // It may be checked elsewhere than it will serve, and what a service manager listens on is not bound at all.
             findings.extend(faults.map(Finding::warning));
         }
@@ -155,34 +152,6 @@ fn look_at_spools(
         findings.push(Finding::warning(fault));
     }
     findings
-}
-
-/// Which key of the configuration names what is at fault.
-pub(super) fn key_of(fault: &StoreFault) -> &'static [&'static str] {
-    match fault {
-        StoreFault::Spool { .. } => &["store", "spool", "path"],
-        StoreFault::NeedlessSpool { .. } => &["store", "spool"],
-        StoreFault::NoDirectory { .. }
-        | StoreFault::Displaced { .. }
-        | StoreFault::LogAlone { .. }
-        | StoreFault::LogDisplaced { .. }
-        | StoreFault::Locked { .. }
-        | StoreFault::DiskFails { .. }
-        | StoreFault::NoStore { .. }
-        | StoreFault::IsDirectory { .. }
-        | StoreFault::Rights { .. }
-        | StoreFault::Unopenable { .. }
-        | StoreFault::Damaged { .. }
-        | StoreFault::Foreign { .. }
-        | StoreFault::Newer { .. }
-        | StoreFault::Older { .. }
-        | StoreFault::Migration { .. }
-        | StoreFault::Address { .. }
-        | StoreFault::Tls { .. }
-        | StoreFault::Encoding { .. }
-        | StoreFault::Unreachable { .. }
-        | StoreFault::NoWriter { .. } => &["store", "url"],
-    }
 }
 
 /// What is wrong with a store.

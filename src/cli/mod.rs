@@ -4,6 +4,7 @@
 //! output, what went wrong to standard error. Exit codes: 0 done; 1 what was asked failed (a check, a delivery, an
 //! unknown id); 2 usage, or a configuration that the command could not use.
 
+mod advice;
 mod backup;
 mod bench;
 mod burst;
@@ -13,10 +14,12 @@ mod cutoff;
 mod dev;
 mod explain;
 mod export;
+mod faults;
 mod head;
 mod health;
 mod histogram;
 mod import;
+mod known;
 mod lists;
 mod output;
 #[cfg(test)]

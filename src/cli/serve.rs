@@ -6,12 +6,12 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::check::{MEND_STORE, key_of};
+use super::faults::{MEND_STORE, fault_of_listening, key_of};
 use super::output::{self, Outcome, failed, json_line, say};
 use super::runtime::{block_on, on_every_core};
 use super::{of_store, unusable};
-use crate::config::{Config, ConfigFile, Environment, Fault};
-use crate::server::{self, Announced, ListenFailure, Prelude, ServeFailure, Start};
+use crate::config::{Config, ConfigFile, Environment};
+use crate::server::{self, Announced, Prelude, ServeFailure, Start};
 use crate::store::Store;
 
 /// How long work off the runtime's threads may take once the receiver has ended.
@@ -74,16 +74,6 @@ pub(super) fn serve(
         }
         Err(failure) => failed(&failure),
     }
-}
-
-/// An address that cannot be listened on, where the configuration names it.
-pub(super) fn fault_of_listening(
-    failure: &ListenFailure,
-    place: &ConfigFile,
-    environment: &Environment,
-) -> Fault {
-    let (what, mend) = (failure.what(), failure.mend().to_owned());
-    Config::fault_of(place, environment, failure.key, what, mend)
 }
 
 /// Bring the store's schema up to date, and nothing else

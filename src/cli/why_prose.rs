@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::known::{Certificate, Known, Refused, Sender};
 use super::output::say;
-use super::why::{Certificate, Known, Refused, Sender};
 use crate::config::Snapshot;
 use crate::server::in_words;
 use crate::store::ShadowSeen;

@@ -7,7 +7,7 @@ use crate::tls::{
 use crate::x509::Certificate;
 
 use super::fault::Findings;
-use super::trust::Found;
+use super::found::Found;
 
 /// Whoever relies on such an anchor learns of it here, and not from the first sender that is turned away. `none_left` is whether nobody
 /// gets in under any other either.

@@ -11,8 +11,8 @@ use crate::x509::{
 
 use super::context::Context;
 use super::fault::Findings;
+use super::found::{Found, decoded};
 use super::key::KeyPath;
-use super::trust::{Found, decoded};
 
 pub(super) fn revocation_lists(
     path: &str,

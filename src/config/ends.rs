@@ -5,8 +5,8 @@ use jiff::{Timestamp, ToSpan};
 use crate::x509::Certificate;
 
 use super::fault::Findings;
+use super::found::Found;
 use super::key::KeyPath;
-use super::trust::Found;
 
 /// How long before a certificate's end it is told of.
 const ENDS_SOON_DAYS: i64 = 28;

@@ -9,6 +9,7 @@
 //! store that is opened, a clock of its own. No other room reads the environment, but for the sockets that a service
 //! manager hands over.
 
+mod bounds;
 mod client_cas;
 mod context;
 mod crls;
@@ -17,6 +18,7 @@ mod ends;
 mod environment;
 mod fault;
 mod file;
+mod found;
 mod key;
 mod listen;
 mod meaning;
@@ -25,6 +27,7 @@ mod reload;
 mod retention;
 mod secrets;
 mod server_identity;
+mod settings;
 mod shape;
 mod snapshot;
 mod spool;
@@ -61,9 +64,9 @@ pub use cut_offs::{CutOff, CutOffEntry, CutOffFault, CutOffs};
 pub use environment::Environment;
 pub use fault::{Fault, Warning, Weight};
 pub use listen::ListenAddress;
-pub use meaning::{AdminSettings, ServerSettings, StoreSettings};
 pub use reload::{ReloadStatus, Reloader};
 pub use secrets::Labelled;
+pub use settings::{AdminSettings, ServerSettings, StoreSettings};
 pub use snapshot::{Live, Snapshot};
 pub use spool::Forsaken;
 pub use template::TEMPLATE;

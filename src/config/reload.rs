@@ -10,7 +10,7 @@ use crate::secret::Secret;
 
 use super::cut_offs::CutOffs;
 use super::fault::Fault;
-use super::meaning::{AdminSettings, ServerSettings, StoreSettings};
+use super::settings::{AdminSettings, ServerSettings, StoreSettings};
 use super::snapshot::Snapshot;
 use super::watch::{InUse, Marks, Watch};
 use super::{Config, ConfigFile, Environment, Loaded};

@@ -12,7 +12,7 @@ use crate::store::Retention;
 use crate::tls::{ServerConfig, SetupFailure, Trust, server_config};
 
 use super::cut_offs::CutOffs;
-use super::meaning::ServerSettings;
+use super::settings::ServerSettings;
 use super::trust::TlsSettings;
 
 /// Everything that a delivery is judged by, of one generation.

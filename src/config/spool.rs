@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::store::{SpoolSettings, Url, events_in_spool};
 
+use super::bounds::number;
 use super::context::Context;
 use super::file;
 use super::key::KeyPath;
-use super::meaning::{ServerSettings, StoreSettings, number};
+use super::settings::{ServerSettings, StoreSettings};
 
 /// A spool smaller than this would be of no use.
 const BYTES_MIN: i64 = 1 << 20;

@@ -12,8 +12,8 @@ use super::context::Context;
 use super::fault::Findings;
 use super::file;
 use super::key::KeyPath;
-use super::meaning;
 use super::secrets::{self, Labelled};
+use super::{bounds, meaning};
 
 /// The profile of a producer that names none.
 pub(super) const DEFAULT_PROFILE: &str = "timestamped";
@@ -157,7 +157,7 @@ fn producer(
     let tolerances = Duration::from_secs(1)..=TOLERANCE_MAX;
     let tolerance = shape
         .tolerance
-        .and_then(|span| meaning::span(span, tolerances, &at.key("tolerance"), findings));
+        .and_then(|span| bounds::span(span, tolerances, &at.key("tolerance"), findings));
     let mut secrets = Vec::new();
     let mut open_files = Vec::new();
     for (index, reference) in shape.secrets.iter().enumerate() {

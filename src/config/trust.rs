@@ -1,27 +1,24 @@
 //! What `[tls]` means, and whom we trust.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::text::chain;
 use crate::tls::{
     CrlExpired, CrlMissing, MinVersion, Resumption, ServerIdentity, Trust, TrustFault, TrustParts,
     TrustPolicy, V1Leaf, bar_of_anchor,
 };
-use crate::x509::{
-    Certificate, DistinguishedName, RevocationList, decode_certificates, flaw_of_pem,
-};
+use crate::x509::{Certificate, DistinguishedName, RevocationList};
 
 use super::client_cas::{warn_of_an_anchors_bar, warn_of_an_intermediates_constraints};
-use super::context::{Context, FILE_BYTES_MAX};
+use super::context::Context;
 use super::crls::{
     revocation_lists, warn_of_a_list_that_is_not_named, warn_of_missing_lists, warn_of_old_lists,
 };
 use super::ends::{has_ended, warn_of_an_issuers_end};
 use super::fault::Findings;
 use super::file;
+use super::found::{Found, certificates};
 use super::key::KeyPath;
 use super::server_identity;
 
@@ -36,13 +33,6 @@ pub struct TlsSettings {
     pub min_version: MinVersion,
     /// Whether sessions are resumed.
     pub resumption: Resumption,
-}
-
-/// Something decoded, and where the configuration names it.
-pub(super) struct Found<T> {
-    pub(super) what: T,
-    pub(super) key: KeyPath,
-    pub(super) file: PathBuf,
 }
 
 pub(super) fn tls(
@@ -299,56 +289,6 @@ fn not_a_ca<T>(found: &Found<T>, subject: &DistinguishedName, findings: &mut Fin
     );
     let mend = "name the certificate of the CA that issues your producers' certificates";
     findings.fault(&found.key, what, mend);
-}
-
-fn certificates(path: &str, key: &KeyPath, context: &mut Context<'_>) -> Vec<Found<Certificate>> {
-    if path.is_empty() {
-        // A table without a file was told of where its shape was read.
-        if context.findings.any_told_within(key) {
-            return Vec::new();
-        }
-        let mend = "write the path of a certificate, as \"certs/ca.crt\"";
-        context.findings.missing(key, "names no file", mend);
-        return Vec::new();
-    }
-    let file = context.resolve(path);
-    let Some(read) = context.read(key, &file, FILE_BYTES_MAX) else {
-        return Vec::new();
-    };
-    let ders = decode_certificates(&read.bytes);
-    let ders = ders.map_err(|fault| flaw_of_pem(&read.bytes).unwrap_or(fault));
-    let ders = ders.and_then(|ders| ders.iter().map(|der| Certificate::decode(der)).collect());
-    decoded(ders, "certificate", file, key, &mut context.findings)
-}
-
-pub(super) fn decoded<T>(
-    result: Result<Vec<T>, crate::x509::X509Fault>,
-    kind: &str,
-    file: PathBuf,
-    key: &KeyPath,
-    findings: &mut Findings,
-) -> Vec<Found<T>> {
-    let path = file.display();
-    match result {
-        Ok(all) if all.is_empty() => {
-            let what = format!("{path} holds no {kind}");
-            findings.fault(key, what, format!("write the {kind} there, in PEM or DER"));
-            Vec::new()
-        }
-        Ok(all) => {
-            let found = |what| Found {
-                what,
-                key: key.clone(),
-                file: file.clone(),
-            };
-            all.into_iter().map(found).collect()
-        }
-        Err(fault) => {
-            let what = format!("{path} is no {kind}: {}", chain(&fault));
-            findings.fault(key, what, format!("write the {kind} there, in PEM or DER"));
-            Vec::new()
-        }
-    }
 }
 
 /// The same certificate in two files is one.

@@ -1,6 +1,7 @@
 //! When a batch begins, how many may wait, and what is said of a writer that hangs.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 

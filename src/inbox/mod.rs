@@ -16,6 +16,7 @@ mod engine;
 mod event;
 mod group_commit;
 mod kept_headers;
+mod limits;
 mod progress;
 mod reading;
 mod writer;
@@ -28,8 +29,9 @@ use std::time::Duration;
 
 pub use engine::{BatchFailure, Engine, Isolation, Outcome};
 pub use event::{Event, IdempotencyKey, Standing, digest16};
-pub use group_commit::{GroupCommit, Limits};
+pub use group_commit::GroupCommit;
 pub use kept_headers::KeptHeaders;
+pub use limits::Limits;
 pub use progress::Health;
 pub use writer::Writer;
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use super::engine::{BatchFailure, Engine, Isolation};
-use super::group_commit::Limits;
+use super::limits::Limits;
 use super::progress::{Progress, Turn, UnderWay};
 use super::{InboxFailure, Receipt, WriterGone};
 

@@ -18,7 +18,7 @@ use super::operator::Desk;
 use super::receiver::{Current, LiveCurrent, Receiver};
 use super::record::Recorder;
 use super::shadow::ShadowTally;
-use super::sockets::{self, ListenFailure, Sockets};
+use super::sockets::{self, Announced, ListenFailure, Sockets};
 use super::tasks::TaskEnded;
 use crate::admin::Guard;
 use crate::config::{Config, ConfigFile, Environment, Live, Reloader, StoreSettings};
@@ -70,15 +70,6 @@ impl Prelude {
         }
         Ok(self.inherited)
     }
-}
-
-/// The addresses that are listened on.
-#[derive(Clone, Copy, Debug)]
-pub struct Announced {
-    /// The providers' side.
-    pub server: SocketAddr,
-    /// The operator's side.
-    pub admin: SocketAddr,
 }
 
 /// Why the receiver could not start, or go on.

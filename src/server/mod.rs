@@ -31,7 +31,7 @@ mod sockets;
 mod tasks;
 
 pub use certificates::{certificates, is_revoked};
-pub use life_cycle::{Announced, Prelude, ServeFailure, Start, serve, serve_into, stop_signal};
+pub use life_cycle::{Prelude, ServeFailure, Start, serve, serve_into, stop_signal};
 pub use marks::{in_words, still_marked};
-pub use sockets::ListenFailure;
+pub use sockets::{Announced, ListenFailure};
 pub use tasks::TaskEnded;

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use super::life_cycle::{Announced, ServeFailure};
 use crate::config::Config;
 use crate::text::chain;
 use crate::tls;
@@ -67,6 +66,15 @@ impl ListenFailure {
     }
 }
 
+/// The addresses that are listened on.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced {
+    /// The providers' side.
+    pub server: SocketAddr,
+    /// The operator's side.
+    pub admin: SocketAddr,
+}
+
 /// What is listened on.
 pub(super) struct Sockets {
     pub(super) providers: Vec<TcpListener>,
@@ -74,7 +82,10 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn bind(config: &Config, inherited: Vec<TcpListener>) -> Result<Self, ServeFailure> {
+    pub(super) fn bind(
+        config: &Config,
+        inherited: Vec<TcpListener>,
+    ) -> Result<Self, ListenFailure> {
         let providers = providers(config, inherited)?;
         // The next version finds both of our addresses in use, or neither.
         let (address, reuse) = (config.admin.listen, config.server.reuse_port);
@@ -94,14 +105,14 @@ impl Sockets {
 pub(super) fn providers(
     config: &Config,
     inherited: Vec<TcpListener>,
-) -> Result<Vec<TcpListener>, ServeFailure> {
+) -> Result<Vec<TcpListener>, ListenFailure> {
     if inherited.is_empty() {
         let (address, reuse) = (config.server.listen, config.server.reuse_port);
         return Ok(vec![bind(SERVER_LISTEN, address, reuse)?]);
     }
     for further in inherited.iter().skip(1) {
         tracing::info!(
-            address = %further.local_addr()?,
+            address = further.local_addr().ok().map(tracing::field::display),
             "the service manager passed another socket: deliveries are taken there too, over mutual TLS; the operator's side \
              listens to admin.listen alone"
         );

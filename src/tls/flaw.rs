@@ -2,7 +2,7 @@
 //!
 //! Each is one row: the reason that it counts under, and its words, with `{}` for what is named in them. By its row a flaw is told, and by its
 //! row it is known again in what was kept of a refusal, so nobody searches a text for words that stand elsewhere. A new one is
-//! a new row; `cli/why.rs` does not compile until it says what is to be done about it.
+//! a new row; `cli/advice.rs` does not compile until it says what is to be done about it.
 
 use std::cmp::Reverse;
 use std::fmt::Display;
