@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::places::Place;
 use super::profile::descriptor::{BodyFormat, Coverage, EventDescriptor, PlaceDescriptor};
-use super::profile::meaning::{Faults, status};
+use super::profile::faults::{Faults, status};
 use super::scheme::{Scheme, configured};
 use super::template::{Template, Value, Values};
 

@@ -2,14 +2,24 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::delivery::SignatureRefusal;
 use super::filter::Shape;
 use super::mapping;
-use super::profile::descriptor::TimeUnit;
-use super::profile::meaning::TimestampRule;
+use super::places::Place;
+use super::profile::descriptor::{TimeUnit, TimestampDescriptor};
+use super::profile::faults::{Faults, duration};
+use super::refusal::SignatureRefusal;
 
 /// The longest timestamp that is read, in bytes.
 const TEXT_BYTES_MAX: usize = 40;
+
+/// Where the sender's time stands, and how far it may be off.
+#[derive(Clone, Debug)]
+pub(super) struct TimestampRule {
+    pub(super) place: Place,
+    pub(super) unit: TimeUnit,
+    pub(super) past: Option<SignedDuration>,
+    pub(super) future: Option<SignedDuration>,
+}
 
 impl TimeUnit {
     /// The time that `text` states; signs, spaces and fractions are none of the numeric units'.
@@ -69,6 +79,29 @@ fn digits(text: &[u8]) -> Option<i64> {
 }
 
 impl TimestampRule {
+    /// Checks `[timestamp]`.
+    pub(super) fn compile(descriptor: &TimestampDescriptor, faults: &mut Faults) -> Option<Self> {
+        let place = match &descriptor.from {
+            Some(from) => Place::compile(from, "timestamp.from", faults),
+            None => {
+                faults.add(
+                    "timestamp.from",
+                    "is missing",
+                    "write from = { header = [\"x-timestamp\"] } or { item = \"t\" }",
+                );
+                None
+            }
+        };
+        let past = duration(descriptor.past.as_deref(), "timestamp.past", faults);
+        let future = duration(descriptor.future.as_deref(), "timestamp.future", faults);
+        Some(Self {
+            place: place?,
+            unit: descriptor.unit.unwrap_or(TimeUnit::S),
+            past,
+            future,
+        })
+    }
+
     /// Refuses a time that is too old or too far ahead; `tolerance` replaces both limits of the profile.
     pub(super) fn check(
         &self,

@@ -36,6 +36,8 @@ mod profile;
 #[cfg(test)]
 mod published_tests;
 mod put;
+mod refusal;
+mod request;
 #[cfg(test)]
 mod round_trips_tests;
 mod scheme;
@@ -53,7 +55,7 @@ mod verify_tests;
 pub use body::compressed::Compression;
 pub use body::document::NotAnObject;
 pub use challenge::ChallengeAnswer;
-pub use delivery::{Item, ItemVerdict, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery};
+pub use delivery::{Item, ItemVerdict, ShadowSecret, VerifiedDelivery};
 pub use explain::explanation::{Absence, Explanation, Finding, explain};
 pub use explain::mistakes::{BodyMistake, KeyMistake, Mistake, UrlMistake};
 pub use explain::rewritten::Writing;
@@ -68,7 +70,10 @@ pub use profile::descriptor::{
     MacKind, OneOrMany, PlaceDescriptor, ProfileDescriptor, RefundsDescriptor, SignatureDescriptor,
     TimeUnit, TimestampDescriptor, Unlisted, WhenDescriptor,
 };
-pub use profile::meaning::{Answer, AnswerBody, Profile, ProfileFault};
+pub use profile::faults::ProfileFault;
+pub use profile::meaning::{Answer, AnswerBody, Profile};
 pub use profile::sent::SentDescriptor;
+pub use refusal::SignatureRefusal;
+pub use request::Request;
 pub use sign::{Pen, SignFault, SignRequest, Signed, sign};
 pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};

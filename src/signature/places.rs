@@ -8,11 +8,12 @@ use serde_json::value::RawValue;
 
 use super::body;
 use super::body::json::Pointer;
-use super::delivery::{Request, SignatureRefusal};
 use super::grammar::Items;
 use super::key::Key;
 use super::profile::descriptor::PlaceDescriptor;
-use super::profile::meaning::{Faults, pointer};
+use super::profile::faults::{Faults, pointer};
+use super::refusal::SignatureRefusal;
+use super::request::Request;
 use super::template::{Unwritable, Value, Values, header_name};
 
 /// One delivery, or one item of it, as one secret looks at it.

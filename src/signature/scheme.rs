@@ -6,7 +6,7 @@ use super::profile::descriptor::{
     Algorithm, AlgorithmDescriptor, AlsoDescriptor, Encoding, KeyForm, MacKind, OneOrMany,
     ProfileDescriptor, SignatureDescriptor,
 };
-use super::profile::meaning::Faults;
+use super::profile::faults::Faults;
 use super::template::{Template, Value};
 use crate::secret::Secret;
 

@@ -12,7 +12,6 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::body;
-use super::delivery::{Request, SignatureRefusal};
 use super::grammar::{Items, Pick};
 use super::key::{Key, KeyFault};
 use super::places::{Place, Sources};
@@ -20,6 +19,8 @@ use super::private_key::{self, is_pem};
 use super::profile::descriptor::{Algorithm, BodyFormat};
 use super::profile::meaning::Profile;
 use super::put;
+use super::refusal::SignatureRefusal;
+use super::request::Request;
 use super::scheme::{AlgorithmRule, Scheme, Variant};
 use super::secrets::Settings;
 use super::template::{Unwritable, Value};

@@ -15,15 +15,17 @@ use serde_json::value::RawValue;
 use super::body::document::NotAnObject;
 use super::body::json::{self, JsonFault};
 use super::challenge::ChallengeAnswer;
-use super::delivery::{
-    Item, ItemVerdict, Proof, Request, ShadowSecret, SignatureRefusal, VerifiedDelivery,
-};
+use super::clock::TimestampRule;
+use super::delivery::{Item, ItemVerdict, Proof, ShadowSecret, VerifiedDelivery};
 use super::grammar::Items;
 use super::listing::Listing;
 use super::places::Place;
 use super::places::{self, Sources};
 use super::profile::descriptor::Algorithm;
-use super::profile::meaning::{Profile, ProfileFault, TimestampRule};
+use super::profile::faults::ProfileFault;
+use super::profile::meaning::Profile;
+use super::refusal::SignatureRefusal;
+use super::request::Request;
 use super::scheme::{AlgorithmRule, Scheme};
 use super::secrets::{Account, Prepared};
 use crate::identity::{Force, Identified};

@@ -12,11 +12,12 @@ use super::rules::{Equals, When};
 use crate::signature::AmountUnit;
 use crate::signature::body::json::ListPointer;
 use crate::signature::body::select::Selection;
+use crate::signature::clock::TimestampRule;
 use crate::signature::profile::descriptor::{
     BodyFormat, Coverage, EventDescriptor, OneOrMany, ProfileDescriptor, SignedTime, TimeUnit,
     Unlisted,
 };
-use crate::signature::profile::meaning::{Faults, TimestampRule};
+use crate::signature::profile::faults::Faults;
 use crate::signature::scheme::{self as signature, Scheme};
 use crate::signature::template::{TemplateFault, Value};
 

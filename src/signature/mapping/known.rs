@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::around::Readings;
 use crate::signature::body::json;
-use crate::signature::delivery::Request;
+use crate::signature::clock::TimestampRule;
 use crate::signature::places::Sources;
 use crate::signature::profile::descriptor::Coverage;
-use crate::signature::profile::meaning::TimestampRule;
+use crate::signature::request::Request;
 use crate::signature::scheme::{Place, Scheme};
 use crate::signature::template::{Value, Values as _};
 
@@ -169,9 +169,9 @@ impl Part {
 mod tests {
     use http::{HeaderMap, HeaderValue, Method};
 
-    use crate::signature::delivery::Request;
     use crate::signature::profile::descriptor::ProfileDescriptor;
     use crate::signature::profile::meaning::Profile;
+    use crate::signature::request::Request;
 
     fn profile(text: &str) -> Profile {
         let descriptor: ProfileDescriptor = toml::from_str(text).unwrap();

@@ -4,11 +4,11 @@
 use jiff::Timestamp;
 
 use crate::signature::body;
-use crate::signature::delivery::Request;
 use crate::signature::grammar::Items;
 use crate::signature::places::{self, query};
 use crate::signature::profile::descriptor::SignedTime;
 use crate::signature::profile::meaning::Profile;
+use crate::signature::request::Request;
 use crate::signature::verify::{delivery_id, stated};
 
 /// Something that a signature covers, as far as it can be read again.

@@ -2,8 +2,8 @@
 //! in another way is signed in that way too.
 
 use super::descriptor::{BodyFormat, Coverage, ProfileDescriptor, TimeUnit};
+use super::faults::Faults;
 use super::impossible_event;
-use super::meaning::Faults;
 use crate::signature::filter::{Filter, Shape};
 use crate::signature::mapping::place::unfiltered;
 use crate::signature::scheme::Scheme;

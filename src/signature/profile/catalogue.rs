@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::descriptor::ProfileDescriptor;
-use super::meaning::{Profile, ProfileFault};
+use super::faults::ProfileFault;
+use super::meaning::Profile;
 
 /// Profiles by name.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use super::descriptor::{
     AlgorithmDescriptor, AlsoDescriptor, AnswerDescriptor, BodyFormat, OneOrMany, PlaceDescriptor,
     ProfileDescriptor, SignatureDescriptor, TimeUnit,
 };
-use super::meaning::Faults;
+use super::faults::Faults;
 use super::sent::Sent;
 use super::{borders, impossible_event};
 use crate::signature::body;

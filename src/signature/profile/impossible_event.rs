@@ -3,7 +3,7 @@
 use super::descriptor::{
     AmountUnit, BodyFormat, EventDescriptor, OneOrMany, ProfileDescriptor, WhenDescriptor,
 };
-use super::meaning::Faults;
+use super::faults::Faults;
 use crate::signature::mapping::place::unfiltered;
 
 /// Adds a fault for all that can never be.

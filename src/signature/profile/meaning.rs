@@ -4,20 +4,20 @@ use bytes::Bytes;
 use http::StatusCode;
 use jiff::SignedDuration;
 
-use super::descriptor::{
-    AnswerDescriptor, Coverage, ProfileDescriptor, TimeUnit, TimestampDescriptor,
-};
+use super::descriptor::{AnswerDescriptor, Coverage, ProfileDescriptor};
+use super::faults::{Faults, ProfileFault, duration, status};
 use super::sent::Sent;
 use super::{covering, impossible};
 use crate::secret::Secret;
 use crate::signature::body::document::NotAnObject;
-use crate::signature::body::json::{ListPointer, Pointer};
+use crate::signature::body::json::ListPointer;
 use crate::signature::challenge::Challenge;
-use crate::signature::delivery::Request;
+use crate::signature::clock::TimestampRule;
 use crate::signature::mapping::around::Around;
 use crate::signature::mapping::compiled::Mapping;
 use crate::signature::mapping::facts::Facts;
-use crate::signature::places::{self, Place};
+use crate::signature::places;
+use crate::signature::request::Request;
 use crate::signature::scheme::Scheme;
 use crate::signature::template::Value;
 
@@ -34,18 +34,6 @@ pub struct Profile {
     answer: Answer,
     pub(in crate::signature) challenges: Vec<Challenge>,
     pub(in crate::signature) sent: Sent,
-}
-
-/// What is wrong with a profile: where, what, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {what}; {mend}")]
-pub struct ProfileFault {
-    /// The key's path inside the profile, as `signature.content`.
-    pub key: String,
-    /// What is wrong.
-    pub what: String,
-    /// What to do about it.
-    pub mend: String,
 }
 
 /// What the provider expects to hear.
@@ -70,15 +58,6 @@ pub struct AnswerBody {
     pub text: Box<str>,
     /// Its media type.
     pub content_type: Box<str>,
-}
-
-/// Where the sender's time stands, and how far it may be off.
-#[derive(Clone, Debug)]
-pub(in crate::signature) struct TimestampRule {
-    pub(in crate::signature) place: Place,
-    pub(in crate::signature) unit: TimeUnit,
-    pub(in crate::signature) past: Option<SignedDuration>,
-    pub(in crate::signature) future: Option<SignedDuration>,
 }
 
 impl Profile {
@@ -228,80 +207,6 @@ impl Profile {
     }
 }
 
-/// Faults as they are found, each with its key.
-#[derive(Debug, Default)]
-pub(in crate::signature) struct Faults(Vec<ProfileFault>);
-
-impl Faults {
-    pub(in crate::signature) fn add(&mut self, key: &str, what: impl Into<String>, mend: &str) {
-        self.0.push(ProfileFault {
-            key: key.to_owned(),
-            what: what.into(),
-            mend: mend.to_owned(),
-        });
-    }
-
-    /// The value, or a fault under `key`.
-    pub(in crate::signature) fn keep<T>(
-        &mut self,
-        key: &str,
-        value: Result<T, impl Into<String>>,
-        mend: &str,
-    ) -> Option<T> {
-        value.map_err(|what| self.add(key, what, mend)).ok()
-    }
-
-    pub(in crate::signature) fn or<T>(self, value: T) -> Result<T, Vec<ProfileFault>> {
-        if self.0.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.0)
-        }
-    }
-}
-
-impl TimestampRule {
-    fn compile(descriptor: &TimestampDescriptor, faults: &mut Faults) -> Option<Self> {
-        let place = match &descriptor.from {
-            Some(from) => Place::compile(from, "timestamp.from", faults),
-            None => {
-                faults.add(
-                    "timestamp.from",
-                    "is missing",
-                    "write from = { header = [\"x-timestamp\"] } or { item = \"t\" }",
-                );
-                None
-            }
-        };
-        let past = tolerance(descriptor.past.as_deref(), "timestamp.past", faults);
-        let future = tolerance(descriptor.future.as_deref(), "timestamp.future", faults);
-        Some(Self {
-            place: place?,
-            unit: descriptor.unit.unwrap_or(TimeUnit::S),
-            past,
-            future,
-        })
-    }
-}
-
-fn tolerance(text: Option<&str>, key: &str, faults: &mut Faults) -> Option<SignedDuration> {
-    let duration = text?
-        .parse::<SignedDuration>()
-        .map_err(|_unreadable| "is no duration in hours, minutes and seconds".to_owned());
-    let duration = duration.and_then(|duration| {
-        if duration.is_negative() {
-            Err("is negative".to_owned())
-        } else {
-            Ok(duration)
-        }
-    });
-    faults.keep(
-        key,
-        duration,
-        "write a duration that is not negative, as \"5m\", \"300s\" or \"48h\"",
-    )
-}
-
 /// The list whose elements are the events: of the signature's items, or of the event's.
 fn batch(descriptor: &ProfileDescriptor, faults: &mut Faults) -> Option<ListPointer> {
     let signed = descriptor
@@ -361,7 +266,7 @@ impl Answer {
                 "set answer.accepted = 200",
             );
         }
-        let budget = tolerance(descriptor.budget.as_deref(), "answer.budget", faults);
+        let budget = duration(descriptor.budget.as_deref(), "answer.budget", faults);
         Self {
             accepted,
             body,
@@ -370,26 +275,6 @@ impl Answer {
             budget,
         }
     }
-}
-
-pub(in crate::signature) fn status(
-    code: i64,
-    range: std::ops::RangeInclusive<i64>,
-    key: &str,
-    faults: &mut Faults,
-) -> Option<StatusCode> {
-    let mend = format!(
-        "write a status between {} and {}",
-        range.start(),
-        range.end()
-    );
-    let status = u16::try_from(code).ok().filter(|_| range.contains(&code));
-    let status = status.and_then(|code| StatusCode::from_u16(code).ok());
-    faults.keep(
-        key,
-        status.ok_or_else(|| format!("{code} is no possible status here")),
-        &mend,
-    )
 }
 
 fn check_the_weakness(
@@ -410,19 +295,6 @@ fn check_the_weakness(
             "write weak = \"...\" with the reason why it must be",
         );
     }
-}
-
-/// A pointer, or a fault.
-pub(in crate::signature) fn pointer(text: &str, key: &str, faults: &mut Faults) -> Option<Pointer> {
-    let mend = "write a JSON pointer, as \"/data/id\"";
-    let pointer = faults.keep(key, Pointer::parse(text), mend)?;
-    if pointer.has_a_star() {
-        let mend =
-            "name one element, as /data/0/id; or set `each`, and write what stands in an element";
-        faults.add(key, "has a \"*\", which names nothing here", mend);
-        return None;
-    }
-    Some(pointer)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(super) mod catalogue;
 mod covering;
 pub(super) mod descriptor;
 mod extend;
+pub(super) mod faults;
 #[cfg(test)]
 mod faults_tests;
 mod impossible;

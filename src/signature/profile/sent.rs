@@ -7,7 +7,7 @@ use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use super::descriptor::{Algorithm, ProfileDescriptor};
-use super::meaning::Faults;
+use super::faults::Faults;
 use crate::signature::scheme::Scheme;
 use crate::signature::template::{Template, Value};
 
