@@ -16,7 +16,8 @@ use rustls_pki_types::pem::PemObject;
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384, Sha512};
 
-use super::profile::descriptor::{Algorithm, KeyForm, MacKind};
+use super::profile::algorithm::{Algorithm, MacKind};
+use super::profile::descriptor::KeyForm;
 use super::template::{Template, Unwritable, Values};
 use crate::secret::Secret;
 

@@ -1,7 +1,7 @@
 //! The signatures of a delivery that may be right, decoded.
 
 use super::encoded::Signature;
-use super::profile::descriptor::Algorithm;
+use super::profile::algorithm::Algorithm;
 
 /// The signatures that may be right. Nearly always it is one, which is read where it stays.
 #[derive(Default)]

@@ -63,16 +63,16 @@ pub use explain::rewritten_form::FormWriting;
 pub use key::KeyFault;
 pub use mapping::facts::{Facts, Fetch, NoPayment, PaymentFacts, STATUSES};
 pub use mapping::reread::{Again, SignedAgain};
+pub use profile::algorithm::{Algorithm, MacKind};
 pub use profile::catalogue::{Profiles, builtin};
 pub use profile::descriptor::{
-    Algorithm, AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor,
-    BodyFormat, ChallengeDescriptor, ChallengeText, Coverage, Encoding, EventDescriptor, KeyForm,
-    MacKind, OneOrMany, PlaceDescriptor, ProfileDescriptor, RefundsDescriptor, SignatureDescriptor,
+    AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor, BodyFormat,
+    ChallengeDescriptor, ChallengeText, Coverage, Encoding, EventDescriptor, KeyForm, OneOrMany,
+    PlaceDescriptor, ProfileDescriptor, RefundsDescriptor, SentDescriptor, SignatureDescriptor,
     TimeUnit, TimestampDescriptor, Unlisted, WhenDescriptor,
 };
 pub use profile::faults::ProfileFault;
 pub use profile::meaning::{Answer, AnswerBody, Profile};
-pub use profile::sent::SentDescriptor;
 pub use refusal::SignatureRefusal;
 pub use request::Request;
 pub use sign::{Pen, SignFault, SignRequest, Signed, sign};

@@ -12,7 +12,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::key::{KeyFault, from_either_base64};
-use super::profile::descriptor::Algorithm;
+use super::profile::algorithm::Algorithm;
 
 /// Whether a secret is a key in PEM.
 pub(super) fn is_pem(shown: &[u8]) -> bool {

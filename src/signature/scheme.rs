@@ -2,9 +2,10 @@
 
 use super::grammar::{Grammar, KeyPattern, Pick};
 pub(super) use super::places::Place;
+use super::profile::algorithm::{Algorithm, MacKind};
 use super::profile::descriptor::{
-    Algorithm, AlgorithmDescriptor, AlsoDescriptor, Encoding, KeyForm, MacKind, OneOrMany,
-    ProfileDescriptor, SignatureDescriptor,
+    AlgorithmDescriptor, AlsoDescriptor, Encoding, KeyForm, OneOrMany, ProfileDescriptor,
+    SignatureDescriptor,
 };
 use super::profile::faults::Faults;
 use super::template::{Template, Value};

@@ -21,7 +21,7 @@ use super::grammar::Items;
 use super::listing::Listing;
 use super::places::Place;
 use super::places::{self, Sources};
-use super::profile::descriptor::Algorithm;
+use super::profile::algorithm::Algorithm;
 use super::profile::faults::ProfileFault;
 use super::profile::meaning::Profile;
 use super::refusal::SignatureRefusal;

@@ -2,7 +2,7 @@
 
 use super::explanation::{Absence, Delivery, Finding, SEVERAL, items};
 use crate::signature::places::Place;
-use crate::signature::profile::descriptor::Algorithm;
+use crate::signature::profile::algorithm::Algorithm;
 use crate::signature::scheme::AlgorithmRule;
 use crate::signature::template::{Mark, Value, Values as _};
 

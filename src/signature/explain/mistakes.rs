@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::rewritten::Writing;
 use super::rewritten_form::FormWriting;
-use crate::signature::profile::descriptor::{Algorithm, Encoding, KeyForm};
+use crate::signature::profile::algorithm::Algorithm;
+use crate::signature::profile::descriptor::{Encoding, KeyForm};
 
 /// One thing that was done otherwise than the profile says.
 #[derive(Clone, Debug, PartialEq, Eq)]

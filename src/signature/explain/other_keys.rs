@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::mistakes::KeyMistake;
 use crate::secret::{BYTE_ORDER_MARK, Secret, from_utf16, without_blanks};
-use crate::signature::profile::descriptor::{Algorithm, KeyForm};
+use crate::signature::profile::algorithm::Algorithm;
+use crate::signature::profile::descriptor::KeyForm;
 
 /// The prefix of displayed secrets that most providers share.
 const USUAL_PREFIX: &[u8] = b"whsec_";

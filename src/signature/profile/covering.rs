@@ -1,6 +1,7 @@
 //! What a signature must cover, for it to prove what the profile takes from a delivery.
 
-use super::descriptor::{BodyFormat, Coverage, MacKind, ProfileDescriptor};
+use super::algorithm::MacKind;
+use super::descriptor::{BodyFormat, Coverage, ProfileDescriptor};
 use super::faults::Faults;
 use crate::signature::scheme::{Place, Scheme};
 use crate::signature::template::{Template, Value};

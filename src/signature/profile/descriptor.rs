@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::sent::SentDescriptor;
+use super::algorithm::{Algorithm, MacKind};
 pub use crate::signature::challenge::{ChallengeDescriptor, ChallengeText};
 pub use crate::signature::mapping::refunds::RefundsDescriptor;
 
@@ -198,51 +198,6 @@ pub struct AlsoDescriptor {
     /// How its key comes from the secret; default as in `[signature]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyForm>,
-}
-
-/// How content and key make a signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MacKind {
-    /// HMAC (RFC 2104).
-    Hmac,
-    /// A digest of content that holds the secret; weak.
-    Hash,
-}
-
-/// Signature algorithms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Algorithm {
-    /// MD5; `mac = "hash"` alone, weak.
-    #[serde(rename = "md5")]
-    Md5,
-    /// SHA-1; weak.
-    #[serde(rename = "sha1")]
-    Sha1,
-    /// SHA-256.
-    #[serde(rename = "sha256")]
-    Sha256,
-    /// SHA-384.
-    #[serde(rename = "sha384")]
-    Sha384,
-    /// SHA-512.
-    #[serde(rename = "sha512")]
-    Sha512,
-    /// RSA PKCS #1 v1.5 with SHA-256.
-    #[serde(rename = "rsa-pkcs1-sha256")]
-    RsaPkcs1Sha256,
-    /// RSA PSS with SHA-256.
-    #[serde(rename = "rsa-pss-sha256")]
-    RsaPssSha256,
-    /// ECDSA on P-256 with SHA-256; ASN.1 or fixed-length signatures.
-    #[serde(rename = "ecdsa-p256-sha256")]
-    EcdsaP256Sha256,
-    /// ECDSA on P-384 with SHA-384; ASN.1 or fixed-length signatures.
-    #[serde(rename = "ecdsa-p384-sha384")]
-    EcdsaP384Sha384,
-    /// Ed25519.
-    #[serde(rename = "ed25519")]
-    Ed25519,
 }
 
 /// A fixed algorithm, or one that an item of the signature names.
@@ -531,6 +486,22 @@ pub struct AnswerDescriptor {
     /// How long the provider waits (`"5s"`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
+}
+
+/// `[sent]`, as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SentDescriptor {
+    /// The whole text of the signature's place, with `$SIGNATURE` and `$TIME` filled in; default: the items that
+    /// `[signature]` and `[timestamp]` name, with nothing but `split` between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Of the algorithms that the signature may name, the one that is used; default: the strongest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<Algorithm>,
+    /// Headers that the provider sends besides: templates, as `signature.content`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, String>>,
 }
 
 #[cfg(test)]

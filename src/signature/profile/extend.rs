@@ -1,11 +1,11 @@
 //! `extends`: what a profile leaves out comes from another; tables are joined key by key, lists replaced whole, and its own rules
 //! of `event.when` stand before those of the other.
 
+use super::descriptor::SentDescriptor;
 use super::descriptor::{
     AnswerDescriptor, EventDescriptor, ProfileDescriptor, SignatureDescriptor, TimestampDescriptor,
     WhenDescriptor,
 };
-use super::sent::SentDescriptor;
 
 /// Fills the named fields of `$own` from `$base` where they are absent.
 macro_rules! or_else {

@@ -4,6 +4,7 @@
 //! be taken and is not proved, [`impossible`] what no delivery could ever meet. [`catalogue`] knows them by name, and
 //! [`extend`] joins one with another.
 
+pub(super) mod algorithm;
 mod borders;
 pub(super) mod catalogue;
 mod covering;

@@ -1,31 +1,13 @@
 //! `[sent]`: how the provider writes what a verifier takes in more forms than one, or does not look at, so that `send`
 //! makes what the provider's own library accepts. Nothing of it counts when a delivery is verified.
 
-use std::collections::BTreeMap;
-
 use http::HeaderName;
-use serde::{Deserialize, Serialize};
 
-use super::descriptor::{Algorithm, ProfileDescriptor};
+use super::algorithm::Algorithm;
+use super::descriptor::ProfileDescriptor;
 use super::faults::Faults;
 use crate::signature::scheme::Scheme;
 use crate::signature::template::{Template, Value};
-
-/// `[sent]`, as it is written.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SentDescriptor {
-    /// The whole text of the signature's place, with `$SIGNATURE` and `$TIME` filled in; default: the items that
-    /// `[signature]` and `[timestamp]` name, with nothing but `split` between them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub signature: Option<String>,
-    /// Of the algorithms that the signature may name, the one that is used; default: the strongest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub algorithm: Option<Algorithm>,
-    /// Headers that the provider sends besides: templates, as `signature.content`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub headers: Option<BTreeMap<String, String>>,
-}
 
 /// `[sent]`, compiled.
 #[derive(Debug, Default)]
