@@ -14,9 +14,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admin_listener;
+use super::current::LiveCurrent;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
-use super::receiver::LiveCurrent;
 use super::retention;
 use super::tasks::Tasks;
 use crate::admin::{self, Guard};

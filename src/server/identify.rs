@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::body::read_away;
+use super::current::Current;
 use super::head::well_framed;
-use super::receiver::{Current, Receiver};
+use super::receiver::Receiver;
 use crate::identity::{Identified, IdentityRefusal};
 use crate::tls::PeerCertificates;
 

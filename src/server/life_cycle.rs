@@ -12,10 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::background::Background;
+use super::current::{Current, LiveCurrent};
 use super::journey;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
-use super::receiver::{Current, LiveCurrent, Receiver};
+use super::receiver::Receiver;
 use super::record::Recorder;
 use super::shadow::ShadowTally;
 use super::sockets::{self, Announced, ListenFailure, Sockets};

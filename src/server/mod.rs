@@ -15,6 +15,7 @@ mod body;
 mod body_memory;
 mod certificates;
 mod claimed;
+mod current;
 mod head;
 mod identify;
 mod journey;

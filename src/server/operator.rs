@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::certificates;
-use super::receiver::{Current, LiveCurrent};
+use super::current::{Current, LiveCurrent};
 use super::record::Recorder;
 use crate::admin::{Certificates, Guard, OK, Operator, Readiness, Reloaded, SPOOLING};
 use crate::config::{Config, Reloader, Watch};

@@ -12,63 +12,22 @@ use jiff::Timestamp;
 use super::answer::Answer;
 use super::body_memory::BodyMemory;
 use super::claimed::Claimed;
+use super::current::{Current, LiveCurrent};
 use super::record::{Recorder, Told};
 use super::shadow::ShadowTally;
-use crate::config::{Live, Snapshot};
-use crate::identity::{Identified, IdentityRefusal, ProducerId};
+use crate::identity::{Identified, IdentityRefusal};
 use crate::inbox::InboxFailure;
 use crate::refusals::Gate;
 use crate::signature::{SignatureRefusal, VerifiedDelivery};
 use crate::store::Seen;
-use crate::telemetry::{DEFECT, Meters, ProducerMeters};
-use crate::tls::{CurrentTrust, PeerCertificates, ServerConfig, Trust};
-
-/// The configuration that serves, and what is counted for its producers.
-pub(super) struct Current {
-    pub(super) snapshot: Arc<Snapshot>,
-    /// What was noted last of each producer: leaf, secret and second, mixed.
-    noted: Vec<AtomicU64>,
-    meters: Vec<ProducerMeters>,
-}
-
-impl Current {
-    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
-        let producers = snapshot.directory().producers();
-        let meters = producers
-            .iter()
-            .map(|one| ProducerMeters::new(one.tenant.as_str(), &one.name))
-            .collect();
-        let noted = producers.iter().map(|_one| AtomicU64::new(0)).collect();
-        Self {
-            snapshot,
-            noted,
-            meters,
-        }
-    }
-
-    pub(super) fn meters(&self, producer: ProducerId) -> Option<&ProducerMeters> {
-        self.meters.get(producer.0)
-    }
-}
+use crate::telemetry::{DEFECT, Meters};
+use crate::tls::PeerCertificates;
 
 /// Which leaf and which secret came in which second, as one number.
 fn mix(leaf: [u8; 32], secret: Option<&Arc<str>>, now: Timestamp) -> u64 {
     let mut hasher = DefaultHasher::new();
     (leaf, secret, now.as_second()).hash(&mut hasher);
     hasher.finish()
-}
-
-/// The configuration that serves, swapped whole by a reload.
-pub(super) type LiveCurrent = Live<Current>;
-
-impl CurrentTrust for LiveCurrent {
-    fn trust(&self) -> Arc<Trust> {
-        Arc::clone(self.load().snapshot.trust())
-    }
-
-    fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(self.load().snapshot.server_config())
-    }
 }
 
 /// What all requests share.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::claimed::Claimed;
-use super::receiver::LiveCurrent;
+use super::current::LiveCurrent;
 use super::shadow::ShadowTally;
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal, kept};
 use crate::telemetry::Meters;

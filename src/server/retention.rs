@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::receiver::{Current, LiveCurrent};
+use super::current::{Current, LiveCurrent};
 use crate::store::{DiskUse, PruneFailure, Pruned, Pruner, Store};
 use crate::telemetry::Meters;
 

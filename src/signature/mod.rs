@@ -43,6 +43,7 @@ mod round_trips_tests;
 mod scheme;
 mod secrets;
 mod sign;
+mod sign_fault;
 mod template;
 #[cfg(test)]
 mod template_tests;
@@ -75,5 +76,6 @@ pub use profile::faults::ProfileFault;
 pub use profile::meaning::{Answer, AnswerBody, Profile};
 pub use refusal::SignatureRefusal;
 pub use request::Request;
-pub use sign::{Pen, SignFault, SignRequest, Signed, sign};
+pub use sign::{Pen, SignRequest, Signed, sign};
+pub use sign_fault::SignFault;
 pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::body;
 use super::places::Place;
-use super::sign::SignFault;
+use super::sign_fault::SignFault;
 
 /// Puts `value` at a place of the path and query or the body, instead of what stands there. Headers, and items of the
 /// signature, are written elsewhere.

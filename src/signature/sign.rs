@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::body;
 use super::grammar::{Items, Pick};
-use super::key::{Key, KeyFault};
+use super::key::Key;
 use super::places::{Place, Sources};
 use super::private_key::{self, is_pem};
 use super::profile::algorithm::Algorithm;
@@ -24,6 +24,7 @@ use super::refusal::SignatureRefusal;
 use super::request::Request;
 use super::scheme::{AlgorithmRule, Scheme, Variant};
 use super::secrets::Settings;
+use super::sign_fault::SignFault;
 use super::template::{Unwritable, Value};
 use crate::secret::Secret;
 
@@ -49,42 +50,6 @@ pub struct Signed {
     pub body: Bytes,
     /// Its media type.
     pub content_type: &'static str,
-}
-
-/// Why a delivery could not be signed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SignFault {
-    /// The secret serves no signing.
-    #[error("the secret cannot sign for this profile")]
-    Key {
-        /// Why.
-        #[source]
-        source: KeyFault,
-    },
-    /// The profile signs something that the request lacks.
-    #[error("the request lacks something that the profile signs")]
-    Content {
-        /// What.
-        #[source]
-        source: SignatureRefusal,
-    },
-    /// The signature stands inside the body, and the body has no place for it.
-    #[error(
-        "the body has no place for the signature: it must be a JSON document of the profile's form"
-    )]
-    NoPlace,
-    /// A value has bytes that no header may hold.
-    #[error("{name} cannot hold the value that the profile puts into it")]
-    Header {
-        /// The header.
-        name: HeaderName,
-    },
-}
-
-impl From<KeyFault> for SignFault {
-    fn from(source: KeyFault) -> Self {
-        Self::Key { source }
-    }
 }
 
 /// Signs `body` by the profile with one secret, as the provider would. For asymmetric schemes the secret is the
