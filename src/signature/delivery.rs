@@ -1,4 +1,4 @@
-//! What gate 3 takes, and what it gives on.
+//! What gate 3 gives on: a delivery whose signature held, and what verifying found in it.
 
 use std::sync::Arc;
 
