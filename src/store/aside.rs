@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::reading::{ReadFailure, Views};
+use super::read_failure::ReadFailure;
+use super::reading::Views;
 use super::views::{BodyGone, EventDetail, LeafView, Millis};
-
-/// What a store gives of what it keeps aside under one id, at most.
-pub(super) const ASIDE_MAX: i64 = 100;
 
 /// An event with all that is kept under its id.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -24,6 +24,7 @@ mod look;
 mod migrations;
 mod pause;
 mod postgres;
+mod read_failure;
 mod reading;
 mod replay;
 mod retention;
@@ -58,7 +59,8 @@ pub use fault::StoreFault;
 pub use location::{NotAUrl, Url};
 pub use look::look;
 pub use postgres::address::{Access, Address, AddressFault};
-pub use reading::{ReadFailure, Views};
+pub use read_failure::ReadFailure;
+pub use reading::Views;
 pub use replay::rebuild::{
     Mappings, NotRebuilt, NotRebuiltEvent, OnProgress, PaymentChange, PaymentState, Replay,
     ReplayFailure, ReplayMode, Replayed, SkippedPayment,
@@ -73,7 +75,8 @@ pub use spool::engine::{SpoolSettings, events_in_spool};
 pub use spool::mover::{MOVED_METRIC, SET_ASIDE_METRIC};
 pub use supervision::WriterEnded;
 pub use transfer::backup::{BackedUp, BackupFailure, back_up};
-pub use transfer::export::{Counts, Export, ExportFailure, Exported, OnRows, Part};
+pub use transfer::export::{Export, Exported, Part};
+pub use transfer::frame::Counts;
 pub use transfer::import::{
     Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,
     import_file,
@@ -81,6 +84,7 @@ pub use transfer::import::{
 pub use transfer::lines::TransferFault;
 pub use transfer::part_file::PartFile;
 pub use transfer::record::Unsound;
+pub use transfer::writing::{ExportFailure, OnRows};
 pub use views::{
     BodyGone, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Millis,
     NotACursor, Page, PaymentDetail, PaymentView, RefusalView, SecretSeen, ShadowSeen,

@@ -1,7 +1,6 @@
 //! The reading side: a few connections that are opened when they are first needed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
@@ -12,6 +11,7 @@ use super::location::Url;
 use super::postgres;
 use super::postgres::address::Target;
 use super::postgres::session::{Purpose, Session};
+use super::read_failure::ReadFailure;
 use super::retention::pruned::DiskUse;
 use super::sqlite;
 use super::sqlite::place::Lasting;
@@ -23,30 +23,6 @@ use crate::refusals::Group;
 
 /// Reading connections, at most: each more would wait for the same disk.
 const READERS_MAX: usize = 4;
-
-/// Why something could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadFailure {
-    /// There is no store that can be read.
-    #[error(transparent)]
-    Store(#[from] StoreFault),
-    /// A statement failed.
-    #[error("the store could not be read")]
-    Statement {
-        /// What the engine said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The database took too long.
-    #[error("the store did not answer within {waited:?}")]
-    TookTooLong {
-        /// How long it had.
-        waited: Duration,
-    },
-    /// The runtime is going down.
-    #[error("the reading was cancelled")]
-    BrokenOff,
-}
 
 /// Reads from a store, also while another process writes to it. Cheap to clone.
 #[derive(Clone, Debug)]

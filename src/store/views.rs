@@ -12,6 +12,9 @@ use serde::{Serialize, Serializer};
 
 use crate::refusals::Group;
 
+/// What a store gives of what it keeps aside under one id, at most.
+pub(super) const ASIDE_MAX: i64 = 100;
+
 /// A time, printed as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub Timestamp);

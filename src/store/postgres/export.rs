@@ -18,8 +18,8 @@ use super::rows::{
 use super::session::{Purpose, Session};
 use super::text::give_back;
 use crate::store::migrations::{POSTGRES, known};
-use crate::store::transfer::export::{ExportFailure, Position, Writing};
 use crate::store::transfer::record::{EventRecord, Hex, Kind, Record};
+use crate::store::transfer::writing::{ExportFailure, Position, Writing};
 
 /// Rows of one answer.
 const PAGE: i64 = 200;

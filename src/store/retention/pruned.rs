@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::inbox::Cause;
 use crate::store::fault::StoreFault;
-use crate::store::reading::ReadFailure;
+use crate::store::read_failure::ReadFailure;
 
 /// What went of one tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -11,11 +11,11 @@ use super::engine;
 use crate::payments::Effect;
 use crate::store::migrations::{SQLITE, known};
 use crate::store::row::{FORGOTTEN, Verdict, payment_key};
-use crate::store::transfer::export::{ExportFailure, Position, Writing};
 use crate::store::transfer::record::{
     EventRecord, ForgottenRecord, Hex, Kind, LeafRecord, Micros, PaymentRecord, ProducerRecord,
     Record, RefusalRecord, SecretRecord, ShadowRecord,
 };
+use crate::store::transfer::writing::{ExportFailure, Position, Writing};
 
 /// A connection with a transaction that has begun to read: all that it sees is of one moment. The receiver goes on
 /// meanwhile, and its log grows by what it writes.

@@ -9,11 +9,10 @@ use crate::identity::TenantId;
 use crate::inbox::IdempotencyKey;
 use crate::refusals::{Book, ClaimedProducer, Group};
 use crate::store::HISTORY_MAX;
-use crate::store::aside::ASIDE_MAX;
 use crate::store::row::{Verdict, payment_key};
 use crate::store::views::{
-    Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Page, PaymentDetail,
-    PaymentView, RefusalView, SecretSeen, count, millis, time,
+    ASIDE_MAX, Cursor, EventDetail, EventView, Filter, HistoryView, LeafSeen, LeafView, Page,
+    PaymentDetail, PaymentView, RefusalView, SecretSeen, count, millis, time,
 };
 
 /// Certificates or secrets in one answer, at most.

@@ -18,7 +18,7 @@ use std::io::{BufRead, Seek};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::export::Counts;
+use super::frame::Counts;
 use super::lines::{Line, Lines, TransferFault};
 use super::record::{LeafRecord, Record, SecretRecord};
 use crate::store::fault::StoreFault;

@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use sha2::{Digest, Sha256};
 
-use super::export::{Counts, End, FORMAT, Header, VERSION};
+use super::frame::{Counts, End, FORMAT, Header, VERSION};
 use super::record::{Kind, Record, Unsound};
 
 /// Bytes of one line, at most. The longest body that a receiver can be told to take is 64 MiB. Escaped, it can be twice as

@@ -1,7 +1,7 @@
 //! A store as a file: exports that another engine can import, and copies of the embedded store.
 //!
-//! [`record`] is a row as it is exported, [`lines`] the file's form, checked as it is read. [`mod@export`] and
-//! [`mod@import`] go row by row and know no SQL: that is the engines'.
+//! [`record`] is a row as it is exported, [`frame`] the lines around the rows, [`lines`] the file's form, checked as it is read,
+//! [`writing`] a file that is being made. [`mod@export`] and [`mod@import`] go row by row and know no SQL: that is the engines'.
 
 pub(super) mod backup;
 #[cfg(test)]
@@ -11,6 +11,7 @@ mod difference_tests;
 pub(super) mod export;
 #[cfg(test)]
 mod fault_tests;
+pub(super) mod frame;
 pub(super) mod import;
 pub(super) mod lines;
 pub(super) mod part_file;
@@ -19,3 +20,4 @@ pub(super) mod record;
 mod resume_tests;
 #[cfg(test)]
 mod tests;
+pub(super) mod writing;
