@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::postgres::address::AddressFault;
+use super::postgres::address_fault::AddressFault;
 use crate::text::{add_causes, path_word};
 
 /// Why a store cannot be used. The operator's to mend.

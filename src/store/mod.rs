@@ -58,12 +58,14 @@ pub use aside::{AsideView, EventWhole};
 pub use fault::StoreFault;
 pub use location::{NotAUrl, Url};
 pub use look::look;
-pub use postgres::address::{Access, Address, AddressFault};
+pub use postgres::address::{Access, Address};
+pub use postgres::address_fault::AddressFault;
 pub use read_failure::ReadFailure;
 pub use reading::Views;
-pub use replay::rebuild::{
-    Mappings, NotRebuilt, NotRebuiltEvent, OnProgress, PaymentChange, PaymentState, Replay,
-    ReplayFailure, ReplayMode, Replayed, SkippedPayment,
+pub use replay::asked::{Mappings, OnProgress, Replay, ReplayMode};
+pub use replay::not_rebuilt::NotRebuilt;
+pub use replay::outcome::{
+    NotRebuiltEvent, PaymentChange, PaymentState, ReplayFailure, Replayed, SkippedPayment,
 };
 pub use retention::keep::{Clock, Keep, Retention};
 pub use retention::pruned::{DiskUse, PruneFailure, Pruned, Tally};
@@ -78,9 +80,9 @@ pub use transfer::backup::{BackedUp, BackupFailure, back_up};
 pub use transfer::export::{Export, Exported, Part};
 pub use transfer::frame::Counts;
 pub use transfer::import::{
-    Difference, ImportFailure, ImportMode, Imported, OnBytes, RowCounts, check_export, import,
-    import_file,
+    Difference, Imported, OnBytes, RowCounts, check_export, import, import_file,
 };
+pub use transfer::importing::{ImportFailure, ImportMode};
 pub use transfer::lines::TransferFault;
 pub use transfer::part_file::PartFile;
 pub use transfer::record::Unsound;

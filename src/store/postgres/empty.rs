@@ -4,7 +4,8 @@
 
 use super::address::Target;
 use super::schema::Found;
-use super::session::{Purpose, Session, SessionFailure};
+use super::session::{Purpose, Session};
+use super::session_failure::SessionFailure;
 use crate::tls::DatabaseTls;
 
 /// A host that would have no session with us.

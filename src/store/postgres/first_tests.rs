@@ -16,7 +16,8 @@ use super::session::{Purpose, Session};
 use super::tests::server::{Ending, Postgres};
 use crate::inbox::{Limits, Receipt};
 use crate::store::fixtures::{accept, event};
-use crate::store::replay::rebuild::{Mappings, Replay, ReplayFailure, ReplayMode};
+use crate::store::replay::asked::{Mappings, Replay, ReplayMode};
+use crate::store::replay::outcome::ReplayFailure;
 use crate::store::views::Filter;
 use crate::store::{
     Clock, Export, ExportFailure, Keep, Prune, PruneFailure, ReadFailure, Retention, Store,

@@ -20,7 +20,7 @@ use super::session::{Purpose, Session};
 use super::text::hold;
 use crate::store::HISTORY_MAX;
 use crate::store::retention::keep::DAY_US;
-use crate::store::transfer::import::{ImportFailure, ImportMode};
+use crate::store::transfer::importing::{ImportFailure, ImportMode};
 use crate::store::transfer::lines::Line;
 use crate::store::transfer::record::Record;
 

@@ -6,6 +6,7 @@
 //! What a command or a pass asks of a store is here file by file under the name of what asks it, as it is for SQLite.
 
 pub(super) mod address;
+pub(super) mod address_fault;
 pub(super) mod batch;
 mod empty;
 pub(super) mod engine;
@@ -34,6 +35,7 @@ pub(super) mod reach;
 pub(super) mod read;
 pub(super) mod replay;
 mod replay_fold;
+mod replay_notes;
 #[cfg(test)]
 mod replay_tests;
 mod replay_write;
@@ -46,6 +48,7 @@ mod schema;
 #[cfg(test)]
 mod schema_tests;
 pub(super) mod session;
+pub(super) mod session_failure;
 pub(super) mod shadows;
 pub(super) mod steps;
 #[cfg(test)]

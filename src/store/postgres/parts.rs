@@ -2,7 +2,7 @@
 //!
 //! Promise: a text that can be read in two ways is not read at all, so that no part of a password is taken for a host or for a parameter.
 
-use super::address::AddressFault;
+use super::address_fault::AddressFault;
 
 /// An address, cut where the driver cuts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,22 +4,21 @@
 //! session. Each statement sees what was committed before it. What comes while events are read is read as well, in further
 //! rounds; what comes after the last of them is as its receiver read it, like all that comes after the replay.
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::timeout;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Row};
 
 use super::address::{Address, Target};
 use super::batch::{durably, payment_key};
+use super::replay_notes::Notes;
 use super::replay_write::{look_for_unsound_payments, write};
 use super::rows::BY_INDEX;
 use super::session::{Purpose, Session};
 use super::text::{give_back, hold};
+use crate::store::replay::asked::{Mappings, Replay, ReplayMode};
+use crate::store::replay::outcome::{ReplayFailure, Replayed};
 use crate::store::replay::reading::{ReadEvent, Reading, Today};
-use crate::store::replay::rebuild::{Mappings, Replay, ReplayFailure, ReplayMode, Replayed};
 
 /// Events that are read at once, with their bodies.
 const PAGE: usize = 100;
@@ -27,9 +26,6 @@ const PAGE: usize = 100;
 const LEFT_FOR_LATER: u64 = 500;
 /// However much comes, reading ends.
 const ROUNDS_MAX: u32 = 8;
-/// How long one statement may take, and its answer. Some go through the events of all payments concerned.
-const STATEMENT_MAX: Duration = Duration::from_secs(660);
-
 /// The level is named, for a database may have another default: rows must be read as they are once they are locked. What
 /// is acknowledged must be on disk.
 const BEGIN: &str = concat!(
@@ -69,41 +65,6 @@ const EVENTS: &str = "
     WHERE e.tenant_id = $1 AND (e.received_at, e.key) > ($2, $3) AND e.verdict IN (0, 1) AND ($4 IS NULL OR e.producer = $4)
         AND NOT EXISTS (SELECT FROM pg_temp.seen s WHERE s.tenant_id = e.tenant_id AND s.key = e.key)
     ORDER BY e.received_at, e.key LIMIT $5";
-
-pub(super) type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
-
-/// The transaction of a replay: statements of which each has its time.
-#[derive(Clone, Copy)]
-pub(super) struct Notes<'a>(&'a Client);
-
-impl Notes<'_> {
-    pub(super) async fn query(
-        self,
-        sql: &str,
-        parameters: Parameters<'_>,
-    ) -> Result<Vec<Row>, ReplayFailure> {
-        within(self.0.query_typed(sql, parameters)).await
-    }
-
-    pub(super) async fn execute(
-        self,
-        sql: &str,
-        parameters: Parameters<'_>,
-    ) -> Result<u64, ReplayFailure> {
-        within(self.0.execute_typed(sql, parameters)).await
-    }
-
-    pub(super) async fn batch(self, sql: &str) -> Result<(), ReplayFailure> {
-        within(self.0.batch_execute(sql)).await
-    }
-}
-
-async fn within<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, ReplayFailure> {
-    match timeout(STATEMENT_MAX, work).await {
-        Ok(done) => done.map_err(ReplayFailure::statement),
-        Err(elapsed) => Err(ReplayFailure::statement(elapsed)),
-    }
-}
 
 pub(in crate::store) async fn run(
     address: &Address,

@@ -2,11 +2,11 @@
 
 use tokio_postgres::{Error, Row};
 
-use super::replay::Notes;
+use super::replay_notes::Notes;
 use super::text::{give_back, read_recency, read_register, recency, register};
 use crate::payments::{Effect, Payment, Recency, Registers};
 use crate::store::replay::fold::{Fold, KeptEvent};
-use crate::store::replay::rebuild::{PaymentState, ReplayFailure};
+use crate::store::replay::outcome::{PaymentState, ReplayFailure};
 
 /// Rows that are fetched from the cursor, and written, at once.
 const ROWS: usize = 500;

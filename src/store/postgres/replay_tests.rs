@@ -9,7 +9,8 @@ use crate::inbox::{Event, Limits, Receipt};
 use crate::payments::Status;
 use crate::signature::builtin;
 use crate::store::fixtures::{Place, accept, payment_event, with_body};
-use crate::store::replay::rebuild::{Mappings, Replay, ReplayMode, Replayed};
+use crate::store::replay::asked::{Mappings, Replay, ReplayMode};
+use crate::store::replay::outcome::Replayed;
 use crate::store::{Export, ImportMode, Store, Url, import};
 
 /// An event that a mapping reads again as it was read when it came.

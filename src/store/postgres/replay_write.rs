@@ -6,12 +6,12 @@
 
 use tokio_postgres::types::Type;
 
-use super::replay::Notes;
 use super::replay_fold::{Changed, Folded, Folding, Words, column, words};
+use super::replay_notes::Notes;
 use super::text::give_back;
 use crate::payments::Effect;
 use crate::store::HISTORY_MAX;
-use crate::store::replay::rebuild::{
+use crate::store::replay::outcome::{
     PaymentChange, PaymentState, ReplayFailure, Replayed, SkippedPayment,
 };
 

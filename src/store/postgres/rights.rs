@@ -3,7 +3,7 @@
 
 use tokio_postgres::Client;
 
-use super::session::SessionFailure;
+use super::session_failure::SessionFailure;
 use crate::store::StoreFault;
 
 /// What deliveries and the probe do to the tables. What a newer version took away is asked for no more.

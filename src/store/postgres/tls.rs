@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_postgres::config::SslMode;
 
-use super::address::{AddressFault, fault_of};
+use super::address_fault::{AddressFault, fault_of};
 use super::parts::Parts;
 use crate::secret::Secret;
 use crate::store::{StoreFault, off_the_runtime};

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::rebuild::NotRebuilt;
+use super::not_rebuilt::NotRebuilt;
 use crate::inbox::Event;
 use crate::payments::Claim;
 use crate::signature::{Again, Facts, Profile, Request};

@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use crate::store::replay::rebuild::{Replayed, SkippedPayment};
+use crate::store::replay::outcome::{Replayed, SkippedPayment};
 
 /// What would move whither, and the payments with a gap. Both are this connection's alone.
 const NOTEBOOK: &str = "

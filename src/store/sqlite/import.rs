@@ -9,7 +9,7 @@ use super::engine;
 use super::export;
 use super::write::effect_number;
 use crate::store::row::{FORGOTTEN, payment_key};
-use crate::store::transfer::import::{ImportFailure, ImportMode};
+use crate::store::transfer::importing::{ImportFailure, ImportMode};
 use crate::store::transfer::lines::Line;
 use crate::store::transfer::record::{
     EventRecord, ForgottenRecord, LeafRecord, PaymentRecord, ProducerRecord, Record, RefusalRecord,

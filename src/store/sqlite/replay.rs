@@ -11,11 +11,10 @@ use super::gaps;
 use super::write::{WriteError, effect_number};
 use crate::payments::Effect;
 use crate::store::StoreFault;
+use crate::store::replay::asked::{Mappings, Replay, ReplayMode};
 use crate::store::replay::fold::{Fold, KeptEvent};
+use crate::store::replay::outcome::{PaymentChange, PaymentState, ReplayFailure, Replayed};
 use crate::store::replay::reading::{ReadEvent, Reading, Today};
-use crate::store::replay::rebuild::{
-    Mappings, PaymentChange, PaymentState, Replay, ReplayFailure, ReplayMode, Replayed,
-};
 use crate::store::row::payment_key;
 
 /// Events that are read at once.

@@ -19,9 +19,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::frame::Counts;
+use super::importing::{ImportFailure, ImportMode};
 use super::lines::{Line, Lines, TransferFault};
 use super::record::{LeafRecord, Record, SecretRecord};
-use crate::store::fault::StoreFault;
 use crate::store::location::Url;
 use crate::store::postgres::import::PostgresShelf;
 use crate::store::sqlite::import::SqliteShelf;
@@ -30,15 +30,6 @@ use crate::store::sqlite::import::SqliteShelf;
 const BATCH_ROWS: usize = 250;
 /// Bytes of lines of one transaction, unless one is longer.
 const BATCH_BYTES: usize = 8 << 20;
-
-/// What becomes of the rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImportMode {
-    /// Those that are missing are written.
-    Write,
-    /// They are compared with the store, and nothing is written.
-    Compare,
-}
 
 /// What became of the rows of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -132,64 +123,6 @@ impl Imported {
             Record::Forgotten(_) => &mut self.forgotten,
             Record::Refusal(_) => &mut self.refusals,
             Record::Shadow(_) => &mut self.shadows,
-        }
-    }
-}
-
-/// Why an import did not come to its end. What was written before stays, and is found again by the next one.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportFailure {
-    /// There is no store that can be used.
-    #[error(transparent)]
-    Store(#[from] StoreFault),
-    /// The export is at fault.
-    #[error(transparent)]
-    Export(#[from] TransferFault),
-    /// A statement failed.
-    #[error("the store refused a statement; nothing of its batch was written")]
-    Statement {
-        /// What the engine said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A row names another one that neither the export nor the store has.
-    #[error(
-        "line {line}: {name} names a {what} that neither the lines before it nor the store has; nothing of its batch was written"
-    )]
-    Dangling {
-        /// Its line.
-        line: u64,
-        /// Which row.
-        name: String,
-        /// What it names.
-        what: &'static str,
-    },
-    /// What was written reads back otherwise.
-    #[error(
-        "line {line}: {name} was written and is not there, or otherwise; stop what else writes to the store, and import again"
-    )]
-    NotKept {
-        /// Its line.
-        line: u64,
-        /// Which row.
-        name: String,
-    },
-}
-
-impl ImportFailure {
-    pub(in crate::store) fn statement(
-        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self::Statement {
-            source: error.into(),
-        }
-    }
-
-    pub(in crate::store) fn dangling(line: &Line, what: &'static str) -> Self {
-        Self::Dangling {
-            line: line.number,
-            name: line.record.name(),
-            what,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A store as a file: exports that another engine can import, and copies of the embedded store.
 //!
 //! [`record`] is a row as it is exported, [`frame`] the lines around the rows, [`lines`] the file's form, checked as it is read,
-//! [`writing`] a file that is being made. [`mod@export`] and [`mod@import`] go row by row and know no SQL: that is the engines'.
+//! [`writing`] and [`importing`] what each engine needs of the two ways. [`mod@export`] and [`mod@import`] go row by row and know no SQL: that is the engines'.
 
 pub(super) mod backup;
 #[cfg(test)]
@@ -13,6 +13,7 @@ pub(super) mod export;
 mod fault_tests;
 pub(super) mod frame;
 pub(super) mod import;
+pub(super) mod importing;
 pub(super) mod lines;
 pub(super) mod part_file;
 pub(super) mod record;
