@@ -69,7 +69,8 @@ pub use replay::outcome::{
 };
 pub use retention::keep::{Clock, Keep, Retention};
 pub use retention::pruned::{DiskUse, PruneFailure, Pruned, Tally};
-pub use retention::pruning::{Prune, Pruner};
+pub use retention::pruner::Pruner;
+pub use retention::pruning::Prune;
 pub use seen::Seen;
 pub use shadows::{ShadowSighting, Shadows};
 pub use spool::backlog::Backlog;

@@ -21,9 +21,10 @@ use super::steps::{
     drop_whole, let_events_go, needed, overdue, partitions, witness,
 };
 use super::text::give_back;
+use crate::store::retention::asked::{Asked, pause_after};
 use crate::store::retention::keep::Cutoffs;
 use crate::store::retention::pruned::{PruneFailure, Pruned, Tally};
-use crate::store::retention::pruning::{Asked, Pruner, pause_after};
+use crate::store::retention::pruner::Pruner;
 
 /// How long counting what goes whole may take. Nobody waits for it.
 const COUNT_MAX: Duration = Duration::from_secs(600);

@@ -3,58 +3,32 @@
 //! Every step is small, and pauses follow the longer the more a step took, so that deliveries hardly notice. A pass that is
 //! broken off has let go what it has let go; the next one begins where things are.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::clock::Known;
-use super::keep::{Clock, Cutoffs, Retention, believable, moment, settled};
+use super::asked::{Asked, pause_after};
+use super::keep::{Clock, Cutoffs, Retention, moment, settled};
 use super::pruned::{PruneFailure, Pruned, Tally};
+use super::pruner::Pruner;
 use crate::store::postgres;
 use crate::store::postgres::address::Target;
 use crate::store::reading::{Readers, Views};
 use crate::store::sqlite;
-use crate::store::sqlite::retention::{Going, Position, Step, beginning};
+use crate::store::sqlite::retention::{Going, Step, beginning};
 use crate::store::uptime::uptime;
 use crate::store::{Store, StoreFault, Url};
 
-/// The shortest pause after a step.
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-/// The longest pause after a step.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// How many times as long as a step the pause after it is.
-const PAUSE_FACTOR: u32 = 4;
-/// How often everything is looked through anew, for what came with a time long past.
-const ANEW_EVERY: Duration = Duration::from_secs(86_400);
 /// Steps after which a command moves SQLite's log into its file: no receiver may be there to do it.
 const STEPS_PER_CHECKPOINT: u32 = 64;
 
-/// How many passes in a row somebody else's lock may end before that is a failure: another pruner or a reader is no fault.
-const COLLISIONS_MAX: u32 = 5;
 /// How often a command comes again while a receiver prunes.
 const TRIES: u32 = 100;
-
-/// What a receiver remembers from one pass to the next.
-#[derive(Debug, Default)]
-pub struct Pruner {
-    known: Known,
-    /// What was taken for now at the first pass, and when that was.
-    began: Option<(i64, Duration)>,
-    /// Passes in a row that somebody else's lock has ended.
-    collisions: u32,
-    /// When everything was last looked through.
-    anew: Option<Instant>,
-    /// How far each tenant's events were looked through for bodies.
-    pub(super) positions: HashMap<i64, Position>,
-    /// Partitions from which nothing more goes row by row, and the SHA-256 of the tenants of whom that was found.
-    pub(in crate::store) swept: HashMap<String, [u8; 32]>,
-}
 
 /// A pass that somebody asks for.
 #[derive(Clone, Debug)]
@@ -63,81 +37,6 @@ pub struct Prune {
     pub tenant: Option<String>,
     /// Whether the clock's word is taken.
     pub clock: Clock,
-}
-
-/// What a pass goes by.
-pub(in crate::store) struct Asked<'a> {
-    pub(in crate::store) retention: &'a Retention,
-    /// Microseconds, by the clock.
-    pub(in crate::store) now: i64,
-    pub(super) clock: Clock,
-    pub(super) tenant: Option<&'a str>,
-    /// How often to come again while another receiver is about it.
-    pub(in crate::store) tries: u32,
-    /// Whether nobody wants it any more.
-    over: watch::Receiver<bool>,
-}
-
-impl Asked<'_> {
-    pub(in crate::store) fn is_over(&self) -> bool {
-        *self.over.borrow()
-    }
-
-    /// Resolves once nobody wants the pass any more.
-    pub(in crate::store) async fn over(&self) {
-        let mut over = self.over.clone();
-        if over.wait_for(|over| *over).await.is_err() {
-            // Nobody is left to say so.
-            pending().await
-        }
-    }
-
-    pub(in crate::store) fn is_for(&self, tenant: &str) -> bool {
-        self.tenant.is_none_or(|only| only == tenant)
-    }
-}
-
-impl Pruner {
-    /// Whether a lock of somebody else's, which has ended this pass, is waited for until the next.
-    pub(in crate::store) fn gives_way(&mut self) -> bool {
-        self.collisions = self.collisions.saturating_add(1);
-        self.collisions < COLLISIONS_MAX
-    }
-
-    /// A pass came to its end.
-    pub(in crate::store) fn went_through(&mut self) {
-        self.collisions = 0;
-    }
-
-    /// What is taken for now, noted in `pruned`; `None` where nothing can have had its time.
-    pub(in crate::store) fn believe(
-        &mut self,
-        asked: &Asked<'_>,
-        witness: Option<i64>,
-        pruned: &mut Pruned,
-    ) -> Option<i64> {
-        let now = match asked.clock {
-            Clock::Trusted => Some(asked.now),
-            Clock::Doubted => {
-                let running = self
-                    .began
-                    .map(|(believed, at)| (believed, uptime().saturating_sub(at)));
-                let believed = believable(asked.now, witness, running);
-                pruned.held_back = believed.is_some_and(|believed| believed < asked.now);
-                if let (None, Some(believed)) = (self.began, believed) {
-                    self.began = Some((believed, uptime()));
-                }
-                believed
-            }
-        };
-        pruned.believed = now.map(moment);
-        if self.anew.is_none_or(|anew| anew.elapsed() >= ANEW_EVERY) {
-            self.anew = Some(Instant::now());
-            self.positions.clear();
-            self.swept.clear();
-        }
-        now
-    }
 }
 
 impl Store {
@@ -413,17 +312,11 @@ async fn witness(readers: &Arc<Readers>, asked: &Asked<'_>) -> Result<Option<i64
     Ok(readers.read(witness).await?)
 }
 
-/// Leaves the store to the deliveries for a while, or until nobody wants the pass any more.
-pub(in crate::store) async fn pause_after(took: Duration, asked: &Asked<'_>) {
-    let pause = took.saturating_mul(PAUSE_FACTOR);
-    tokio::select! {
-        () = tokio::time::sleep(pause.clamp(PAUSE_MIN, PAUSE_MAX)) => {}
-        () = asked.over() => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
     use super::super::keep::Keep;
     use super::*;
     use crate::inbox::Inbox as _;
