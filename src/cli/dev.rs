@@ -127,68 +127,16 @@ fn make(
     listen: IpAddr,
     now: Timestamp,
 ) -> Result<Vec<PathBuf>, DevFailure> {
-    let certs = home.join("certs");
-    let file = |name: &str| certs.join(name);
-    let mut made = Vec::new();
     let write_failed = |path: &Path| {
         let path = path.to_owned();
         move |source| DevFailure::Write { path, source }
     };
-
-    must_be_whole(&certs, &["server", "producer"])?;
-    let ca = if file("ca.crt").exists() || file("ca.key").exists() {
-        // Somebody's own CA: its key is only needed if something is to be issued.
-        None
-    } else {
-        made.extend([file("ca.crt"), file("ca.key")]);
-        Some(PrivateCa::init(
-            &certs,
-            DistinguishedName::parse_as_encoded(CA_SUBJECT)?,
-            CA_DAYS,
-            now,
-        )?)
-    };
-    let issue = |order: &Order, prefix: &str| -> Result<Vec<PathBuf>, DevFailure> {
-        let issued = match &ca {
-            Some(ca) => ca.issue(order, now)?,
-            None => PrivateCa::open(&certs)?.issue(order, now)?,
-        };
-        let (certificate, key) = issued.write(&file(prefix))?;
-        Ok(std::iter::once(certificate).chain(key).collect())
-    };
-    if !file("server.crt").exists() {
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let server_names = names
-            .into_iter()
-            .chain((!is_local(listen)).then(|| listen.to_string()))
-            .map(|name| name.parse())
-            .collect::<Result<Vec<ServerName>, CaFault>>()?;
-        let subject = Some(DistinguishedName::parse_as_encoded(SERVER_SUBJECT)?);
-        made.extend(issue(
-            &Order {
-                subject,
-                days: LEAF_DAYS,
-                request: None,
-                server_names,
-            },
-            "server",
-        )?);
-    }
-    if !file("producer.crt").exists() {
-        let subject = Some(DistinguishedName::parse_as_encoded(PRODUCER_SUBJECT)?);
-        made.extend(issue(
-            &Order {
-                subject,
-                days: LEAF_DAYS,
-                request: None,
-                server_names: Vec::new(),
-            },
-            "producer",
-        )?);
-    }
-    if !file("producer.secret").exists() {
-        write_new_secret(&file("producer.secret"))?;
-        made.push(file("producer.secret"));
+    let certs = home.join("certs");
+    let mut made = make_certificates(&certs, listen, now)?;
+    let secret = certs.join("producer.secret");
+    if !secret.exists() {
+        write_new_secret(&secret)?;
+        made.push(secret);
     }
     if !config.exists() {
         let mut new = std::fs::File::create_new(config).map_err(write_failed(config))?;
@@ -203,6 +151,58 @@ fn make(
     if !data.exists() {
         std::fs::create_dir_all(&data).map_err(write_failed(&data))?;
         made.push(data);
+    }
+    Ok(made)
+}
+
+/// Makes the CA, and the two leaves that it issues, as far as they are missing.
+fn make_certificates(
+    certs: &Path,
+    listen: IpAddr,
+    now: Timestamp,
+) -> Result<Vec<PathBuf>, DevFailure> {
+    let file = |name: &str| certs.join(name);
+    let mut made = Vec::new();
+    must_be_whole(certs, &["server", "producer"])?;
+    let ca = if file("ca.crt").exists() || file("ca.key").exists() {
+        // Somebody's own CA: its key is only needed if something is to be issued.
+        None
+    } else {
+        made.extend([file("ca.crt"), file("ca.key")]);
+        Some(PrivateCa::init(
+            certs,
+            DistinguishedName::parse_as_encoded(CA_SUBJECT)?,
+            CA_DAYS,
+            now,
+        )?)
+    };
+    let mut issue = |prefix: &str, subject: &str, server_names: Vec<ServerName>| {
+        let order = Order {
+            subject: Some(DistinguishedName::parse_as_encoded(subject)?),
+            days: LEAF_DAYS,
+            request: None,
+            server_names,
+        };
+        let issued = match &ca {
+            Some(ca) => ca.issue(&order, now)?,
+            None => PrivateCa::open(certs)?.issue(&order, now)?,
+        };
+        let (certificate, key) = issued.write(&file(prefix))?;
+        made.push(certificate);
+        made.extend(key);
+        Ok::<_, DevFailure>(())
+    };
+    if !file("server.crt").exists() {
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let names = names
+            .into_iter()
+            .chain((!is_local(listen)).then(|| listen.to_string()))
+            .map(|name| name.parse())
+            .collect::<Result<Vec<ServerName>, CaFault>>()?;
+        issue("server", SERVER_SUBJECT, names)?;
+    }
+    if !file("producer.crt").exists() {
+        issue("producer", PRODUCER_SUBJECT, Vec::new())?;
     }
     Ok(made)
 }

@@ -315,21 +315,7 @@ fn load_all(
     let (parts, store) = parts(&shape, &mut context, now);
     let mut needs_restart = Vec::new();
     if let (Some(running), Some((parts, admin)), Some(store)) = (running, &parts, &store) {
-        if running.had_producers && parts.directory.producers().is_empty() {
-            let what = "no tenant is left that has a producer, so every delivery would be refused: what served before serves on";
-            let mend = "write the file whole, as it was cut short or emptied; if nobody is to deliver any more, restart the receiver";
-            context
-                .findings
-                .fault(&KeyPath::of(&["tenants"]), what, mend);
-        }
-        for key in running.fixed.differing(&parts.server, admin, store) {
-            let what = "is other than what this receiver was started with";
-            let key = KeyPath::of(&key);
-            context
-                .findings
-                .warn(&key, what, "restart it for this to count");
-            needs_restart.push(key.to_string());
-        }
+        needs_restart = hold_against(running, parts, admin, store, &mut context.findings);
     }
     let Context {
         mut findings,
@@ -377,6 +363,29 @@ fn load_all(
         files,
         pair_mismatch,
     }
+}
+
+/// Refuses what would leave nobody who can deliver, and gives the keys that count only after a restart.
+fn hold_against(
+    running: &Running,
+    parts: &Parts,
+    admin: &AdminSettings,
+    store: &StoreSettings,
+    findings: &mut Findings,
+) -> Vec<String> {
+    if running.had_producers && parts.directory.producers().is_empty() {
+        let what = "no tenant is left that has a producer, so every delivery would be refused: what served before serves on";
+        let mend = "write the file whole, as it was cut short or emptied; if nobody is to deliver any more, restart the receiver";
+        findings.fault(&KeyPath::of(&["tenants"]), what, mend);
+    }
+    let mut needs_restart = Vec::new();
+    for key in running.fixed.differing(&parts.server, admin, store) {
+        let what = "is other than what this receiver was started with";
+        let key = KeyPath::of(&key);
+        findings.warn(&key, what, "restart it for this to count");
+        needs_restart.push(key.to_string());
+    }
+    needs_restart
 }
 
 /// What each section means; everything that is wrong with any of them goes to the context's findings. The store's can be looked at
