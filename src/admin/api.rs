@@ -351,6 +351,7 @@ mod tests {
         let failure = ReadFailure::Store(StoreFault::Unreachable {
             place,
             source: source(),
+            mend: None,
         });
         assert_eq!(
             told(failure).await,

@@ -195,6 +195,7 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::LogAlone { .. }
         | StoreFault::LogDisplaced { .. }
         | StoreFault::Locked { .. }
+        | StoreFault::NoRoom { .. }
         | StoreFault::DiskFails { .. }
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }

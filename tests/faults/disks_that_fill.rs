@@ -47,6 +47,9 @@ fn a_full_disk_is_told_to_the_sender_and_passes_once_there_is_room() {
         disk.fill(48 * 1024);
     }
     load.answered("503 store-unavailable", 4);
+    let checked = scene.receiver.countersign(&["check"]);
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(checked.stdout.contains("its disk is full"), "{checked:?}");
     disk.make_room();
     load.advance(4);
     verify(&scene.receiver, &load.finish());

@@ -16,6 +16,7 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
 use super::address::Target;
 use super::empty::{Empty, Passed};
+use super::mend::mend;
 use super::rights;
 use super::schema::{self, Found};
 use crate::inbox::Cause;
@@ -122,8 +123,14 @@ impl From<tokio_postgres::Error> for SessionFailure {
 }
 
 impl SessionFailure {
+    /// What to do about it, where it does not say so itself.
+    pub(in crate::store) fn mend(&self) -> Option<&'static str> {
+        mend(self)
+    }
+
     /// The same, as what stops a command.
     pub(in crate::store) fn into_fault(self, place: &str) -> StoreFault {
+        let mend = self.mend();
         match self {
             Self::Fault(fault) => fault,
             Self::Refused(_)
@@ -133,6 +140,7 @@ impl SessionFailure {
             | Self::Elsewhere { .. } => StoreFault::Unreachable {
                 place: place.to_owned(),
                 source: self.into(),
+                mend,
             },
         }
     }
@@ -261,7 +269,10 @@ impl Session {
         found: &Found,
         purpose: Purpose,
     ) -> Result<(), SessionFailure> {
-        schema::bring_up_to_date(&mut self.client, found, &target.place).await?;
+        let place = &target.place;
+        if let Err(failure) = schema::bring_up_to_date(&mut self.client, found, place).await {
+            return Err(rights::behind(&self.client, place, failure).await);
+        }
         if purpose == Purpose::Write {
             // As long as for the greeting: what a session may take in all is what an uncertain delivery waits for.
             let limit = target.access.connect_timeout;
