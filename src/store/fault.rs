@@ -41,8 +41,8 @@ pub enum StoreFault {
     NoRoom {
         /// The store's file.
         path: PathBuf,
-        /// Bytes that are left.
-        bytes: u64,
+        /// Bytes that are left, if that can be known.
+        bytes: Option<u64>,
     },
     /// The disk, or its file system, fails.
     DiskFails {
@@ -234,10 +234,11 @@ impl StoreFault {
             Self::DiskFails { path, .. } => {
                 format!("{}: the disk gives an I/O error", path.display())
             }
-            Self::NoRoom { path, bytes } => format!(
-                "{}: its disk is full: {bytes} bytes are left, and deliveries get 503",
-                path.display()
-            ),
+            Self::NoRoom { path, bytes } => {
+                let left = bytes.map(|bytes| format!(" ({bytes} bytes are left)"));
+                let left = left.unwrap_or_default();
+                format!("{}: its disk is full{left}", path.display())
+            }
             Self::LogAlone { path, log } => {
                 let (path, log) = (path.display(), log.display());
                 format!(
