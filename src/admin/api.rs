@@ -177,7 +177,7 @@ pub(super) async fn unknown() -> Response {
         status: StatusCode::NOT_FOUND,
         name: "not-found",
         title: "Not found",
-        detail: "there is no such page".to_owned(),
+        detail: "the pages are /healthz, /readyz, /metrics, /api/events, /api/payments, /api/refusals, /api/certificates, and /api/reload for POST".to_owned(),
     })
 }
 

@@ -90,7 +90,7 @@ impl Desk {
             guard,
             draining: AtomicBool::new(false),
             found: Mutex::new(Found {
-                takes: Err("not asked yet".to_owned()),
+                takes: Err("the store has not answered yet".to_owned()),
                 fault: None,
                 at: Instant::now(),
                 after_failure: false,
