@@ -310,9 +310,8 @@ fn unreadable(failure: &ReadFailure) -> Response {
     let detail = match failure {
         // Its own words are the title's.
         ReadFailure::Statement { source } => chain(&**source),
-        ReadFailure::Store(_) | ReadFailure::TookTooLong { .. } | ReadFailure::BrokenOff => {
-            chain(failure)
-        }
+        ReadFailure::Store(fault) => fault.in_full(),
+        ReadFailure::TookTooLong { .. } | ReadFailure::BrokenOff => chain(failure),
     };
     answer(&Problem {
         status: StatusCode::SERVICE_UNAVAILABLE,
@@ -392,11 +391,11 @@ mod tests {
         let failure = ReadFailure::Store(StoreFault::Unreachable {
             place,
             source: source(),
-            mend: None,
+            mend: Some("start the database"),
         });
         assert_eq!(
             told(failure).await,
-            "postgres://db.example/inbox: the database cannot be reached: db error: relation is gone"
+            "postgres://db.example/inbox: the database cannot be reached: db error: relation is gone; start the database"
         );
     }
 

@@ -66,7 +66,7 @@ impl Found {
 async fn looked(look: impl FnOnce() -> Result<(), StoreFault> + Send + 'static) -> Option<String> {
     match tokio::task::spawn_blocking(look).await {
         Ok(Ok(())) => None,
-        Ok(Err(fault)) => Some(chain(&fault)),
+        Ok(Err(fault)) => Some(fault.in_full()),
         Err(ended) => Some(chain(&ended)),
     }
 }
