@@ -46,15 +46,14 @@ const REFUSED: &str = "start the database, or correct host and port in store.url
 const SILENT: &str =
     "see that the database runs, and that this machine reaches host and port of store.url";
 
-/// What to do about it; nothing where it says so itself, or nobody can tell.
-pub(super) fn mend(failure: &SessionFailure) -> Option<&'static str> {
-    match failure {
-        SessionFailure::Refused(error) => of_driver(error),
-        SessionFailure::TimedOut(_) => Some(SILENT),
-        SessionFailure::ReadOnly
-        | SessionFailure::Gone { .. }
-        | SessionFailure::Elsewhere { .. }
-        | SessionFailure::Fault(_) => None,
+impl SessionFailure {
+    /// What to do about it; nothing where it says so itself, or nobody can tell.
+    pub(in crate::store) fn mend(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(error) => of_driver(error),
+            Self::TimedOut(_) => Some(SILENT),
+            Self::ReadOnly | Self::Gone { .. } | Self::Elsewhere { .. } | Self::Fault(_) => None,
+        }
     }
 }
 

@@ -16,7 +16,6 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
 use super::address::Target;
 use super::empty::{Empty, Passed};
-use super::mend::mend;
 use super::rights;
 use super::schema::{self, Found};
 use crate::inbox::Cause;
@@ -123,11 +122,6 @@ impl From<tokio_postgres::Error> for SessionFailure {
 }
 
 impl SessionFailure {
-    /// What to do about it, where it does not say so itself.
-    pub(in crate::store) fn mend(&self) -> Option<&'static str> {
-        mend(self)
-    }
-
     /// The same, as what stops a command.
     pub(in crate::store) fn into_fault(self, place: &str) -> StoreFault {
         let mend = self.mend();
