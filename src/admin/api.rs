@@ -61,16 +61,17 @@ impl OfList {
                     .map_err(|fault| bad_request(&fault.to_string()))?,
             ),
         };
-        let since =
-            match self.since.as_deref() {
-                None | Some("") => None,
-                Some(text) => {
-                    let time = text.parse::<jiff::Timestamp>();
-                    Some(time.map_err(|fault| {
-                        bad_request(&format!("\"since\" is not RFC 3339: {fault}"))
+        let since = match self.since.as_deref() {
+            None | Some("") => None,
+            Some(text) => {
+                let time = text.parse::<jiff::Timestamp>();
+                Some(time.map_err(|fault| {
+                        bad_request(&format!(
+                            "\"since\" is no time as 2026-01-31T08:00:00Z is (RFC 3339; a + in it is written %2B): {fault}"
+                        ))
                     })?)
-                }
-            };
+            }
+        };
         let limit = match self.limit {
             None => LIMIT_DEFAULT,
             Some(0) => Filter::LIMIT_MAX,
@@ -91,8 +92,19 @@ type Asked<T> = Result<Query<T>, QueryRejection>;
 fn asked<T>(query: Asked<T>) -> Result<T, Problem> {
     match query {
         Ok(Query(asked)) => Ok(asked),
-        Err(fault) => Err(bad_request(&fault.body_text())),
+        Err(fault) => Err(bad_request(&misunderstood(&fault.body_text()))),
     }
+}
+
+/// What is wrong with a query, without the words of who writes programs.
+fn misunderstood(told: &str) -> String {
+    let told = told
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(told);
+    if told.starts_with("limit: ") {
+        return "\"limit\" is a whole number; 0 is as many as go on a page".to_owned();
+    }
+    told.to_owned()
 }
 
 fn filter(query: Asked<OfList>) -> Result<Filter, Problem> {
@@ -165,7 +177,7 @@ pub(super) async fn unknown() -> Response {
         status: StatusCode::NOT_FOUND,
         name: "not-found",
         title: "Not found",
-        detail: "there is no such page".to_owned(),
+        detail: "the pages are /healthz, /readyz, /metrics, /api/events, /api/payments, /api/refusals, /api/certificates, and /api/reload for POST".to_owned(),
     })
 }
 
@@ -298,9 +310,8 @@ fn unreadable(failure: &ReadFailure) -> Response {
     let detail = match failure {
         // Its own words are the title's.
         ReadFailure::Statement { source } => chain(&**source),
-        ReadFailure::Store(_) | ReadFailure::TookTooLong { .. } | ReadFailure::BrokenOff => {
-            chain(failure)
-        }
+        ReadFailure::Store(fault) => fault.in_full(),
+        ReadFailure::TookTooLong { .. } | ReadFailure::BrokenOff => chain(failure),
     };
     answer(&Problem {
         status: StatusCode::SERVICE_UNAVAILABLE,
@@ -342,6 +353,35 @@ mod tests {
         problem["detail"].as_str().unwrap().to_owned()
     }
 
+    #[test]
+    fn a_query_is_told_to_be_wrong_in_words_that_say_what_is_right() {
+        let asked = |query: &str| {
+            let address = format!("/api/events?{query}").parse().unwrap();
+            filter(Query::try_from_uri(&address)).map_err(|problem| problem.detail)
+        };
+        assert_eq!(
+            asked("limit=0&since=2026-01-31T08:00:00Z").unwrap().limit,
+            Filter::LIMIT_MAX
+        );
+        for (query, told) in [
+            ("limit=many", "\"limit\" is a whole number; 0 is"),
+            ("limit=-1", "\"limit\" is a whole number; 0 is"),
+            (
+                "since=yesterday",
+                "\"since\" is no time as 2026-01-31T08:00:00Z is",
+            ),
+            (
+                "since=2026-01-31T08:00:00+01:00",
+                "a + in it is written %2B",
+            ),
+            ("producer=acme", "producer: unknown field"),
+        ] {
+            let detail = asked(query).unwrap_err();
+            assert!(detail.contains(told), "{query}: {detail}");
+            assert!(!detail.contains("deserialize"), "{query}: {detail}");
+        }
+    }
+
     #[tokio::test]
     async fn a_failure_is_told_once_and_with_every_cause() {
         let source = || Box::new(Statement(std::io::Error::other("relation is gone")));
@@ -351,10 +391,11 @@ mod tests {
         let failure = ReadFailure::Store(StoreFault::Unreachable {
             place,
             source: source(),
+            mend: Some("start the database"),
         });
         assert_eq!(
             told(failure).await,
-            "postgres://db.example/inbox: the database cannot be reached: db error: relation is gone"
+            "postgres://db.example/inbox: the database cannot be reached: db error: relation is gone; start the database"
         );
     }
 

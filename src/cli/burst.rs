@@ -229,17 +229,24 @@ impl Sent {
                 self.waits.within(per_mille).as_secs_f64() * 1000.0
             )
         };
+        let answered = if self.accepted + self.refused == 0 {
+            String::new()
+        } else {
+            format!(
+                "; answered within {} (half), {} (99%), {} (all)",
+                wait(500),
+                wait(990),
+                wait(1000)
+            )
+        };
         say("");
         say(&format!(
-            "{} accepted, {} refused, {} failed, in {:.2} s ({:.0} a second); answered within {} (half), {} (99%), {} (all)",
+            "{} accepted, {} refused, {} failed, in {:.2} s ({:.0} a second){answered}",
             self.accepted,
             self.refused,
             self.failed,
             self.took.as_secs_f64(),
             self.per_second(),
-            wait(500),
-            wait(990),
-            wait(1000),
         ));
     }
 

@@ -190,7 +190,8 @@ fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestam
 /// A line for a person.
 fn cells(listed: &CertificateView) -> [String; 7] {
     let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
-    let time = |time: Option<Millis>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+    let time =
+        |time: Option<Millis>| time.map_or_else(|| "-".to_owned(), |time| format!("{:.0}", time.0));
     let producer = listed.producer.as_ref().map(|name| {
         let tenant = listed.tenant_id.as_deref();
         format!("{name} of {}", tenant.unwrap_or("-"))

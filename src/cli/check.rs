@@ -165,13 +165,6 @@ impl Trouble {
     fn of(fault: &StoreFault) -> Self {
         let (what, mend) = (fault.what_with_causes(), fault.mend());
         let key = key_of(fault);
-        // The driver has no better name for it.
-        let mend = if what.ends_with("password missing") {
-            let words = "write store.password = \"file:PATH\" or \"env:NAME\"";
-            Some(words.to_owned())
-        } else {
-            mend
-        };
         Self { key, what, mend }
     }
 

@@ -27,6 +27,7 @@ pub(super) fn key_of(fault: &StoreFault) -> &'static [&'static str] {
         | StoreFault::LogAlone { .. }
         | StoreFault::LogDisplaced { .. }
         | StoreFault::Locked { .. }
+        | StoreFault::NoRoom { .. }
         | StoreFault::DiskFails { .. }
         | StoreFault::NoStore { .. }
         | StoreFault::IsDirectory { .. }

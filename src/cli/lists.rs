@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::output::{Outcome, Table, complain, failed, json_line, json_lines};
 use super::replay::ReplayArguments;
 use super::runtime::block_on;
-use super::{Selection, of_store, unusable};
+use super::{LIMIT_DEFAULT, Selection, of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{Cursor, EventView, Filter, Page, PaymentView, ReadFailure, RefusalView, Views};
 use crate::text::printable;
@@ -243,6 +243,11 @@ async fn list<T: Serialize, const N: usize>(
     }
     if !selection.json {
         table.print();
+        if after.is_some() && selection.limit == LIMIT_DEFAULT {
+            complain(&format!(
+                "countersign: these are the newest {LIMIT_DEFAULT}; --limit 0 lists all"
+            ));
+        }
     }
     Ok(Outcome::Done)
 }

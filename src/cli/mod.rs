@@ -58,9 +58,11 @@ pub use output::Outcome;
 const VARIABLES: &str = "\
 Variables:
   COUNTERSIGN_CONFIG      the configuration file, where --config names none
-  COUNTERSIGN_LOG         which lines are logged: error, warn, info, debug, trace, or as in info,countersign=debug [default: info]
+  COUNTERSIGN_LOG         which lines are logged: error, warn, info, debug, trace,
+                          or as in info,countersign=debug [default: info]
   COUNTERSIGN_LOG_FORMAT  text or json [default: text]
-  COUNTERSIGN_KEY         overrides a key of the configuration, its parts joined by __, as in COUNTERSIGN_STORE__URL";
+  COUNTERSIGN_STORE__URL  store.url, and so any key of the configuration,
+                          its parts joined by __";
 
 /// Receives payment webhooks over mutual TLS: checks who sends, checks the signature, keeps each event once, and
 /// follows the payment.
@@ -108,6 +110,9 @@ enum Command {
     Health(health::Health),
 }
 
+/// How many rows a list holds when nobody says.
+const LIMIT_DEFAULT: u64 = 100;
+
 /// Which rows a list holds.
 #[derive(Clone, Debug, Args)]
 struct Selection {
@@ -118,7 +123,7 @@ struct Selection {
     #[arg(long, value_name = "TIME", value_parser = output::parse_since)]
     since: Option<jiff::Timestamp>,
     /// How many at the most; 0 is all
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT)]
     limit: u64,
     /// Print JSON Lines
     #[arg(long)]
@@ -195,6 +200,7 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::LogAlone { .. }
         | StoreFault::LogDisplaced { .. }
         | StoreFault::Locked { .. }
+        | StoreFault::NoRoom { .. }
         | StoreFault::DiskFails { .. }
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }

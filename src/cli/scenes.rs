@@ -273,7 +273,15 @@ impl Stage {
             }
             tokio::time::sleep(ASKED_EVERY).await;
         }
-        self.scene(SCENE, &connector, Expected::Alert).await
+        self.scene(SCENE, &connector, Expected::Alert).await?;
+        if let Some(last) = self.scenes.last_mut()
+            && last.result == FAILED
+        {
+            let list = made.join("ca.crl");
+            let told = format!(": let tls.crls name {}", list.display());
+            last.detail.push_str(&told);
+        }
+        Ok(())
     }
 
     async fn signatures(&mut self, own: &Connector) -> Result<(), Stopped> {

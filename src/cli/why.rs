@@ -50,7 +50,7 @@ impl Why {
             let sender = seen.of(&self.who, &config.snapshot, now);
             if sender.producers.is_empty() && sender.refusals.is_empty() {
                 complain(&format!(
-                    "countersign: no producer is called {}, none has it as its subject, and nobody of that name was turned away",
+                    "countersign: no producer is called \"{}\", none has it as its subject, and nobody of that name was turned away",
                     printable(&self.who)
                 ));
                 return Ok(Outcome::Failed);

@@ -198,8 +198,8 @@ impl Stray {
                 "write two underscores between the parts, and none at the ends".to_owned(),
             ),
             Misplaced::BeyondTheList { length } => (
-                format!("skips a place: the list has {length} elements"),
-                format!("write {length} for the next"),
+                format!("skips a place: the list's next one is {length}"),
+                format!("write {length} in its place"),
             ),
             Misplaced::NotAnIndex { length } => (
                 "names no element of a list".to_owned(),

@@ -185,6 +185,13 @@ impl Findings {
         }
     }
 
+    /// Warns that there is nothing at `key`. Not told where a broken line may hold it.
+    pub(super) fn warn_missing(&mut self, key: &KeyPath, what: &str, mend: &str) {
+        if self.broken_lines.is_empty() {
+            self.warn(key, what, mend);
+        }
+    }
+
     /// Tells that a key is not the certificate's: while the two are replaced one after the other, that passes.
     pub(super) fn pair_mismatch(&mut self, key: &KeyPath, what: String, mend: &str) {
         self.pair_mismatch = true;

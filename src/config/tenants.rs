@@ -58,7 +58,7 @@ pub(super) fn tenants(shape: &[file::Tenant], context: &mut Context<'_>) -> Tena
     if shape.is_empty() && !context.findings.any_told_within(&at) {
         let what = "there are none: every delivery is refused";
         let mend = "add [[tenants]] with an id, and [[tenants.producers]] below it";
-        context.findings.warn(&at, what, mend);
+        context.findings.warn_missing(&at, what, mend);
     }
     let mut producers = Vec::new();
     let mut plans = Vec::new();
@@ -86,9 +86,8 @@ pub(super) fn tenants(shape: &[file::Tenant], context: &mut Context<'_>) -> Tena
         }
         if tenant.producers.is_empty() {
             let what = "has no producers: nobody can deliver for it";
-            context
-                .findings
-                .warn(&at, what, "add [[tenants.producers]] below it");
+            let mend = "add [[tenants.producers]] below it";
+            context.findings.warn_missing(&at, what, mend);
         }
         let id = TenantId::new(&tenant.id);
         let mut names: HashMap<&str, usize> = HashMap::new();

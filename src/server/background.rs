@@ -130,7 +130,7 @@ impl Background {
         if let Err(cause) = written.unwrap_or_else(|elapsed| Err(elapsed.into())) {
             tracing::warn!(
                 error = &*cause as &dyn Error,
-                "the last refusals could not be written down"
+                "what was last refused and seen could not be written down"
             );
         }
         let closed = timeout_at(grace_ends + WRITING_LEFT + CLOSING_LEFT, store.close()).await;

@@ -250,8 +250,17 @@ fn warn(config: &Config, open_files: io::Result<u64>) {
     if let Some(warning) = config.store.forsaken() {
         tracing::error!("{warning}");
     }
-    if let Err(error) = open_files {
-        tracing::warn!(%error, "the limit of open files could not be raised");
+    let connections = config.server.connections.connections;
+    match open_files {
+        Ok(open_files) if open_files < u64::try_from(connections).unwrap_or(u64::MAX) => {
+            tracing::warn!(
+                open_files,
+                connections,
+                "fewer files may be open than server.limits.connections: raise the limit (ulimit -n, or LimitNOFILE= of systemd), or lower that key"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
     }
 }
 

@@ -20,6 +20,7 @@ mod head;
 mod identify;
 mod journey;
 mod life_cycle;
+mod line_bound;
 mod marks;
 mod notify;
 mod operator;

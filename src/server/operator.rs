@@ -66,7 +66,7 @@ impl Found {
 async fn looked(look: impl FnOnce() -> Result<(), StoreFault> + Send + 'static) -> Option<String> {
     match tokio::task::spawn_blocking(look).await {
         Ok(Ok(())) => None,
-        Ok(Err(fault)) => Some(chain(&fault)),
+        Ok(Err(fault)) => Some(fault.in_full()),
         Err(ended) => Some(chain(&ended)),
     }
 }
@@ -90,7 +90,7 @@ impl Desk {
             guard,
             draining: AtomicBool::new(false),
             found: Mutex::new(Found {
-                takes: Err("not asked yet".to_owned()),
+                takes: Err("the store has not answered yet".to_owned()),
                 fault: None,
                 at: Instant::now(),
                 after_failure: false,

@@ -178,9 +178,10 @@ impl<I> Receiver<I> {
             | InboxFailure::Commit { .. }
             | InboxFailure::Row { .. } => self.recorder.failed_at(Instant::now()),
         }
-        if self.recorder.may_log_failure() {
+        if let Some(suppressed) = self.recorder.may_log_failure() {
             tracing::error!(
                 error = failure as &dyn Error,
+                suppressed,
                 "a delivery could not be kept; answered 503"
             );
         }

@@ -1,23 +1,27 @@
 //! Where refusals go: the book, a counter, and a log line that a flood can't multiply.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::claimed::Claimed;
 use super::current::LiveCurrent;
+use super::line_bound::LineBound;
 use super::shadow::ShadowTally;
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal, kept};
 use crate::telemetry::Meters;
-use crate::tls::{HandshakeRefusal, LimitReached, Observer, PeerCertificates};
+use crate::tls::{HandshakeRefusal, LimitReached, Observer, PeerCertificates, mend_of_open_files};
 use crate::x509::Certificate;
 
-/// Lines that may be logged at once, and each second after.
-const LINES_AT_ONCE: u32 = 200;
-const LINES_PER_SECOND: u32 = 20;
+/// Lines about refusals that may be logged at once, and how long until one more: each tells of another sender, or another fault.
+const REFUSALS: (u32, Duration) = (200, Duration::from_millis(50));
+/// The same of deliveries that could not be kept, most of which tell of one outage.
+const FAILURES: (u32, Duration) = (20, Duration::from_millis(500));
+/// And of connections that cannot be accepted.
+const UNACCEPTED: (u32, Duration) = (1, Duration::from_secs(10));
 /// How long after a failure the receiver is not ready, unless a delivery is kept before: a probe may still succeed where deliveries do
 /// not fit.
 const JUST: Duration = Duration::from_secs(5);
@@ -28,25 +32,11 @@ pub(super) struct Recorder {
     book: Arc<Book>,
     meters: Meters,
     shadow: ShadowTally,
-    lines: Mutex<Allowance>,
+    refusal_lines: LineBound,
     /// Our own failures have lines of their own: strangers must not silence them.
-    failure_lines: Mutex<Allowance>,
-    suppressed: AtomicU64,
+    failure_lines: LineBound,
+    unaccepted_lines: LineBound,
     last_failure: LastFailure,
-}
-
-struct Allowance {
-    lines: u32,
-    since: Instant,
-}
-
-impl Allowance {
-    fn new() -> Mutex<Self> {
-        Mutex::new(Self {
-            lines: LINES_AT_ONCE,
-            since: Instant::now(),
-        })
-    }
 }
 
 /// When a delivery could last not be kept, if none was kept since. The clock is one that nobody sets back.
@@ -89,19 +79,6 @@ impl LastFailure {
     }
 }
 
-fn take_line(allowance: &Mutex<Allowance>) -> bool {
-    let mut allowance = allowance.lock().unwrap_or_else(PoisonError::into_inner);
-    let seconds = u32::try_from(allowance.since.elapsed().as_secs()).unwrap_or(u32::MAX);
-    if seconds > 0 {
-        let regained = seconds.saturating_mul(LINES_PER_SECOND);
-        allowance.lines = allowance.lines.saturating_add(regained).min(LINES_AT_ONCE);
-        allowance.since = Instant::now();
-    }
-    let may = allowance.lines > 0;
-    allowance.lines = allowance.lines.saturating_sub(1);
-    may
-}
-
 /// Why something was turned away.
 pub(super) struct Told {
     pub(super) gate: Gate,
@@ -111,15 +88,17 @@ pub(super) struct Told {
 
 impl Recorder {
     pub(super) fn new(live: Arc<LiveCurrent>, book: Arc<Book>, shadow: ShadowTally) -> Self {
+        let now = Instant::now();
+        let bound = |(at_once, every)| LineBound::new(at_once, every, now);
         Self {
             live,
             book,
             meters: Meters::default(),
             shadow,
-            lines: Allowance::new(),
-            failure_lines: Allowance::new(),
-            suppressed: AtomicU64::new(0),
-            last_failure: LastFailure::none(Instant::now()),
+            refusal_lines: bound(REFUSALS),
+            failure_lines: bound(FAILURES),
+            unaccepted_lines: bound(UNACCEPTED),
+            last_failure: LastFailure::none(now),
         }
     }
 
@@ -164,25 +143,16 @@ impl Recorder {
         self.last_failure.is_recent(now)
     }
 
-    /// Whether a line about a failure of ours may be logged now.
-    pub(super) fn may_log_failure(&self) -> bool {
-        take_line(&self.failure_lines)
-    }
-
-    /// Whether a line about a refusal may be logged now, and how many were not since the last one.
-    fn may_log(&self) -> Option<u64> {
-        if take_line(&self.lines) {
-            return Some(self.suppressed.swap(0, Ordering::Relaxed));
-        }
-        self.suppressed.fetch_add(1, Ordering::Relaxed);
-        None
+    /// Whether a line about a failure of ours may be logged now, and how many were not since the last one.
+    pub(super) fn may_log_failure(&self) -> Option<u64> {
+        self.failure_lines.take(Instant::now())
     }
 
     fn record(&self, refusal: Refusal, claimed: Claimed<'_>) {
         let (tenant, name) = (claimed.tenant(), claimed.name());
         self.meters
             .refused(refusal.gate.as_str(), refusal.reason, tenant, name);
-        if let Some(suppressed) = self.may_log() {
+        if let Some(suppressed) = self.refusal_lines.take(Instant::now()) {
             let text = |text: &Option<String>| text.as_deref().map(kept).unwrap_or_default();
             tracing::warn!(
                 gate = refusal.gate.as_str(),
@@ -245,7 +215,10 @@ impl Observer for Recorder {
     }
 
     fn accept_failed(&self, error: &io::Error) {
-        tracing::error!(%error, "connections cannot be accepted; raise the limit of open files (ulimit -n)");
+        if let Some(suppressed) = self.unaccepted_lines.take(Instant::now()) {
+            let mend = mend_of_open_files(error);
+            tracing::error!(%error, mend, suppressed, "connections cannot be accepted");
+        }
     }
 }
 

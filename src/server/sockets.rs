@@ -54,12 +54,14 @@ impl ListenFailure {
     /// What to do about it.
     pub fn mend(&self) -> &'static str {
         let kind = self.source.kind();
-        if kind == io::ErrorKind::AddrInUse {
+        if let Some(mend) = tls::mend_of_open_files(&self.source) {
+            mend
+        } else if kind == io::ErrorKind::AddrInUse {
             "something listens there already, perhaps a receiver that is running (as root, `ss -ltnp` names it): name another port, or stop it if it is not needed"
         } else if kind == io::ErrorKind::AddrNotAvailable {
             "no interface of this machine has this address: name one that it has, or 0.0.0.0 for all"
         } else if kind == io::ErrorKind::PermissionDenied {
-            "the receiver's user may not take this port: name one from 1024 on"
+            "the receiver's user may not take this port: name one from 1024 on, or give it the right (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE, or a socket unit)"
         } else {
             "name another address or port"
         }
@@ -160,5 +162,12 @@ mod tests {
         assert!(away.contains("no interface of this machine"), "{away}");
         assert!(!away.contains("listens there already"), "{away}");
         assert!(told(io::ErrorKind::AddrInUse).contains("listens there already"));
+        let of_files = ListenFailure {
+            key: SERVER_LISTEN,
+            address: SocketAddr::from(([192, 0, 2, 1], 1)),
+            // EMFILE of Linux.
+            source: io::Error::from_raw_os_error(24),
+        };
+        assert!(of_files.mend().contains("ulimit -n"), "{of_files}");
     }
 }

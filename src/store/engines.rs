@@ -87,6 +87,7 @@ impl Engines {
                         tracing::warn!(
                             store = %target.place,
                             error = &failure as &dyn std::error::Error,
+                            mend = failure.mend(),
                             "the database is away; the receiver starts without it"
                         );
                         reach.away(&(Arc::new(failure) as Cause));

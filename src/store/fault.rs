@@ -37,6 +37,13 @@ pub enum StoreFault {
         /// The store's file.
         path: PathBuf,
     },
+    /// The disk is full.
+    NoRoom {
+        /// The store's file.
+        path: PathBuf,
+        /// Bytes that are left, if that can be known.
+        bytes: Option<u64>,
+    },
     /// The disk, or its file system, fails.
     DiskFails {
         /// What cannot be reached.
@@ -149,6 +156,8 @@ pub enum StoreFault {
         place: String,
         /// What it or the system said.
         source: Box<dyn std::error::Error + Send + Sync>,
+        /// What to do about that, where it can be told.
+        mend: Option<&'static str>,
     },
     /// The spool's file cannot be used.
     Spool {
@@ -225,6 +234,11 @@ impl StoreFault {
             Self::DiskFails { path, .. } => {
                 format!("{}: the disk gives an I/O error", path.display())
             }
+            Self::NoRoom { path, bytes } => {
+                let left = bytes.map(|bytes| format!(" ({bytes} bytes are left)"));
+                let left = left.unwrap_or_default();
+                format!("{}: its disk is full{left}", path.display())
+            }
             Self::LogAlone { path, log } => {
                 let (path, log) = (path.display(), log.display());
                 format!(
@@ -294,6 +308,10 @@ impl StoreFault {
             ),
             Self::LogDisplaced { moved, .. } => mend_of_log(*moved).to_owned(),
             Self::Locked { path } => format!("find it with: fuser -v {}", path_word(path)),
+            Self::NoRoom { .. } => {
+                "make room on that disk, or give it more: then deliveries are taken again without a restart (pruning frees none of it)"
+                    .to_owned()
+            }
             Self::DiskFails { .. } => {
                 "see what the system says of it (dmesg), mend or mount it again, and start the receiver again"
                     .to_owned()
@@ -323,7 +341,8 @@ impl StoreFault {
             }
             Self::Spool { within } => within.mend_in_spool(),
             Self::NeedlessSpool { .. } => "take [store.spool] out".to_owned(),
-            Self::Unreachable { .. } | Self::NoWriter { .. } => return None,
+            Self::Unreachable { mend, .. } => return mend.map(ToOwned::to_owned),
+            Self::NoWriter { .. } => return None,
         };
         Some(mend)
     }
@@ -335,6 +354,7 @@ impl StoreFault {
             Self::Displaced { .. }
             | Self::LogDisplaced { .. }
             | Self::Locked { .. }
+            | Self::NoRoom { .. }
             | Self::DiskFails { .. } => return self.mend().unwrap_or_default(),
             Self::Unopenable { .. } => MEND_RIGHTS,
             Self::Damaged { .. } => {

@@ -10,16 +10,33 @@ use super::postgres::session::{Purpose, Session};
 use super::sqlite;
 use super::{StoreFault, Url};
 
+/// Bytes below which a disk counts as full: the longest delivery, by default, takes as many.
+const ROOM_LEAST: u64 = 1 << 20;
+
 /// Finds what would keep a receiver from writing here.
 pub async fn look(url: &Url) -> Result<(), StoreFault> {
     match url {
-        Url::Sqlite(path) => look_at_file(path),
+        Url::Sqlite(path) => {
+            look_at_file(path)?;
+            look_for_room(path, sqlite::place::room_beside(path))
+        }
         Url::Postgres(address) => {
             let target = Target::load(address)?;
             let session = Session::open(&target, Purpose::Look).await;
             let looked = session.map(drop);
             looked.map_err(|failure| failure.into_fault(&target.place))
         }
+    }
+}
+
+/// A disk that is full, or nearly so, takes no delivery.
+fn look_for_room(path: &Path, room: Option<u64>) -> Result<(), StoreFault> {
+    match room {
+        Some(bytes) if bytes < ROOM_LEAST => Err(StoreFault::NoRoom {
+            path: path.into(),
+            bytes: Some(bytes),
+        }),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -73,6 +90,8 @@ mod tests {
         let joint = if text.contains('?') { '&' } else { '?' };
         let as_role: Url = format!("{text}{joint}user={role}").parse().unwrap();
         let fault = look(&as_role).await.unwrap_err().to_string();
+        let opened = Store::open(&as_role, Limits::default()).await;
+        assert_eq!(opened.unwrap_err().to_string(), fault);
         let mend = format!("GRANT CREATE ON DATABASE \"{database}\" TO \"{role}\"");
         assert!(fault.contains(&mend), "{fault}");
         execute(
@@ -158,6 +177,20 @@ mod tests {
         let told = told_until_it_lacks_nothing(&text, &as_role).await;
         let mend = "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA countersign TO";
         assert_eq!(told, [format!("{mend} \"{role}\"")]);
+    }
+
+    #[test]
+    fn a_disk_that_takes_no_delivery_is_told_with_what_is_left_of_it() {
+        let path = Path::new("data.db");
+        let full = |room| look_for_room(path, room).map_err(|fault| fault.to_string());
+        for room in [None, Some(ROOM_LEAST), Some(u64::MAX)] {
+            assert_eq!(full(room), Ok(()));
+        }
+        for room in [0, 4096, ROOM_LEAST - 1] {
+            let told = full(Some(room)).unwrap_err();
+            let what = format!("data.db: its disk is full ({room} bytes are left); make room");
+            assert!(told.starts_with(&what), "{told}");
+        }
     }
 
     #[tokio::test]

@@ -245,7 +245,7 @@ impl Store {
                     failing = true;
                     tracing::warn!(
                         error = &*cause as &dyn std::error::Error,
-                        "refusals could not be written down; they are kept in memory"
+                        "what was refused, and what was last seen, could not be written down; it is kept in memory"
                     );
                 }
                 Err(_) => {}

@@ -6,6 +6,7 @@ use std::{
 };
 
 use listenfd::ListenFd;
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -72,6 +73,17 @@ pub fn raise_open_files(connections: usize) -> io::Result<u64> {
         setrlimit(Resource::Nofile, limit)?;
     }
     Ok(soft.max(needed.min(hard)))
+}
+
+/// What to do where no file, and so no connection, can be opened for want of descriptors.
+pub fn mend_of_open_files(error: &io::Error) -> Option<&'static str> {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => {
+            Some("raise this process's limit of open files: ulimit -n, or LimitNOFILE= of systemd")
+        }
+        Some(Errno::NFILE) => Some("raise this machine's limit of open files: sysctl fs.file-max"),
+        Some(_) | None => None,
+    }
 }
 
 #[cfg(test)]

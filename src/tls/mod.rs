@@ -38,7 +38,7 @@ pub use connections::{Connection, Connections};
 pub use database::{DatabaseStream, DatabaseTls, DatabaseTlsFault, ServerCheck};
 pub use flaw::Flaw;
 pub use limits::{LimitReached, Limits};
-pub use listener::{ReusePort, inherited, listen, raise_open_files};
+pub use listener::{ReusePort, inherited, listen, mend_of_open_files, raise_open_files};
 pub use path::{
     CONSTRAINS_DIRECTORY_NAMES, CONSTRAINS_DIRECTORY_NAMES_MEND, bar_of_anchor,
     constrains_directory_names,

@@ -37,7 +37,13 @@ fn of_rustls(error: &rustls::Error) -> Option<String> {
         CertificateError::UnknownIssuer => {
             "the CA that is trusted here did not issue the receiver's certificate; name the one that did with --ca"
         }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+        CertificateError::NotValidForNameContext { expected, .. } => {
+            return Some(format!(
+                "the receiver's certificate does not bear the name {}; call it by a name that it bears, or issue another with --server NAME",
+                expected.to_str()
+            ));
+        }
+        CertificateError::NotValidForName => {
             "the receiver's certificate does not bear the host's name; call it by a name that it bears, or issue another with --server NAME"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -124,6 +130,17 @@ fn of_alert(alert: AlertDescription) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_that_a_receivers_certificate_lacks_is_told() {
+        let objection =
+            rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                expected: "hooks.example.com".try_into().unwrap(),
+                presented: Vec::new(),
+            });
+        let words = in_words(&objection).unwrap();
+        assert!(words.contains("the name hooks.example.com;"), "{words}");
+    }
 
     #[test]
     fn an_alert_is_found_however_deep_it_lies() {

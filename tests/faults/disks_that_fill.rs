@@ -47,6 +47,15 @@ fn a_full_disk_is_told_to_the_sender_and_passes_once_there_is_room() {
         disk.fill(48 * 1024);
     }
     load.answered("503 store-unavailable", 4);
+    let checked = scene.receiver.countersign(&["check"]);
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    let told = format!("{}/countersign.db: its disk is full", disk.path().display());
+    assert!(checked.stdout.contains(&told), "{checked:?}");
+    assert!(
+        scene.receiver.log().contains(&told),
+        "{}",
+        scene.receiver.log()
+    );
     disk.make_room();
     load.advance(4);
     verify(&scene.receiver, &load.finish());

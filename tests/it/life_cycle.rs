@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::{fd::AsRawFd, unix::net::UnixDatagram},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -106,6 +106,41 @@ fn a_log_that_nobody_reads_holds_nothing_up() {
     assert_eq!(receiver.reload_now().status, 200);
     receiver.stop();
     assert!(receiver.ended().success());
+}
+
+/// The hard limit as well: the receiver raises the other by itself.
+const FEW_FILES: &str = "ulimit -n 200 && exec \"$0\" \"$@\"";
+
+#[test]
+fn too_few_files_are_told_at_the_start_and_not_again_and_again_when_they_are_all_open() {
+    let receiver = Receiver::with(&Changes {
+        run_by: ["sh", "-c", FEW_FILES].map(OsString::from).to_vec(),
+        ..Changes::default()
+    });
+    let told = |line: &str| receiver.log().matches(line).count();
+    eventually(Duration::from_secs(10), || {
+        (told("fewer files may be open than server.limits.connections") == 1).then_some(())
+    });
+    for _ in 0..3 {
+        let crowd = (0..250).map(|_| TcpStream::connect(receiver.address));
+        let crowd: Vec<_> = crowd.collect::<Result<_, _>>().unwrap();
+        eventually(Duration::from_secs(10), || {
+            (told("connections cannot be accepted") > 0).then_some(())
+        });
+        drop(crowd);
+        eventually(Duration::from_secs(10), || {
+            let answer = receiver.producer().try_deliver(&event("evt_1"));
+            answer
+                .is_ok_and(|answer| answer.status == 204)
+                .then_some(())
+        });
+    }
+    assert!(
+        told("connections cannot be accepted") < 3,
+        "{}",
+        receiver.log()
+    );
+    assert!(told("ulimit -n, or LimitNOFILE=") > 1, "{}", receiver.log());
 }
 
 /// The environment that hands this socket over.

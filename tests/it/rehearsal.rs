@@ -225,6 +225,14 @@ fn a_certificate_that_is_made_and_revoked_for_it_is_refused() {
     let receiver = receiver();
     trust_another_ca(&receiver);
     receiver.countersign(&["certs", "revoke", "--ca", "rehearsal"]);
+    let (scenes, code) = rehearse(&receiver, &["--ca", "rehearsal", "--revoke"]);
+    let (result, detail) = &scenes["revoked"];
+    assert_eq!(result, "failed", "{detail}");
+    assert!(
+        detail.ends_with("let tls.crls name rehearsal/ca.crl"),
+        "{detail}"
+    );
+    assert_eq!(code, 1, "{scenes:?}");
     let file = receiver.directory().join("countersign.toml");
     let text = std::fs::read_to_string(file).unwrap();
     receiver.write(

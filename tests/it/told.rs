@@ -24,6 +24,63 @@ fn a_conflict_is_shown_beside_its_event_alike_on_both_sides() {
 }
 
 #[test]
+fn what_a_broken_line_may_hold_is_not_told_to_be_missing() {
+    let receiver = Receiver::start();
+    let broken = receiver.directory().join("broken.toml");
+    for (text, missing) in [("server:\n", false), ("", true)] {
+        std::fs::write(&broken, text).unwrap();
+        let mut command = binary(&[]);
+        command.args(["--config", "broken.toml", "check"]);
+        let checked = peers::run(receiver.directory(), &mut command, b"");
+        assert_eq!(checked.stdout.contains("no TOML"), !missing, "{checked:?}");
+        assert_eq!(
+            checked.stdout.contains("there are none"),
+            missing,
+            "{checked:?}"
+        );
+    }
+}
+
+#[test]
+fn where_nobody_answers_no_times_are_told() {
+    let receiver = Receiver::start();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/webhooks/payments", free.local_addr().unwrap());
+    drop(free);
+    for (url, answered) in [(url, false), (receiver.url(), true)] {
+        let sent = receiver.countersign(&["send", "--times", "2", "--url", &url]);
+        assert_eq!(
+            sent.stdout.contains("answered within"),
+            answered,
+            "{sent:?}"
+        );
+    }
+}
+
+#[test]
+fn a_list_that_ends_where_nobody_said_so_tells_it() {
+    let receiver = Receiver::start();
+    let mut producer = receiver.producer();
+    for number in 0..101 {
+        assert_eq!(
+            producer.deliver(&event(&format!("evt_{number}"))).status,
+            204
+        );
+    }
+    for (arguments, cut) in [
+        (&["events", "list"][..], true),
+        (&["events", "list", "--limit", "0"], false),
+        (&["events", "list", "--limit", "7"], false),
+        (&["events", "list", "--json"], false),
+        (&["refusals", "list"], false),
+    ] {
+        let listed = receiver.countersign(arguments);
+        assert_eq!(listed.code, Some(0), "{listed:?}");
+        assert_eq!(listed.stderr.contains("--limit 0"), cut, "{listed:?}");
+    }
+}
+
+#[test]
 fn a_command_that_a_mend_gives_can_be_pasted_whatever_the_path_is() {
     let receiver = Receiver::start();
     for directory in ["no; where", "it's $HOME", "-a b"] {

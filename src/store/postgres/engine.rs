@@ -178,6 +178,7 @@ impl Postgres {
     }
 
     fn away(&mut self, failure: SessionFailure) -> Cause {
+        let mend = failure.mend();
         let cause: Cause = Arc::new(failure);
         self.reach.away(&cause);
         let openings = self.reach.openings();
@@ -185,7 +186,7 @@ impl Postgres {
         let outage = match self.outage.take() {
             None => {
                 // Once for each outage: the deliveries tell the rest.
-                tracing::warn!(store = %self.target.place, error = &*cause as &dyn std::error::Error, "the database is away");
+                tracing::warn!(store = %self.target.place, error = &*cause as &dyn std::error::Error, mend, "the database is away");
                 Outage {
                     since: now,
                     next: now + jittered(PAUSE_FIRST),

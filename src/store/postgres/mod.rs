@@ -24,6 +24,7 @@ mod import_tests;
 mod import_write;
 #[cfg(test)]
 mod late_tests;
+mod mend;
 pub(super) mod moving;
 #[cfg(test)]
 mod mute_tests;

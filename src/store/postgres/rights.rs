@@ -2,6 +2,7 @@
 //! gives it.
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::session_failure::SessionFailure;
 use crate::store::StoreFault;
@@ -55,6 +56,25 @@ pub(super) async fn to_make(client: &Client, place: &str) -> Result<(), SessionF
         "make the schema",
         &rights,
     ))
+}
+
+/// The right that is lacking, where a migration failed for the want of it: the server's own words do not say how it is given.
+pub(super) async fn behind(
+    client: &Client,
+    place: &str,
+    failure: SessionFailure,
+) -> SessionFailure {
+    let SessionFailure::Fault(StoreFault::Migration { source, .. }) = &failure else {
+        return failure;
+    };
+    let refused = source.downcast_ref::<tokio_postgres::Error>();
+    if refused.and_then(tokio_postgres::Error::code) != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        return failure;
+    }
+    match to_make(client, place).await {
+        Err(lacking @ SessionFailure::Fault(_)) => lacking,
+        Ok(()) | Err(_) => failure,
+    }
 }
 
 /// What the role lacks, to which the server refused a look at the schema.

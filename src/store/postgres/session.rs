@@ -200,7 +200,10 @@ impl Session {
         found: &Found,
         purpose: Purpose,
     ) -> Result<(), SessionFailure> {
-        schema::bring_up_to_date(&mut self.client, found, &target.place).await?;
+        let place = &target.place;
+        if let Err(failure) = schema::bring_up_to_date(&mut self.client, found, place).await {
+            return Err(rights::behind(&self.client, place, failure).await);
+        }
         if purpose == Purpose::Write {
             // As long as for the greeting: what a session may take in all is what an uncertain delivery waits for.
             let limit = target.access.connect_timeout;

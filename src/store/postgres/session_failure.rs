@@ -46,6 +46,7 @@ pub(in crate::store) enum SessionFailure {
 impl SessionFailure {
     /// The same, as what stops a command.
     pub(in crate::store) fn into_fault(self, place: &str) -> StoreFault {
+        let mend = self.mend();
         match self {
             Self::Fault(fault) => fault,
             Self::Refused(_)
@@ -55,6 +56,7 @@ impl SessionFailure {
             | Self::Elsewhere { .. } => StoreFault::Unreachable {
                 place: place.to_owned(),
                 source: self.into(),
+                mend,
             },
         }
     }

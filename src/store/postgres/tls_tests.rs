@@ -104,9 +104,9 @@ impl Attempt<'_> {
         Store::migrate(&self.url(host, query)).await.unwrap();
     }
 
-    async fn fails(&self, host: &str, query: &str, because: &str) {
+    async fn fails(&self, host: &str, query: &str, because: &str, mended: &str) {
         let fault = Store::migrate(&self.url(host, query)).await.unwrap_err();
-        let StoreFault::Unreachable { source, .. } = fault else {
+        let StoreFault::Unreachable { source, mend, .. } = fault else {
             panic!("{query}: {fault:?}")
         };
         let mut told = source.to_string();
@@ -116,6 +116,8 @@ impl Attempt<'_> {
             next = cause.source();
         }
         assert!(told.contains(because), "{query}: {told}");
+        let mend = mend.unwrap_or_default();
+        assert!(mend.contains(mended), "{query}: {told}; {mend}");
     }
 }
 
@@ -152,28 +154,37 @@ async fn what_sslmode_says_is_checked_of_the_database() {
         "127.0.0.1",
         "sslmode=verify-full&sslrootcert=ca.crt",
         "not valid for name",
+        "as its certificate names it",
     )
     .await;
     app.fails(
         "127.0.0.1",
         "sslmode=verify-full&sslrootcert=server.crt",
         "not valid for name",
+        "as its certificate names it",
     )
     .await;
     app.fails(
         "127.0.0.1",
         "sslmode=verify-ca&sslrootcert=other.crt",
         "UnknownIssuer",
+        "sslrootcert",
     )
     .await;
     app.fails(
         "127.0.0.1",
         "sslmode=require&sslrootcert=other.crt",
         "UnknownIssuer",
+        "sslrootcert",
     )
     .await;
-    app.fails("127.0.0.1", "sslmode=disable", "pg_hba.conf rejects")
-        .await;
+    app.fails(
+        "127.0.0.1",
+        "sslmode=disable",
+        "pg_hba.conf rejects",
+        "sslmode=require",
+    )
+    .await;
     let stranger = Attempt {
         password: Some("wrong"),
         ..app
@@ -183,6 +194,7 @@ async fn what_sslmode_says_is_checked_of_the_database() {
             "127.0.0.1",
             "sslmode=require",
             "password authentication failed",
+            "store.password",
         )
         .await;
 }
@@ -204,6 +216,7 @@ async fn a_client_certificate_is_presented_to_the_database() {
             "127.0.0.1",
             "sslmode=verify-ca&sslrootcert=ca.crt",
             "client certificate",
+            "sslcert",
         )
         .await;
     let url = receiver.url(

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
-use super::place::{Place, found, log_of, refuse_a_log_alone};
+use super::place::{Place, found, log_of, refuse_a_log_alone, room_beside};
 use super::write::WriteError;
-use crate::inbox::BatchFailure;
+use crate::inbox::{BatchFailure, Cause};
 use crate::store::StoreFault;
 use crate::store::migrations::{Migration, known};
 
@@ -279,6 +279,25 @@ impl Writing {
         begun.map_err(|fault| BatchFailure::Unavailable(Arc::new(fault)))
     }
 
+    /// A disk that is full is the operator's to mend: SQLite's words do not say which one it is.
+    fn named(&self, failure: BatchFailure) -> BatchFailure {
+        let path = self.place.file().path();
+        let fault = |cause: Cause| -> Cause {
+            match code(&cause) {
+                Some(ErrorCode::DiskFull) => Arc::new(StoreFault::NoRoom {
+                    path: path.into(),
+                    bytes: room_beside(path),
+                }),
+                Some(_) | None => cause,
+            }
+        };
+        match failure {
+            BatchFailure::Row(_) => failure,
+            BatchFailure::Unavailable(cause) => BatchFailure::Unavailable(fault(cause)),
+            BatchFailure::Commit(cause) => BatchFailure::Commit(fault(cause)),
+        }
+    }
+
     /// Runs `work` in a transaction. Whatever fails leaves no transaction open.
     pub(in crate::store) fn transact<T>(
         &mut self,
@@ -306,6 +325,7 @@ impl Writing {
                 rolled_back && !distrust(failure)
             }
         };
+        let result = result.map_err(|failure| self.named(failure));
         let result = result.and_then(|value| match self.expect_kept(&connection) {
             Ok(()) => Ok(value),
             Err(fault) => Err(BatchFailure::Commit(Arc::new(fault))),
@@ -509,6 +529,16 @@ pub(in crate::store) fn unavailable(error: rusqlite::Error) -> BatchFailure {
     BatchFailure::Unavailable(Arc::new(error))
 }
 
+/// SQLite's code, of what comes from it.
+fn code(cause: &Cause) -> Option<ErrorCode> {
+    match cause.downcast_ref::<rusqlite::Error>() {
+        Some(error) => error.sqlite_error_code(),
+        None => cause
+            .downcast_ref::<WriteError>()
+            .and_then(WriteError::code),
+    }
+}
+
 /// Whether a connection should not be used again after this.
 fn distrust(failure: &BatchFailure) -> bool {
     let cause = match failure {
@@ -521,15 +551,9 @@ fn distrust(failure: &BatchFailure) -> bool {
     ) {
         return false;
     }
-    let code = match cause.downcast_ref::<rusqlite::Error>() {
-        Some(error) => error.sqlite_error_code(),
-        None => cause
-            .downcast_ref::<WriteError>()
-            .and_then(WriteError::code),
-    };
     // A full disk or a busy file pass; the connection is as good as before, and its cache is warm.
     !matches!(
-        code,
+        code(cause),
         Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
 }

@@ -191,7 +191,7 @@ pub(super) fn log_of(path: &Path) -> PathBuf {
 }
 
 /// Bytes that files may grow by on the disk of the one at this path, if that can be known.
-pub(super) fn room_beside(path: &Path) -> Option<u64> {
+pub(in crate::store) fn room_beside(path: &Path) -> Option<u64> {
     let directory = match path.parent() {
         Some(directory) if directory != Path::new("") => directory,
         Some(_) | None => Path::new("."),

@@ -1,0 +1,186 @@
+//! What to do where a database gives no session: told by what it, or the system, said.
+
+use std::error::Error as _;
+use std::io;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use super::session_failure::SessionFailure;
+use crate::text::chain;
+
+/// Each state in which PostgreSQL turns a session away before it begins.
+const STATES: [(&SqlState, &str); 7] = [
+    // The same is said where there is no such role.
+    (
+        &SqlState::INVALID_PASSWORD,
+        "the database has no such role, or another password for it: compare the user in store.url, and what store.password names, with the database's role",
+    ),
+    (
+        &SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        "let the database's pg_hba.conf admit this user from this address (where it says hostssl, write sslmode=require or stricter in store.url, and where it wants a client's certificate, sslcert and sslkey), and let the role log in",
+    ),
+    (
+        &SqlState::INVALID_CATALOG_NAME,
+        "make it, with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, or name another in store.url",
+    ),
+    (
+        &SqlState::INSUFFICIENT_PRIVILEGE,
+        "let the database's owner say GRANT CONNECT ON DATABASE name TO role, for what store.url names",
+    ),
+    (
+        &SqlState::TOO_MANY_CONNECTIONS,
+        "all its sessions are taken: end some, raise its max_connections, or lower store.postgres.writers and store.postgres.readers",
+    ),
+    (
+        &SqlState::CANNOT_CONNECT_NOW,
+        "wait: it is starting or stopping",
+    ),
+    (
+        &SqlState::ADMIN_SHUTDOWN,
+        "wait: it is stopping, or somebody ended the session",
+    ),
+];
+
+const REFUSED: &str = "start the database, or correct host and port in store.url";
+const SILENT: &str =
+    "see that the database runs, and that this machine reaches host and port of store.url";
+
+impl SessionFailure {
+    /// What to do about it; nothing where it says so itself, or nobody can tell.
+    pub(in crate::store) fn mend(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(error) => of_driver(error),
+            Self::TimedOut(_) => Some(SILENT),
+            Self::ReadOnly | Self::Gone { .. } | Self::Elsewhere { .. } | Self::Fault(_) => None,
+        }
+    }
+}
+
+fn of_driver(error: &Error) -> Option<&'static str> {
+    if let Some(code) = error.code() {
+        let known = STATES.iter().find(|(state, _)| *state == code);
+        return known.map(|(_, mend)| *mend);
+    }
+    if let Some(system) = error.source().and_then(|it| it.downcast_ref::<io::Error>())
+        && let Some(mend) = of_system(system)
+    {
+        return Some(mend);
+    }
+    // The driver has no better names for these than its words.
+    let words = chain(error);
+    [
+        (
+            "password missing",
+            "write store.password = \"file:PATH\" or \"env:NAME\"",
+        ),
+        (
+            "server does not support TLS",
+            "turn TLS on at the database (ssl = on), or, where nobody else reaches the line, write sslmode=prefer in store.url",
+        ),
+        (
+            "certificate not valid for name",
+            "write the host in store.url as its certificate names it, or sslmode=verify-ca",
+        ),
+        (
+            "performing TLS handshake",
+            "let sslrootcert in store.url name the CA that issued the database's certificate; where the database wants one of ours, sslcert and sslkey",
+        ),
+        (
+            "failed to lookup address",
+            "correct the host in store.url, or let this machine's resolver know it",
+        ),
+        (
+            "communicating with the server",
+            "see that it is a PostgreSQL that listens at host and port of store.url",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(word, mend)| words.contains(word).then_some(mend))
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the system's kinds are open"
+)]
+fn of_system(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Some(REFUSED),
+        io::ErrorKind::TimedOut
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable => Some(SILENT),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::super::tests::server::Postgres;
+    use crate::store::{StoreFault, look};
+
+    const RULES: &str =
+        "local all all trust\nhost all app all scram-sha-256\nhost all postgres all trust\n";
+
+    async fn mended(url: &str) -> &'static str {
+        let fault = look(&url.parse().unwrap()).await.unwrap_err();
+        let StoreFault::Unreachable { mend, .. } = fault else {
+            panic!("{fault}");
+        };
+        mend.unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn what_to_do_is_told_by_what_the_database_or_the_system_said() {
+        let rules = [("pg_hba.conf", RULES.as_bytes())];
+        let Some(server) = Postgres::start_with(&[], &rules) else {
+            return;
+        };
+        server.psql(
+            "postgres",
+            "CREATE ROLE app LOGIN PASSWORD 'open sesame'; REVOKE CONNECT ON DATABASE template1 FROM PUBLIC",
+        );
+        let port = server.port();
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+        let free = nobody.local_addr().unwrap().port();
+        drop(nobody);
+        for (url, mend) in [
+            (
+                format!("postgres://app@127.0.0.1:{port}/x"),
+                "write store.password = ",
+            ),
+            (
+                format!("postgres://app:wrong@127.0.0.1:{port}/x"),
+                "what store.password names",
+            ),
+            (
+                format!("postgres://app:open%20sesame@127.0.0.1:{port}/x"),
+                "CREATE DATABASE",
+            ),
+            (
+                format!("postgres://app:open%20sesame@127.0.0.1:{port}/template1"),
+                "GRANT CONNECT",
+            ),
+            (
+                format!("postgres://stranger@127.0.0.1:{port}/x"),
+                "pg_hba.conf",
+            ),
+            (
+                format!("postgres://postgres@127.0.0.1:{port}/x?sslmode=require"),
+                "ssl = on",
+            ),
+            (
+                format!("postgres://postgres@127.0.0.1:{free}/x"),
+                "start the database",
+            ),
+            (
+                "postgres://postgres@db.invalid/x".to_owned(),
+                "correct the host",
+            ),
+        ] {
+            let told = mended(&url).await;
+            assert!(told.contains(mend), "{url}: {told}");
+        }
+    }
+}
