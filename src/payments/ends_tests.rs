@@ -166,3 +166,45 @@ fn an_order_of_shopifys_that_is_paid_in_part_is_not_paid() {
     let order = r#"{"id":7,"total_price":"20.00","currency":"EUR","financial_status":"partially_paid","updated_at":"2026-11-27T08:00:00Z"}"#;
     check("shopify", order, &fetched("7"));
 }
+
+#[test]
+fn mollies_chargebacks_are_disputes() {
+    let event = |kind: &str| {
+        format!(
+            r#"{{"resource":"event","id":"e","type":"{kind}","entityId":"chb","createdAt":"2026-11-27T08:00:00Z","_embedded":{{"entity":{{"resource":"chargeback","id":"chb","paymentId":"p","amount":{{"value":"10.00","currency":"EUR"}}}}}}}}"#
+        )
+    };
+    check("mollie", &event("chargeback.received"), "p disputed -/- -");
+    check(
+        "mollie",
+        &event("chargeback.reversed"),
+        "p dispute_won -/- -",
+    );
+}
+
+#[test]
+fn what_worldpay_pays_out_is_no_payment() {
+    let event = |class: &str| {
+        format!(
+            r#"{{"eventId":"e","eventTimestamp":"2026-11-27T08:00:00.407","eventDetails":{{"classification":"{class}","transactionReference":"p","type":"refused","amount":{{"value":500,"currencyCode":"EUR"}}}}}}"#
+        )
+    };
+    check("worldpay-access", &event("payout"), "names no payment");
+    check("worldpay-access", &event("payment"), "p failed 500/- EUR");
+}
+
+#[test]
+fn what_may_have_given_back_is_to_be_fetched() {
+    for kind in ["voided", "refunded"] {
+        let body = format!(
+            r#"{{"id":"i","object_type":"payment","event_type":"{kind}","event_time":"2026-11-27T08:00:00Z","uuid":"u"}}"#
+        );
+        check("recurly", &body, &fetched("u"));
+    }
+    for kind in ["refund.completed", "chargeback.created"] {
+        let body = format!(
+            r#"{{"type":"{kind}","timestamp":1790000000000,"data":{{"id":"rfd","amount":5,"currency":"NGN","status":"succeeded"}}}}"#
+        );
+        check("flutterwave-v4", &body, &fetched("-"));
+    }
+}
