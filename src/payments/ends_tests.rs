@@ -194,7 +194,32 @@ fn what_worldpay_pays_out_is_no_payment() {
 }
 
 #[test]
+fn worldlines_capture_that_waits_has_not_happened_and_its_notice_of_a_chargeback_is_one() {
+    let event = |kind: &str| {
+        format!(
+            r#"{{"apiVersion":"v1","id":"e","created":"2026-11-27T08:00:00Z","merchantId":"m","type":"{kind}","payment":{{"id":"77_0","paymentOutput":{{"amountOfMoney":{{"amount":500,"currencyCode":"EUR"}}}}}}}}"#
+        )
+    };
+    for (kind, expected) in [
+        ("capture_requested", "77 authorized 500/- EUR"),
+        ("captured", "77 succeeded 500/- EUR"),
+        ("chargeback_notification", "77 disputed -/- -"),
+        ("reversed", &*fetched("77")),
+    ] {
+        check(
+            "worldline-direct",
+            &event(&format!("payment.{kind}")),
+            expected,
+        );
+    }
+    let refund = r#"{"id":"e","created":"2026-11-27T08:00:00Z","type":"refund.refunded","refund":{"id":"r"}}"#;
+    check("worldline-direct", refund, &fetched("-"));
+}
+
+#[test]
 fn what_may_have_given_back_is_to_be_fetched() {
+    let body = r#"{"type":"AUTO_REFUND_STATUS_WEBHOOK","event_time":"2026-11-27T08:00:00+05:30","data":{"auto_refund":{"order_id":"o","cf_payment_id":"p","refund_status":"SUCCESS","refund_amount":1.0}}}"#;
+    check("cashfree", body, &fetched("p"));
     for kind in ["voided", "refunded"] {
         let body = format!(
             r#"{{"id":"i","object_type":"payment","event_type":"{kind}","event_time":"2026-11-27T08:00:00Z","uuid":"u"}}"#
