@@ -14,6 +14,8 @@ mod amount;
 mod claim;
 #[cfg(test)]
 mod currencies_tests;
+#[cfg(test)]
+mod ends_tests;
 mod currency;
 #[cfg(test)]
 mod kinds_tests;
