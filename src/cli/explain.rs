@@ -249,7 +249,10 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     } else if explanation.signature_is_right {
         format!("the signature itself is right, and yet: {refusal}")
     } else if !repeated.is_empty() {
-        format!("{} stands more than once, so that none of it counts: send it once", repeated.join(", and "))
+        format!(
+            "{} stands more than once, so that none of it counts: send it once",
+            repeated.join(", and ")
+        )
     } else if explanation.url_is_missing {
         "the URL is missing, and a part of it is signed: give it with --url, or the request line as the first line of --headers".to_owned()
     } else if explanation.is_no_batch {
@@ -257,7 +260,9 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     } else if let Some(compression) = compression {
         compression
     } else if let Some(length) = explanation.stated_length {
-        format!("Content-Length says {length} bytes, and the body that is given has another length: save it whole, byte for byte as it came")
+        format!(
+            "Content-Length says {length} bytes, and the body that is given has another length: save it whole, byte for byte as it came"
+        )
     } else if explanation.search_was_cut_off {
         "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone".to_owned()
     } else {

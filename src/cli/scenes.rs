@@ -240,7 +240,9 @@ impl Stage {
         let made = match &self.revoked {
             Revoked::Given(identity) => {
                 let connector = identity.connector(&self.ca_pem)?;
-                return self.scene(SCENE, &connector, Expected::Alert).await;
+                self.scene(SCENE, &connector, Expected::Alert).await?;
+                self.advise("is its list under the receiver's tls.crls?");
+                return Ok(());
             }
             Revoked::Made(directory) => directory.clone(),
             Revoked::Skipped => {
@@ -273,7 +275,13 @@ impl Stage {
             }
             tokio::time::sleep(ASKED_EVERY).await;
         }
-        self.scene(SCENE, &connector, Expected::Alert).await
+        self.scene(SCENE, &connector, Expected::Alert).await?;
+        let list = made.join("ca.crl");
+        self.advise(&format!(
+            "is {} under the receiver's tls.crls?",
+            list.display()
+        ));
+        Ok(())
     }
 
     async fn signatures(&mut self, own: &Connector) -> Result<(), Stopped> {
@@ -460,6 +468,13 @@ impl Stage {
             detail,
             store: None,
         });
+    }
+
+    /// What to look at, if the last scene failed.
+    fn advise(&mut self, advice: &str) {
+        if let Some(last) = self.scenes.last_mut().filter(|last| last.result == FAILED) {
+            last.detail = format!("{}; {advice}", last.detail);
+        }
     }
 
     pub(super) fn skip(&mut self, scene: &'static str, why: &str) {

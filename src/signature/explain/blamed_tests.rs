@@ -94,7 +94,10 @@ fn where_an_item_is_signed_the_header_is_found_wherever_it_is_and_however_often(
 fn an_algorithm_that_is_named_twice_is_not_told_as_absent() {
     let digest = hex::encode(Sha256::digest(format!("{BODY}{SECRET}")));
     let line = format!("signature={digest};algorithm=SHA-256");
-    let twice = [("openpayu-signature", &*line), ("openpayu-signature", &*line)];
+    let twice = [
+        ("openpayu-signature", &*line),
+        ("openpayu-signature", &*line),
+    ];
     let found = report("payu-emea", &[SECRET], &twice, BODY);
     assert!(found.outcome.is_err());
     assert!(found.findings.iter().all(|one| one.found.is_some()));

@@ -345,8 +345,7 @@ impl<'a> Delivery<'a> {
             },
         });
         let is_empty = |text: &String| text.trim().is_empty();
-        explanation.signature_is_empty =
-            !self.texts.is_empty() && self.texts.iter().all(is_empty);
+        explanation.signature_is_empty = !self.texts.is_empty() && self.texts.iter().all(is_empty);
         explanation.findings.extend(self.algorithm());
         if let Some(rule) = &verifier.profile.timestamp {
             let found = self.time.as_ref().map(|text| self.shown(text.as_bytes()));

@@ -35,7 +35,8 @@ impl Delivery<'_> {
             let texts = self.texts.iter().take(TEXTS_MAX);
             all.extend(texts.map(|text| (Mistake::Repeated, vec![text.clone()])));
         }
-        let ways: [fn(&str) -> Option<(Mistake, String)>; 3] = [unquoted, url_decoded, without_word];
+        let ways: [fn(&str) -> Option<(Mistake, String)>; 3] =
+            [unquoted, url_decoded, without_word];
         for way in ways {
             if let Some((mistake, text)) = self.texts.iter().find_map(|text| way(text)) {
                 all.push((mistake, vec![text]));

@@ -181,7 +181,9 @@ impl Delivery<'_> {
             self.id.is_some(),
             has_url,
         );
-        let whatever_shape = texts.iter().flat_map(|texts| texts.iter().filter_map(of_any_shape));
+        let whatever_shape = texts
+            .iter()
+            .flat_map(|texts| texts.iter().filter_map(of_any_shape));
         let whatever_shape: Vec<_> = whatever_shape.collect();
         let is_own = |content: &Template| {
             self.scheme.contents.contains(content) || whatever_shape.contains(content)
@@ -464,5 +466,7 @@ fn of_any_shape(text: &str) -> Option<Template> {
             None => whole.push_str(part),
         }
     }
-    (whole != text).then(|| Template::parse(&whole).ok()).flatten()
+    (whole != text)
+        .then(|| Template::parse(&whole).ok())
+        .flatten()
 }
