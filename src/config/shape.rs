@@ -86,13 +86,16 @@ enum Kind {
 /// Lists of which each element is a table with a header of its own.
 const LISTS_OF_TABLES: [&str; 5] = ["tenants", "producers", "challenge", "also", "when"];
 
-/// How a value is written whose form its key alone does not tell.
-fn example_of(key: &str, expected: &str) -> Option<&'static str> {
-    match (key, expected) {
-        ("past" | "future" | "budget", "a text in quotes") => Some("\"300s\""),
-        ("from", "a table") => Some("{ header = [\"x-signature\"] }"),
-        ("minor_digits", "a table") => Some("{ JPY = 0 }"),
-        _ => None,
+/// How a value is written, where what belongs there does not tell it.
+fn example_of(path: &KeyPath, expected: &str) -> &'static str {
+    let Some(Step::Key(key)) = path.steps().last() else {
+        return "";
+    };
+    match (key.as_str(), expected) {
+        ("past" | "future" | "budget", "a text in quotes") => ", as \"300s\"",
+        ("from", "a table") => ", as { header = [\"x-signature\"] }",
+        ("minor_digits", "a table") => ", as { JPY = 0 }",
+        _ => "",
     }
 }
 
@@ -142,14 +145,7 @@ impl Misfit {
                 (path.key(key), "is missing".to_owned(), mend)
             }
             Kind::Unfit { what, expected } => {
-                let key = path.steps().last().and_then(|step| match step {
-                    Step::Key(key) => example_of(key, expected),
-                    Step::Index(_) => None,
-                });
-                let mend = match key {
-                    Some(example) => format!("write {expected}, as {example}"),
-                    None => format!("write {expected}"),
-                };
+                let mend = format!("write {expected}{}", example_of(&path, expected));
                 (path, what.clone(), mend)
             }
             Kind::TableForList => {

@@ -341,7 +341,9 @@ impl<'a> Delivery<'a> {
             // Nothing on the way takes a field out of a body.
             absence: match scheme.place {
                 Place::Header(_) => Absence::Lost,
-                _ => Absence::Unwritten,
+                Place::Form(_) | Place::Json(_) | Place::Query(_) | Place::Item(_) => {
+                    Absence::Unwritten
+                }
             },
         });
         let is_empty = |text: &String| text.trim().is_empty();

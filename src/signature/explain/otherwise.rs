@@ -28,16 +28,14 @@ impl Delivery<'_> {
 
     fn readings(&self) -> Vec<(Mistake, Vec<String>)> {
         let mut all = Vec::new();
-        if self.texts.is_empty() && self.scheme.values().any(is_an_item) {
+        if self.texts.is_empty() && self.scheme.values().any(|value| item_of(value).is_some()) {
             all.extend(self.elsewhere());
         }
         if self.texts.len() > 1 {
             let texts = self.texts.iter().take(TEXTS_MAX);
             all.extend(texts.map(|text| (Mistake::Repeated, vec![text.clone()])));
         }
-        let ways: [fn(&str) -> Option<(Mistake, String)>; 3] =
-            [unquoted, url_decoded, without_word];
-        for way in ways {
+        for way in [unquoted, url_decoded, without_word] {
             if let Some((mistake, text)) = self.texts.iter().find_map(|text| way(text)) {
                 all.push((mistake, vec![text]));
             }
@@ -52,11 +50,8 @@ impl Delivery<'_> {
             let Some(items) = items(self.scheme, texts) else {
                 return false;
             };
-            let mut signed = self.scheme.values().filter(|value| is_an_item(value));
-            signed.all(|value| match value {
-                Value::Item(key) => matches!(items.named(key), Ok(Some(_))),
-                _ => true,
-            })
+            let mut signed = self.scheme.values().filter_map(item_of);
+            signed.all(|key| matches!(items.named(key), Ok(Some(_))))
         };
         let own = |name: &HeaderName| matches!(&self.scheme.place, Place::Header(names) if names.contains(name));
         let others = self.request.headers.iter().filter(|(name, _)| !own(name));
@@ -68,8 +63,12 @@ impl Delivery<'_> {
     }
 }
 
-fn is_an_item(value: &Value) -> bool {
-    matches!(value, Value::Item(_))
+fn item_of(value: &Value) -> Option<&str> {
+    if let Value::Item(key) = value {
+        Some(key)
+    } else {
+        None
+    }
 }
 
 fn unquoted(text: &str) -> Option<(Mistake, String)> {
