@@ -24,7 +24,7 @@ use crate::text::printable;
 
 /// Explain why a signature does not match, offline
 ///
-/// Exit code 0 if it verifies, 1 if not.
+/// Exit code 0 if it verifies, 1 if not, 2 if a file, the secret or the profile cannot be read.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The signature profile; `countersign profiles list` prints them
@@ -225,9 +225,14 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     };
     let named = |finding: &Finding| format!("the {} in {}", finding.what, finding.place);
     let lost: Vec<_> = absent(Absence::Lost).map(named).collect();
+    let repeated: Vec<_> = explanation.repeated().map(named).collect();
     let unwritten: Vec<_> = absent(Absence::Unwritten).map(named).collect();
     let cause = if explanation.signature_is_right && explanation.is_refused_for_its_time() {
         "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay".to_owned()
+    } else if explanation.signature_is_empty {
+        let signature = explanation.findings.first();
+        let place = signature.map_or("its place", |finding| finding.place.as_str());
+        format!("{place} is there, and empty: whoever sent it wrote no signature into it")
     } else if !lost.is_empty() {
         causes.extend(compression);
         format!(
@@ -243,16 +248,28 @@ fn causes(explanation: &Explanation) -> Vec<String> {
         format!("{} is missing: {rest}", unwritten.join(", and "))
     } else if explanation.signature_is_right {
         format!("the signature itself is right, and yet: {refusal}")
+    } else if !repeated.is_empty() {
+        format!(
+            "{} stands more than once, so that none of it counts: send it once",
+            repeated.join(", and ")
+        )
     } else if explanation.url_is_missing {
         "the URL is missing, and a part of it is signed: give it with --url, or the request line as the first line of --headers".to_owned()
     } else if explanation.is_no_batch {
         "a list of events is signed as a whole, and the body is none: the store keeps each event apart, so that only the whole delivery, as it came, can be explained".to_owned()
     } else if let Some(compression) = compression {
         compression
+    } else if let Some(length) = explanation.stated_length {
+        format!(
+            "Content-Length says {length} bytes, and the body that is given has another length: save it whole, byte for byte as it came"
+        )
     } else if explanation.search_was_cut_off {
         "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone".to_owned()
     } else {
         let mut cause = "none of the usual mistakes makes it match: another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed".to_owned();
+        for part in &explanation.signed_of_the_request {
+            cause += &format!("; or something else than {part} was signed");
+        }
         for finding in absent(Absence::Allowed) {
             cause += &format!("; or {}, which is not here, was signed", finding.place);
         }

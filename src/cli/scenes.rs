@@ -240,7 +240,9 @@ impl Stage {
         let made = match &self.revoked {
             Revoked::Given(identity) => {
                 let connector = identity.connector(&self.ca_pem)?;
-                return self.scene(SCENE, &connector, Expected::Alert).await;
+                self.scene(SCENE, &connector, Expected::Alert).await?;
+                self.advise("let tls.crls name the list that has it");
+                return Ok(());
             }
             Revoked::Made(directory) => directory.clone(),
             Revoked::Skipped => {
@@ -274,13 +276,8 @@ impl Stage {
             tokio::time::sleep(ASKED_EVERY).await;
         }
         self.scene(SCENE, &connector, Expected::Alert).await?;
-        if let Some(last) = self.scenes.last_mut()
-            && last.result == FAILED
-        {
-            let list = made.join("ca.crl");
-            let told = format!(": let tls.crls name {}", list.display());
-            last.detail.push_str(&told);
-        }
+        let list = made.join("ca.crl");
+        self.advise(&format!("let tls.crls name {}", list.display()));
         Ok(())
     }
 
@@ -468,6 +465,13 @@ impl Stage {
             detail,
             store: None,
         });
+    }
+
+    /// What to look at, if the last scene failed.
+    fn advise(&mut self, advice: &str) {
+        if let Some(last) = self.scenes.last_mut().filter(|last| last.result == FAILED) {
+            last.detail = format!("{}; {advice}", last.detail);
+        }
     }
 
     pub(super) fn skip(&mut self, scene: &'static str, why: &str) {

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
 use super::output::chain;
-use crate::tls::client::{ConnectFailure, Connector, in_words};
+use crate::tls::client::{ConnectFailure, Connector, hint, in_words};
 
 /// How long an answer is waited for.
 const WAIT: Duration = Duration::from_secs(60);
@@ -86,11 +86,14 @@ pub(super) enum WireFailure {
 }
 
 impl WireFailure {
-    /// What happened, and where TLS said so, what its alert means.
+    /// What happened, and where TLS said so, what its alert means or what can be done.
     pub(super) fn told(&self) -> String {
         match in_words(self) {
             Some(words) => words,
-            None => chain(self),
+            None => match hint(self) {
+                Some(hint) => format!("{}: {hint}", chain(self)),
+                None => chain(self),
+            },
         }
     }
 

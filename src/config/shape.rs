@@ -86,6 +86,19 @@ enum Kind {
 /// Lists of which each element is a table with a header of its own.
 const LISTS_OF_TABLES: [&str; 5] = ["tenants", "producers", "challenge", "also", "when"];
 
+/// How a value is written, where what belongs there does not tell it.
+fn example_of(path: &KeyPath, expected: &str) -> &'static str {
+    let Some(Step::Key(key)) = path.steps().last() else {
+        return "";
+    };
+    match (key.as_str(), expected) {
+        ("past" | "future" | "budget", "a text in quotes") => ", as \"300s\"",
+        ("from", "a table") => ", as { header = [\"x-signature\"] }",
+        ("minor_digits", "a table") => ", as { JPY = 0 }",
+        _ => "",
+    }
+}
+
 impl Misfit {
     fn of(kind: Kind) -> Self {
         Self {
@@ -123,12 +136,18 @@ impl Misfit {
                 };
                 (path, what, mend)
             }
-            Kind::Missing { key } => (
-                path.key(key),
-                "is missing".to_owned(),
-                format!("add {key} = …"),
-            ),
-            Kind::Unfit { what, expected } => (path, what.clone(), format!("write {expected}")),
+            Kind::Missing { key } => {
+                let example = match *key {
+                    "when" => "{ json = \"/challenge\" }",
+                    _ => "…",
+                };
+                let mend = format!("add {key} = {example}");
+                (path.key(key), "is missing".to_owned(), mend)
+            }
+            Kind::Unfit { what, expected } => {
+                let mend = format!("write {expected}{}", example_of(&path, expected));
+                (path, what.clone(), mend)
+            }
             Kind::TableForList => {
                 let keys = path.steps().iter().filter_map(|step| match step {
                     Step::Key(key) => Some(key.as_str()),
@@ -200,7 +219,11 @@ impl de::Error for Misfit {
             | Unexpected::NewtypeVariant
             | Unexpected::TupleVariant => "this value",
         };
+        let is_a_table = found == Value::Table(BTreeMap::new()).kind();
         let expected = match expected.as_str() {
+            "a string" if is_a_table => {
+                "a text in quotes; a key with a dot is a table unless it stands in quotes itself, as \"a.b\"".to_owned()
+            }
             "a string" => "a text in quotes".to_owned(),
             "a sequence" => "a list in square brackets".to_owned(),
             "a boolean" => "true or false".to_owned(),

@@ -31,6 +31,7 @@ pub(super) fn profiles(
         );
     }
     for (name, descriptor) in descriptors {
+        warn_of_other_templates(&at.key(name), descriptor, findings);
         let digits = descriptor
             .event
             .iter()
@@ -75,10 +76,44 @@ pub(super) fn profiles(
         Err(faults) => {
             for (name, fault) in faults {
                 let ProfileFault { key, what, mend } = fault;
+                let base = descriptors
+                    .get(&name)
+                    .and_then(|own| own.extends.as_deref());
+                let meant = base.filter(|_| key == "extends");
+                let mend = match meant.and_then(|base| known_as(base, descriptors)) {
+                    Some(nearest) => format!("did you mean {nearest:?}?"),
+                    None => mend,
+                };
                 findings.fault(&at.key(&name).dotted(&key), what, mend);
             }
             builtin().clone()
         }
+    }
+}
+
+/// The profile that was probably meant by a name that none has.
+fn known_as<'a>(
+    name: &str,
+    descriptors: &'a BTreeMap<String, ProfileDescriptor>,
+) -> Option<&'a str> {
+    let built_in = builtin().iter().map(|profile| profile.name());
+    let own = descriptors.keys().map(String::as_str);
+    let all: Vec<&str> = built_in.chain(own).collect();
+    (!all.contains(&name)).then(|| nearest(name, all)).flatten()
+}
+
+/// Warns of what other languages write before a value in braces: here it would be signed as well.
+fn warn_of_other_templates(at: &KeyPath, descriptor: &ProfileDescriptor, findings: &mut Findings) {
+    const MARKS: [&str; 3] = ["${", "#{", "%{"];
+    let signature = descriptor.signature.as_ref();
+    let contents = signature.and_then(|signature| signature.content.as_ref());
+    let contents = contents.iter().flat_map(|contents| contents.iter());
+    let marks = contents.flat_map(|content| MARKS.iter().filter(|mark| content.contains(**mark)));
+    if let Some(mark) = marks.map(|mark| mark.trim_end_matches('{')).next() {
+        let what = format!("\"{mark}\" before a value is signed as it stands");
+        let mend =
+            format!("write {{body}} and not {mark}{{body}}, unless the provider signs that too");
+        findings.warn(&at.dotted("signature.content"), what, mend);
     }
 }
 

@@ -85,7 +85,11 @@ impl Place {
             });
             places.push(
                 faults
-                    .keep(key, names, "write header = [\"x-signature\"]")
+                    .keep(
+                        key,
+                        names,
+                        "write its name alone, as header = [\"x-signature\"]",
+                    )
                     .map(|names| Self::Header(names.into())),
             );
         }

@@ -329,7 +329,7 @@ extends = \"stripe\"
 id = \"/a~2\"
 ",
         &[
-            "countersign.toml:3: profiles.acme.extends: there is no profile \"strype\"; `countersign profiles list` prints the built-in ones",
+            "countersign.toml:3: profiles.acme.extends: there is no profile \"strype\"; did you mean \"stripe\"?",
             "countersign.toml:5: profiles.other.signed: unknown value \"boddy\"; did you mean \"body\"?",
             "countersign.toml:6: profiles.other.signature.from: is missing; write from = { header = [\"x-signature\"] }",
             "countersign.toml:6: profiles.other.signature.content: is missing; write what is signed, as content = \"{timestamp}.{body}\"",

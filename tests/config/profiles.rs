@@ -204,3 +204,77 @@ content = \"{body}\"
     let given = format!("{TENANT}values = {{ key_id = \"k1\" }}\n{profile}");
     assert_eq!(told(&given), Vec::<String>::new());
 }
+
+#[test]
+fn a_name_that_no_profile_has_is_told_with_the_one_that_was_meant() {
+    for (base, meant) in [
+        ("stirpe", "stripe"),
+        ("Stripe", "stripe"),
+        ("oter", "other"),
+    ] {
+        check(
+            &format!(
+                "[profiles.mine]\nextends = {base:?}\n[profiles.other]\nextends = \"github\"\n"
+            ),
+            &[&format!(
+                "countersign.toml:2: profiles.mine.extends: there is no profile {base:?}; did you mean {meant:?}?"
+            )],
+        );
+    }
+    check(
+        "[profiles.mine]\nextends = \"nobody-at-all\"\n",
+        &[
+            "countersign.toml:2: profiles.mine.extends: there is no profile \"nobody-at-all\"; `countersign profiles list` prints the built-in ones",
+        ],
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_form_is_told_with_one_that_fits() {
+    check(
+        "[profiles.mine]
+extends = \"stripe\"
+challenge = [{ body = \"x\" }]
+[profiles.mine.signature]
+from = \"x-signature\"
+[profiles.mine.timestamp]
+past = 300
+[profiles.mine.event]
+minor_digits = 2
+[profiles.mine.event.status]
+payment_intent.succeeded = \"succeeded\"
+",
+        &[
+            "countersign.toml:3: profiles.mine.challenge[0].when: is missing; add when = { json = \"/challenge\" }",
+            "countersign.toml:5: profiles.mine.signature.from: this text does not belong here; write a table, as { header = [\"x-signature\"] }",
+            "countersign.toml:7: profiles.mine.timestamp.past: a whole number does not belong here; write a text in quotes, as \"300s\"",
+            "countersign.toml:9: profiles.mine.event.minor_digits: a whole number does not belong here; write a table, as { JPY = 0 }",
+            "countersign.toml:11: profiles.mine.event.status.payment_intent: a table does not belong here; write a text in quotes; a key with a dot is a table unless it stands in quotes itself, as \"a.b\"",
+        ],
+    );
+}
+
+#[test]
+fn what_another_language_writes_before_a_value_is_pointed_out() {
+    let text = |content: &str| {
+        let own =
+            format!("extends = \"stripe\"\n[profiles.mine.signature]\ncontent = \"{content}\"\n");
+        format!("{TENANT}[profiles.mine]\n{own}")
+    };
+    for (content, mark) in [
+        ("${timestamp}.${body}", Some("$")),
+        ("#{timestamp}.#{body}", Some("#")),
+        ("{timestamp}.{body}", None),
+        ("{timestamp}.{body}$", None),
+    ] {
+        let directory = directory();
+        let config = load(directory.path(), &text(content), &Environment::empty()).unwrap();
+        let told = config
+            .warnings
+            .iter()
+            .filter(|one| one.key == "profiles.mine.signature.content");
+        let told: Vec<_> = told.map(|one| one.what.as_str()).collect();
+        let expected = mark.map(|mark| format!("\"{mark}\" before a value is signed as it stands"));
+        assert_eq!(told, Vec::from_iter(expected), "{content}");
+    }
+}

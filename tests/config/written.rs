@@ -59,7 +59,7 @@ name = \"p\"
             "countersign.toml:7: tls.client_ca[0].file: is missing; add file = …",
             "countersign.toml:10: tenants[0].producers: a table does not belong here; write [[tenants.producers]]",
             "countersign.toml:12: profiles.acme.event.when: a table does not belong here; write [[profiles.acme.event.when]]",
-            "countersign.toml:12: profiles.acme.signature: is missing; add [signature], or say signed = \"connection\" if mutual TLS is the only proof",
+            "countersign.toml:12: profiles.acme.signature: is missing; add [signature] or `extends`, or say signed = \"connection\" if mutual TLS is the only proof",
         ],
     );
     check(

@@ -206,6 +206,30 @@ fn a_compressed_body_is_named_as_a_likely_cause() {
 }
 
 #[test]
+fn an_empty_signature_and_a_body_that_is_not_whole_are_no_other_secrets() {
+    let line = format!("Stripe-Signature: t={TIME},v1=SIGNATURE\n");
+    let stated = format!("Content-Length: {}\n{line}", BODY.len());
+    let cut = &BODY.as_bytes()[..BODY.len() - 3];
+    let quoted = format!("Stripe-Signature: \"t={TIME},v1=SIGNATURE\"\n");
+    for (head, body, expected) in [
+        (
+            "Stripe-Signature:\n",
+            BODY.as_bytes(),
+            "the header stripe-signature is there, and empty",
+        ),
+        (&*stated, cut, "has another length: save it whole"),
+        (&*quoted, BODY.as_bytes(), "stands in quotes"),
+    ] {
+        let output = explain_stripe(head, body);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stdout.contains(expected), "{output:?}");
+        for blamed in ["another secret", "a proxy took away"] {
+            assert!(!output.stdout.contains(blamed), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn a_header_that_stands_twice_is_not_said_to_be_missing() {
     let twice = format!("Stripe-Signature: t={TIME},v1=SIGNATURE\n").repeat(2);
     let output = explain_stripe(&twice, BODY.as_bytes());

@@ -1,7 +1,7 @@
 //! What is signed beside the body, and what it means where that is absent: the content is another one then, or none.
 
 use super::explanation::{Absence, Delivery, Finding, SEVERAL, items};
-use crate::signature::places::Place;
+use crate::signature::places::{self, Place};
 use crate::signature::profile::algorithm::Algorithm;
 use crate::signature::scheme::AlgorithmRule;
 use crate::signature::template::{Mark, Value, Values as _};
@@ -18,7 +18,9 @@ impl Delivery<'_> {
             return None;
         }
         let items = items(self.scheme, &self.texts);
-        let named = items.as_ref().and_then(|items| items.named(item).ok()?);
+        let named = items.as_ref().map(|items| items.named(item));
+        let is_repeated = matches!(named, Some(Err(_)));
+        let named = named.and_then(|named| named.ok()?);
         let is_allowed =
             |named: &str| Algorithm::named(named).is_some_and(|one| allow.contains(&one));
         let found = named.map(|named| {
@@ -29,6 +31,7 @@ impl Delivery<'_> {
             };
             format!("{}{allowed}", self.shown(named.as_bytes()))
         });
+        let found = found.or_else(|| is_repeated.then(|| SEVERAL.to_owned()));
         Some(Finding {
             what: "algorithm",
             place: Place::Item(item.clone()).to_string(),
@@ -87,6 +90,40 @@ impl Delivery<'_> {
             }
         }
         findings
+    }
+
+    /// What is signed of the request's line and of the URL: whoever signed may have had another.
+    pub(super) fn signed_of_the_request(&self) -> Vec<String> {
+        let mut known = Vec::new();
+        for value in self.scheme.values() {
+            let told = match value {
+                Value::Method => format!("the method {}", self.request.method),
+                Value::Url => {
+                    let url = self.verifier.url.as_deref().unwrap_or_default();
+                    let whole = places::public_url(url, self.request);
+                    format!("the URL {}", self.shown(&whole))
+                }
+                Value::PathAndQuery => {
+                    let path = self.request.path_and_query.as_bytes();
+                    format!("the path and query {}", self.shown(path))
+                }
+                Value::Body
+                | Value::Timestamp
+                | Value::Id
+                | Value::Secret
+                | Value::KeyId
+                | Value::Header(_)
+                | Value::Query(_)
+                | Value::Form(_)
+                | Value::Json(_)
+                | Value::Item(_)
+                | Value::Config(_) => continue,
+            };
+            if !known.contains(&told) {
+                known.push(told);
+            }
+        }
+        known
     }
 
     /// Whether the time or the id stands there.

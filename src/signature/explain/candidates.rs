@@ -4,6 +4,7 @@ use http::HeaderName;
 
 use super::explanation::{Delivery, items};
 use super::mistakes::Mistake;
+use crate::signature::body::form;
 use crate::signature::grammar::{ITEMS_MAX, Pick};
 use crate::signature::key::Finished;
 use crate::signature::places::Place;
@@ -115,7 +116,7 @@ impl Delivery<'_> {
             })
         };
         let all = self.texts.iter().flat_map(|text| pieces(text));
-        let hidden = all.filter(|piece| decoded(piece).next().is_some() && !named(piece));
+        let hidden = all.filter(|piece| may_be_one(piece) && !named(piece));
         let mut hidden: Vec<_> = hidden.collect();
         // Of one that stands in another, nothing must be left over.
         hidden.sort_unstable_by_key(|piece| std::cmp::Reverse(piece.len()));
@@ -156,6 +157,18 @@ impl Delivery<'_> {
     fn key_id(&self) -> Option<&str> {
         self.verifier.values.get("key_id").map(String::as_str)
     }
+}
+
+/// Whether a signature may stand in a text, also where it is written or parted from the rest as no provider does.
+fn may_be_one(piece: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "+/=_-".contains(letter);
+    let runs = |text: &str| {
+        let mut runs = text.split(|letter| !is_letter(letter));
+        runs.any(|run| decoded(run).next().is_some())
+    };
+    let unescaped = piece.replace('+', "%2B");
+    let unescaped = form::decoded(unescaped.as_bytes());
+    decoded(piece).next().is_some() || runs(piece) || runs(&String::from_utf8_lossy(&unescaped))
 }
 
 /// The bytes that a text may stand for, by each encoding in which it can be read; and the text, where the last of its letters

@@ -59,9 +59,21 @@ pub struct Explanation {
     pub compression: Option<Compression>,
     /// A part of the URL is signed, and no URL was given: [`Request::path_and_query`] is empty.
     pub url_is_missing: bool,
+    /// The signature's place is there, with nothing in it.
+    pub signature_is_empty: bool,
+    /// What is signed of the request's line and of the URL, as it is known here.
+    pub signed_of_the_request: Vec<String>,
+    /// The length that the headers state for the body, where it is another than the body's.
+    pub stated_length: Option<u64>,
 }
 
 impl Explanation {
+    /// What is expected and stands there more than once, so that none of it counts.
+    pub fn repeated(&self) -> impl Iterator<Item = &Finding> {
+        let is_repeated = |found: &&Finding| found.found.as_deref() == Some(SEVERAL);
+        self.findings.iter().filter(is_repeated)
+    }
+
     /// Whether nothing but the time of signing is wrong.
     pub fn is_refused_for_its_time(&self) -> bool {
         matches!(
@@ -136,6 +148,9 @@ pub fn explain(
         is_no_batch: false,
         compression: Compression::of(request.headers, body),
         url_is_missing: false,
+        signature_is_empty: false,
+        signed_of_the_request: Vec::new(),
+        stated_length: None,
     };
     let Some(scheme) = &verifier.profile.scheme else {
         return explanation;
@@ -156,11 +171,21 @@ pub fn explain(
     };
     let delivery = Delivery::read(verifier, scheme, request, bytes, document);
     delivery.fill(&mut explanation, now);
+    if batch.is_none() {
+        explanation.stated_length = another_length(request, body);
+    }
     if url_is_unknown && delivery.reads_the_url() && !explanation.signature_is_right {
         explanation.url_is_missing = true;
         explanation.contents.clear();
     }
     explanation
+}
+
+/// What `Content-Length` says, if it is not the length of the body.
+fn another_length(request: &Request<'_>, body: &Bytes) -> Option<u64> {
+    let stated = request.headers.get(http::header::CONTENT_LENGTH)?;
+    let stated = stated.to_str().ok()?.trim().parse::<u64>().ok()?;
+    (u64::try_from(body.len()) != Ok(stated)).then_some(stated)
 }
 
 /// The batch around an element that stands alone, as the store keeps it: its signature stands in itself.
@@ -240,18 +265,41 @@ impl<'a> Delivery<'a> {
         body: &'a [u8],
         document: Option<&'a RawValue>,
     ) -> Self {
-        let at = |place: &Place, all| {
-            let texts = places::texts(place, all, request, body, document).unwrap_or_default();
-            texts
-                .into_iter()
-                .map(std::borrow::Cow::into_owned)
-                .collect::<Vec<_>>()
+        let texts = places::texts(&scheme.place, true, request, body, document);
+        let texts = texts.unwrap_or_default().into_iter();
+        let texts = texts.map(std::borrow::Cow::into_owned).collect();
+        Self::of(verifier, scheme, request, body, document, texts)
+    }
+
+    /// The same delivery, with other texts in the signature's place.
+    pub(super) fn with_texts(&self, texts: Vec<String>) -> Self {
+        let Self {
+            verifier,
+            scheme,
+            request,
+            body,
+            document,
+            ..
+        } = *self;
+        Self::of(verifier, scheme, request, body, document, texts)
+    }
+
+    fn of(
+        verifier: &'a Verifier,
+        scheme: &'a Scheme,
+        request: &'a Request<'a>,
+        body: &'a [u8],
+        document: Option<&'a RawValue>,
+        texts: Vec<String>,
+    ) -> Self {
+        let at = |place: &Place| {
+            let texts = places::texts(place, false, request, body, document).unwrap_or_default();
+            texts.into_iter().next().map(std::borrow::Cow::into_owned)
         };
-        let texts = at(&scheme.place, true);
         let first = |place: &Place| match place {
             Place::Item(key) => items(scheme, &texts)?.named(key).ok()?.map(str::to_owned),
             place @ (Place::Header(_) | Place::Form(_) | Place::Json(_) | Place::Query(_)) => {
-                at(place, false).into_iter().next()
+                at(place)
             }
         };
         let time = verifier.profile.timestamp.as_ref();
@@ -290,8 +338,16 @@ impl<'a> Delivery<'a> {
             what: "signature",
             place: scheme.place.to_string(),
             found,
-            absence: Absence::Lost,
+            // Nothing on the way takes a field out of a body.
+            absence: match scheme.place {
+                Place::Header(_) => Absence::Lost,
+                Place::Form(_) | Place::Json(_) | Place::Query(_) | Place::Item(_) => {
+                    Absence::Unwritten
+                }
+            },
         });
+        let is_empty = |text: &String| text.trim().is_empty();
+        explanation.signature_is_empty = !self.texts.is_empty() && self.texts.iter().all(is_empty);
         explanation.findings.extend(self.algorithm());
         if let Some(rule) = &verifier.profile.timestamp {
             let found = self.time.as_ref().map(|text| self.shown(text.as_bytes()));
@@ -314,12 +370,19 @@ impl<'a> Delivery<'a> {
             });
         }
         explanation.findings.extend(self.signed_around());
+        explanation.signed_of_the_request = self.signed_of_the_request();
         explanation.contents = scheme
             .contents
             .iter()
             .filter_map(|content| self.content(content))
             .collect();
-        let search = self.search(SEARCH_BYTES_MAX);
+        let mut search = self.search(SEARCH_BYTES_MAX);
+        if search.mistakes.is_none()
+            && explanation.outcome.is_err()
+            && let Some(otherwise) = self.search_otherwise()
+        {
+            search = otherwise;
+        }
         match search.mistakes {
             Some(mistakes) => {
                 explanation.signature_is_right = mistakes.is_empty();

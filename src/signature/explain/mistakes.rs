@@ -35,6 +35,8 @@ pub enum Mistake {
     TimestampUnit,
     /// The timestamp was signed in another form than it is sent in.
     TimestampForm,
+    /// The time was taken anew for what is sent, a second apart.
+    TimestampTwice,
     /// The signature is written otherwise.
     Encoding(Encoding),
     /// The signature stands in another header.
@@ -43,6 +45,14 @@ pub enum Mistake {
     Listed(String),
     /// Only its first bytes are there.
     CutOff,
+    /// What bears it came more than once, so that what else stands there counts for nothing.
+    Repeated,
+    /// What bears it stands in quotes.
+    QuotedWhole,
+    /// What bears it was URL-encoded.
+    UrlEncoded,
+    /// This word stands before it.
+    Word(String),
 }
 
 /// What was done to the body between signing and sending.
@@ -194,6 +204,9 @@ impl fmt::Display for Mistake {
             Self::TimestampForm => {
                 f.write_str("the timestamp was signed as RFC 3339 and sent as a number, or the other way round")
             }
+            Self::TimestampTwice => {
+                f.write_str("another second was signed than is sent: take the time once, for both")
+            }
             Self::Encoding(encoding) => {
                 let name = match encoding {
                     Encoding::Hex => "hexadecimal",
@@ -208,6 +221,16 @@ impl fmt::Display for Mistake {
                 write!(f, "the signature stands in its place otherwise than the profile wants it: {expected}")
             }
             Self::CutOff => f.write_str("the signature was cut off: only its first bytes are there"),
+            Self::Repeated => {
+                f.write_str("what bears the signature came more than once, so that what else stands in it counts for nothing")
+            }
+            Self::QuotedWhole => f.write_str("what bears the signature stands in quotes: send it without"),
+            Self::UrlEncoded => {
+                f.write_str("what bears the signature was URL-encoded (%3D for =): send it as it is")
+            }
+            Self::Word(word) => {
+                write!(f, "\"{}\" stands before the signature: send it without", word.escape_debug())
+            }
         }
     }
 }
@@ -273,6 +296,29 @@ impl fmt::Display for BodyMistake {
             Self::PythonBytes => "the body was signed as Python prints bytes, in b'...'",
             Self::Empty => "the body was signed as if it were empty",
         })
+    }
+}
+
+impl KeyMistake {
+    /// Whether it is in the secret's own text, whatever is made of it.
+    pub(super) fn is_of_the_text(self) -> bool {
+        match self {
+            Self::Newline
+            | Self::Spaced
+            | Self::Quoted
+            | Self::Space
+            | Self::Quotes
+            | Self::Name
+            | Self::ByteOrderMark
+            | Self::Utf16
+            | Self::CarriageReturn => true,
+            Self::Form(_)
+            | Self::Prefix
+            | Self::PrefixAndForm(_)
+            | Self::Digest
+            | Self::Encoded(_)
+            | Self::Case => false,
+        }
     }
 }
 

@@ -12,6 +12,8 @@ mod absent_tests;
 #[cfg(test)]
 mod around_tests;
 #[cfg(test)]
+mod blamed_tests;
+#[cfg(test)]
 mod mistakes_tests;
 #[cfg(test)]
 mod signatures_tests;
@@ -20,6 +22,7 @@ pub(super) mod mistakes;
 mod other_contents;
 pub(super) mod other_keys;
 mod other_urls;
+mod otherwise;
 pub(super) mod rewritten;
 pub(super) mod rewritten_form;
 mod search;

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 
 use super::bodies::Bodies;
 use super::candidates::Candidate;
 use super::explanation::{Delivery, items};
-use super::mistakes::Mistake;
+use super::mistakes::{KeyMistake, Mistake};
 use super::other_contents;
 use super::other_keys::{self, OtherKey};
 use super::other_urls;
@@ -173,16 +174,26 @@ impl Delivery<'_> {
         let has_url = self.verifier.url.is_some();
         let descriptor = self.verifier.profile.descriptor().signature.as_ref();
         let texts = descriptor.and_then(|signature| signature.content.as_ref());
+        let texts = texts.as_slice();
         let others = other_contents::contents(
-            texts.into_iter().flat_map(|texts| texts.iter()),
+            texts.iter().flat_map(|texts| texts.iter()),
             self.time.is_some(),
             self.id.is_some(),
             has_url,
         );
+        let whatever_shape = texts
+            .iter()
+            .flat_map(|texts| texts.iter().filter_map(of_any_shape));
+        let whatever_shape: Vec<_> = whatever_shape.collect();
+        let is_own = |content: &Template| {
+            self.scheme.contents.contains(content) || whatever_shape.contains(content)
+        };
         let others = others
             .into_iter()
-            .filter(|(_, content)| !self.scheme.contents.contains(content))
+            .filter(|(_, content)| !is_own(content))
             .map(|(text, content)| (Some(Mistake::Content(text)), content));
+        // A value of another shape than the profile's is refused for that, and may be signed as it should be.
+        let own = own.chain(whatever_shape.iter().map(|content| (None, content.clone())));
         let contents = own.chain(others).collect();
         let keys = self
             .verifier
@@ -242,6 +253,14 @@ impl Delivery<'_> {
                 all.push((Some(mistake.clone()), Some(other)));
             }
         }
+        // Who takes the time twice is seldom more than a second apart; of milliseconds no search would find the other.
+        if units == [TimeUnit::S] {
+            for other in [SignedDuration::from_secs(1), SignedDuration::from_secs(-1)] {
+                let other = stated.checked_add(other).ok();
+                let other = other.map(|other| TimeUnit::S.written(other));
+                all.extend(other.map(|other| (Some(Mistake::TimestampTwice), Some(other))));
+            }
+        }
         all
     }
 
@@ -297,7 +316,8 @@ impl Delivery<'_> {
                     prefix,
                 } in other_keys::keys(&secret.shown, *key, strip_prefix.as_deref())
                 {
-                    if *mac == MacKind::Hash && mistake.is_some() {
+                    // A digest has no key: the secret's own text is what it is made of.
+                    if *mac == MacKind::Hash && !mistake.is_none_or(KeyMistake::is_of_the_text) {
                         continue;
                     }
                     let Ok(key) = Key::prepare(&shown, form, prefix.as_deref(), *mac, other) else {
@@ -429,4 +449,24 @@ impl Ways {
         }
         true
     }
+}
+
+/// A content without what its values must look like; `None` where it says nothing of that.
+fn of_any_shape(text: &str) -> Option<Template> {
+    const SHAPES: [&str; 2] = ["|is:", "|without:"];
+    let mut whole = String::new();
+    for part in text.split_inclusive('}') {
+        let at = SHAPES.iter().filter_map(|shape| part.find(shape)).min();
+        let bare = at.and_then(|at| part.get(..at));
+        match bare.filter(|_| part.ends_with('}')) {
+            Some(bare) => {
+                whole.push_str(bare);
+                whole.push('}');
+            }
+            None => whole.push_str(part),
+        }
+    }
+    (whole != text)
+        .then(|| Template::parse(&whole).ok())
+        .flatten()
 }

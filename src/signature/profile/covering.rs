@@ -18,7 +18,7 @@ pub(super) fn check(
     check_that_values_have_a_place(profile, scheme, faults);
     check_that_the_id_is_covered(scheme, faults);
     if profile.timestamp.is_some() && !scheme.signs_the_timestamp() {
-        let mend = "put {timestamp} into signature.content, or leave [timestamp] out";
+        let mend = "put {timestamp} into signature.content, or leave [timestamp] out; where it comes by `extends`, build on a profile that has none";
         let what = "the signature does not cover it, so it proves nothing";
         faults.add("timestamp", what, mend);
     }

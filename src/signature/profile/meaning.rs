@@ -76,7 +76,7 @@ impl Profile {
         let scheme = match (&descriptor.signature, coverage) {
             (None, Coverage::Connection) => None,
             (None, Coverage::Body | Coverage::Fields | Coverage::Reference) => {
-                let mend = "add [signature], or say signed = \"connection\" if mutual TLS is the only proof";
+                let mend = "add [signature] or `extends`, or say signed = \"connection\" if mutual TLS is the only proof";
                 faults.add("signature", "is missing", mend);
                 None
             }
