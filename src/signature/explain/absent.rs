@@ -1,6 +1,7 @@
 //! What is signed beside the body, and what it means where that is absent: the content is another one then, or none.
 
-use super::explanation::{Absence, Delivery, Finding, SEVERAL, items};
+use super::delivery::{Delivery, items};
+use super::explanation::{Absence, Finding, SEVERAL};
 use crate::signature::places::{self, Place};
 use crate::signature::profile::algorithm::Algorithm;
 use crate::signature::scheme::AlgorithmRule;

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::explanation::{Delivery, items};
+use super::delivery::{Delivery, items};
 use super::mistakes::Mistake;
 use crate::signature::body::form;
 use crate::signature::grammar::{ITEMS_MAX, Pick};

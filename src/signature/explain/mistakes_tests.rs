@@ -404,7 +404,7 @@ fn a_search_that_is_cut_off_says_so() {
         headers: &headers,
     };
     let delivery =
-        super::explanation::Delivery::read(&verifier, scheme, &request, BODY.as_bytes(), None);
+        super::delivery::Delivery::read(&verifier, scheme, &request, BODY.as_bytes(), None);
     assert!(delivery.search(1000).cut_off);
     let whole = delivery.search(super::search::SEARCH_BYTES_MAX);
     assert!(!whole.cut_off && whole.mistakes.is_none());

@@ -1,11 +1,12 @@
 //! Why a signature does not match, for the person who has the request, the body and the secret at hand.
 //!
-//! [`explanation`] tells what was signed and what was expected; [`search`] looks for the fewest of the usual [`mistakes`] under which
+//! [`report`] tells what was signed and what was expected; [`search`] looks for the fewest of the usual [`mistakes`] under which
 //! a listed signature would match. No report holds a secret or a valid signature ([`shown`]).
 
 mod absent;
 mod bodies;
 mod candidates;
+mod delivery;
 pub(super) mod explanation;
 #[cfg(test)]
 mod absent_tests;
@@ -25,5 +26,6 @@ mod other_urls;
 mod otherwise;
 pub(super) mod rewritten;
 pub(super) mod rewritten_form;
+pub(super) mod report;
 mod search;
 pub(super) mod shown;

@@ -3,7 +3,7 @@
 
 use http::HeaderName;
 
-use super::explanation::{Delivery, items};
+use super::delivery::{Delivery, items};
 use super::mistakes::Mistake;
 use super::search::Search;
 use crate::signature::body::form;

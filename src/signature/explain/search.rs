@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use super::bodies::Bodies;
 use super::candidates::Candidate;
-use super::explanation::{Delivery, items};
+use super::delivery::{Delivery, items};
 use super::mistakes::{KeyMistake, Mistake};
 use super::other_contents;
 use super::other_keys::{self, OtherKey};
