@@ -40,7 +40,7 @@ pub struct Explanation {
     pub is_no_batch: bool,
     /// The body seems to have been compressed, or unpacked, after it was signed.
     pub compression: Option<Compression>,
-    /// A part of the URL is signed, and no URL was given: [`Request::path_and_query`] is empty.
+    /// A part of the URL is signed, and no URL was given: [`Request::path_and_query`](crate::signature::Request) is empty.
     pub url_is_missing: bool,
     /// The signature's place is there, with nothing in it.
     pub signature_is_empty: bool,
