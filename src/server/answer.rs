@@ -1,5 +1,7 @@
 //! The status of a delivery's answer: the one place that knows it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
@@ -9,6 +11,10 @@ use crate::identity::IdentityRefusal;
 use crate::inbox::InboxFailure;
 use crate::problem::{self, Problem};
 use crate::signature::{AnswerBody, NotAnObject, SignatureRefusal};
+
+/// Who is told at once that too much comes sends the next at once, and turning that away takes its time from what is kept. A part of a
+/// second lets the queue be written, and is within what every provider waits for an answer.
+const HELD_BACK: Duration = Duration::from_millis(500);
 
 /// What becomes of the connection after the answer: an extension of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,7 @@ pub(super) struct Answer {
     instead: Option<Box<AnswerBody>>,
     retry_after: Option<u32>,
     allow: Option<&'static str>,
+    held_back: Duration,
     afterwards: Afterwards,
 }
 
@@ -59,6 +66,7 @@ impl Answer {
             instead: None,
             retry_after: None,
             allow: None,
+            held_back: Duration::ZERO,
             afterwards: Afterwards::Keep,
         }
     }
@@ -80,6 +88,11 @@ impl Answer {
             retry_after: Some(seconds),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, name, title, detail)
         }
+    }
+
+    /// How long it is kept back before it is given.
+    pub(super) fn held_back(&self) -> Duration {
+        self.held_back
     }
 
     /// The problem's name.
@@ -277,9 +290,10 @@ impl From<&SignatureRefusal> for Answer {
 impl From<&InboxFailure> for Answer {
     fn from(failure: &InboxFailure) -> Self {
         match failure {
-            InboxFailure::QueueFull => {
-                Self::unavailable("queue-full", "too many deliveries wait: send again", 1)
-            }
+            InboxFailure::QueueFull => Self {
+                held_back: HELD_BACK,
+                ..Self::unavailable("queue-full", "too many deliveries wait: send again", 1)
+            },
             InboxFailure::ShuttingDown => Self::shutting_down(),
             InboxFailure::Unavailable { .. } => Self::unavailable(
                 "store-unavailable",

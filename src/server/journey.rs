@@ -56,7 +56,13 @@ async fn respond<I: Inbox + 'static>(
     body: Incoming,
 ) -> Response {
     let begun = Instant::now();
-    let mut response = catch_panic(receiver, head, body).await.into_response();
+    let answered = catch_panic(receiver, head, body).await;
+    if let Err(answer) = &answered
+        && !answer.held_back().is_zero()
+    {
+        tokio::time::sleep(answer.held_back()).await;
+    }
+    let mut response = answered.into_response();
     let afterwards = response.extensions().get::<Afterwards>();
     if afterwards.is_some_and(|afterwards| afterwards.closes_connection(head.version))
         && let Some(connection) = head.extensions.get::<Connection>()
