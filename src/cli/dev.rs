@@ -11,7 +11,7 @@ use super::output::{self, Outcome, complain, say};
 use super::{serve, unusable};
 use crate::ca::{CaFault, Order, PrivateCa, ServerName, write_new_secret};
 use crate::config::{Config, ConfigFile, Environment, ListenAddress, TEMPLATE};
-use crate::server::{Announced, Prelude};
+use crate::server::Announced;
 use crate::text::{self, printable};
 use crate::x509::{DistinguishedName, NameFault};
 
@@ -85,8 +85,8 @@ fn must_be_whole(certs: &Path, names: &[&str]) -> Result<(), DevFailure> {
 impl Dev {
     pub(super) fn run(self, place: &ConfigFile, environment: &Environment) -> Outcome {
         let _log = output::log(environment);
-        let prelude = match Prelude::begin() {
-            Ok(prelude) => prelude,
+        let ground = match serve::Ground::lay() {
+            Ok(ground) => ground,
             Err(error) => return output::failed(&error),
         };
         let home = match place.path().parent() {
@@ -114,7 +114,7 @@ impl Dev {
             delivery: Delivery::of(&config),
             variables: exports(environment),
         };
-        serve::serve(prelude, config, &place, environment, |announced| {
+        serve::serve(ground, config, &place, environment, |announced| {
             hint.print(announced)
         })
     }

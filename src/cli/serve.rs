@@ -1,17 +1,19 @@
 //! `countersign serve` and `countersign migrate`.
 
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use super::faults::{MEND_STORE, fault_of_listening, key_of};
 use super::output::{self, Outcome, failed, json_line, say};
 use super::runtime::{block_on, on_every_core};
 use super::{of_store, unusable};
 use crate::config::{Config, ConfigFile, Environment};
-use crate::server::{self, Announced, Prelude, ServeFailure, Start};
+use crate::server::{self, Announced, Prelude, ServeFailure, Signals, Start};
 use crate::store::Store;
 
 /// How long work off the runtime's threads may take once the receiver has ended.
@@ -20,33 +22,59 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(1);
 /// Serves by the configuration until it is told to stop.
 pub(super) fn run(place: &ConfigFile, environment: &Environment) -> Outcome {
     let _log = output::log(environment);
-    let prelude = match Prelude::begin() {
-        Ok(prelude) => prelude,
+    let ground = match Ground::lay() {
+        Ok(ground) => ground,
         Err(error) => return failed(&error),
     };
     match Config::load(place, environment, Timestamp::now()) {
-        Ok(config) => serve(prelude, config, place, environment, |_announced| {}),
+        Ok(config) => serve(ground, config, place, environment, |_announced| {}),
         Err(faults) => unusable(&faults),
+    }
+}
+
+/// What a receiver's process stands on before its configuration is read.
+pub(super) struct Ground {
+    prelude: Prelude,
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Ground {
+    /// To be called once, while the process has one thread.
+    pub(super) fn lay() -> io::Result<Self> {
+        let prelude = Prelude::begin()?;
+        let runtime = on_every_core()?;
+        let signals = {
+            let _within = runtime.enter();
+            Signals::listen()?
+        };
+        Ok(Self {
+            prelude,
+            runtime,
+            signals,
+        })
     }
 }
 
 /// Serves a configuration that was loaded; `more` is called once deliveries are accepted.
 pub(super) fn serve(
-    prelude: Prelude,
+    ground: Ground,
     config: Config,
     place: &ConfigFile,
     environment: &Environment,
     more: impl FnOnce(Announced),
 ) -> Outcome {
-    let runtime = match on_every_core() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
-    };
+    let Ground {
+        prelude,
+        runtime,
+        signals,
+    } = ground;
     let start = Start {
         config,
         file: place.clone(),
         environment: environment.clone(),
         prelude,
+        signals,
     };
     let served = runtime.block_on(server::serve(start, |announced| {
         say(&format!(

@@ -7,9 +7,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
+use tokio::signal::unix::Signal;
+use tokio::time::{Instant, sleep_until};
 
 use super::background::Background;
 use super::current::{Current, LiveCurrent};
@@ -19,6 +18,7 @@ use super::operator::Desk;
 use super::receiver::Receiver;
 use super::record::Recorder;
 use super::shadow::ShadowTally;
+use super::signals::{Signals, StopSignals};
 use super::sockets::{self, Announced, ListenFailure, Sockets};
 use super::tasks::TaskEnded;
 use crate::admin::Guard;
@@ -42,6 +42,8 @@ pub struct Start {
     pub environment: Environment,
     /// What was begun before the configuration was read.
     pub prelude: Prelude,
+    /// The same.
+    pub signals: Signals,
 }
 
 /// What comes before all else in a receiver's process.
@@ -101,20 +103,33 @@ pub enum ServeFailure {
 }
 
 /// Serves until SIGTERM or SIGINT, or until something ends that the receiver cannot do without. `announce` is called once, when deliveries
-/// are accepted.
+/// are accepted. A second SIGINT ends the grace of what is in flight.
 pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(), ServeFailure> {
-    let mut running = Running::begin(start).await?;
+    let Start {
+        config,
+        file,
+        environment,
+        prelude,
+        signals: Signals { hang_up, mut stop },
+    } = start;
+    let begin = Running::begin(config, file, environment, prelude, hang_up);
+    let mut running = tokio::select! {
+        running = begin => running?,
+        () = stop.stop() => {
+            tracing::info!("told to stop before deliveries were accepted");
+            return Ok(());
+        }
+    };
     announce(running.announced);
     running.notifier.tell(State::Ready);
-    let ended = running.until_told().await;
-    running.stop().await;
+    let ended = running.until_told(&mut stop).await;
+    running.stop(stop).await;
     ended.map_or(Ok(()), |task| Err(task.into()))
 }
 
 /// A receiver at work.
 struct Running {
     announced: Announced,
-    stop: BoxFuture<'static, ()>,
     providers: tls::Serving,
     background: Background,
     desk: Arc<Desk>,
@@ -124,13 +139,13 @@ struct Running {
 }
 
 impl Running {
-    async fn begin(start: Start) -> Result<Self, ServeFailure> {
-        let Start {
-            config,
-            file,
-            environment,
-            prelude,
-        } = start;
+    async fn begin(
+        config: Config,
+        file: ConfigFile,
+        environment: Environment,
+        prelude: Prelude,
+        hang_up: Signal,
+    ) -> Result<Self, ServeFailure> {
         let open_files = tls::raise_open_files(config.server.connections.connections);
         let exporter = Exporter::install()?;
         let (store, book) = open(&config).await?;
@@ -160,14 +175,11 @@ impl Running {
         background.write_down(&store, &book);
         background.pulse(&desk, exporter);
         background.prune(&store, &gates.live);
-        // Before anybody is told that we are here: an unhandled signal ends a process.
-        background.reload(&desk, &notifier, signal(SignalKind::hangup())?);
-        let stop = Box::pin(stop_signal()?);
+        background.reload(&desk, &notifier, hang_up);
         let service = journey::service(gates.receiver);
         let providers = tls::serve(sockets.providers, gates.acceptor, service)?;
         Ok(Self {
             announced,
-            stop,
             providers,
             background,
             desk,
@@ -178,9 +190,9 @@ impl Running {
     }
 
     /// Resolves when it is to stop: with what has ended, unless it was told to.
-    async fn until_told(&mut self) -> Option<TaskEnded> {
+    async fn until_told(&mut self, stop: &mut StopSignals) -> Option<TaskEnded> {
         tokio::select! {
-            () = &mut self.stop => None,
+            () = stop.stop() => None,
             task = self.background.tasks.ended() => {
                 tracing::error!(error = &task as &dyn Error, "the receiver cannot go on");
                 Some(task)
@@ -189,15 +201,24 @@ impl Running {
     }
 
     /// Ends the deliveries, and then what runs in their background.
-    async fn stop(self) {
+    async fn stop(self, mut signals: StopSignals) {
         tracing::info!(
             "stopping: no new connections; what is in flight has {} s",
             GRACE.as_secs()
         );
         self.desk.drain();
         self.notifier.tell(State::Stopping);
-        let grace_ends = Instant::now() + GRACE;
-        self.providers.stop(grace_ends).await;
+        let mut grace_ends = Instant::now() + GRACE;
+        let grace = async {
+            tokio::select! {
+                () = sleep_until(grace_ends) => {}
+                () = signals.hurry() => {
+                    tracing::warn!("interrupted again: what is in flight is cut off");
+                    grace_ends = Instant::now();
+                }
+            }
+        };
+        self.providers.stop(grace).await;
         self.background
             .wind_down(&self.store, &self.book, grace_ends)
             .await;
@@ -301,16 +322,4 @@ fn wire<I: Inbox>(
         acceptor,
         receiver,
     }
-}
-
-/// Resolves at SIGTERM or SIGINT, which end nobody's process from now on.
-pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

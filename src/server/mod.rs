@@ -2,7 +2,8 @@
 //!
 //! A delivery's way is `journey.rs`: gate 2 in `identify.rs`, the gates after it in `receive.rs`; what they demand of a request's head is in
 //! `head.rs`, and the reading of its body in `body.rs`. What it is answered is in `answer.rs`, the only file that knows a status; what all
-//! requests share in `receiver.rs`; start and stop in `life_cycle.rs`; what runs meanwhile in `background.rs`, and under whose eyes in
+//! requests share in `receiver.rs`; start and stop in `life_cycle.rs`, at the signals of
+//! `signals.rs`; what runs meanwhile in `background.rs`, and under whose eyes in
 //! `tasks.rs`.
 //!
 //! Nothing is bound before the configuration is whole and the store is open, and nothing that was begun is cut at the stop before its
@@ -29,11 +30,13 @@ mod receiver;
 mod record;
 mod retention;
 mod shadow;
+mod signals;
 mod sockets;
 mod tasks;
 
 pub use certificates::{certificates, is_revoked};
-pub use life_cycle::{Prelude, ServeFailure, Start, serve, serve_into, stop_signal};
+pub use life_cycle::{Prelude, ServeFailure, Start, serve, serve_into};
 pub use marks::{in_words, still_marked};
+pub use signals::{Signals, StopSignals};
 pub use sockets::{Announced, ListenFailure};
 pub use tasks::TaskEnded;

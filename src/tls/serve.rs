@@ -124,18 +124,18 @@ where
 
 impl Serving {
     /// Accepts no more, answers what is in flight and what comes on connections that are open, closes each after that answer, and
-    /// returns when no connection is left, or at the end of the grace after cutting those that are. Deliveries must be accepted until it
+    /// returns when no connection is left, or once the grace is over after cutting those that are. Deliveries must be accepted until it
     /// returns.
-    pub async fn stop(mut self, grace_ends: time::Instant) {
+    pub async fn stop(mut self, grace: impl Future<Output = ()>) {
         // The listening tasks hold senders too, so `ended` can't resolve before they have left.
         drop(self.stopping);
         self.connections.stop();
-        if time::timeout_at(grace_ends, self.ended.recv())
-            .await
-            .is_err()
-        {
-            self.connections.abort_all();
-            let _ = time::timeout(CUT_GRACE, self.ended.recv()).await;
+        tokio::select! {
+            _ = self.ended.recv() => {}
+            () = grace => {
+                self.connections.abort_all();
+                let _ = time::timeout(CUT_GRACE, self.ended.recv()).await;
+            }
         }
     }
 }

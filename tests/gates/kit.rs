@@ -22,7 +22,7 @@ use tokio::{
     net::TcpStream,
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::{sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::service_fn;
@@ -121,7 +121,7 @@ impl Server {
         let serving = serve(vec![listener], acceptor.clone(), service).unwrap();
         let served = tokio::spawn(async {
             let _ = stopped.await;
-            serving.stop(Instant::now() + Duration::from_secs(2)).await;
+            serving.stop(sleep(Duration::from_secs(2))).await;
         });
         Self {
             address,

@@ -4,14 +4,22 @@ use std::{
     ffi::OsString,
     net::{TcpListener, TcpStream},
     os::{fd::AsRawFd, unix::net::UnixDatagram},
+    process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Pid, Signal, kill_process},
+};
 
-use crate::{Receiver, event, eventually, producer::Connection, receiver::Changes};
+use crate::{
+    Receiver, event, eventually, peers,
+    producer::Connection,
+    receiver::{Changes, binary},
+};
 
 #[test]
 fn sigterm_answers_what_is_in_flight_and_exits_0() {
@@ -35,6 +43,54 @@ fn sigterm_answers_what_is_in_flight_and_exits_0() {
     assert!(matches!(answer.status, 204 | 503), "{answer:?}");
     assert!(receiver.ended().success());
     assert!(producer.connect().is_err());
+}
+
+#[test]
+fn signals_are_heard_before_the_store_is_open() {
+    let receiver = Receiver::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = silent.local_addr().unwrap();
+    let child = binary(&[])
+        .arg("serve")
+        .current_dir(receiver.directory())
+        .env(
+            "COUNTERSIGN_STORE__URL",
+            format!("postgres://nobody@{database}/none?sslmode=disable"),
+        )
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _asked = silent.accept().unwrap();
+    for signal in [Signal::HUP, Signal::TERM] {
+        kill_process(Pid::from_child(&child), signal).unwrap();
+    }
+    let output = peers::finished(child);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stderr.contains("told to stop"), "{output:?}");
+}
+
+#[test]
+fn a_second_interrupt_ends_the_grace_of_what_is_in_flight() {
+    let mut receiver = Receiver::with(&Changes {
+        limits: "body_timeout = \"60s\"\nrequest_timeout = \"60s\"",
+        ..Changes::default()
+    });
+    let producer = receiver.producer();
+    let mut busy = producer.connect().unwrap();
+    let mut idle = producer.connect().unwrap();
+    busy.send(&producer.begun(1000)).unwrap();
+    let other = producer.signed(&event("evt_1"));
+    assert_eq!(
+        producer.connect().unwrap().exchange(&other).unwrap().status,
+        204
+    );
+    receiver.interrupt();
+    eventually(Duration::from_secs(10), || (!idle.is_open()).then_some(()));
+    receiver.interrupt();
+    assert!(receiver.ended().success());
+    let log = receiver.log();
+    assert!(log.contains("interrupted again"), "{log}");
 }
 
 #[test]

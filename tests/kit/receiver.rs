@@ -216,6 +216,11 @@ impl Receiver {
         self.process.signal(Signal::TERM);
     }
 
+    /// SIGINT, as by Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        self.process.signal(Signal::INT);
+    }
+
     /// Waits for the end of the process.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {

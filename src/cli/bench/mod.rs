@@ -23,7 +23,7 @@ use super::runtime::on_every_core;
 use super::sender::Stopped;
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
-use crate::server;
+use crate::server::StopSignals;
 use crate::tls;
 
 use connections::{hold, shake_hands};
@@ -300,12 +300,12 @@ impl Prepared<'_> {
 
 /// A wish to stop, by Ctrl-C or SIGTERM, from now on.
 fn interrupt() -> Result<Interrupt, Stopped> {
-    let stopped = server::stop_signal().map_err(|error| {
+    let mut signals = StopSignals::listen().map_err(|error| {
         Stopped::Failed(format!("the signals of a stop cannot be received: {error}"))
     })?;
     let (wanted, interrupt) = watch::channel(false);
     tokio::spawn(async move {
-        stopped.await;
+        signals.stop().await;
         wanted.send_replace(true);
         // The channel stays: its end would be read as a wish to stop.
         wanted.closed().await;
