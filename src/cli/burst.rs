@@ -10,9 +10,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::histogram::Histogram;
+use super::interrupt::Interrupt;
 use super::output::{Table, say};
 use super::sender::{Delivery, Stopped};
 use super::wire::{Answered, Target, Wire, WireFailure};
@@ -21,6 +22,8 @@ use crate::tls::client::Connector;
 
 /// Fewer deliveries than this have no progress to show.
 const SHOWN_MIN: usize = 50;
+/// How long what is under way may still take once the burst is interrupted.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 /// How many different answers are counted apart.
 const KINDS_MAX: usize = 64;
 
@@ -72,21 +75,28 @@ pub(super) struct Sent {
     kinds: BTreeMap<String, usize>,
     waits: Histogram,
     took: Duration,
+    /// Sent, and given up before an answer came.
+    unanswered: usize,
+    /// Of how many deliveries it was interrupted.
+    interrupted_of: Option<usize>,
 }
 
 impl Burst<'_> {
-    /// Sends `count` deliveries, each written when it is due.
+    /// Sends `count` deliveries, each written when it is due, or those that it comes to before it is interrupted.
     pub(super) async fn run(
         &self,
         count: usize,
+        interrupt: &Interrupt,
         write: impl Fn(usize) -> Result<Delivery, Stopped>,
     ) -> Result<Sent, Stopped> {
+        let copies = if self.again { 2 } else { 1 };
         let next = Cell::new(0);
         let sent = RefCell::new(Sent::default());
         let bar = bar(count);
         let begun = Instant::now();
         let lane = async || -> Result<(), Stopped> {
             let mut wire = None;
+            let mut interrupt = interrupt.clone();
             loop {
                 let at = next.get();
                 if at >= count {
@@ -97,7 +107,11 @@ impl Burst<'_> {
                     Some(rate) => begun + Duration::from_secs_f64(count_of(at) / rate),
                     None => Instant::now(),
                 };
-                sleep_until(due).await;
+                tokio::select! {
+                    biased;
+                    () = wish(&mut interrupt) => return Ok(()),
+                    () = sleep_until(due) => {}
+                }
                 let delivery = match write(at) {
                     Ok(delivery) => delivery,
                     Err(stopped) => {
@@ -105,10 +119,19 @@ impl Burst<'_> {
                         return Err(stopped);
                     }
                 };
-                let copies = if self.again { 2 } else { 1 };
                 for copy in 0..copies {
                     let from = if copy == 0 { due } else { Instant::now() };
-                    let outcome = self.exchange(&mut wire, &delivery).await;
+                    let given_up = async {
+                        wish(&mut interrupt).await;
+                        sleep(LAST_WAIT).await;
+                    };
+                    let outcome = tokio::select! {
+                        outcome = self.exchange(&mut wire, &delivery) => outcome,
+                        () = given_up => {
+                            sent.borrow_mut().unanswered += 1;
+                            return Ok(());
+                        }
+                    };
                     let wait = from.elapsed();
                     sent.borrow_mut()
                         .add(&delivery, outcome, wait, self.told_max);
@@ -122,6 +145,7 @@ impl Burst<'_> {
         ended.into_iter().collect::<Result<(), Stopped>>()?;
         let mut sent = sent.into_inner();
         sent.took = begun.elapsed();
+        sent.interrupted_of = interrupt.borrow().then_some(count * copies);
         Ok(sent)
     }
 
@@ -144,6 +168,13 @@ impl Burst<'_> {
             .await?;
         *kept = Some(wire);
         Ok(answered)
+    }
+}
+
+/// Resolves once it is to stop.
+async fn wish(interrupt: &mut Interrupt) {
+    if interrupt.wait_for(|wanted| *wanted).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -196,7 +227,11 @@ impl Sent {
     }
 
     pub(super) fn all_accepted(&self) -> bool {
-        self.accepted == self.deliveries
+        self.accepted == self.deliveries && !self.was_interrupted()
+    }
+
+    pub(super) fn was_interrupted(&self) -> bool {
+        self.interrupted_of.is_some()
     }
 
     /// For programs.
@@ -207,6 +242,8 @@ impl Sent {
             "accepted": self.accepted,
             "refused": self.refused,
             "failed": self.failed,
+            "unanswered": self.unanswered,
+            "interrupted": self.was_interrupted(),
             "answers": self.kinds,
             "seconds": self.took.as_secs_f64(),
             "per_second": self.per_second(),
@@ -248,6 +285,12 @@ impl Sent {
             self.took.as_secs_f64(),
             self.per_second(),
         ));
+        if let Some(count) = self.interrupted_of {
+            say(&format!(
+                "interrupted: of {count} deliveries, {} were sent to the end, and {} given up before they were answered",
+                self.deliveries, self.unanswered,
+            ));
+        }
     }
 
     fn per_second(&self) -> f64 {

@@ -19,6 +19,7 @@ mod head;
 mod health;
 mod histogram;
 mod import;
+mod interrupt;
 mod known;
 mod lists;
 mod output;

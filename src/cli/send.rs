@@ -1,7 +1,7 @@
 //! `countersign send`: signed deliveries over mutual TLS, as the provider would make them; or, on request, not quite.
 //!
 //! The exit code is 0 if every delivery was accepted (2xx), and 1 if any was not: also one that was tampered with
-//! on request, whose refusal is what one hopes to see. It is 2 if none could be made of what was given.
+//! on request, whose refusal is what one hopes to see, or where it was interrupted. It is 2 if none could be made of what was given.
 
 use std::path::PathBuf;
 
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::burst::{Answer, Burst, Pace, Sent};
+use super::interrupt;
 use super::output::{Outcome, complain, json_line, say};
 use super::provider::Provider;
 use super::runtime::block_on;
@@ -29,7 +30,7 @@ const DELIVERIES_MAX: u32 = 10_000_000;
 /// Send signed deliveries over mutual TLS, as a provider would
 ///
 /// Exit code 0 if every delivery was accepted, 1 if any was not (also one that was tampered with on request), 2 if none
-/// could be made of what was given.
+/// could be made of what was given. Ctrl-C stops it and prints what there is (exit code 1).
 #[derive(Debug, Args)]
 pub(super) struct Send {
     #[command(flatten)]
@@ -127,7 +128,7 @@ impl Send {
             told_max: TOLD_MAX,
         };
         burst
-            .run(order.len(), |at| {
+            .run(order.len(), &interrupt::listen()?, |at| {
                 self.write(&author, &order, body.as_ref(), at)
             })
             .await
@@ -191,6 +192,7 @@ impl Send {
     fn print(&self, sent: &Sent) {
         if let [answer] = sent.told.as_slice()
             && sent.deliveries == 1
+            && !sent.was_interrupted()
         {
             self.print_one(answer);
             return;

@@ -2,15 +2,19 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use countersign::signature::{Algorithm, AlgorithmDescriptor, Coverage, Profile, builtin};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
     Authority, Leaf, Receiver,
     authority::SUBJECT,
-    peers::{Output, openssl},
-    receiver::Changes,
+    eventually,
+    peers::{self, Output, openssl},
+    receiver::{Changes, binary},
 };
 
 /// 256 bits that are hexadecimal and base64 at once, so that they serve every form of key.
@@ -476,4 +480,31 @@ fn what_stands_in_the_way_is_told_in_words() {
         output.stderr.contains("cannot connect to localhost:1"),
         "{output:?}"
     );
+}
+
+#[test]
+fn an_interrupt_ends_it_and_prints_what_there_is() {
+    let receiver = Receiver::start();
+    let child = binary(&[])
+        .args(["send", "--json", "--times", "1000000", "--connections", "4"])
+        .args(["--url", &receiver.url()])
+        .current_dir(receiver.directory())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually(Duration::from_secs(60), || {
+        let listed = receiver.countersign(&["events", "list", "--json"]);
+        (!listed.json_lines().is_empty()).then_some(())
+    });
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = peers::finished(child);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let told = object(&output);
+    assert_eq!(told["interrupted"], true, "{told}");
+    let number = |name: &str| told[name].as_u64().unwrap();
+    assert_eq!(number("failed"), 0, "{told}");
+    assert_eq!(number("accepted"), number("deliveries"), "{told}");
+    let answered = number("deliveries") + number("unanswered");
+    assert!((1..1_000_000).contains(&answered), "{told}");
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 
-use super::load::{Course, Interrupt, REST, Ran, Round};
+use super::load::{Course, REST, Ran, Round};
 use super::process::Watch;
 use super::wire::{Dial, Line, LineFailure};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::sender::Stopped;
 
 /// Opens and closes connections, so many at once, until the course ends.

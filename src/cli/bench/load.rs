@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream;
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, sleep_until};
 
@@ -18,6 +18,7 @@ use super::process::{self, Watch};
 use super::request::{Mould, Pattern};
 use super::tally::Tally;
 use super::wire::{Dial, Line, LineFailure, PATIENCE};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::sender::Stopped;
 
 /// Connections that are opened at once.
@@ -39,9 +40,6 @@ pub(super) struct Course {
     /// How long after the window what was due in it may still be sent.
     pub(super) grace: Duration,
 }
-
-/// Says when the user wants an end.
-pub(super) type Interrupt = watch::Receiver<bool>;
 
 /// How a round went.
 pub(super) struct Ran {

@@ -15,19 +15,18 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use tokio::sync::watch;
 
+use super::interrupt::{self, Interrupt};
 use super::output::{Outcome, complain};
 use super::provider::Provider;
 use super::runtime::on_every_core;
 use super::sender::Stopped;
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
-use crate::server::StopSignals;
 use crate::tls;
 
 use connections::{hold, shake_hands};
-use load::{Course, Interrupt, Ran};
+use load::{Course, Ran};
 use process::Watch;
 use report::{About, Mode, Report};
 use request::{ID_PREFIX, Mould, Pattern};
@@ -143,7 +142,7 @@ impl Bench {
                 self.provider.url
             ));
         }
-        let mut interrupt = interrupt()?;
+        let mut interrupt = interrupt::listen()?;
         match self.mode {
             Mode::Closed => bench.deliver(Mode::Closed, None, &mut interrupt).await,
             Mode::Rate => {
@@ -296,19 +295,4 @@ impl Prepared<'_> {
             kept: None,
         }
     }
-}
-
-/// A wish to stop, by Ctrl-C or SIGTERM, from now on.
-fn interrupt() -> Result<Interrupt, Stopped> {
-    let mut signals = StopSignals::listen().map_err(|error| {
-        Stopped::Failed(format!("the signals of a stop cannot be received: {error}"))
-    })?;
-    let (wanted, interrupt) = watch::channel(false);
-    tokio::spawn(async move {
-        signals.stop().await;
-        wanted.send_replace(true);
-        // The channel stays: its end would be read as a wish to stop.
-        wanted.closed().await;
-    });
-    Ok(interrupt)
 }
