@@ -324,6 +324,58 @@ fn an_account_is_bound_to_what_is_signed_as_it_is_read() {
 }
 
 #[test]
+fn a_bound_account_is_looked_for_where_the_profile_reads_its_events() {
+    let check = |event: &str, body: &str, expected: bool| {
+        let text = format!(
+            "[signature]\nfrom = {{ header = ['x-sig'] }}\nencoding = 'hex'\ncontent = '{{body}}'\n[event]\n{event}"
+        );
+        let settings = Settings {
+            account: Some(AccountBinding {
+                pointer: "/account".into(),
+                equals: "acct_1".into(),
+            }),
+            ..Settings::default()
+        };
+        let verifier = verifier(compiled(&text).unwrap(), settings).unwrap();
+        let mut mac =
+            hmac::Hmac::<sha2::Sha256>::new_from_slice(b"a secret of some length").unwrap();
+        mac.update(body.as_bytes());
+        let signature = hex::encode(mac.finalize().into_bytes());
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-sig", signature.parse().unwrap());
+        let request = Request {
+            method: &http::Method::POST,
+            path_and_query: "/",
+            headers: &headers,
+        };
+        let proof = verifier.prove(&request, body.to_owned().into(), Timestamp::UNIX_EPOCH);
+        let told = proof.map(drop);
+        let refused = Err(SignatureRefusal::AccountMismatch);
+        assert_eq!(told, if expected { Ok(()) } else { refused }, "{body}");
+    };
+    let form = "format = 'form'";
+    let field = "format = 'form'\nfield = 'payload'";
+    let either = "format = 'json-or-form'\nfield = 'payload'";
+    let (own, other) = (r#"{"account":"acct_1"}"#, r#"{"account":"acct_2"}"#);
+    let (in_form, other_in_form) = (&format!("payload={own}"), &format!("payload={other}"));
+    for (event, body, expected) in [
+        (form, "account=acct_1", true),
+        (form, "account=acct_2", false),
+        (form, "account=acct_1&account=acct_1", false),
+        (form, "id=acct_1", false),
+        (field, in_form, true),
+        (field, other_in_form, false),
+        (field, "account=acct_1", false),
+        (either, in_form, true),
+        (either, other_in_form, false),
+        (either, own, true),
+        (either, other, false),
+    ] {
+        check(event, body, expected);
+    }
+}
+
+#[test]
 fn a_query_that_only_a_url_with_a_query_signs_is_read_by_nobody() {
     let with_url = |content: &str, url: &str| {
         let text = format!(
