@@ -31,7 +31,13 @@ pub(super) fn read<T: de::DeserializeOwned + Default>(
             Ok(read) => return read,
             Err(misfit) => misfit,
         };
-        let (path, what, mend) = misfit.in_words();
+        let (path, what, mut mend) = misfit.in_words();
+        if let (Kind::Unfit { expected, .. }, Origin::Variable(name)) =
+            (&misfit.kind, tree.origin(&path))
+            && expected == "a table"
+        {
+            mend = format!("name the key that is meant in the variable, as {name}__KEY");
+        }
         let taken = match misfit.kind {
             // What is missing cannot be taken away: the table that lacks it is.
             Kind::Missing { .. } => path.steps().split_last().map(|(_, above)| above.to_vec()),

@@ -251,7 +251,10 @@ impl StoreFault {
                 place, role, what, ..
             } => format!("{place}: the role \"{role}\" may not {what}"),
             Self::Unopenable { path, .. } => {
-                format!("{}: the store cannot be opened", path.display())
+                format!(
+                    "{}: cannot be opened for reading and writing",
+                    path.display()
+                )
             }
             Self::Damaged { path, .. } => {
                 let path = path.display();

@@ -27,6 +27,17 @@ fn a_variable_that_is_wrong_is_named_instead_of_a_line() {
 }
 
 #[test]
+fn a_variable_that_names_a_table_is_told_to_name_a_key() {
+    check_with(
+        TENANT,
+        [("COUNTERSIGN_SERVER__LIMITS", "15s")],
+        &[
+            "COUNTERSIGN_SERVER__LIMITS: server.limits: this text does not belong here; name the key that is meant in the variable, as COUNTERSIGN_SERVER__LIMITS__KEY",
+        ],
+    );
+}
+
+#[test]
 fn a_variable_that_nobody_filled_in_takes_no_list_away() {
     for (variable, key) in [
         ("COUNTERSIGN_TENANTS", "tenants"),
