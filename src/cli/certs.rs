@@ -1,5 +1,6 @@
 //! `countersign certs`: the private CA, and what a certificate says.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -13,7 +14,7 @@ use super::unusable;
 use crate::admin::CertificateView;
 use crate::ca::{CaFault, Order, PrivateCa, ServerName};
 use crate::config::{Config, ConfigFile, Environment, Fault};
-use crate::server::certificates;
+use crate::server::{certificates, configured_certificates};
 use crate::store::{LeafSeen, Millis, Views};
 use crate::x509::{
     Certificate, CertificateReport, CertificateRole, DistinguishedName, SigningRequest, X509Fault,
@@ -162,29 +163,42 @@ fn list(json: bool, place: &ConfigFile, environment: &Environment, now: Timestam
         Ok(config) => config,
         Err(faults) => return unusable(&faults),
     };
-    with_views(place, environment, async |views| {
+    let told = Cell::new(false);
+    let outcome = with_views(place, environment, async |views| {
         let listed = certificates(&config.snapshot, views, now).await?;
-        let mut table = Table::new([
-            "ROLE",
-            "WHOSE",
-            "SERIAL",
-            "PRODUCER",
-            "ENDS",
-            "LAST SEEN",
-            "NOTE",
-        ]);
-        for certificate in &listed {
-            if json {
-                json_line(certificate);
-                continue;
-            }
-            table.row(cells(certificate));
-        }
-        if !json {
-            table.print();
-        }
+        told.set(true);
+        print_listed(&listed, json);
         Ok(Outcome::Done)
-    })
+    });
+    if !told.get() {
+        complain(
+            "countersign: here is what the configuration names; who came with which certificate, and when, is in the store",
+        );
+        print_listed(&configured_certificates(&config.snapshot), json);
+    }
+    outcome
+}
+
+fn print_listed(listed: &[CertificateView], json: bool) {
+    if json {
+        for certificate in listed {
+            json_line(certificate);
+        }
+        return;
+    }
+    let mut table = Table::new([
+        "ROLE",
+        "WHOSE",
+        "SERIAL",
+        "PRODUCER",
+        "ENDS",
+        "LAST SEEN",
+        "NOTE",
+    ]);
+    for certificate in listed {
+        table.row(cells(certificate));
+    }
+    table.print();
 }
 
 /// A line for a person.

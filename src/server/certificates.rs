@@ -38,6 +38,27 @@ pub async fn certificates(snapshot: &Arc<Snapshot>, views: &Views, now: Timestam
         .map_err(|_broken_off| ReadFailure::BrokenOff)
 }
 
+/// Those of them that the configuration names as files: for when the store, which knows what was seen, cannot be asked.
+pub fn configured_certificates(snapshot: &Snapshot) -> Vec<CertificateView> {
+    let anchors = snapshot.trust().anchors().iter();
+    let anchors = anchors.map(|one| CertificateView::of(Role::TrustAnchor).read_from(one));
+    of_files(snapshot, anchors)
+}
+
+/// The server's leaf, then the anchors as they are given, the intermediates and the CRLs.
+fn of_files(
+    snapshot: &Snapshot,
+    anchors: impl IntoIterator<Item = CertificateView>,
+) -> Vec<CertificateView> {
+    let trust = snapshot.trust();
+    let mut all = vec![CertificateView::of(Role::Server).read_from(snapshot.tls().identity.leaf())];
+    all.extend(anchors);
+    let intermediates = trust.intermediates().iter();
+    all.extend(intermediates.map(|one| CertificateView::of(Role::Intermediate).read_from(one)));
+    all.extend(trust.crls().map(of_crl));
+    all
+}
+
 fn listed(
     snapshot: &Snapshot,
     seen: &[LeafSeen],
@@ -47,11 +68,7 @@ fn listed(
 ) -> Vec<CertificateView> {
     let trust = snapshot.trust();
     let configured = configured(snapshot);
-    let mut all = vec![CertificateView::of(Role::Server).read_from(snapshot.tls().identity.leaf())];
-    all.extend(of_anchors(trust.anchors(), seen, now));
-    let intermediates = trust.intermediates().iter();
-    all.extend(intermediates.map(|one| CertificateView::of(Role::Intermediate).read_from(one)));
-    all.extend(trust.crls().map(of_crl));
+    let mut all = of_files(snapshot, of_anchors(trust.anchors(), seen, now));
     all.extend(of_clients(snapshot, seen, &configured, now));
     all.extend(of_secrets(secrets, &configured, now));
     all.extend(marks(snapshot, shadows));

@@ -41,6 +41,34 @@ fn the_radar_lists_what_is_in_use_alike_on_both_sides() {
 }
 
 #[test]
+fn what_the_configuration_names_is_listed_though_the_store_is_away() {
+    let receiver = Receiver::start();
+    let file = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, rest) = text.split_once("\nurl = \"").unwrap();
+    let (_, after) = rest.split_once('"').unwrap();
+    let away = "postgres://nobody@127.0.0.1:1/none?sslmode=disable";
+    receiver.write(
+        "countersign.toml",
+        &format!("{before}\nurl = \"{away}\"{after}"),
+    );
+    let listed = receiver.countersign(&["certs", "list", "--json"]);
+    assert_ne!(listed.code, Some(0), "{listed:?}");
+    assert!(
+        listed.stderr.contains("postgres://127.0.0.1:1/none"),
+        "{listed:?}"
+    );
+    let lines = listed.stdout.lines();
+    let lines: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let roles: Vec<_> = lines.iter().map(|one| &one["role"]).collect();
+    assert_eq!(roles, ["server", "trust_anchor"]);
+    // Whether a delivery used it is not known.
+    assert!(lines[1]["note"].is_null(), "{listed:?}");
+}
+
+#[test]
 fn a_certificate_that_was_replaced_warns_nobody_of_its_end() {
     let receiver = Receiver::start();
     let serial = |line: &str| {
