@@ -57,6 +57,44 @@ fn a_field_of_a_form_is_no_field_of_json() {
 }
 
 #[test]
+fn a_value_is_uncovered_through_whatever_it_is_taken() {
+    let check = |signature: &str, event: &str, expected: Option<&str>| {
+        let text = format!(
+            "signed = 'fields'\n[signature]\nfrom = {{ header = ['x-sig'] }}\n{signature}\n[event]\nid = '/id'\n{event}\n"
+        );
+        let told = compiled(&text).err();
+        let uncovered = |key: &str| format!("{key}: {UNCOVERED}");
+        let first = told.as_ref().map(|faults| faults[0].as_str());
+        match (first, expected) {
+            (None, None) => {}
+            (Some(first), Some(key)) if first.starts_with(&uncovered(key)) => {}
+            _ => panic!("{text}\n{told:#?}"),
+        }
+    };
+    let by_type = "type = '/kind'\nstatus_by = '{type}'";
+    check("content = '{json:/id}'", by_type, Some("event.status_by"));
+    check("content = '{json:/id}:{json:/kind}'", by_type, None);
+    let in_a_case = "status_by = '{upper:/status}'";
+    check("content = '{json:/id}'", in_a_case, Some("event.status_by"));
+    check("content = '{json:/id}:{json:/status}'", in_a_case, None);
+    let a_header = "status_by = '{header:x-status}'";
+    check("content = '{json:/id}'", a_header, Some("event.status_by"));
+    check("content = '{json:/id}:{header:x-status}'", a_header, None);
+    let the_id = "status_by = '{id}'";
+    let with_id = "id = { header = ['x-id'] }\n";
+    let unsigned = format!("{with_id}content = '{{json:/id}}'");
+    check(&unsigned, the_id, Some("event.status_by"));
+    check(
+        &unsigned,
+        "status_by = '{header:x-id}'",
+        Some("event.status_by"),
+    );
+    let signed = format!("{with_id}content = '{{json:/id}}:{{id}}'");
+    check(&signed, the_id, None);
+    check(&signed, "status_by = '{header:x-id}'", None);
+}
+
+#[test]
 fn a_body_that_may_be_json_is_not_covered_by_its_form_field() {
     let profile = |format: &str, content: &str| {
         format!(
