@@ -246,6 +246,33 @@ async fn a_burst_may_wait_but_a_queue_that_stands_is_kept_short() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_a_queue_that_stood_is_written_a_burst_may_wait_again() {
+    let limits = Limits {
+        queue_deliveries: 100,
+        batch_deliveries: 4,
+        ..Limits::default()
+    };
+    let (inbox, mut writers) = GroupCommit::new(vec![Steady], limits);
+    let inbox = Arc::new(inbox);
+    let send = |deliveries: usize| -> Vec<_> {
+        let sent = (0..deliveries).map(|_| {
+            let inbox = Arc::clone(&inbox);
+            tokio::spawn(async move { inbox.accept_rows(vec![()]).await })
+        });
+        sent.collect()
+    };
+    let stood = send(4 * FULL_BATCHES_MAX + 1);
+    tokio::task::yield_now().await;
+    tokio::spawn(writers.remove(0).run());
+    for sent in stood {
+        sent.await.unwrap().unwrap();
+    }
+    for sent in send(50) {
+        sent.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_is_bounded_in_events_and_what_is_beyond_stays_in_its_order() {
     assert_eq!(
         batches(&[3, 3, 3, 3, 3], 1).await,
