@@ -55,6 +55,8 @@ const NOTEBOOK: &str = "
         currency text, late boolean, has_body boolean, PRIMARY KEY (tenant_id, key)) ON COMMIT DROP;
     CREATE INDEX ON pg_temp.parts (tenant_id, payment_key, received_at, key)";
 
+/// What was read is looked up for each event by itself: as a join, for each page all of it would be gone through, for the table grows
+/// while it has no statistics.
 const EVENTS: &str = "
     SELECT e.key, e.received_at, e.event_id, e.producer, e.kind, e.occurred_at, p.payment_id, e.status, e.amount_minor,
         e.amount_refunded_minor, e.currency, e.named_payment_id, e.fetch_needed, e.payment_key,
@@ -62,7 +64,7 @@ const EVENTS: &str = "
     FROM countersign.events e
         LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
     WHERE e.tenant_id = $1 AND (e.received_at, e.key) > ($2, $3) AND e.verdict IN (0, 1) AND ($4 IS NULL OR e.producer = $4)
-        AND NOT EXISTS (SELECT FROM pg_temp.seen s WHERE s.tenant_id = e.tenant_id AND s.key = e.key)
+        AND (SELECT true FROM pg_temp.seen s WHERE s.tenant_id = e.tenant_id AND s.key = e.key) IS NULL
     ORDER BY e.received_at, e.key LIMIT $5";
 
 pub(in crate::store) async fn run(
@@ -167,7 +169,7 @@ impl Again<'_> {
             .query(
                 "SELECT count(*) FROM countersign.events e
                  WHERE tenant_id = $1 AND received_at >= $2 AND verdict IN (0, 1) AND ($3 IS NULL OR producer = $3)
-                     AND NOT EXISTS (SELECT FROM pg_temp.seen s WHERE s.tenant_id = e.tenant_id AND s.key = e.key)",
+                     AND (SELECT true FROM pg_temp.seen s WHERE s.tenant_id = e.tenant_id AND s.key = e.key) IS NULL",
                 &[
                     (&tenant, Type::TEXT),
                     (&self.since(), Type::INT8),
