@@ -1,7 +1,6 @@
 //! PostgreSQL as rows of an export. One transaction sees one moment; its answers come in pages, for the driver holds an
 //! answer whole; and bodies in portions, for they may be long.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -11,6 +10,7 @@ use tokio_postgres::{Client, Row};
 
 use super::address::{Address, Target};
 use super::batch::payment_key;
+use super::bodies::Wanted;
 use super::rows::{
     self, BY_INDEX, EVENT, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SHADOW, came_with, event,
     forgotten, leaf, merge_refusals, payment, producer, refusal, secret, shadow,
@@ -357,35 +357,35 @@ impl Source {
         writing: &mut Writing<'_>,
     ) -> Result<(), ExportFailure> {
         let sql = format!(
-            "SELECT {EVENT}, octet_length(b.headers)::bigint + octet_length(b.body) AS bytes
-             FROM countersign.events e {EVENT_PARTS}
+            "SELECT {EVENT} FROM countersign.events e {EVENT_PARTS}
              LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
-             LEFT JOIN countersign.bodies b
-                 ON b.tenant_id = e.tenant_id AND b.received_at = e.received_at AND b.key = e.key
              WHERE e.tenant_id = $1 AND (e.received_at, e.key) > ($2, $3) ORDER BY e.received_at, e.key LIMIT $4"
         );
         loop {
             let rows = self.page(&sql, tenant, &last).await?;
+            let is_last = full(&rows).is_none();
+            let events = rows
+                .iter()
+                .map(|row| event(row).map_err(ExportFailure::statement))
+                .collect::<Result<Vec<_>, _>>()?;
+            drop(rows);
+            if let Some(event) = events.last() {
+                last = (event.received_at.0, event.key.0.to_vec());
+            }
+            let lengths = self.lengths(&events).await?;
             let mut portion: Vec<EventRecord> = Vec::new();
             let mut bytes = 0_i64;
-            for row in &rows {
-                portion.push(event(row).map_err(ExportFailure::statement)?);
-                let long: Option<i64> = row.try_get("bytes").map_err(ExportFailure::statement)?;
-                bytes = bytes.saturating_add(long.unwrap_or(0));
+            for (event, length) in events.into_iter().zip(lengths) {
+                portion.push(event);
+                bytes = bytes.saturating_add(length);
                 if bytes >= PORTION {
                     self.with_bodies(std::mem::take(&mut portion), writing)
                         .await?;
                     bytes = 0;
                 }
             }
-            if let Some(row) = portion.last() {
-                last = (row.received_at.0, row.key.0.to_vec());
-            } else if let Some(row) = rows.last() {
-                let row = event(row).map_err(ExportFailure::statement)?;
-                last = (row.received_at.0, row.key.0.to_vec());
-            }
             self.with_bodies(portion, writing).await?;
-            if full(&rows).is_none() {
+            if is_last {
                 return Ok(());
             }
         }
@@ -426,40 +426,43 @@ impl Source {
         events: Vec<EventRecord>,
         writing: &mut Writing<'_>,
     ) -> Result<(), ExportFailure> {
-        let (Some(first), Some(end)) = (events.first(), events.last()) else {
-            return Ok(());
-        };
-        // The bounds let the planner leave out the days that have none of them.
-        let (tenant, from, to) = (&first.tenant_id, first.received_at.0, end.received_at.0);
-        let times: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();
-        let keys: Vec<&[u8]> = events.iter().map(|event| event.key.0.as_slice()).collect();
-        let rows = self
-            .ask(
-                "SELECT m.i AS place, b.headers, b.body
-                 FROM unnest($2::int8[], $3::bytea[]) WITH ORDINALITY AS m (received_at, key, i)
-                 JOIN countersign.bodies b ON b.tenant_id = $1 AND b.received_at = m.received_at AND b.key = m.key
-                 WHERE b.received_at BETWEEN $4 AND $5",
-                &[
-                    (tenant, Type::TEXT),
-                    (&times, Type::INT8_ARRAY),
-                    (&keys, Type::BYTEA_ARRAY),
-                    (&from, Type::INT8),
-                    (&to, Type::INT8),
-                ],
-            )
-            .await?;
-        let mut came = BTreeMap::new();
-        for row in rows {
-            let number: i64 = row.try_get("place").map_err(ExportFailure::statement)?;
-            came.insert(number, row);
-        }
-        for (number, mut event) in (1_i64..).zip(events) {
-            if let Some(row) = came.remove(&number) {
+        let came = self.came("b.headers, b.body", &events).await?;
+        for (mut event, row) in events.into_iter().zip(came) {
+            if let Some(row) = row {
                 came_with(&mut event, &row).map_err(ExportFailure::statement)?;
             }
             writing.write(&Record::Event(Box::new(event)))?;
         }
         Ok(())
+    }
+
+    /// How long what came with each of these events is.
+    async fn lengths(&self, events: &[EventRecord]) -> Result<Vec<i64>, ExportFailure> {
+        let bytes = "octet_length(b.headers)::bigint + octet_length(b.body) AS bytes";
+        let came = self.came(bytes, events).await?;
+        came.into_iter()
+            .map(|row| row.map_or(Ok(0), |row| row.try_get("bytes")))
+            .collect::<Result<_, _>>()
+            .map_err(ExportFailure::statement)
+    }
+
+    /// These columns of what came with each of these events.
+    async fn came(
+        &self,
+        columns: &str,
+        events: &[EventRecord],
+    ) -> Result<Vec<Option<Row>>, ExportFailure> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut wanted = Wanted::default();
+        for event in events {
+            wanted.push(&event.tenant_id, event.received_at.0, &event.key.0);
+        }
+        let rows = self
+            .ask(&Wanted::sql(columns), &wanted.parameters())
+            .await?;
+        wanted.placed(rows).map_err(ExportFailure::statement)
     }
 
     async fn page(

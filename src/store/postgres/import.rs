@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Row};
 
 use super::address::{Address, Target};
 use super::batch::{durably, payment_key};
+use super::bodies::Wanted;
 use super::import_write as written;
 use super::import_write::Refused;
 use super::rows::{
@@ -22,7 +23,7 @@ use crate::store::HISTORY_MAX;
 use crate::store::retention::keep::DAY_US;
 use crate::store::transfer::importing::{ImportFailure, ImportMode};
 use crate::store::transfer::lines::Line;
-use crate::store::transfer::record::Record;
+use crate::store::transfer::record::{EventRecord, Record};
 
 /// Days for which an import makes a partition, at most; the default one takes the others.
 const DAYS_MAX: usize = 1100;
@@ -204,11 +205,9 @@ async fn find(client: &Client, lines: &[Line]) -> Result<Vec<Option<Record>>, Im
         ),
         // An event that its payment does not know is not what it was.
         Record::Event(_) | Record::Forgotten(_) => format!(
-            "SELECT {EVENT}, b.headers, b.body, m.i AS place {} e ON e.tenant_id = m.tenant_id AND e.key = m.key {EVENT_PARTS}
+            "SELECT {EVENT}, m.i AS place {} e ON e.tenant_id = m.tenant_id AND e.key = m.key {EVENT_PARTS}
              LEFT JOIN countersign.payments p ON p.tenant_id = e.tenant_id AND p.key = e.payment_key
-                 AND (e.key = ANY (p.history) OR cardinality(p.history) >= {HISTORY_MAX})
-             LEFT JOIN countersign.bodies b
-                 ON b.tenant_id = e.tenant_id AND b.received_at = e.received_at AND b.key = e.key",
+                 AND (e.key = ANY (p.history) OR cardinality(p.history) >= {HISTORY_MAX})",
             of("events")
         ),
         Record::Refusal(_) => return find_refusals(client, &keys).await,
@@ -240,7 +239,36 @@ async fn find(client: &Client, lines: &[Line]) -> Result<Vec<Option<Record>>, Im
             *slot = Some(record);
         }
     }
+    with_bodies(client, &mut found).await?;
     Ok(found)
+}
+
+/// Gives the events among these rows what came with them.
+async fn with_bodies(client: &Client, found: &mut [Option<Record>]) -> Result<(), ImportFailure> {
+    let mut events: Vec<&mut EventRecord> = found
+        .iter_mut()
+        .filter_map(|record| match record {
+            Some(Record::Event(event)) => Some(&mut **event),
+            Some(_) | None => None,
+        })
+        .collect();
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut wanted = Wanted::default();
+    for event in &events {
+        wanted.push(&event.tenant_id, event.received_at.0, &event.key.0);
+    }
+    let sql = Wanted::sql("b.headers, b.body");
+    let rows = client.query_typed(&sql, &wanted.parameters()).await;
+    let rows = rows.map_err(ImportFailure::statement)?;
+    let placed = wanted.placed(rows).map_err(ImportFailure::statement)?;
+    for (event, row) in events.iter_mut().zip(placed) {
+        if let Some(row) = row {
+            came_with(event, &row).map_err(ImportFailure::statement)?;
+        }
+    }
+    Ok(())
 }
 
 fn own_name(record: &Record) -> Option<std::borrow::Cow<'_, str>> {
@@ -270,8 +298,7 @@ fn read(like: &Record, row: &Row) -> Result<Record, ImportFailure> {
             if let Some(forgotten) = forgotten(row).map_err(ImportFailure::statement)? {
                 return Ok(Record::Forgotten(forgotten));
             }
-            let mut read = event(row).map_err(ImportFailure::statement)?;
-            came_with(&mut read, row).map_err(ImportFailure::statement)?;
+            let read = event(row).map_err(ImportFailure::statement)?;
             Ok(Record::Event(Box::new(read)))
         }
     }

@@ -8,6 +8,9 @@
 pub(super) mod address;
 pub(super) mod address_fault;
 pub(super) mod batch;
+mod bodies;
+#[cfg(test)]
+mod bodies_tests;
 mod empty;
 pub(super) mod engine;
 #[cfg(test)]

@@ -13,10 +13,10 @@ use crate::store::transfer::record::{
 };
 
 /// For a transaction that reads by keys alone. Tables that were filled a moment ago have no statistics yet, and without them
-/// the planner would read all of a table for each page of it.
+/// the planner would read all of a table for each page of it; and workers take longer to start than a page takes.
 pub(super) const BY_INDEX: &str =
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
-    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0";
 
 pub(super) const SECRET: &str = "s.tenant_id, s.producer, s.reference, s.first_used, s.last_used";
 pub(super) const LEAF: &str =

@@ -79,6 +79,7 @@ impl FileKind {
             .busy_timeout(BUSY)
             .map_err(|error| fault(path, error))?;
         connection.set_prepared_statement_cache_capacity(32);
+        keep_plans(&connection).map_err(|error| fault(path, error))?;
         self.own(path, &connection)?;
         let found = schema(&connection).map_err(|error| fault(path, error))?;
         let place = path.display().to_string();
@@ -434,6 +435,7 @@ fn make(path: &Path) -> Result<(), StoreFault> {
 pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
+    keep_plans(connection)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // The log is moved by `checkpoints`; what it once took on disk is given back beyond this.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -441,6 +443,13 @@ pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Else SQLite, with each binding anew, prepares those statements anew whose parameters might make a partial index of use.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(drop)
 }
 
 /// At its end, the last connection to a file takes away the log, by its name: with this, one that is not to do so does not.

@@ -17,6 +17,8 @@ mod names;
 pub(super) mod place;
 #[cfg(test)]
 mod place_tests;
+#[cfg(test)]
+mod plans_tests;
 pub(super) mod read;
 pub(super) mod replay;
 pub(super) mod retention;

@@ -32,15 +32,16 @@ const NOTEBOOK: &str = "
     CREATE TEMP TABLE touched (payment INTEGER PRIMARY KEY, checked INTEGER NOT NULL DEFAULT 0);
     CREATE TEMP TABLE rebuild (payment INTEGER PRIMARY KEY)";
 
-const EVENTS: &str = "
+/// The place alone bounds it from below: of two such bounds SQLite seeks the one and reads through to the other.
+pub(super) const EVENTS: &str = "
     SELECT e.event, e.received_at, e.event_id, p.name AS producer, e.kind, e.occurred_at, y.payment_id, e.status, e.amount_minor,
         e.amount_refunded_minor, e.currency, e.named_payment_id, e.payment, b.headers, b.body, e.fetch_needed,
         e.verdict = 1 AS conflict
     FROM events e JOIN producers p ON p.producer = e.producer LEFT JOIN payments y ON y.payment = e.payment
         LEFT JOIN bodies b ON b.event = e.event
-    WHERE e.tenant = ?1 AND e.received_at >= ?2 AND (e.received_at, e.event) > (?3, ?4)
-        AND e.event > ?5 AND e.event <= ?6 AND e.verdict IN (0, 1) AND (?7 IS NULL OR p.name = ?7)
-    ORDER BY e.received_at, e.event LIMIT ?8";
+    WHERE e.tenant = ?1 AND (e.received_at, e.event) > (?2, ?3)
+        AND e.event > ?4 AND e.event <= ?5 AND e.verdict IN (0, 1) AND (?6 IS NULL OR p.name = ?6)
+    ORDER BY e.received_at, e.event LIMIT ?7";
 
 pub(in crate::store) fn run(
     path: &Path,
@@ -118,6 +119,11 @@ impl Again<'_> {
             .collect()
     }
 
+    /// Below zero stands what is forgotten.
+    fn since(&self) -> i64 {
+        self.replay.since.as_microsecond().max(0)
+    }
+
     fn last_event(&self) -> rusqlite::Result<i64> {
         self.connection
             .query_row("SELECT ifnull(max(event), 0) FROM events", [], |row| {
@@ -127,7 +133,7 @@ impl Again<'_> {
 
     fn count(&self, tenants: &[(i64, String)], after: i64, to: i64) -> rusqlite::Result<u64> {
         let mut count = 0_u64;
-        let since = self.replay.since.as_microsecond().max(0);
+        let since = self.since();
         for (tenant, _) in tenants {
             let events: i64 = self
                 .connection
@@ -149,7 +155,7 @@ impl Again<'_> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), WriteError> {
         for (tenant, tenant_id) in tenants {
-            let mut after = (i64::MIN, 0);
+            let mut after = (self.since(), i64::MIN);
             loop {
                 let page = self.page(*tenant, after, &range)?;
                 for kept in &page {
@@ -171,14 +177,12 @@ impl Again<'_> {
         after: (i64, i64),
         range: &std::ops::Range<i64>,
     ) -> rusqlite::Result<Vec<Kept>> {
-        let since = self.replay.since.as_microsecond();
         let mut statement = self.connection.prepare_cached(EVENTS)?;
         let columns = Columns::of(&statement);
         statement
             .query_map(
                 params![
                     tenant,
-                    since,
                     after.0,
                     after.1,
                     range.start,

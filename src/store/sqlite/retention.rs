@@ -82,25 +82,28 @@ pub(in crate::store) fn witness(
 }
 
 /// The oldest of a tenant (1) that came before a moment (2), from a place on (3, 4), so many (5): times, numbers, lengths.
+///
+/// The place alone bounds them on its side, and keeps the kept and the forgotten apart ([`beginning`]): of two such bounds
+/// SQLite seeks the one and reads through to the other, which is all that was looked through before.
 pub(super) fn oldest(going: Going) -> &'static str {
     match going {
         // No event before the first that has a body has one: those are passed over without a look at the bodies.
         Going::Bodies => {
             "SELECT e.received_at, e.event, octet_length(b.body) + octet_length(b.headers)
              FROM events e LEFT JOIN bodies b ON b.event = e.event
-             WHERE e.tenant = ?1 AND e.received_at >= 0 AND e.received_at < ?2 AND (e.received_at, e.event) > (?3, ?4)
+             WHERE e.tenant = ?1 AND e.received_at < ?2 AND (e.received_at, e.event) > (?3, ?4)
                  AND e.event >= (SELECT min(event) FROM bodies)
              ORDER BY e.received_at, e.event LIMIT ?5"
         }
         Going::Events | Going::EventsAndKeys => {
             "SELECT e.received_at, e.event, ifnull(octet_length(b.body) + octet_length(b.headers), 0)
              FROM events e LEFT JOIN bodies b ON b.event = e.event
-             WHERE e.tenant = ?1 AND e.received_at >= 0 AND e.received_at < ?2 AND (e.received_at, e.event) > (?3, ?4)
+             WHERE e.tenant = ?1 AND e.received_at < ?2 AND (e.received_at, e.event) > (?3, ?4)
              ORDER BY e.received_at, e.event LIMIT ?5"
         }
         Going::Keys => {
             "SELECT ~received_at, event, 0 FROM events
-             WHERE tenant = ?1 AND received_at < 0 AND received_at > ~?2 AND (received_at, event) < (~?3, ?4)
+             WHERE tenant = ?1 AND received_at > ~?2 AND (received_at, event) < (~?3, ?4)
              ORDER BY received_at DESC, event DESC LIMIT ?5"
         }
     }
@@ -149,7 +152,7 @@ pub(in crate::store) fn look(
 /// Where a look for this begins.
 pub(in crate::store) fn beginning(going: Going) -> Position {
     match going {
-        Going::Bodies | Going::Events | Going::EventsAndKeys => (-1, 0),
+        Going::Bodies | Going::Events | Going::EventsAndKeys => (0, i64::MIN),
         // The times of what is forgotten are looked through from zero down.
         Going::Keys => (0, i64::MAX),
     }
