@@ -475,6 +475,25 @@ fn a_sum_that_cannot_be_read_claims_nothing() {
 }
 
 #[test]
+fn each_state_of_a_list_of_refunds_is_an_event_of_its_own() {
+    let text = "id = '/id'\ntype = '/type'\npayment_id = '/id'\namount = '/amount'\namount_unit = 'major'\ncurrency = '/currency'\n\
+                refunds = { each = '/refunds/*', amount = '/value' }\n[status]\n\"paid\" = \"succeeded\"\n";
+    let mapping = mapping(text);
+    let id = |refunds: &str| {
+        let body = format!(
+            r#"{{"id":"e","type":"paid","amount":9,"currency":"EUR","refunds":[{refunds}]}}"#
+        );
+        facts(&mapping, &body).event_id.unwrap()
+    };
+    let first = id(r#"{"value":1},{"value":22}"#);
+    assert_eq!(first, id(r#"{"value":1},{"value":22}"#));
+    assert_ne!(first, id(r#"{"value":2},{"value":22}"#));
+    assert_ne!(first, id(r#"{"value":22},{"value":1}"#));
+    // The later sorts behind the one of which it has more.
+    assert!(first > id(r#"{"value":9}"#));
+}
+
+#[test]
 fn a_list_in_which_no_refund_counts_any_more_takes_back_what_was_refunded() {
     let text = "id = '/id'\ntype = '/type'\npayment_id = '/id'\namount = '/amount'\ncurrency = '/currency'\n\
                 refunds = { each = '/refunds/*', amount = '/value', equals = { '/state' = 'done' } }\n\

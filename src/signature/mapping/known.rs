@@ -225,6 +225,17 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_would_read_alike_side_by_side_make_two_events() {
+        let own = profile(
+            "signed = 'fields'\n[signature]\nfrom = { header = ['x-sig'] }\ncontent = '{json:/a|without:;};{json:/b}'\n[event]\ntype = '/a'",
+        );
+        let left = id(&own, "/", "", r#"{"a":"1json:/b2","b":"3"}"#);
+        let right = id(&own, "/", "", r#"{"a":"1","b":"2json:/b3"}"#);
+        assert!(left.is_some());
+        assert_ne!(left, right);
+    }
+
+    #[test]
     fn what_is_read_around_the_body_makes_another_event_of_the_same_body() {
         let by_query = profile(
             "[signature]\nfrom = { header = ['x-sig'] }\ncontent = '{path_and_query}|{body}'\n[event]\npayment_id = '{query:pay}'",
