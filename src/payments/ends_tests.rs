@@ -241,12 +241,8 @@ fn what_worldline_cancels_later_may_be_a_part() {
             r#"{{"id":"e","created":"2026-11-27T08:00:00Z","merchantId":"m","type":"payment.cancelled","payment":{{"id":"{id}","paymentOutput":{{"amountOfMoney":{{"amount":500,"currencyCode":"EUR"}}}}}}}}"#
         )
     };
-    check(
-        "worldline-direct",
-        &cancelled("77_0"),
-        "77 canceled -/- EUR",
-    );
-    check("worldline-direct", &cancelled("77"), "77 canceled -/- EUR");
+    check("worldline-direct", &cancelled("77_0"), "77 canceled -/- -");
+    check("worldline-direct", &cancelled("77"), "77 canceled -/- -");
     check("worldline-direct", &cancelled("77_2"), &fetched("77"));
 }
 
@@ -263,20 +259,20 @@ fn what_worldpay_cancels_may_be_a_part() {
         "p authorized 500/- EUR",
     );
     for kind in ["cancelled", "cancelledByCustomer"] {
-        check("worldpay-access", &event(kind), "p canceled -/- -, fetch p");
+        check("worldpay-access", &event(kind), "p canceled -/- -, fetch -");
     }
 }
 
 #[test]
 fn an_order_of_revoluts_may_be_a_refund() {
     let body = r#"{"event":"ORDER_COMPLETED","order_id":"o"}"#;
-    check("revolut", body, "o succeeded -/- -, fetch o");
+    check("revolut", body, "o succeeded -/- -, fetch -");
 }
 
 #[test]
 fn a_transfer_of_dwollas_does_not_say_who_pays() {
     let body = r#"{"id":"e","resourceId":"t","topic":"customer_transfer_completed","timestamp":"2026-11-27T08:00:00Z"}"#;
-    check("dwolla", body, "t succeeded -/- -, fetch t");
+    check("dwolla", body, "t succeeded -/- -, fetch -");
 }
 
 #[test]
@@ -285,6 +281,6 @@ fn one_refund_of_adyens_that_failed_leaves_others() {
         let item = format!(
             r#"{{"eventCode":"{kind}","eventDate":"2026-11-27T08:00:00Z","merchantAccountCode":"m","originalReference":"p","pspReference":"r","amount":{{"value":500,"currency":"EUR"}},"success":"true"}}"#
         );
-        check("adyen-classic", &item, "p captured -/- -, fetch p");
+        check("adyen-classic", &item, "p captured -/- -, fetch -");
     }
 }
