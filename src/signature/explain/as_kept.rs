@@ -5,13 +5,10 @@ use serde::de::IgnoredAny;
 /// How many brackets may be missing.
 const BRACKETS_MAX: usize = 64;
 
-/// Whether it is JSON that ends before its end, or UTF-8 that ends in the midst of a character.
+/// Whether it is JSON that ends before its end.
 pub(super) fn is_cut_off(body: &[u8]) -> bool {
     let begins = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
-    let ends_early =
-        |body| serde_json::from_slice::<IgnoredAny>(body).is_err_and(|error| error.is_eof());
-    let in_a_letter = std::str::from_utf8(body).is_err_and(|error| error.error_len().is_none());
-    in_a_letter || (begins && ends_early(body))
+    begins && serde_json::from_slice::<IgnoredAny>(body).is_err_and(|error| error.is_eof())
 }
 
 /// The body with the brackets that are missing at its end.
@@ -114,7 +111,12 @@ mod tests {
 
     #[test]
     fn a_body_that_ends_early_is_told_from_one_that_is_no_json() {
-        for cut in [&b"{\"a\":[1,{\"b\":\"x"[..], b"{\"a\":1", b" [", b"\"\xc3"] {
+        for cut in [
+            &b"{\"a\":[1,{\"b\":\"x"[..],
+            b"{\"a\":1",
+            b" [",
+            b"{\"a\":\"\xc3",
+        ] {
             assert!(is_cut_off(cut), "{cut:?}");
         }
         for other in [
