@@ -263,6 +263,12 @@ fn causes(explanation: &Explanation) -> Vec<String> {
         format!(
             "Content-Length says {length} bytes, and the body that is given has another length: save it whole, byte for byte as it came"
         )
+    } else if explanation.is_cut_off {
+        "the body ends in the midst of its JSON: it was cut off; save it whole, byte for byte as it came".to_owned()
+    } else if let Some(begin) = explanation.other_credential {
+        format!(
+            "the secret begins with {begin}, as another of the provider's credentials does: the webhook's own secret is shown beside the endpoint, where it is registered"
+        )
     } else if explanation.search_was_cut_off {
         "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone".to_owned()
     } else {

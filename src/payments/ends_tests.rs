@@ -233,3 +233,54 @@ fn what_may_have_given_back_is_to_be_fetched() {
         check("flutterwave-v4", &body, &fetched("-"));
     }
 }
+
+#[test]
+fn what_worldline_cancels_later_may_be_a_part() {
+    let cancelled = |id: &str| {
+        format!(
+            r#"{{"id":"e","created":"2026-11-27T08:00:00Z","merchantId":"m","type":"payment.cancelled","payment":{{"id":"{id}","paymentOutput":{{"amountOfMoney":{{"amount":500,"currencyCode":"EUR"}}}}}}}}"#
+        )
+    };
+    check("worldline-direct", &cancelled("77_0"), "77 canceled -/- -");
+    check("worldline-direct", &cancelled("77"), "77 canceled -/- -");
+    check("worldline-direct", &cancelled("77_2"), &fetched("77"));
+}
+
+#[test]
+fn what_worldpay_cancels_may_be_a_part() {
+    let event = |kind: &str| {
+        format!(
+            r#"{{"eventId":"e","eventTimestamp":"2026-11-27T08:00:00Z","eventDetails":{{"classification":"payment","transactionReference":"p","type":"{kind}","amount":{{"value":500,"currencyCode":"EUR"}}}}}}"#
+        )
+    };
+    check(
+        "worldpay-access",
+        &event("authorized"),
+        "p authorized 500/- EUR",
+    );
+    for kind in ["cancelled", "cancelledByCustomer"] {
+        check("worldpay-access", &event(kind), "p canceled -/- -, fetch -");
+    }
+}
+
+#[test]
+fn an_order_of_revoluts_may_be_a_refund() {
+    let body = r#"{"event":"ORDER_COMPLETED","order_id":"o"}"#;
+    check("revolut", body, "o succeeded -/- -, fetch -");
+}
+
+#[test]
+fn a_transfer_of_dwollas_does_not_say_who_pays() {
+    let body = r#"{"id":"e","resourceId":"t","topic":"customer_transfer_completed","timestamp":"2026-11-27T08:00:00Z"}"#;
+    check("dwolla", body, "t succeeded -/- -, fetch -");
+}
+
+#[test]
+fn one_refund_of_adyens_that_failed_leaves_others() {
+    for kind in ["REFUND_FAILED", "REFUNDED_REVERSED"] {
+        let item = format!(
+            r#"{{"eventCode":"{kind}","eventDate":"2026-11-27T08:00:00Z","merchantAccountCode":"m","originalReference":"p","pspReference":"r","amount":{{"value":500,"currency":"EUR"}},"success":"true"}}"#
+        );
+        check("adyen-classic", &item, "p captured -/- -, fetch -");
+    }
+}

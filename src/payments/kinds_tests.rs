@@ -117,7 +117,7 @@ fn what_worldline_does_with_a_payment_is_of_that_payment() {
         ),
         ("refunded", "3254564310_1", "3254564310 refunded -/- -"),
         ("chargebacked", "3254564310_2", "3254564310 disputed -/- -"),
-        ("cancelled", "3254564310_1", "3254564310 canceled -/- -"),
+        ("cancelled", "3254564310_0", "3254564310 canceled -/- -"),
         (
             "captured",
             "000000123410000595980000100001",

@@ -87,7 +87,7 @@ fn the_bank_leg_of_dwollas_transfer_is_no_payment_beside_it() {
     for state in ["created", "completed", "failed", "cancelled"] {
         told(&format!("customer_bank_transfer_{state}"), UNLISTED);
     }
-    told("customer_transfer_completed", "p succeeded -/- -");
+    told("customer_transfer_completed", "p succeeded -/- -, fetch -");
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub enum KeyFault {
 /// A prepared key.
 #[derive(Clone)]
 pub(super) enum Key {
+    /// No profile has it: what [`explain`](super::explain) knows a mistake by.
+    HmacMd5(Hmac<Md5>),
     HmacSha1(Hmac<Sha1>),
     HmacSha256(Hmac<Sha256>),
     HmacSha384(Hmac<Sha384>),
@@ -93,7 +95,7 @@ impl Key {
             Algorithm::Sha256 => Self::HmacSha256(Hmac::new_from_slice(key).map_err(unusable)?),
             Algorithm::Sha384 => Self::HmacSha384(Hmac::new_from_slice(key).map_err(unusable)?),
             Algorithm::Sha512 => Self::HmacSha512(Hmac::new_from_slice(key).map_err(unusable)?),
-            Algorithm::Md5 => Self::Hash(algorithm),
+            Algorithm::Md5 => Self::HmacMd5(Hmac::new_from_slice(key).map_err(unusable)?),
             Algorithm::RsaPkcs1Sha256
             | Algorithm::RsaPssSha256
             | Algorithm::EcdsaP256Sha256
@@ -136,6 +138,7 @@ impl Key {
     /// Begins a computation over the signed content.
     pub(super) fn start(&self) -> Run<'_> {
         match self {
+            Self::HmacMd5(mac) => Run::HmacMd5(mac.clone()),
             Self::HmacSha1(mac) => Run::HmacSha1(mac.clone()),
             Self::HmacSha256(mac) => Run::HmacSha256(mac.clone()),
             Self::HmacSha384(mac) => Run::HmacSha384(mac.clone()),
@@ -247,6 +250,7 @@ impl PublicKey {
 
 /// A computation under way.
 pub(super) enum Run<'k> {
+    HmacMd5(Hmac<Md5>),
     HmacSha1(Hmac<Sha1>),
     HmacSha256(Hmac<Sha256>),
     HmacSha384(Hmac<Sha384>),
@@ -264,6 +268,7 @@ pub(super) enum Run<'k> {
 impl<'k> Run<'k> {
     pub(super) fn update(&mut self, bytes: &[u8]) {
         match self {
+            Self::HmacMd5(mac) => mac.update(bytes),
             Self::HmacSha1(mac) => mac.update(bytes),
             Self::HmacSha256(mac) => mac.update(bytes),
             Self::HmacSha384(mac) => mac.update(bytes),
@@ -280,6 +285,7 @@ impl<'k> Run<'k> {
 
     pub(super) fn finish(self) -> Finished<'k> {
         match self {
+            Self::HmacMd5(mac) => Finished::tag(&mac.finalize().into_bytes()),
             Self::HmacSha1(mac) => Finished::tag(&mac.finalize().into_bytes()),
             Self::HmacSha256(mac) => Finished::tag(&mac.finalize().into_bytes()),
             Self::HmacSha384(mac) => Finished::tag(&mac.finalize().into_bytes()),

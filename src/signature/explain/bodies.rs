@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::as_kept;
 use super::mistakes::BodyMistake;
 use super::rewritten::rewritten;
 use super::rewritten_form;
@@ -54,6 +55,7 @@ impl Bodies {
             bodies.add(BodyMistake::NoText(text), text);
         }
         bodies.add(BodyMistake::PythonBytes, python_bytes(sent));
+        bodies.add_as_kept(sent);
         bodies
     }
 
@@ -61,6 +63,22 @@ impl Bodies {
         let body = body.into();
         if !self.all.iter().any(|(_, known)| *known == body) {
             self.all.push((Some(mistake), body));
+        }
+    }
+
+    /// What was whole before it was kept.
+    fn add_as_kept(&mut self, sent: &[u8]) {
+        for whole in as_kept::completed(sent) {
+            self.add(BodyMistake::CutAtItsEnd, whole);
+        }
+        if let Some(whole) = as_kept::unchunked(sent) {
+            self.add(BodyMistake::Chunked, whole);
+        }
+        for rest in as_kept::behind_a_head(sent) {
+            self.add(BodyMistake::WithHead, rest);
+            if let Some(whole) = as_kept::unchunked(rest) {
+                self.add(BodyMistake::Chunked, whole);
+            }
         }
     }
 
@@ -275,6 +293,11 @@ fn html_unescaped(text: &str) -> String {
         }
     }
     plain.into_owned()
+}
+
+/// As it is written where it is a parameter of a URL.
+pub(super) fn as_a_parameter(text: &str) -> String {
+    url_encoded(text, "-_.~", "%20")
 }
 
 fn url_encoded(text: &str, kept: &str, space: &str) -> String {

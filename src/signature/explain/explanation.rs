@@ -48,6 +48,10 @@ pub struct Explanation {
     pub signed_of_the_request: Vec<String>,
     /// The length that the headers state for the body, where it is another than the body's.
     pub stated_length: Option<u64>,
+    /// The body ends in the midst of its JSON.
+    pub is_cut_off: bool,
+    /// A secret begins as another credential of the same provider does, and not as what it signs with: with this.
+    pub other_credential: Option<&'static str>,
 }
 
 impl Explanation {

@@ -20,6 +20,8 @@ pub enum Mistake {
     PlainDigest(Algorithm),
     /// An HMAC was made, and no plain digest.
     Hmac,
+    /// What should be signed was the key, and the secret was signed.
+    KeyAndContentExchanged,
     /// Another algorithm was used.
     Algorithm(Algorithm),
     /// Another algorithm was used than the one that the signature names.
@@ -118,6 +120,12 @@ pub enum BodyMistake {
     PythonBytes,
     /// Nothing of the body was signed.
     Empty,
+    /// Its last closing brackets are not here.
+    CutAtItsEnd,
+    /// It was kept with the sizes of its chunks.
+    Chunked,
+    /// It was kept with the head of the request before it.
+    WithHead,
 }
 
 /// What was done to the secret.
@@ -172,6 +180,24 @@ pub enum UrlMistake {
     NoScheme,
     /// The host of the request's `Host` header, and the request's own path.
     Request,
+    /// The host of the request's `Host` header.
+    Host,
+    /// The host that a proxy says it was asked for.
+    Forwarded,
+    /// The request's own path and query.
+    RequestPath,
+    /// Without its path.
+    NoPath,
+    /// The same host with this port.
+    OtherPort(u16),
+    /// With the letters of its host in lower case.
+    Case,
+    /// With its `%XX` decoded.
+    Decoded,
+    /// With all but letters and digits as `%XX`, as a parameter of another URL is written.
+    Encoded,
+    /// With a slash twice where one is enough.
+    TwoSlashes,
     /// Only its path.
     Path,
     /// Only its scheme and host.
@@ -198,6 +224,9 @@ impl fmt::Display for Mistake {
                 write!(f, "the signature is a plain {} digest and no HMAC", algorithm.name_for_senders())
             }
             Self::Hmac => f.write_str("the signature is an HMAC with the secret as its key, and no plain digest"),
+            Self::KeyAndContentExchanged => {
+                f.write_str("the secret and what is signed were exchanged: the secret is the key of the HMAC")
+            }
             Self::TimestampUnit => {
                 f.write_str("the timestamp was signed in seconds and sent in milliseconds, or the other way round")
             }
@@ -295,6 +324,13 @@ impl fmt::Display for BodyMistake {
             }
             Self::PythonBytes => "the body was signed as Python prints bytes, in b'...'",
             Self::Empty => "the body was signed as if it were empty",
+            Self::CutAtItsEnd => {
+                "the body was cut off before its last brackets: it was signed whole"
+            }
+            Self::Chunked => {
+                "the body was kept as it is transferred, with the size of each chunk between its parts: it was signed without"
+            }
+            Self::WithHead => "the request's headers stand before the body: it was signed without",
         })
     }
 }
@@ -389,6 +425,19 @@ impl fmt::Display for UrlMistake {
             Self::Www => "another URL was signed: with \"www.\" where here is none, or without",
             Self::NoScheme => "another URL was signed: without its scheme",
             Self::Request => "another URL was signed: that of the request's Host header and path",
+            Self::Host => "another URL was signed: with the host of the request's Host header",
+            Self::Forwarded => {
+                "another URL was signed: with the host that a proxy says it was asked for (X-Forwarded-Host, Forwarded)"
+            }
+            Self::RequestPath => "another URL was signed: with the request's own path and query",
+            Self::NoPath => "another URL was signed: without its path",
+            Self::OtherPort(port) => {
+                return write!(f, "another URL was signed: with the port {port}");
+            }
+            Self::Case => "another URL was signed: with its host in lower case",
+            Self::Decoded => "another URL was signed: with its %XX decoded",
+            Self::Encoded => "another URL was signed: encoded as a part of another one is (%3A%2F%2F for ://)",
+            Self::TwoSlashes => "another URL was signed: with two slashes between its host and its path",
             Self::Path => "another URL was signed: its path alone",
             Self::Origin => "another URL was signed: its scheme and host alone",
         })

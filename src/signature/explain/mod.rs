@@ -4,6 +4,7 @@
 //! a listed signature would match. No report holds a secret or a valid signature ([`shown`]).
 
 mod absent;
+mod as_kept;
 mod bodies;
 mod candidates;
 mod delivery;
@@ -18,9 +19,12 @@ mod blamed_tests;
 mod mistakes_tests;
 #[cfg(test)]
 mod signatures_tests;
+#[cfg(test)]
+mod usual_tests;
 mod floats;
 pub(super) mod mistakes;
 mod other_contents;
+mod other_credential;
 pub(super) mod other_keys;
 mod other_urls;
 mod otherwise;
@@ -29,3 +33,4 @@ pub(super) mod rewritten_form;
 pub(super) mod report;
 mod search;
 pub(super) mod shown;
+mod ways_to_key;

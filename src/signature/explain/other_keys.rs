@@ -225,6 +225,7 @@ pub(super) fn algorithms(own: Algorithm) -> Vec<Algorithm> {
             Algorithm::Sha512,
             Algorithm::Sha1,
             Algorithm::Sha384,
+            Algorithm::Md5,
         ];
         all.extend(others.into_iter().filter(|other| *other != own));
     }

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::as_kept;
 use super::delivery::Delivery;
 use super::explanation::{Absence, Explanation, Finding, SEVERAL};
+use super::other_credential;
 use super::search::SEARCH_BYTES_MAX;
 use super::shown::described;
 use crate::signature::body::compressed::Compression;
@@ -64,6 +66,8 @@ pub fn explain(
         signature_is_empty: false,
         signed_of_the_request: Vec::new(),
         stated_length: None,
+        is_cut_off: false,
+        other_credential: None,
     };
     let Some(scheme) = &verifier.profile.scheme else {
         return explanation;
@@ -86,7 +90,9 @@ pub fn explain(
     delivery.fill(&mut explanation, now);
     if batch.is_none() {
         explanation.stated_length = another_length(request, body);
+        explanation.is_cut_off = as_kept::is_cut_off(body);
     }
+    explanation.other_credential = other_credential::of(verifier);
     if url_is_unknown && delivery.reads_the_url() && !explanation.signature_is_right {
         explanation.url_is_missing = true;
         explanation.contents.clear();
@@ -213,7 +219,9 @@ impl Delivery<'_> {
         let mut search = self.search(SEARCH_BYTES_MAX);
         if search.mistakes.is_none()
             && explanation.outcome.is_err()
-            && let Some(otherwise) = self.search_otherwise()
+            && let Some(otherwise) = self
+                .search_otherwise()
+                .or_else(|| self.with_key_and_content_exchanged())
         {
             search = otherwise;
         }

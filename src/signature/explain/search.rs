@@ -10,20 +10,15 @@ use jiff::SignedDuration;
 use super::bodies::Bodies;
 use super::candidates::Candidate;
 use super::delivery::{Delivery, items};
-use super::mistakes::{KeyMistake, Mistake};
+use super::mistakes::Mistake;
 use super::other_contents;
-use super::other_keys::{self, OtherKey};
-use super::other_urls;
-use crate::secret::Secret;
+use super::other_urls::{self, Sent};
+use super::ways_to_key::WayToKey;
 use crate::signature::clock::TimestampRule;
 use crate::signature::grammar::Items;
-use crate::signature::key::Key;
 use crate::signature::places::{self, Place, Sources};
-use crate::signature::profile::algorithm::{Algorithm, MacKind};
-use crate::signature::profile::descriptor::{Encoding, KeyForm, TimeUnit};
+use crate::signature::profile::descriptor::TimeUnit;
 use crate::signature::request::Request;
-use crate::signature::scheme::{AlgorithmRule, Variant};
-use crate::signature::secrets::Prepared;
 use crate::signature::template::{Template, Value};
 
 /// How many bytes the search for the usual mistakes may hash.
@@ -53,15 +48,6 @@ struct Ways {
     contents: Vec<(Option<Mistake>, Template)>,
     times: Vec<(Option<Mistake>, Option<String>)>,
     urls: Vec<(Vec<Mistake>, Option<String>, String)>,
-}
-
-/// A key that could have been made of one of the secrets.
-struct WayToKey {
-    mistakes: Vec<Mistake>,
-    label: Arc<str>,
-    secret: Secret,
-    key: Key,
-    encoding: Encoding,
 }
 
 /// One way in which the delivery may have been signed.
@@ -277,104 +263,6 @@ impl Delivery<'_> {
         })
     }
 
-    /// The keys that could have been made of one secret.
-    fn keys(&self, secret: &Prepared) -> Vec<WayToKey> {
-        let Some(variant) = self.scheme.variants().nth(secret.variant) else {
-            return Vec::new();
-        };
-        let Variant {
-            key,
-            mac,
-            encoding,
-            strip_prefix,
-            algorithm,
-            ..
-        } = variant;
-        let mut all = Vec::new();
-        let stated = self.stated_algorithm(algorithm);
-        let possible = match &stated {
-            Some(stated) => std::slice::from_ref(stated),
-            None => algorithm.possible(),
-        };
-        for own in possible {
-            let mut others = other_keys::algorithms(*own);
-            for allowed in algorithm.possible() {
-                if stated.is_some() && !others.contains(allowed) {
-                    others.push(*allowed);
-                }
-            }
-            for other in others {
-                let mistake = match stated {
-                    Some(named) => Mistake::AlgorithmNamed { used: other, named },
-                    None => Mistake::Algorithm(other),
-                };
-                let named = (other != *own).then_some(mistake);
-                for OtherKey {
-                    mistake,
-                    secret: shown,
-                    form,
-                    prefix,
-                } in other_keys::keys(&secret.shown, *key, strip_prefix.as_deref())
-                {
-                    // A digest has no key: the secret's own text is what it is made of.
-                    if *mac == MacKind::Hash && !mistake.is_none_or(KeyMistake::is_of_the_text) {
-                        continue;
-                    }
-                    let Ok(key) = Key::prepare(&shown, form, prefix.as_deref(), *mac, other) else {
-                        continue;
-                    };
-                    let made = mistake.map(Mistake::Key).into_iter().chain(named.clone());
-                    all.push(WayToKey {
-                        mistakes: made.collect(),
-                        label: Arc::clone(&secret.label),
-                        secret: shown,
-                        key,
-                        encoding: *encoding,
-                    });
-                }
-            }
-        }
-        if *mac == MacKind::Hash {
-            let hmacs = possible.iter().filter_map(|own| {
-                let key = Key::prepare(&secret.shown, KeyForm::Utf8, None, MacKind::Hmac, *own);
-                Some(WayToKey {
-                    mistakes: vec![Mistake::Hmac],
-                    label: Arc::clone(&secret.label),
-                    secret: secret.shown.clone(),
-                    key: key.ok()?,
-                    encoding: *encoding,
-                })
-            });
-            all.extend(hmacs);
-        }
-        if *mac == MacKind::Hmac && !variant.is_asymmetric() {
-            let digests = [
-                Algorithm::Sha256,
-                Algorithm::Sha1,
-                Algorithm::Sha512,
-                Algorithm::Md5,
-            ];
-            all.extend(digests.map(|digest| WayToKey {
-                mistakes: vec![Mistake::PlainDigest(digest)],
-                label: Arc::clone(&secret.label),
-                secret: secret.shown.clone(),
-                key: Key::Hash(digest),
-                encoding: *encoding,
-            }));
-        }
-        all
-    }
-
-    /// The algorithm that the signature names, where it is the sender's to choose.
-    fn stated_algorithm(&self, rule: &AlgorithmRule) -> Option<Algorithm> {
-        let AlgorithmRule::ByItem { item, allow } = rule else {
-            return None;
-        };
-        let items = items(self.scheme, &self.texts)?;
-        let named = items.named(item).ok()?.and_then(Algorithm::named);
-        named.filter(|named| allow.contains(named))
-    }
-
     /// The public URL, and the path and query, that could have been signed.
     fn urls(&self) -> Vec<(Vec<Mistake>, Option<String>, String)> {
         let path_and_query = self.request.path_and_query;
@@ -385,21 +273,26 @@ impl Delivery<'_> {
             path_and_query.to_owned(),
         )];
         let named = |mistakes: Vec<_>| mistakes.into_iter().map(Mistake::Url).collect();
-        let host = self.request.headers.get(http::header::HOST);
-        let host = host.and_then(|host| host.to_str().ok());
         if let Some(url) = url.filter(|_| self.scheme.needs_url()) {
             let whole = places::public_url(url, self.request);
             let whole = String::from_utf8_lossy(&whole);
             // The request adds nothing to a URL that is whole already.
-            for (mistakes, other) in other_urls::urls(&whole, host, path_and_query) {
-                all.push((named(mistakes), Some(other), String::new()));
+            let sent = Sent {
+                headers: self.request.headers,
+                path_and_query,
+            };
+            for (mistakes, other) in other_urls::urls(&whole, sent) {
+                // Of an origin alone the slash at its end is the request's.
+                let is_root = other.matches('/').count() == 3 && other.ends_with('/');
+                let path = if is_root { "/" } else { "" };
+                all.push((named(mistakes), Some(other), path.to_owned()));
             }
         } else if self
             .scheme
             .values()
             .any(|value| *value == Value::PathAndQuery)
         {
-            for (mistakes, other) in other_urls::urls(path_and_query, None, path_and_query) {
+            for (mistakes, other) in other_urls::paths(path_and_query) {
                 all.push((named(mistakes), None, other));
             }
         }
