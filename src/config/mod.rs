@@ -22,6 +22,7 @@ mod found;
 mod key;
 mod listen;
 mod meaning;
+mod misfit;
 mod nearest;
 mod reload;
 mod retention;
