@@ -346,6 +346,30 @@ const PUBLISHED: &[Published] = &[
         now: ANY,
     },
     Published {
+        profile: "revolut",
+        source: "developer.revolut.com/docs/guides/accept-payments/tutorials/work-with-webhooks/verify-the-payload-signature",
+        secrets: &["wsk_r59a4HfWVAKycbCaNO1RvgCJec02gRd8"],
+        url: None,
+        headers: &[
+            ("revolut-request-timestamp", "1683650202360"),
+            (
+                "revolut-signature",
+                "v1=bca326fb378d0da7f7c490ad584a8106bab9723d8d9cdd0d50b4c5b3be3837c0",
+            ),
+        ],
+        body: r#"{"data":{"id":"645a7696-22f3-aa47-9c74-cbae0449cc46","new_state":"completed","old_state":"pending","request_id":"app_charges-9f5d5eb3-1e06-46c5-b1c0-3914763e0bcb"},"event":"TransactionStateChanged","timestamp":"2023-05-09T16:36:38.028960Z"}"#,
+        now: 1_683_650_202,
+    },
+    Published {
+        profile: "nuvei",
+        source: "Nuvei's plugin for SAP Commerce, NuveiValidateChecksumAspectTest.java",
+        secrets: &["THE_SECRET_KEY"],
+        url: None,
+        headers: &[("content-type", "application/x-www-form-urlencoded")],
+        body: "merchant_id=MERCHANT_ID&merchant_site_id=SITE_ID&totalAmount=115&currency=USD&responseTimeStamp=2020-03-14.16%3A22%3A34&PPP_TransactionID=3453459&Status=APPROVED&productId=NA&advanceResponseChecksum=aaa9ad16c8ed9f172dff505e4eeb8929b9c77cfed3e38127d55d42e33a70c762",
+        now: ANY,
+    },
+    Published {
         profile: "workos",
         source: "workos-python tests/test_webhooks.py",
         secrets: &["1lyKDzhJjuCkIscIWqkSe4YsQ"],
