@@ -347,7 +347,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         profile: "revolut",
-        source: "developer.revolut.com/docs/guides/accept-payments/tutorials/work-with-webhooks/verify-the-payload-signature",
+        source: "developer.revolut.com, \"Verify the payload signature\" (also in its Ruby client)",
         secrets: &["wsk_r59a4HfWVAKycbCaNO1RvgCJec02gRd8"],
         url: None,
         headers: &[
