@@ -1,6 +1,6 @@
 //! A host that takes writes and is empty: whether a ledger may begin there.
 //!
-//! One begins at a first start alone, and where no other host of the address is known to have what was kept.
+//! One begins at a first start alone, and where every other host of the address was asked and has nothing of what was kept.
 
 use super::address::Target;
 use super::schema::Found;
@@ -24,6 +24,7 @@ impl Passed {
         tls: &DatabaseTls,
     ) -> Result<Self, SessionFailure> {
         let Some(host) = target.host_in_any_state(self.number) else {
+            self.schema = self.failure.has_no_such_database().then_some(0);
             return Ok(self);
         };
         match Session::greet(target, &host, tls).await {
@@ -35,8 +36,8 @@ impl Passed {
                 }
             }
             Err(fault @ SessionFailure::Fault(_)) => return Err(fault),
-            // It is as it was: what was said first is told.
-            Err(_again) => {}
+            // What was said first is told.
+            Err(again) => self.schema = again.has_no_such_database().then_some(0),
         }
         Ok(self)
     }
@@ -50,7 +51,7 @@ pub(super) struct Empty {
 }
 
 impl Empty {
-    /// Takes it, where no other host of the address is known to have what was kept.
+    /// Takes it, where no other host of the address has what was kept.
     pub(super) async fn taken(
         mut self,
         target: &Target,
@@ -89,27 +90,19 @@ impl Empty {
                 return Err(SessionFailure::Gone { host });
             }
         }
-        let is_new = self.found.schema == 0;
-        if matches!(purpose, Purpose::Change | Purpose::Read) && is_new {
-            // That there is none, nobody knows before all have been asked.
-            if let Some(unasked) = unasked.pop() {
-                return Err(unasked.failure);
-            }
+        if purpose != Purpose::Look
+            && self.found.schema == 0
+            && let Some(unasked) = unasked.pop()
+        {
+            // Two ledgers would each take for new what the other has.
+            let other = target.host_name(unasked.number);
+            let source = Box::new(unasked.failure);
+            return Err(SessionFailure::Unasked {
+                host,
+                other,
+                source,
+            });
         }
-        let session = self.session.made_fit(target, &self.found, purpose).await?;
-        if purpose == Purpose::Write && is_new {
-            for unasked in unasked {
-                tracing::warn!(
-                    store = %target.place,
-                    %host,
-                    not_asked = %target.host_name(unasked.number),
-                    error = &unasked.failure as &dyn std::error::Error,
-                    "a new ledger began at a host that was empty, while another host of store.url could not be asked for one; if that \
-                     one has what was kept, take the new one out of store.url, restart every receiver, and have the providers send \
-                     again what came since"
-                );
-            }
-        }
-        Ok(session)
+        self.session.made_fit(target, &self.found, purpose).await
     }
 }

@@ -52,7 +52,11 @@ impl SessionFailure {
         match self {
             Self::Refused(error) => of_driver(error),
             Self::TimedOut(_) => Some(SILENT),
-            Self::ReadOnly | Self::Gone { .. } | Self::Elsewhere { .. } | Self::Fault(_) => None,
+            Self::ReadOnly
+            | Self::Gone { .. }
+            | Self::Elsewhere { .. }
+            | Self::Unasked { .. }
+            | Self::Fault(_) => None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_postgres::error::SqlState;
+
 use crate::store::StoreFault;
 
 /// Why there is no session.
@@ -38,12 +40,30 @@ pub(in crate::store) enum SessionFailure {
         /// The one that has it.
         holder: String,
     },
+    /// A host that could be written to is empty, and whether another has the schema is not known.
+    #[error(
+        "{host} takes writes and is empty, and {other}, which may have what was kept, could not be asked: no ledger begins before it was; \
+         start {other}, or take it out of store.url if it never had one"
+    )]
+    Unasked {
+        /// The empty host.
+        host: String,
+        /// The one that could not be asked.
+        other: String,
+        /// Why.
+        source: Box<SessionFailure>,
+    },
     /// The database is not ours to use.
     #[error("the database cannot be used")]
     Fault(#[source] StoreFault),
 }
 
 impl SessionFailure {
+    /// Whether the host lacks the very database, and so has nothing of ours in it.
+    pub(super) fn has_no_such_database(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.code() == Some(&SqlState::INVALID_CATALOG_NAME))
+    }
+
     /// The same, as what stops a command.
     pub(in crate::store) fn into_fault(self, place: &str) -> StoreFault {
         let mend = self.mend();
@@ -53,7 +73,8 @@ impl SessionFailure {
             | Self::TimedOut(_)
             | Self::ReadOnly
             | Self::Gone { .. }
-            | Self::Elsewhere { .. } => StoreFault::Unreachable {
+            | Self::Elsewhere { .. }
+            | Self::Unasked { .. } => StoreFault::Unreachable {
                 place: place.to_owned(),
                 source: self.into(),
                 mend,
