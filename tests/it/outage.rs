@@ -184,8 +184,11 @@ fn a_delivery_that_the_store_holds_up_beyond_its_requests_time_is_told_of() {
     let mut producer = receiver.producer();
     assert_eq!(producer.deliver(&event("evt_1")).status, 503);
     becomes(&receiver, 503, "deliveries could not be kept");
-    let log = receiver.log();
-    assert!(log.contains("the store did not answer within"), "{log}");
+    // Log lines come by a way of their own.
+    eventually(Duration::from_secs(10), || {
+        let said = "the store did not answer within";
+        receiver.log().contains(said).then_some(())
+    });
     let metrics = receiver.admin("/metrics").body;
     let counted = "countersign_failures_total{cause=\"request_timeout\"} 1";
     assert!(metrics.contains(counted), "{metrics}");
