@@ -65,22 +65,27 @@ async fn answered(beside: usize, gather: u64) -> Vec<u128> {
     times
 }
 
-/// How many of `deliveries` that come at once wait, after so many full batches have gone before them.
-async fn waiting(full_batches: usize, deliveries: usize) -> usize {
+/// A queue for a hundred, written four at a time.
+fn in_fours() -> (Arc<GroupCommit<Steady>>, Writer<Steady>) {
     let limits = Limits {
         queue_deliveries: 100,
         batch_deliveries: 4,
         ..Limits::default()
     };
     let (inbox, mut writers) = GroupCommit::new(vec![Steady], limits);
-    let inbox = Arc::new(inbox);
+    (Arc::new(inbox), writers.remove(0))
+}
+
+/// How many of `deliveries` that come at once wait, after so many full batches have gone before them.
+async fn waiting(full_batches: usize, deliveries: usize) -> usize {
+    let (inbox, writer) = in_fours();
     let send = || {
         let inbox = Arc::clone(&inbox);
         tokio::spawn(async move { inbox.accept_rows(vec![()]).await })
     };
     let first: Vec<_> = (0..4 * full_batches + 1).map(|_| send()).collect();
     tokio::task::yield_now().await;
-    let writer = tokio::spawn(writers.remove(0).run());
+    let writer = tokio::spawn(writer.run());
     tokio::time::sleep(Duration::from_millis(10 * full_batches as u64 - 5)).await;
     assert_eq!(inbox.queued_deliveries(), 1);
     let more: Vec<_> = (1..deliveries).map(|_| send()).collect();
@@ -247,13 +252,7 @@ async fn a_burst_may_wait_but_a_queue_that_stands_is_kept_short() {
 
 #[tokio::test(start_paused = true)]
 async fn once_a_queue_that_stood_is_written_a_burst_may_wait_again() {
-    let limits = Limits {
-        queue_deliveries: 100,
-        batch_deliveries: 4,
-        ..Limits::default()
-    };
-    let (inbox, mut writers) = GroupCommit::new(vec![Steady], limits);
-    let inbox = Arc::new(inbox);
+    let (inbox, writer) = in_fours();
     let send = |deliveries: usize| -> Vec<_> {
         let sent = (0..deliveries).map(|_| {
             let inbox = Arc::clone(&inbox);
@@ -263,7 +262,7 @@ async fn once_a_queue_that_stood_is_written_a_burst_may_wait_again() {
     };
     let stood = send(4 * FULL_BATCHES_MAX + 1);
     tokio::task::yield_now().await;
-    tokio::spawn(writers.remove(0).run());
+    tokio::spawn(writer.run());
     for sent in stood {
         sent.await.unwrap().unwrap();
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use countersign::tls::{CrlMissing, Trust, TrustParts, TrustPolicy, V1Leaf};
+use countersign::tls::{CrlMissing, Trust, TrustFault, TrustParts, TrustPolicy, V1Leaf};
 use countersign::x509::{
     Certificate, RevocationList, decode_certificates, decode_revocation_lists,
 };
@@ -259,6 +259,31 @@ fn a_root_of_version_1_may_be_an_anchor() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn what_names_itself_and_is_signed_by_another_key_is_no_root_of_version_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    for name in ["root", "leaf"] {
+        let request = format!(
+            "req -new -newkey rsa:2048 -nodes -keyout {name}.key -subj /CN=Root -out {name}.csr"
+        );
+        openssl(at, &request);
+    }
+    openssl(
+        at,
+        "x509 -req -in root.csr -signkey root.key -days 9 -out root.crt",
+    );
+    openssl(
+        at,
+        "x509 -req -in leaf.csr -CA root.crt -CAkey root.key -CAcreateserial -days 9 -out leaf.crt",
+    );
+    let leaf = certificate(at, "leaf.crt");
+    let decoded = Certificate::decode(&leaf).unwrap();
+    assert_eq!((decoded.version(), decoded.is_self_issued()), (1, true));
+    let faults = Trust::build(parts(&[&leaf])).unwrap_err();
+    assert!(matches!(faults[..], [TrustFault::NotACa { anchor: 0, .. }]));
 }
 
 #[test]

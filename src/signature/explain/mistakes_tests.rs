@@ -339,50 +339,6 @@ fn a_form_that_was_written_again_is_known() {
 }
 
 #[test]
-fn another_url_is_known() {
-    let signature = |url: &str| {
-        let bytes = mac(SECRET.as_bytes(), &format!("{url}{BODY}"));
-        Encoding::Base64.encode(&bytes)
-    };
-    let found = |url: &str| {
-        let secret = ProducerSecret {
-            label: "env:S".into(),
-            secret: Secret::new(SECRET.as_bytes().to_vec()),
-            force: Force::Live,
-        };
-        let settings = Settings {
-            url: Some("https://example.com/in".to_owned()),
-            ..Settings::default()
-        };
-        let profile = Arc::clone(builtin().get("square").unwrap());
-        let verifier = Verifier::new(profile, vec![secret], settings).unwrap();
-        let mut headers = HeaderMap::new();
-        let name = HeaderName::from_static("x-square-hmacsha256-signature");
-        headers.insert(name, HeaderValue::from_str(&signature(url)).unwrap());
-        headers.insert("host", HeaderValue::from_static("inner:8443"));
-        let request = Request {
-            method: &Method::POST,
-            path_and_query: "/own?a=1",
-            headers: &headers,
-        };
-        let now = Timestamp::from_second(NOW).unwrap();
-        let body = Bytes::from_static(BODY.as_bytes());
-        explain(&verifier, &request, &body, now).mistakes
-    };
-    assert_eq!(found("https://example.com/in?a=1"), []);
-    for (url, expected) in [
-        ("https://example.com/in", UrlMistake::Query),
-        ("http://example.com/in?a=1", UrlMistake::Scheme),
-        ("https://example.com/in/?a=1", UrlMistake::Slash),
-        ("https://inner:8443/own?a=1", UrlMistake::Request),
-        ("https://example.com", UrlMistake::Origin),
-        ("/in?a=1", UrlMistake::Path),
-    ] {
-        assert_eq!(found(url), [Mistake::Url(expected)], "{url}");
-    }
-}
-
-#[test]
 fn a_search_that_is_cut_off_says_so() {
     let secret = ProducerSecret {
         label: "env:S".into(),

@@ -10,8 +10,8 @@ use crate::identity::Force;
 use crate::secret::Secret;
 use crate::signature::*;
 
-/// A delivery of Square's to a receiver whose registered URL is `https://example.com/in`.
-fn square(signed: &str, lines: &[(&'static str, &str)]) -> Vec<Mistake> {
+/// A delivery of Square's, asked for by `path_and_query`, to a receiver whose registered URL is `https://example.com/in`.
+fn square(signed: &str, path_and_query: &str, lines: &[(&'static str, &str)]) -> Vec<Mistake> {
     let secret = ProducerSecret {
         label: "env:S".into(),
         secret: Secret::new(SECRET.as_bytes().to_vec()),
@@ -33,7 +33,7 @@ fn square(signed: &str, lines: &[(&'static str, &str)]) -> Vec<Mistake> {
     }
     let request = Request {
         method: &Method::POST,
-        path_and_query: "/own",
+        path_and_query,
         headers: &headers,
     };
     let now = Timestamp::from_second(1_790_000_000).unwrap();
@@ -41,6 +41,22 @@ fn square(signed: &str, lines: &[(&'static str, &str)]) -> Vec<Mistake> {
     let report = explain(&verifier, &request, &body, now);
     assert!(!format!("{report:?}").contains(&signature));
     report.mistakes
+}
+
+#[test]
+fn another_url_is_known() {
+    let found = |url: &str| square(url, "/own?a=1", &[("host", "inner:8443")]);
+    assert_eq!(found("https://example.com/in?a=1"), []);
+    for (url, expected) in [
+        ("https://example.com/in", UrlMistake::Query),
+        ("http://example.com/in?a=1", UrlMistake::Scheme),
+        ("https://example.com/in/?a=1", UrlMistake::Slash),
+        ("https://inner:8443/own?a=1", UrlMistake::Request),
+        ("https://example.com", UrlMistake::Origin),
+        ("/in?a=1", UrlMistake::Path),
+    ] {
+        assert_eq!(found(url), [Mistake::Url(expected)], "{url}");
+    }
 }
 
 #[test]
@@ -58,11 +74,15 @@ fn another_host_and_another_port_are_known() {
         ("https%3A%2F%2Fexample.com%2Fin", &inner[..0], Encoded),
         ("https://example.com//in", &inner[..0], TwoSlashes),
     ] {
-        assert_eq!(square(url, lines), [Mistake::Url(expected)], "{url}");
+        assert_eq!(
+            square(url, "/own", lines),
+            [Mistake::Url(expected)],
+            "{url}"
+        );
     }
-    let found = square("http://example.com:8080/in", &[]);
+    let found = square("http://example.com:8080/in", "/own", &[]);
     assert_eq!(found, [OtherPort(8080), Scheme].map(Mistake::Url));
-    assert_eq!(square("https://elsewhere.example/in", &inner), []);
+    assert_eq!(square("https://elsewhere.example/in", "/own", &inner), []);
 }
 
 #[test]
