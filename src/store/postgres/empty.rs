@@ -60,14 +60,14 @@ impl Empty {
         passed: Vec<Passed>,
     ) -> Result<Session, SessionFailure> {
         let host = target.host_name(self.number);
-        let mut unasked = Vec::new();
+        let mut unasked = None;
         let mut holder = None;
         for mut passed in passed {
             if passed.schema.is_none() {
                 passed = passed.asked_in_any_state(target, tls).await?;
             }
             match passed.schema {
-                None => unasked.push(passed),
+                None => unasked = Some(passed),
                 Some(0) => {}
                 Some(_) => holder = holder.or(Some(passed)),
             }
@@ -90,9 +90,8 @@ impl Empty {
                 return Err(SessionFailure::Gone { host });
             }
         }
-        if purpose != Purpose::Look
-            && self.found.schema == 0
-            && let Some(unasked) = unasked.pop()
+        if self.found.schema == 0
+            && let Some(unasked) = unasked
         {
             // Two ledgers would each take for new what the other has.
             let other = target.host_name(unasked.number);

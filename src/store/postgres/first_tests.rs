@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::gone_tests::{READ_ONLY, at_ports, both, schemas};
 use super::mute_tests::{address, target};
 use super::session::{Purpose, Session};
+use super::session_failure::SessionFailure;
 use super::tests::server::{Ending, Postgres};
 use crate::inbox::{Inbox, Limits};
 use crate::store::fixtures::event;
@@ -93,6 +94,10 @@ async fn no_ledger_begins_while_another_host_that_may_have_one_cannot_be_asked()
     for port in [away.port(), empty.port()] {
         assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
     }
+    // Nor would one begin: so `check` says it too.
+    let looked = Session::open(&target(&url), Purpose::Look).await;
+    let told = matches!(looked, Err(SessionFailure::Unasked { .. }));
+    assert!(told, "{looked:?}");
     let store = Store::open(&url, Limits::default()).await.unwrap();
     assert!(store.accept(vec![event("evt_1")]).await.is_err());
     assert_eq!(schemas(&empty), "0");

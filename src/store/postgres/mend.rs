@@ -43,6 +43,7 @@ const STATES: [(&SqlState, &str); 7] = [
 ];
 
 const REFUSED: &str = "start the database, or correct host and port in store.url";
+const UNASKED: &str = "start the host that could not be asked, or take it out of store.url if it never had what was kept";
 const SILENT: &str =
     "see that the database runs, and that this machine reaches host and port of store.url";
 
@@ -52,11 +53,8 @@ impl SessionFailure {
         match self {
             Self::Refused(error) => of_driver(error),
             Self::TimedOut(_) => Some(SILENT),
-            Self::ReadOnly
-            | Self::Gone { .. }
-            | Self::Elsewhere { .. }
-            | Self::Unasked { .. }
-            | Self::Fault(_) => None,
+            Self::Unasked { .. } => Some(UNASKED),
+            Self::ReadOnly | Self::Gone { .. } | Self::Elsewhere { .. } | Self::Fault(_) => None,
         }
     }
 }

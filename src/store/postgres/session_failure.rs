@@ -42,8 +42,7 @@ pub(in crate::store) enum SessionFailure {
     },
     /// A host that could be written to is empty, and whether another has the schema is not known.
     #[error(
-        "{host} takes writes and is empty, and {other}, which may have what was kept, could not be asked: no ledger begins before it was; \
-         start {other}, or take it out of store.url if it never had one"
+        "{host} takes writes and is empty, and {other}, which may have what was kept, could not be asked: no ledger begins before it was"
     )]
     Unasked {
         /// The empty host.
