@@ -236,8 +236,8 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     } else if !lost.is_empty() {
         causes.extend(compression);
         format!(
-            "{} is missing: another profile, or headers that a proxy took away",
-            lost.join(", and ")
+            "{}: another profile, or headers that a proxy took away",
+            missing(&lost)
         )
     } else if !unwritten.is_empty() {
         let rest = if explanation.signature_is_right {
@@ -245,7 +245,7 @@ fn causes(explanation: &Explanation) -> Vec<String> {
         } else {
             "another profile, or a sender that left it out"
         };
-        format!("{} is missing: {rest}", unwritten.join(", and "))
+        format!("{}: {rest}", missing(&unwritten))
     } else if explanation.signature_is_right {
         format!("the signature itself is right, and yet: {refusal}")
     } else if !repeated.is_empty() {
@@ -283,6 +283,12 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     };
     causes.push(cause);
     causes
+}
+
+/// That one or more of the values that are needed are not there.
+fn missing(named: &[String]) -> String {
+    let verb = if named.len() == 1 { "is" } else { "are" };
+    format!("{} {verb} missing", named.join(", and "))
 }
 
 fn age_text(age: SignedDuration) -> String {

@@ -16,6 +16,7 @@ use super::key::KeyPath;
 use super::nearest::nearest;
 use super::secrets;
 use super::tenants::{PlannedSecret, SignaturePlan, TOLERANCE_MAX};
+use super::tree::{Node, Value};
 
 /// Compiles the user's own profiles beside the built-in ones. Where one of them is wrong, the built-in ones are left.
 pub(super) fn profiles(
@@ -75,6 +76,9 @@ pub(super) fn profiles(
         Ok(profiles) => profiles,
         Err(faults) => {
             for (name, fault) in faults {
+                if seems_to_extend(&at.key(&name), findings.tree()) {
+                    continue;
+                }
                 let ProfileFault { key, what, mend } = fault;
                 let base = descriptors
                     .get(&name)
@@ -89,6 +93,15 @@ pub(super) fn profiles(
             builtin().clone()
         }
     }
+}
+
+/// Whether a profile has a key that probably means `extends`, and is told of: what it would extend gives it all another meaning.
+fn seems_to_extend(profile: &KeyPath, tree: &Node) -> bool {
+    let Some(Value::Table(entries)) = tree.at(profile).map(|profile| &profile.value) else {
+        return false;
+    };
+    let meant = |key: &String| key != "extends" && nearest(key, ["extends"]).is_some();
+    !entries.contains_key("extends") && entries.keys().any(meant)
 }
 
 /// The profile that was probably meant by a name that none has.
@@ -129,7 +142,7 @@ pub(super) fn verifiers(
         let key = plan.at.key("profile");
         // A profile of the user's own that is wrong has been told of, and hides a built-in one of its name.
         let own_is_wrong = descriptors.contains_key(&plan.profile)
-            && findings.any_within(&KeyPath::of(&["profiles"]));
+            && findings.any_told_within(&KeyPath::of(&["profiles"]));
         match profiles.get(&plan.profile) {
             _ if own_is_wrong => {}
             Some(profile) => {

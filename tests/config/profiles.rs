@@ -38,6 +38,18 @@ fn a_profile_that_extends_itself_is_told_so() {
 }
 
 #[test]
+fn a_profile_whose_extends_is_misspelt_is_told_only_that() {
+    check(
+        "[profiles.mine]
+extend = \"stripe\"
+[profiles.mine.event]
+amount = \"/data/amount\"
+",
+        &["countersign.toml:2: profiles.mine.extend: unknown key; did you mean extends?"],
+    );
+}
+
+#[test]
 fn a_profile_whose_type_is_not_signed_is_told_which_key_it_lacks() {
     check(
         "[profiles.mine]
