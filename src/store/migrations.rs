@@ -103,6 +103,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0009_commit_many.sql"),
         serves_from: 2,
     },
+    Migration {
+        number: 10,
+        name: "0010_commit_by_place.sql",
+        sql: include_str!("../../migrations/postgres/0010_commit_by_place.sql"),
+        serves_from: 2,
+    },
 ];
 
 /// The newest schema that this program knows.

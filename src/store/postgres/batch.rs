@@ -23,15 +23,15 @@ pub(super) use durably;
 const COMMIT_PLAIN: &str = concat!(
     "SELECT answered, known, conflicting, ",
     durably!(),
-    " FROM countersign.commit_plain_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-        $20, $21)"
+    " FROM countersign.commit_plain_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        $20, $21, $22)"
 );
 
 /// Writes any batch.
 const COMMIT: &str = concat!(
     "SELECT answered, known, conflicting, ",
     durably!(),
-    " FROM countersign.commit_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+    " FROM countersign.commit_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
         $21, $22, $23, $24, $25)"
 );
 
@@ -256,6 +256,7 @@ impl<'a> Folded<'a> {
                 || payment.is_some_and(|payment| !payments.insert(payment));
             columns.push(group);
         }
+        columns.order_payments();
         columns
     }
 }
@@ -288,6 +289,9 @@ pub(super) struct Columns<'a> {
     headers: Vec<&'a str>,
     body: Vec<&'a [u8]>,
     fetch_needed: Vec<bool>,
+    /// The places of those that speak of a payment, from 1 on, by the payments' tenants and keys: in this order a batch that is not crowded
+    /// takes its locks on them.
+    by_payment: Vec<i32>,
     /// Some event came twice, or another of its payment with it.
     crowded: bool,
 }
@@ -345,16 +349,28 @@ impl<'a> Columns<'a> {
         self.fetch_needed.push(row.fetch_needed);
     }
 
+    fn order_payments(&mut self) {
+        let places = self.tenant.iter().zip(&self.payment_key).zip(1_i32..);
+        let mut of_payments: Vec<_> = places
+            .filter_map(|((tenant, payment), place)| Some((*tenant, (*payment)?, place)))
+            .collect();
+        of_payments.sort_unstable();
+        self.by_payment = of_payments.into_iter().map(|(.., place)| place).collect();
+    }
+
     /// The statement that writes the batch, and its arguments. Folding what belongs together costs: a batch with nothing of the kind
     /// does not ask for it.
     pub(super) fn statement(&self) -> (&'static str, Vec<(&(dyn ToSql + Sync), Type)>) {
         if self.crowded || self.fetch_needed.contains(&true) {
             (COMMIT, self.all())
         } else {
-            (COMMIT_PLAIN, self.plain())
+            let mut parameters = self.plain();
+            parameters.push((&self.by_payment, Type::INT4_ARRAY));
+            (COMMIT_PLAIN, parameters)
         }
     }
 
+    /// What both statements take.
     fn plain(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         vec![
             (&self.tenant, Type::TEXT_ARRAY),
@@ -387,9 +403,39 @@ impl<'a> Columns<'a> {
             (&self.lead, Type::BOOL_ARRAY),
         ];
         parameters.extend(self.plain());
-        // As commit_2 has it, the copies stand before the verdict.
+        // As commit_3 has it, the copies stand before the verdict.
         parameters.insert(7, (&self.copies, Type::INT8_ARRAY));
         parameters.push((&self.fetch_needed, Type::BOOL_ARRAY));
         parameters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixtures::{event, payment_event};
+
+    #[test]
+    fn a_batch_that_is_not_crowded_takes_its_locks_on_payments_in_their_order() {
+        let payment = |number: usize| match number % 4 {
+            0 => event(&format!("evt_{number}")),
+            _ => payment_event(
+                &format!("evt_{number}"),
+                &format!("pay_{number}"),
+                "succeeded",
+                1,
+            ),
+        };
+        let batch: Vec<_> = (0..40)
+            .map(|number| vec![Prepared::prepare(payment(number))])
+            .collect();
+        let folded = Folded::fold(&batch);
+        let columns = folded.columns();
+        assert!(!columns.crowded);
+        let key = |place: &i32| columns.payment_key[*place as usize - 1].unwrap();
+        let keys: Vec<_> = columns.by_payment.iter().map(key).collect();
+        assert_eq!(keys.len(), 30);
+        assert!(keys.is_sorted());
+        assert!(!columns.payment_key.iter().flatten().is_sorted());
     }
 }

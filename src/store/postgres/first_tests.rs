@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::address::Access;
 use super::gone_tests::{READ_ONLY, at_ports, both, schemas};
 use super::mute_tests::{address, target};
 use super::session::{Purpose, Session};
@@ -117,10 +118,13 @@ async fn a_schema_that_another_session_makes_while_a_host_is_waited_for_is_there
     };
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let alone = address(&empty, "inbox");
-    let target = target(&at_ports(
-        &[empty.port(), mute.local_addr().unwrap().port()],
-        "",
-    ));
+    let ports = [empty.port(), mute.local_addr().unwrap().port()];
+    // Longer than the schema takes, also on a machine that has much else to do.
+    let patient = Access {
+        connect_timeout: Duration::from_secs(60),
+        ..Access::default()
+    };
+    let target = target(&at_ports(&ports, "").with_access(patient));
     let opening = Session::open(&target, Purpose::Write);
     let meanwhile = async {
         // The empty host was looked at: it stands before this one.
