@@ -3,28 +3,22 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
+use super::interrupt::{Interruptible, Stop};
 use super::output::{Outcome, chain, complain, failed, json_line, say};
 use super::runtime::on_this_thread;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
-use crate::server::StopSignals;
 use crate::store::{Export, ExportFailure, Part, PartFile, TransferFault, Url};
 
 /// How long a reader of standard output may take nothing. The store's log grows while an export waits.
 const STALLED: Duration = Duration::from_secs(300);
-/// How long an export to a file that is told to stop may take to its next row.
-const LAST_ROW: Duration = Duration::from_secs(1);
 /// Bytes that are handed on at once.
 const BLOCK: usize = 256 << 10;
 /// Blocks that wait for the reader of standard output, at most.
@@ -149,12 +143,8 @@ fn to_file(export: &Export, url: &Url, out: &Path, resume: bool) -> Result<u64, 
     if file_of.is_taken().map_err(failed)? {
         return Err(FileFailure::Taken { path: out.into() });
     }
-    // What comes while a part is read is told once the writing begins.
-    let runtime = on_this_thread().map_err(failed)?;
-    let signals = {
-        let _within = runtime.enter();
-        StopSignals::listen().map_err(failed)?
-    };
+    // What comes while a part is read is heard once the writing begins.
+    let interruptible = Interruptible::listen().map_err(failed)?;
     let (file, part) = if resume {
         take_up(&file_of)?
     } else {
@@ -163,7 +153,16 @@ fn to_file(export: &Export, url: &Url, out: &Path, resume: bool) -> Result<u64, 
     let rows = match part {
         Some(part) if part.whole => part.rows(),
         part => {
-            let whole = runtime.block_on(write_unless_stopped(export, url, part, &file, signals));
+            let (export, url) = (export.clone(), url.clone());
+            let copy = file.try_clone().map_err(failed)?;
+            let whole = interruptible.run(move |stop| {
+                let mut out = Stoppable {
+                    out: BufWriter::with_capacity(BLOCK, copy),
+                    stop: stop.clone(),
+                };
+                // What is buffered is in the file before anybody is told: it is dropped here.
+                write(&export, &url, part, &mut out)
+            });
             let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
             let written = match whole.map_err(failed)? {
                 Some(written) => written.map_err(FileFailure::from),
@@ -183,49 +182,15 @@ fn to_file(export: &Export, url: &Url, out: &Path, resume: bool) -> Result<u64, 
     Ok(rows)
 }
 
-/// Writes it to its end, or gives nothing if it was told to stop before.
-async fn write_unless_stopped(
-    export: &Export,
-    url: &Url,
-    part: Option<Part>,
-    file: &File,
-    mut signals: StopSignals,
-) -> io::Result<Option<Result<u64, ExportFailure>>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut out = Stoppable {
-        out: BufWriter::with_capacity(BLOCK, file.try_clone()?),
-        stop: Arc::clone(&stop),
-    };
-    let (export, url) = (export.clone(), url.clone());
-    let (ended, mut written) = oneshot::channel();
-    // It reads and writes without listening: a store may keep it for as long as it likes.
-    thread::spawn(move || {
-        let whole = write(&export, &url, part, &mut out);
-        // What is buffered is in the file before anybody is told.
-        drop(out);
-        let _nobody_waits = ended.send(whole);
-    });
-    tokio::select! {
-        biased;
-        whole = &mut written => return whole.map(Some).map_err(io::Error::other),
-        () = signals.stop() => stop.store(true, Ordering::Relaxed),
-    }
-    // A thread that waits for its store ends with the process, and what it leaves can be gone on with all the same.
-    match timeout(LAST_ROW, written).await {
-        Ok(Ok(Ok(rows))) => Ok(Some(Ok(rows))),
-        Ok(_) | Err(_) => Ok(None),
-    }
-}
-
 /// A file that takes nothing more once it is told to stop.
 struct Stoppable {
     out: BufWriter<File>,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 impl Write for Stoppable {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.stop.is_wanted() {
             return Err(io::Error::other("interrupted"));
         }
         self.out.write(bytes)
