@@ -204,7 +204,7 @@ fn lines(content: &[u8]) -> Vec<&[u8]> {
 }
 
 /// The most bits that a secret of this form can hold.
-fn bits(secret: &[u8]) -> usize {
+pub(super) fn bits(secret: &[u8]) -> usize {
     // Providers put words of their own before the random part: whsec_, sk_live_.
     let is_word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
     let random = match secret.iter().rposition(|byte| *byte == b'_') {
