@@ -211,6 +211,7 @@ impl CutOffs {
         let mut list = Self::read(path)?;
         if change(&mut list) {
             list.write()?;
+            list.has_head = true;
         }
         Ok(list)
     }
