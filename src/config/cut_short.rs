@@ -4,12 +4,12 @@ use crate::identity::Directory;
 use crate::secret::Secret;
 
 use super::fault::Findings;
-use super::secrets::bits;
+use super::secrets::random_part;
 use super::snapshot::Snapshot;
 use super::tenants::SignaturePlan;
 
-/// What has fewer bits than this is guessed in an afternoon of deliveries.
-const BITS_MIN: usize = 32;
+/// What is shorter than this, 32 bits in hexadecimal digits, is guessed in an afternoon of deliveries.
+const BYTES_MIN: usize = 8;
 
 /// Refuses secrets that do not serve yet and are the beginning of one of their producer's that does, or next to nothing.
 pub(super) fn tell(
@@ -40,7 +40,7 @@ pub(super) fn tell(
                 .any(|before| before.expose().starts_with(secret))
             {
                 format!("{label} is the beginning of a secret that serves")
-            } else if bits(secret) < BITS_MIN {
+            } else if random_part(secret).len() < BYTES_MIN {
                 format!("{label} is so short that anybody could guess it")
             } else {
                 continue;

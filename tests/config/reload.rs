@@ -407,6 +407,10 @@ fn a_secret_that_was_cut_short_is_not_taken_for_another() {
                 "secret#2 is the beginning",
             ),
             ("c2d1", "secret is so short that anybody could guess it"),
+            (
+                "whsec_c2d1",
+                "secret is so short that anybody could guess it",
+            ),
         ] {
             write_secrets(cut);
             let faults = running.reload().await.unwrap_err();
