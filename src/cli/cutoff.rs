@@ -75,7 +75,9 @@ impl Cutoff {
                             "run it as a user who may write in {directory}, as the receiver's own"
                         )
                     }
-                    CutOffFault::Form { .. } => "mend the file, or take it away".to_owned(),
+                    CutOffFault::Form { .. } | CutOffFault::Lost { .. } => {
+                        "mend the file, or take it away".to_owned()
+                    }
                 };
                 complain(&format!("countersign: {}; {mend}", output::chain(&fault)));
                 return Outcome::Failed;

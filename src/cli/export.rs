@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
+use super::interrupt::{Interruptible, Stop};
 use super::output::{Outcome, chain, complain, failed, json_line, say};
 use super::runtime::on_this_thread;
 use super::{of_store, progress, unusable};
@@ -53,6 +54,10 @@ enum FileFailure {
     Left { path: PathBuf },
     #[error("{}: there is no interrupted export to go on with; leave --resume out", path.display())]
     NoPart { path: PathBuf },
+    #[error("{}: interrupted; what was written so far stays there; go on with it: --resume; or remove it", path.display())]
+    Interrupted { path: PathBuf },
+    #[error("{}: interrupted before anything was written", path.display())]
+    InterruptedAtOnce { path: PathBuf },
     #[error("{}: the export could not be written", path.display())]
     Output { path: PathBuf, source: io::Error },
 }
@@ -102,6 +107,8 @@ impl ExportArguments {
             Err(
                 failure @ (FileFailure::Export(_)
                 | FileFailure::Part { .. }
+                | FileFailure::Interrupted { .. }
+                | FileFailure::InterruptedAtOnce { .. }
                 | FileFailure::Output { .. }),
             ) => failed(&failure),
         }
@@ -136,7 +143,9 @@ fn to_file(export: &Export, url: &Url, out: &Path, resume: bool) -> Result<u64, 
     if file_of.is_taken().map_err(failed)? {
         return Err(FileFailure::Taken { path: out.into() });
     }
-    let (mut file, part) = if resume {
+    // What comes while a part is read is heard once the writing begins.
+    let interruptible = Interruptible::listen().map_err(failed)?;
+    let (file, part) = if resume {
         take_up(&file_of)?
     } else {
         (make(&file_of)?, None)
@@ -144,10 +153,25 @@ fn to_file(export: &Export, url: &Url, out: &Path, resume: bool) -> Result<u64, 
     let rows = match part {
         Some(part) if part.whole => part.rows(),
         part => {
-            let mut buffered = BufWriter::with_capacity(BLOCK, &mut file);
-            let written = write(export, url, part, &mut buffered);
-            drop(buffered);
-            if written.is_err() && file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            let (export, url) = (export.clone(), url.clone());
+            let copy = file.try_clone().map_err(failed)?;
+            let whole = interruptible.run(move |stop| {
+                let mut out = Stoppable {
+                    out: BufWriter::with_capacity(BLOCK, copy),
+                    stop: stop.clone(),
+                };
+                // What is buffered is in the file before anybody is told: it is dropped here.
+                write(&export, &url, part, &mut out)
+            });
+            let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+            let written = match whole.map_err(failed)? {
+                Some(written) => written.map_err(FileFailure::from),
+                None if is_empty => Err(FileFailure::InterruptedAtOnce { path: out.into() }),
+                None => Err(FileFailure::Interrupted {
+                    path: file_of.path().into(),
+                }),
+            };
+            if written.is_err() && is_empty {
                 // Nothing of it is worth going on with.
                 file_of.discard();
             }
@@ -156,6 +180,25 @@ fn to_file(export: &Export, url: &Url, out: &Path, resume: bool) -> Result<u64, 
     };
     file_of.finish(&file).map_err(failed)?;
     Ok(rows)
+}
+
+/// A file that takes nothing more once it is told to stop.
+struct Stoppable {
+    out: BufWriter<File>,
+    stop: Stop,
+}
+
+impl Write for Stoppable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stop.is_wanted() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 fn make(part: &PartFile) -> Result<File, FileFailure> {

@@ -92,6 +92,8 @@ pub struct CutOffEntry {
 pub struct CutOffs {
     path: PathBuf,
     entries: Vec<CutOffEntry>,
+    /// Whether it stands in a file that begins as those do that are written here.
+    has_head: bool,
 }
 
 /// A file of cut-offs that cannot be used.
@@ -106,6 +108,14 @@ pub enum CutOffFault {
         doing: &'static str,
         /// What the system said.
         source: io::Error,
+    },
+    /// It is gone, or there is nothing in it, while somebody is cut off.
+    #[error("{} {state}, which would let in everybody who is cut off: they stay cut off", .path.display())]
+    Lost {
+        /// Which.
+        path: PathBuf,
+        /// `is gone`, or `is empty`.
+        state: &'static str,
     },
     /// It is not of the form that is written here.
     #[error("{}:{line} is no list of cut-offs: {what}", .path.display())]
@@ -172,7 +182,22 @@ impl CutOffs {
         Ok(Self {
             path: path.to_owned(),
             entries: entries.collect::<Result<_, _>>()?,
+            has_head: text.starts_with(HEAD),
         })
+    }
+
+    /// The same while `serving` counts. A list out of which the last one was taken keeps its head: one that is gone, emptied or cut short
+    /// lets nobody in.
+    pub(super) fn read_beside(path: &Path, serving: &Self) -> Result<Self, CutOffFault> {
+        let list = Self::read(path)?;
+        if list.entries.is_empty() && !list.has_head && !serving.entries.is_empty() {
+            let state = if path.exists() { "is empty" } else { "is gone" };
+            return Err(CutOffFault::Lost {
+                path: path.to_owned(),
+                state,
+            });
+        }
+        Ok(list)
     }
 
     /// Reads the file, changes what it says, and writes it if `change` says so; whoever else is about to change it waits. Gives back
@@ -186,6 +211,7 @@ impl CutOffs {
         let mut list = Self::read(path)?;
         if change(&mut list) {
             list.write()?;
+            list.has_head = true;
         }
         Ok(list)
     }

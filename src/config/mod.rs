@@ -13,6 +13,7 @@ mod bounds;
 mod client_cas;
 mod context;
 mod crls;
+mod cut_short;
 mod cut_offs;
 mod ends;
 mod environment;
@@ -313,7 +314,8 @@ fn load_all(
         }
     };
     context.files.insert(file.path().to_owned(), mark);
-    let (parts, store) = parts(&shape, &mut context, now);
+    let serving = running.map(|running| &*running.snapshot);
+    let (parts, store) = parts(&shape, serving, &mut context, now);
     let mut needs_restart = Vec::new();
     if let (Some(running), Some((parts, admin)), Some(store)) = (running, &parts, &store) {
         needs_restart = hold_against(running, parts, admin, store, &mut context.findings);
@@ -374,7 +376,8 @@ fn hold_against(
     store: &StoreSettings,
     findings: &mut Findings,
 ) -> Vec<String> {
-    if running.had_producers && parts.directory.producers().is_empty() {
+    let had_producers = !running.snapshot.directory().producers().is_empty();
+    if had_producers && parts.directory.producers().is_empty() {
         let what = "no tenant is left that has a producer, so every delivery would be refused: what served before serves on";
         let mend = "write the file whole, as it was cut short or emptied; if nobody is to deliver any more, restart the receiver";
         findings.fault(&KeyPath::of(&["tenants"]), what, mend);
@@ -389,10 +392,11 @@ fn hold_against(
     needs_restart
 }
 
-/// What each section means; everything that is wrong with any of them goes to the context's findings. The store's can be looked at
-/// by itself.
+/// What each section means, beside what serves; everything that is wrong with any of them goes to the context's findings. The store's can
+/// be looked at by itself.
 fn parts(
     shape: &File,
+    serving: Option<&Snapshot>,
     context: &mut Context<'_>,
     now: Timestamp,
 ) -> (Option<(Parts, AdminSettings)>, Option<StoreSettings>) {
@@ -406,8 +410,11 @@ fn parts(
         tenants::tell_of_taken_paths(&tenants, &server.paths, &mut context.findings);
     }
     let Tenants { directory, plans } = tenants;
-    let cut_offs = cut_offs(&shape.server.cutoffs, &directory, context);
+    let cut_offs = cut_offs(&shape.server.cutoffs, serving, &directory, context);
     let findings = &mut context.findings;
+    if let Some(serving) = serving {
+        cut_short::tell(&plans, &directory, serving, findings);
+    }
     let retention = retention::retention(shape, findings);
     let profiles = verifiers::profiles(&shape.profiles, findings);
     let verifiers = verifiers::verifiers(plans, &shape.profiles, &profiles, findings);
@@ -427,17 +434,33 @@ fn parts(
 }
 
 /// Whom the operator turned away by hand.
-fn cut_offs(path: &str, directory: &Directory, context: &mut Context<'_>) -> Option<CutOffs> {
+fn cut_offs(
+    path: &str,
+    serving: Option<&Snapshot>,
+    directory: &Directory,
+    context: &mut Context<'_>,
+) -> Option<CutOffs> {
     let key = KeyPath::of(&["server", "cutoffs"]);
     let path = cut_offs::place(path, context)?;
     context.files.insert(path.clone(), Mark::of(&path));
-    match CutOffs::read(&path) {
+    let read = match serving {
+        Some(serving) => CutOffs::read_beside(&path, serving.cut_offs()),
+        None => CutOffs::read(&path),
+    };
+    match read {
         Ok(cut_offs) => {
             cut_offs.warn_of_strangers(directory.producers(), &mut context.findings);
             Some(cut_offs)
         }
         Err(fault) => {
-            let mend = "mend it, or take it away and write it anew with countersign cutoff";
+            let mend = match fault {
+                CutOffFault::Lost { .. } => {
+                    "put it back; countersign cutoff --lift lets one in again; if all are to be let in, restart the receiver"
+                }
+                CutOffFault::File { .. } | CutOffFault::Form { .. } => {
+                    "mend it, or take it away and write it anew with countersign cutoff"
+                }
+            };
             context.findings.fault(&key, chain(&fault), mend);
             None
         }

@@ -56,7 +56,7 @@ impl Serving {
 pub(super) struct Running {
     pub(super) fixed: Fixed,
     pub(super) had_file: bool,
-    pub(super) had_producers: bool,
+    pub(super) snapshot: Arc<Snapshot>,
 }
 
 /// How reloads went so far.
@@ -168,8 +168,9 @@ impl Reloader {
         } = self.serving().clone();
         let anew = move || {
             // A list that can't be read is a fault of the whole reload, which comes next.
-            let cut_offs = CutOffs::read(serving.cut_offs().path()).ok()?;
-            let changed = cut_offs != *serving.cut_offs();
+            let before = serving.cut_offs();
+            let cut_offs = CutOffs::read_beside(before.path(), before).ok()?;
+            let changed = cut_offs != *before;
             changed
                 .then(|| serving.with_cut_offs(cut_offs).ok())
                 .flatten()
@@ -195,7 +196,7 @@ impl Reloader {
         let running = Running {
             fixed: self.fixed.clone(),
             had_file: serving.had_file,
-            had_producers: !serving.snapshot.directory().producers().is_empty(),
+            snapshot: serving.snapshot,
         };
         let loading = move || super::load_all(&file, &environment, Some(&running), now);
         match tokio::task::spawn_blocking(loading).await {

@@ -203,16 +203,20 @@ fn lines(content: &[u8]) -> Vec<&[u8]> {
         .collect()
 }
 
-/// The most bits that a secret of this form can hold.
-fn bits(secret: &[u8]) -> usize {
-    // Providers put words of their own before the random part: whsec_, sk_live_.
+/// What stands behind the words that providers put before the random part: whsec_, sk_live_.
+pub(super) fn random_part(secret: &[u8]) -> &[u8] {
     let is_word = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
-    let random = match secret.iter().rposition(|byte| *byte == b'_') {
+    match secret.iter().rposition(|byte| *byte == b'_') {
         Some(at) if at > 1 && secret.iter().take(at).all(is_word) => {
             secret.get(at + 1..).unwrap_or_default()
         }
         Some(_) | None => secret,
-    };
+    }
+}
+
+/// The most bits that a secret of this form can hold.
+fn bits(secret: &[u8]) -> usize {
+    let random = random_part(secret);
     // What stands there again and again was chosen once.
     let once = random.get(..period(random)).unwrap_or(random);
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte);

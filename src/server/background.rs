@@ -18,6 +18,7 @@ use super::current::LiveCurrent;
 use super::notify::{Notifier, State};
 use super::operator::Desk;
 use super::retention;
+use super::signals::MeaninglessSignals;
 use super::tasks::Tasks;
 use crate::admin::{self, Guard};
 use crate::refusals::Book;
@@ -93,6 +94,19 @@ impl Background {
     pub(super) fn reload(&mut self, desk: &Arc<Desk>, notifier: &Notifier, hang_up: Signal) {
         let reloads = reload_on_request(Arc::clone(desk), notifier.clone(), hang_up);
         self.spawn("reloading", reloads);
+    }
+
+    /// Says of signals that mean nothing that they do not.
+    pub(super) fn ignore(&mut self, mut signals: MeaninglessSignals) {
+        self.spawn("what ignores signals", async move {
+            loop {
+                let signal = signals.next().await;
+                tracing::warn!(
+                    signal,
+                    "a signal was ignored: it means nothing here; SIGHUP reloads, SIGTERM stops, and the log, on standard error, is nothing to open anew"
+                );
+            }
+        });
     }
 
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {

@@ -18,6 +18,8 @@ use crate::x509::{Certificate, DistinguishedName, RevocationList, SpkiPin};
 
 /// Days before an end at which it is said once more.
 const DAYS: [i64; 6] = [28, 14, 7, 3, 1, 0];
+/// The mark behind them.
+const ENDED: i64 = -1;
 const DAY_SECONDS: i64 = 86_400;
 /// How often ends are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -315,8 +317,35 @@ fn retirement(
 pub(super) struct Warnings {
     looked: Option<Instant>,
     generation: u64,
-    said: HashMap<String, i64>,
+    said: HashMap<String, Said>,
     told: Vec<TrustWarning>,
+}
+
+/// What was last said of an end.
+#[derive(Clone, Copy)]
+struct Said {
+    end: Timestamp,
+    mark: i64,
+}
+
+impl Said {
+    /// What counts as said from now on, and whether it is to be said now: once at each mark. A CRL is replaced again and again under one
+    /// name: its later end is not said at once, but each mark before it counts anew.
+    fn next(before: Option<Self>, end: Timestamp, left: i64) -> (Option<Self>, bool) {
+        let mark = if left < 0 {
+            Some(ENDED)
+        } else {
+            DAYS.into_iter().rev().find(|days| left <= *days)
+        };
+        let of_this_end = before.filter(|before| before.end == end);
+        let Some(mark) = mark else {
+            return (of_this_end, false);
+        };
+        if before.is_none_or(|before| mark < before.mark) {
+            return (Some(Self { end, mark }), true);
+        }
+        (of_this_end.or(Some(Self { end, mark })), false)
+    }
 }
 
 impl Warnings {
@@ -347,13 +376,19 @@ impl Warnings {
             now,
         );
         let mut ends = Vec::new();
+        // An old list beside its successor is nothing to warn of.
+        let mut newest = HashMap::new();
         for crl in snapshot.trust().crls() {
             if let Some(end) = crl.next_update() {
                 let issuer = crl.issuer().to_string();
-                self.warn(&format!("crl {issuer}"), "crl", &issuer, end, now);
+                let newest: &mut Timestamp = newest.entry(issuer.clone()).or_insert(end);
+                *newest = end.max(*newest);
                 let at = end.as_second();
                 ends.push(CrlEnd { issuer, at });
             }
+        }
+        for (issuer, end) in newest {
+            self.warn(&format!("crl {issuer}"), "crl", &issuer, end, now);
         }
         meters.crls_end(ends);
         let Ok(seen) = store.views().leaves_seen().await else {
@@ -408,18 +443,15 @@ impl Warnings {
 
     fn warn(&mut self, which: &str, role: &str, whose: &str, end: Timestamp, now: Timestamp) {
         let left = (end.as_second() - now.as_second()).div_euclid(DAY_SECONDS);
-        let Some(mark) = DAYS.into_iter().rev().find(|days| left <= *days) else {
-            return;
-        };
-        if self.said.get(which).is_some_and(|said| *said <= mark) {
-            return;
+        let (said, is_new) = Said::next(self.said.get(which).copied(), end, left);
+        match said {
+            Some(said) => drop(self.said.insert(which.to_owned(), said)),
+            None => drop(self.said.remove(which)),
         }
-        self.said.insert(which.to_owned(), mark);
-        let days_left = left.max(0);
-        if left < 0 {
+        if is_new && left < 0 {
             tracing::error!(role, whose, ended = %format!("{end:.0}"), "a certificate has ended");
-        } else {
-            tracing::warn!(role, whose, days_left, ends = %format!("{end:.0}"), "a certificate ends soon");
+        } else if is_new {
+            tracing::warn!(role, whose, days_left = left, ends = %format!("{end:.0}"), "a certificate ends soon");
         }
     }
 }
@@ -457,6 +489,36 @@ mod tests {
         assert!(warnings.is_due(1, at(59)));
         assert!(!warnings.is_due(1, at(118)));
         assert!(warnings.is_due(1, at(119)));
+    }
+
+    #[test]
+    fn an_end_is_told_at_each_mark_when_it_is_reached_and_again_where_another_list_bears_the_name()
+    {
+        let day = |day: i64| Timestamp::from_second(day * DAY_SECONDS).unwrap();
+        let mut said = None;
+        for (now, end, expected) in [
+            (0, 60, false),
+            (32, 60, true),
+            (33, 60, false),
+            (53, 60, true),
+            (60, 60, true),
+            (61, 60, true),
+            (62, 60, false),
+            // Its successor, and those that come each day after that, as long as they come.
+            (62, 69, false),
+            (63, 70, false),
+            (66, 70, false),
+            (67, 70, true),
+            (69, 70, true),
+            (70, 70, true),
+            (71, 70, true),
+            (71, 200, false),
+            (190, 200, true),
+        ] {
+            let is_new;
+            (said, is_new) = Said::next(said, day(end), end - now);
+            assert_eq!(is_new, expected, "day {now}, end {end}");
+        }
     }
 
     #[test]

@@ -110,7 +110,12 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
         file,
         environment,
         prelude,
-        signals: Signals { hang_up, mut stop },
+        signals:
+            Signals {
+                hang_up,
+                mut stop,
+                meaningless,
+            },
     } = start;
     let begin = Running::begin(config, file, environment, prelude, hang_up);
     let mut running = tokio::select! {
@@ -120,6 +125,7 @@ pub async fn serve(start: Start, announce: impl FnOnce(Announced)) -> Result<(),
             return Ok(());
         }
     };
+    running.background.ignore(meaningless);
     announce(running.announced);
     running.notifier.tell(State::Ready);
     let ended = running.until_told(&mut stop).await;

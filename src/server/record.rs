@@ -1,6 +1,7 @@
 //! Where refusals go: the book, a counter, and a log line that a flood can't multiply.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::x509::Certificate;
 const REFUSALS: (u32, Duration) = (200, Duration::from_millis(50));
 /// The same of deliveries that could not be kept, most of which tell of one outage.
 const FAILURES: (u32, Duration) = (20, Duration::from_millis(500));
-/// And of connections that cannot be accepted.
+/// And of connections that cannot be accepted, and of those that are closed at a limit.
 const UNACCEPTED: (u32, Duration) = (1, Duration::from_secs(10));
 /// How long after a failure the receiver is not ready, unless a delivery is kept before: a probe may still succeed where deliveries do
 /// not fit.
@@ -36,6 +37,7 @@ pub(super) struct Recorder {
     /// Our own failures have lines of their own: strangers must not silence them.
     failure_lines: LineBound,
     unaccepted_lines: LineBound,
+    limit_lines: LineBound,
     last_failure: LastFailure,
 }
 
@@ -98,6 +100,7 @@ impl Recorder {
             refusal_lines: bound(REFUSALS),
             failure_lines: bound(FAILURES),
             unaccepted_lines: bound(UNACCEPTED),
+            limit_lines: bound(UNACCEPTED),
             last_failure: LastFailure::none(now),
         }
     }
@@ -210,8 +213,21 @@ impl Observer for Recorder {
             .opened_handshake(&current.snapshot, peer, shadow, Timestamp::now());
     }
 
-    fn closed_at_limit(&self, limit: LimitReached) {
+    fn closed_at_limit(&self, limit: LimitReached, address: SocketAddr) {
         self.meters.closed_at_limit(limit.as_str());
+        // Nothing else tells an operator why a sender that is in order is not let in.
+        if let Some(suppressed) = self.limit_lines.take(Instant::now()) {
+            let mend = match limit {
+                LimitReached::ConnectionsPerIp => {
+                    "raise server.limits.connections_per_ip if this is no flood; a load balancer that speaks the PROXY protocol belongs in server.trusted_proxies"
+                }
+                LimitReached::Connections | LimitReached::Handshakes => {
+                    "raise server.limits.connections if this is no flood"
+                }
+            };
+            let limit = limit.as_str();
+            tracing::warn!(limit, address = %address.ip(), mend, suppressed, "connections are closed at a limit");
+        }
     }
 
     fn accept_failed(&self, error: &io::Error) {

@@ -1,5 +1,5 @@
 //! What the process is told by signals. One that nobody listens for ends it, or as a container's first process is not even heard: so they
-//! are listened for before the configuration is read.
+//! are listened for before the configuration is read, even those that mean nothing here.
 
 use std::io;
 
@@ -11,6 +11,7 @@ pub struct Signals {
     /// SIGHUP: reload.
     pub(super) hang_up: Signal,
     pub(super) stop: StopSignals,
+    pub(super) meaningless: MeaninglessSignals,
 }
 
 impl Signals {
@@ -19,7 +20,28 @@ impl Signals {
         Ok(Self {
             hang_up: signal(SignalKind::hangup())?,
             stop: StopSignals::listen()?,
+            meaningless: MeaninglessSignals {
+                first: signal(SignalKind::user_defined1())?,
+                second: signal(SignalKind::user_defined2())?,
+            },
         })
+    }
+}
+
+/// Signals that other servers open their log anew at, or the like. Whoever takes this one for such a server must not end it.
+#[derive(Debug)]
+pub(super) struct MeaninglessSignals {
+    first: Signal,
+    second: Signal,
+}
+
+impl MeaninglessSignals {
+    /// The name of the next one that comes.
+    pub(super) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.first.recv() => "SIGUSR1",
+            _ = self.second.recv() => "SIGUSR2",
+        }
     }
 }
 

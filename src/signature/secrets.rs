@@ -117,7 +117,7 @@ impl Account {
     }
 }
 
-/// What it takes to play the provider that the verifier listens to.
+/// What it takes to play the provider that the verifier listens to, and to compare it with another.
 impl Verifier {
     /// The first secret that decides, as the provider signs with it; `None` where there is none, or a public key alone.
     pub fn signing_secret(&self) -> Option<&Secret> {
@@ -133,6 +133,11 @@ impl Verifier {
             .filter(|secret| secret.force == Force::Live)
             .find(symmetric)
             .map(|secret| &secret.shown)
+    }
+
+    /// All secrets, as the provider displays them.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.secrets.iter().map(|secret| &secret.shown)
     }
 
     /// What the producer's configuration adds to the profile.

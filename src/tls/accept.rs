@@ -172,18 +172,18 @@ impl Shared {
         let mut ticket = self
             .gate
             .admit(address.ip(), peer)
-            .map_err(|limit| self.limit(limit))?;
+            .map_err(|limit| self.limit(limit, address))?;
         let mut behind = Behind::nobody(address);
         if from_proxy {
             behind = tokio::select! {
                 biased;
                 behind = self.proxied(&mut tcp, address, deadline) => behind?,
-                () = ticket.evicted() => return Err(self.limit(LimitReached::Handshakes)),
+                () = ticket.evicted() => return Err(self.limit(LimitReached::Handshakes, address)),
             };
             if behind.address != address {
                 ticket
                     .readdress(behind.address.ip())
-                    .map_err(|limit| self.limit(limit))?;
+                    .map_err(|limit| self.limit(limit, behind.address))?;
             }
         }
         self.handshake(tcp, behind, ticket, deadline).await
@@ -255,7 +255,7 @@ impl Shared {
         let outcome = tokio::select! {
             biased;
             outcome = capture.scope(handshake) => outcome,
-            () = ticket.evicted() => return Err(self.limit(LimitReached::Handshakes)),
+            () = ticket.evicted() => return Err(self.limit(LimitReached::Handshakes, address)),
         };
         let refusal = match outcome {
             Ok((mut stream, _)) => {
@@ -326,8 +326,8 @@ impl Shared {
             .clone()
     }
 
-    fn limit(&self, limit: LimitReached) -> Ended {
-        self.observer.closed_at_limit(limit);
+    fn limit(&self, limit: LimitReached, address: SocketAddr) -> Ended {
+        self.observer.closed_at_limit(limit, address);
         Ended::Limit(limit)
     }
 

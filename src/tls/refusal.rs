@@ -146,7 +146,7 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// A connection was closed at a bound, before anything of it was read.
-    fn closed_at_limit(&self, limit: LimitReached);
+    fn closed_at_limit(&self, limit: LimitReached, address: SocketAddr);
 
     /// Connections can't be accepted, mostly for want of descriptors. Told once until one is accepted again.
     fn accept_failed(&self, error: &io::Error) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::config::{
-    Config, ConfigFile, Environment, Fault, Live, Reloader, Snapshot, Watch,
+    Config, ConfigFile, CutOffs, Environment, Fault, Live, Reloader, Snapshot, Watch,
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -382,5 +382,97 @@ fn what_had_no_producers_may_go_without_and_who_is_replaced_is_not_gone() {
         }
         // Whoever means it restarts.
         load(running.directory.path(), nobody, &Environment::empty()).unwrap();
+    });
+}
+
+#[test]
+fn a_secret_that_was_cut_short_is_not_taken_for_another() {
+    const OLD: &str = "5f3c1b0a9d8e7f6a5b4c3d2e1f0a9b8c";
+    const NEXT: &str = "0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d";
+    runtime().block_on(async {
+        let running = Running::start();
+        let write_secrets = |text: &str| write(&running.directory, "certs/producer.secret", text);
+        for taken in [&format!("{OLD}\n"), &format!("{OLD}\n{NEXT}\n")] {
+            write_secrets(taken);
+            running.reload().await.unwrap();
+        }
+        let before = running.live.load().generation();
+        for (cut, told) in [
+            (
+                &OLD[..20],
+                "secret is the beginning of a secret that serves",
+            ),
+            (
+                &format!("{OLD}\n{}", &NEXT[..9]),
+                "secret#2 is the beginning",
+            ),
+            ("c2d1", "secret is so short that anybody could guess it"),
+            (
+                "whsec_c2d1",
+                "secret is so short that anybody could guess it",
+            ),
+        ] {
+            write_secrets(cut);
+            let faults = running.reload().await.unwrap_err();
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            let fault = faults[0].to_string();
+            assert!(fault.contains(told), "{fault}");
+            assert!(!fault.contains(cut), "{fault}");
+            assert_eq!(faults[0].line, Some(6), "{fault}");
+            assert_eq!(running.live.load().generation(), before);
+            // Whoever means it restarts.
+            load(running.directory.path(), TENANT, &Environment::empty()).unwrap();
+        }
+        for whole in [format!("{NEXT}\n"), format!("{NEXT}{OLD}\n")] {
+            write_secrets(&whole);
+            running.reload().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_list_of_cut_offs_that_is_lost_lets_nobody_in() {
+    const CUT_OFF: &str = "[[cut_offs]]\nsince = \"2026-01-01T00:00:00Z\"\nserial = \"0a\"\n";
+    runtime().block_on(async {
+        let running = Running::start();
+        let list = running.path("data/cutoffs.toml");
+        fs::create_dir_all(running.path("data")).unwrap();
+        // A list that cut nobody off may come and go.
+        write(&running.directory, "data/cutoffs.toml", "");
+        running.reload().await.unwrap();
+        write(&running.directory, "data/cutoffs.toml", CUT_OFF);
+        running.reload().await.unwrap();
+        let cut_off = async |told: &str| {
+            let faults = running.reload().await.unwrap_err();
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert_eq!(faults[0].key, "server.cutoffs");
+            assert!(faults[0].what.contains(told), "{faults:?}");
+            assert_eq!(running.live.load().cut_offs().entries().len(), 1);
+        };
+        write(&running.directory, "data/cutoffs.toml", "");
+        cut_off("data/cutoffs.toml is empty").await;
+        write(
+            &running.directory,
+            "data/cutoffs.toml",
+            "# Whom this receiver turned",
+        );
+        cut_off("data/cutoffs.toml is empty").await;
+        fs::remove_file(&list).unwrap();
+        cut_off("data/cutoffs.toml is gone").await;
+        // Nor does a slip of the pen in the configuration.
+        let text = format!("[server]\ncutoffs = \"data/cutofs.toml\"\n{TENANT}");
+        write(&running.directory, "countersign.toml", text);
+        cut_off("data/cutofs.toml is gone").await;
+        write(&running.directory, "countersign.toml", TENANT);
+
+        write(&running.directory, "data/cutoffs.toml", CUT_OFF);
+        running.reload().await.unwrap();
+        CutOffs::edit(&list, |list| {
+            let entries = list.entries().to_vec();
+            entries.iter().all(|entry| list.lift(&entry.who))
+        })
+        .unwrap();
+        running.reload().await.unwrap();
+        assert_eq!(running.live.load().cut_offs().entries(), []);
     });
 }

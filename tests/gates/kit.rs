@@ -52,7 +52,7 @@ impl Observer for Log {
         self.changed.notify_one();
     }
 
-    fn closed_at_limit(&self, limit: LimitReached) {
+    fn closed_at_limit(&self, limit: LimitReached, _address: SocketAddr) {
         self.limits.lock().unwrap().push(limit);
         self.changed.notify_one();
     }

@@ -31,8 +31,15 @@ fn a_connection_over_the_limit_of_its_address_is_closed_and_others_stay() {
     let mut held: Vec<Connection> = (0..3)
         .map(|_| receiver.producer().connect().unwrap())
         .collect();
-    assert!(receiver.producer().connect().is_err());
+    for _ in 0..3 {
+        assert!(receiver.producer().connect().is_err());
+    }
     assert!(held.iter_mut().all(Connection::is_open));
+    // The sender sees no more than a connection that is closed: the log alone can say why, and says it once.
+    let told = || receiver.log().matches("closed at a limit").count();
+    eventually(SECONDS_10, || (told() > 0).then_some(()));
+    assert!(receiver.log().contains("server.limits.connections_per_ip"));
+    assert_eq!(told(), 1);
     held.pop();
     eventually(SECONDS_10, || receiver.producer().connect().ok());
 }

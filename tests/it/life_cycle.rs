@@ -62,12 +62,28 @@ fn signals_are_heard_before_the_store_is_open() {
         .spawn()
         .unwrap();
     let _asked = silent.accept().unwrap();
-    for signal in [Signal::HUP, Signal::TERM] {
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::TERM] {
         kill_process(Pid::from_child(&child), signal).unwrap();
     }
     let output = peers::finished(child);
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(output.stderr.contains("told to stop"), "{output:?}");
+}
+
+#[test]
+fn a_signal_that_means_nothing_is_told_and_ends_nothing() {
+    let receiver = Receiver::start();
+    let pid = Pid::from_raw(receiver.pid().cast_signed()).unwrap();
+    for (signal, name) in [(Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")] {
+        kill_process(pid, signal).unwrap();
+        eventually(Duration::from_secs(10), || {
+            let log = receiver.log();
+            let mut lines = log.lines();
+            lines.find(|line| line.contains(name) && line.contains("ignored"))?;
+            Some(())
+        });
+    }
+    assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
 }
 
 #[test]

@@ -1,11 +1,21 @@
 //! A store that moves: to PostgreSQL and back, cut off on the way, and copied while deliveries come.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use crate::{Receiver, peers::Output, postgres};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    Receiver, eventually,
+    peers::{self, Output},
+    postgres,
+    receiver::binary,
+};
 
 /// Deliveries of every kind: payments, the same again, another body, and what cannot be read.
 fn deliver(receiver: &Receiver, first: u32, count: u32) {
@@ -147,6 +157,65 @@ fn a_store_moves_to_postgresql_and_back() {
             .zip(&after)
             .all(|(before, after)| before.0 == after.0 && before.1 < after.1)
     );
+}
+
+/// An export at work, by this configuration.
+fn exporting(receiver: &Receiver, file: &str) -> Child {
+    binary(&[])
+        .args(["--config", file, "export", "--out", "all.jsonl"])
+        .current_dir(receiver.directory())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn an_interrupt_ends_an_export_and_tells_how_to_go_on_with_it() {
+    let mut receiver = Receiver::start();
+    let mut producer = receiver.producer();
+    let long = "x".repeat(900_000);
+    for number in 0..8 {
+        let body = format!(r#"{{"id":"evt_{number}","note":"{long}"}}"#);
+        assert_eq!(producer.deliver(&body).status, 204);
+    }
+    receiver.stop();
+    receiver.ended();
+    let child = exporting(&receiver, "countersign.toml");
+    let pid = Pid::from_child(&child);
+    let part = receiver.directory().join("all.jsonl.part");
+    eventually(Duration::from_secs(20), || {
+        (fs::metadata(&part).ok()?.len() > 0).then_some(())
+    });
+    // It is not done before it hears of it.
+    for signal in [Signal::STOP, Signal::INT, Signal::CONT] {
+        kill_process(pid, signal).unwrap();
+    }
+    let interrupted = peers::finished(child);
+    fails(&interrupted, 1, "all.jsonl.part: interrupted");
+    fails(&interrupted, 1, "--resume");
+    let before = fs::metadata(&part).unwrap().len();
+    let resumed = receiver.countersign(&["export", "--out", "all.jsonl", "--resume"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    let whole = receiver.directory().join("all.jsonl");
+    assert!(before < fs::metadata(&whole).unwrap().len());
+    let all = receiver.countersign(&["export"]).stdout;
+    assert!(rows(&fs::read_to_string(whole).unwrap()) == rows(&all));
+}
+
+#[test]
+fn an_interrupt_ends_an_export_that_its_store_keeps_waiting_and_leaves_nothing() {
+    let receiver = Receiver::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = silent.local_addr().unwrap();
+    let url = format!("postgres://nobody@{database}/none?sslmode=disable");
+    configuration(&receiver, "silent.toml", &url);
+    let child = exporting(&receiver, "silent.toml");
+    let _asked = silent.accept().unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let interrupted = peers::finished(child);
+    fails(&interrupted, 1, "interrupted before anything was written");
+    assert!(!receiver.directory().join("all.jsonl.part").exists());
 }
 
 #[test]

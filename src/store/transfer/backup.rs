@@ -8,6 +8,7 @@
 //! without a log beside it. Source: SQLite's "Online Backup API".
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
@@ -53,6 +54,9 @@ pub enum BackupFailure {
     /// Pages could not be read or written.
     #[error("the copy could not be made")]
     Copy(#[source] rusqlite::Error),
+    /// Whoever is told of the progress wanted no more of it.
+    #[error("interrupted; nothing is left of the copy")]
+    Interrupted,
     /// The copy is not sound, and so neither is the store.
     #[error("the copy fails SQLite's integrity check, and so the store is damaged: {found}")]
     Unsound {
@@ -61,6 +65,9 @@ pub enum BackupFailure {
     },
 }
 
+/// Who is told how many pages are copied, and of how many.
+type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
+
 /// What was copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackedUp {
@@ -68,12 +75,8 @@ pub struct BackedUp {
     pub bytes: u64,
 }
 
-/// Copies the store at `url` to a new file. `progress` is told of pages that are copied, and of all. Blocks the thread.
-pub fn back_up(
-    url: &Url,
-    out: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<BackedUp, BackupFailure> {
+/// Copies the store at `url` to a new file. `progress` is told of pages that are copied, and of all, and may end it. Blocks the thread.
+pub fn back_up(url: &Url, out: &Path, progress: Progress<'_>) -> Result<BackedUp, BackupFailure> {
     let path = match url {
         Url::Sqlite(path) => path,
         Url::Postgres(_) => {
@@ -115,7 +118,7 @@ pub fn back_up(
 pub(super) fn copy(
     store: &Connection,
     part: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: Progress<'_>,
 ) -> Result<(), BackupFailure> {
     // What is read first decides of which moment the copy is.
     store
@@ -134,8 +137,11 @@ pub(super) fn copy(
             let pages = backup.progress();
             let all = u64::try_from(pages.pagecount).unwrap_or_default();
             let left = u64::try_from(pages.remaining).unwrap_or_default();
-            progress(all.saturating_sub(left), all);
+            let wish = progress(all.saturating_sub(left), all);
             match step {
+                StepResult::More | StepResult::Done if wish.is_break() => {
+                    return Err(BackupFailure::Interrupted);
+                }
                 StepResult::Done => break,
                 StepResult::More => {}
                 // Nobody else has the copy open, and a reader's transaction waits for no lock.

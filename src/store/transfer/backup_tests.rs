@@ -1,5 +1,6 @@
 //! Copies of the embedded store, made while it is written to.
 
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,8 @@ use crate::inbox::Inbox;
 use crate::store::fixtures::*;
 use crate::store::views::{Filter, PaymentView};
 use crate::store::{BackupFailure, StoreFault, Url, Views, back_up};
+
+const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
 
 async fn payments(url: &Url) -> Vec<PaymentView> {
     let views = Views::open(url).unwrap();
@@ -64,6 +67,7 @@ async fn a_copy_is_of_one_moment_and_holds_nobody_up() {
             while steps == 1 && after <= before && std::time::Instant::now() < deadline {
                 after = last();
             }
+            GO_ON
         });
         assert!(steps > 1, "it was copied in several steps");
         (copied.unwrap(), after - before)
@@ -98,10 +102,23 @@ async fn a_copy_is_of_one_moment_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn of_a_copy_that_is_interrupted_nothing_is_left() {
+    let place = Place::sqlite();
+    place.open().await.close().await;
+    let out = place.file().with_file_name("copy.db");
+    let failure = back_up(&place.url, &out, &mut |_, _| ControlFlow::Break(())).unwrap_err();
+    assert!(matches!(failure, BackupFailure::Interrupted), "{failure:?}");
+    let beside = std::fs::read_dir(out.parent().unwrap()).unwrap();
+    let mut names = beside.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.all(|name| !name.starts_with("copy")));
+    back_up(&place.url, &out, &mut |_, _| GO_ON).unwrap();
+}
+
+#[tokio::test]
 async fn a_copy_takes_no_other_files_place() {
     let place = Place::sqlite();
     let out = place.file().with_file_name("copy.db");
-    let copy = || back_up(&place.url, &out, &mut |_, _| {});
+    let copy = || back_up(&place.url, &out, &mut |_, _| GO_ON);
     let none = copy().unwrap_err();
     assert!(
         matches!(none, BackupFailure::Store(StoreFault::NoStore { .. })),
@@ -140,7 +157,7 @@ async fn a_damaged_store_is_not_taken_for_a_backup() {
         .unwrap();
     drop(connection);
     let out = place.file().with_file_name("copy.db");
-    let failure = back_up(&place.url, &out, &mut |_, _| {}).unwrap_err();
+    let failure = back_up(&place.url, &out, &mut |_, _| GO_ON).unwrap_err();
     assert!(
         matches!(failure, BackupFailure::Unsound { .. }),
         "{failure:?}"
@@ -151,7 +168,7 @@ async fn a_damaged_store_is_not_taken_for_a_backup() {
     // The copy is checked when the store is let go already: the receiver's log would grow meanwhile.
     std::fs::write(&part, "").unwrap();
     let read = Connection::open(place.file()).unwrap();
-    let failure = copy(&read, &part, &mut |_, _| {}).unwrap_err();
+    let failure = copy(&read, &part, &mut |_, _| GO_ON).unwrap_err();
     assert!(
         matches!(failure, BackupFailure::Unsound { .. }),
         "{failure:?}"
