@@ -409,4 +409,32 @@ mod tests {
         assert!(next.drain_dirty(10).is_empty());
         assert_eq!(next.record(refusal("CN=a", 1, 2)), 2);
     }
+
+    #[test]
+    fn what_is_loaded_finds_no_more_room_than_there_is_and_displaces_nothing() {
+        let earlier = Book::new(10);
+        for (subject, second) in [("CN=a", 1), ("CN=b", 2), ("CN=c", 3)] {
+            earlier.record(refusal(subject, 1, second));
+        }
+        let book = Book::new(2);
+        book.record(refusal("CN=c", 1, 9));
+        book.load(earlier.snapshot());
+        let groups = book.snapshot();
+        let subjects: Vec<_> = groups.iter().map(|one| one.subject.as_deref()).collect();
+        assert_eq!(subjects, [Some("CN=c"), Some("CN=b")]);
+        assert_eq!(groups[0].last_seen.as_second(), 9);
+        assert_eq!(book.drain_dirty(10).len(), 1);
+    }
+
+    #[test]
+    fn a_drain_is_done_though_what_was_to_be_drained_was_driven_out() {
+        let book = Book::new(1);
+        book.record(refusal("CN=a", 1, 1));
+        book.record(refusal("CN=b", 1, 2));
+        assert!(!book.drain_is_done());
+        assert_eq!(book.drain_dirty(10).len(), 1);
+        assert!(book.drain_is_done());
+        book.record(refusal("CN=c", 1, 3));
+        assert!(!book.drain_is_done());
+    }
 }

@@ -531,17 +531,22 @@ mod tests {
             (1, "c", 30),
             (1, "d", 25),
             (1, "c", 29),
+            (1, "c", 35),
             (2, "e", 40),
+            (3, "f", 10),
+            (3, "g", 20),
         ] {
             latest.note(owner, which, at(second));
         }
         for (owner, which, expected) in [
-            (1, "a", Some(30)),
-            (1, "b", Some(30)),
+            (1, "a", Some(35)),
+            (1, "b", Some(35)),
             (1, "c", Some(25)),
-            (1, "d", Some(30)),
+            (1, "d", Some(35)),
             (2, "e", None),
-            (3, "f", None),
+            (3, "f", Some(20)),
+            (3, "g", Some(10)),
+            (4, "h", None),
         ] {
             assert_eq!(latest.but(owner, which), expected.map(at), "{which}");
         }

@@ -270,6 +270,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_type_that_has_no_dotted_notation_of_its_own_is_none() {
+        let longest = [0x2a; OID_OCTETS_MAX];
+        assert!(AttributeType::decode(&longest).is_some());
+        let arc_of_128_bits = [&[0x2a, 0x83][..], &[0xff; 17], &[0x7f]].concat();
+        assert!(AttributeType::decode(&arc_of_128_bits).is_some());
+        let arc_of_129_bits = [&[0x2a, 0x84][..], &[0x80; 17], &[0x00]].concat();
+        for contents in [
+            &[][..],
+            &[0x55, 0x04, 0x80, 0x03],
+            &[0x55, 0x04, 0x83],
+            &[0x2a; OID_OCTETS_MAX + 1],
+            &arc_of_129_bits,
+        ] {
+            let decoded = AttributeType::decode(contents);
+            assert_eq!(decoded, None, "{contents:02x?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn dotted_notation_survives_the_round_trip(first in 0u128..3, second in 0u128..40, rest in proptest::collection::vec(any::<u64>(), 0..5)) {

@@ -337,9 +337,23 @@ mod tests {
             (&[0x06, 0x01, 0x81], DerFault::Value { tag: 0x06 }),
             (&[0x0c, 0x01, 0xff], DerFault::Value { tag: 0x0c }),
             (b"\x17\x0b2601010000Z", DerFault::Value { tag: 0x17 }),
+            (b"\x17\x0d2601010000x0Z", DerFault::Value { tag: 0x17 }),
         ] {
             assert_eq!(check(bytes), Err(fault), "{bytes:02x?}");
         }
+    }
+
+    #[test]
+    fn an_arc_may_hold_the_octet_that_may_not_begin_it() {
+        assert_eq!(check(&[0x06, 0x04, 0x2a, 0x81, 0x80, 0x00]), Ok(()));
+        assert!(check(&[0x06, 0x04, 0x2a, 0x80, 0x81, 0x00]).is_err());
+    }
+
+    #[test]
+    fn one_element_is_read_of_nothing_but_one() {
+        assert!(read_one(&[0x05, 0x00], tag::NULL).is_ok());
+        let more = read_one(&[0x05, 0x00, 0x05, 0x00], tag::NULL);
+        assert_eq!(more.map(|_| ()), Err(DerFault::TrailingBytes));
     }
 
     #[test]

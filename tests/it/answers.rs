@@ -145,6 +145,14 @@ fn each_line_of_the_table_has_its_status_and_its_problem() {
             .exchange(&request(&producer, start, &headers, body))
             .unwrap_or_else(|error| panic!("{start} {headers:?} {body:?}: {error}"));
         check(&answer, *status, *problem);
+        // After a body that is not read, or a head that others may frame otherwise, nothing that follows is another request.
+        let closed = [
+            "body-too-large",
+            "host-malformed",
+            "transfer-coding-unknown",
+        ];
+        let closes = problem.is_some_and(|problem| closed.contains(&problem));
+        assert_eq!(answer.closes(), closes, "{answer:?}");
     }
 }
 
@@ -291,6 +299,9 @@ fn a_verified_certificate_of_nobody_is_403_and_tells_not_whose_it_should_be() {
     let answer = deliver("bound", &event("evt_1"));
     check(&answer, 403, Some("account-mismatch"));
     assert!(!answer.body.contains("acct_1"), "{answer:?}");
+    for reason in ["unknown-producer", "pin-mismatch", "account-mismatch"] {
+        assert_eq!(receiver.refusal(reason)["gate"], "identity", "{reason}");
+    }
     let listed = receiver
         .countersign(&["events", "list", "--json"])
         .json_lines();

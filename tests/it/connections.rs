@@ -73,6 +73,7 @@ fn bodies_for_which_there_is_no_room_are_told_to_come_again_and_counted() {
         one_more().filter(|answer| answer.status == 503)
     });
     assert!(answer.body.contains("overloaded"), "{answer:?}");
+    assert!(answer.closes(), "{answer:?}");
     assert!(answer.header("retry-after").is_some());
     let counted = "countersign_failures_total{cause=\"overloaded\"}";
     let metrics = receiver.admin("/metrics").body;

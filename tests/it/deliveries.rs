@@ -223,6 +223,34 @@ fn who_ends_its_own_side_after_a_whole_delivery_is_answered() {
 }
 
 #[test]
+fn a_body_is_as_long_as_it_may_be_and_no_longer_however_it_is_framed() {
+    let receiver = Receiver::with(&crate::receiver::Changes {
+        limits: "body_bytes = 1000",
+        ..Default::default()
+    });
+    let producer = receiver.producer();
+    let frames: [fn(&Producer, &str) -> Vec<u8>; 3] =
+        [Producer::signed, chunked, |producer, body| {
+            let (first, second) = body.split_at(600);
+            let whole = String::from_utf8(chunked(producer, body)).unwrap();
+            let in_two = format!("258\r\n{first}\r\n{:x}\r\n{second}\r\n", second.len());
+            let in_one = format!("{:x}\r\n{body}\r\n", body.len());
+            whole.replace(&in_one, &in_two).into_bytes()
+        }];
+    for (id, frame) in ["evt_framed", "evt_chunked", "evt_in_two"]
+        .iter()
+        .zip(frames)
+    {
+        let body = format!("{:1000}", event(id));
+        let exchange = |request: &[u8]| producer.connect().unwrap().exchange(request).unwrap();
+        assert_eq!(exchange(&frame(&producer, &body)).status, 204, "{id}");
+        let answer = exchange(&frame(&producer, &format!("{body} ")));
+        assert_eq!(answer.problem().as_deref(), Some("body-too-large"), "{id}");
+        assert_eq!(answer.status, 413, "{id}");
+    }
+}
+
+#[test]
 fn a_delivery_that_the_end_of_its_senders_side_cuts_short_is_never_taken() {
     let receiver = Receiver::start();
     let producer = receiver.producer();

@@ -42,6 +42,7 @@ mod explaining;
 mod handshakes;
 mod life_cycle;
 mod moving;
+mod origins;
 mod outage;
 mod radar;
 mod rehearsal;

@@ -137,6 +137,8 @@ fn what_is_wrong_is_told_to_who_bears_the_token_and_that_it_is_to_everybody() {
         (is_told && told.status == 200).then_some(told)
     });
     assert!(!told.body.contains("ca.crt"), "{told:?}");
+    let readiness: serde_json::Value = serde_json::from_str(&told.body).unwrap();
+    assert_eq!(readiness["store"], "ok", "{told:?}");
     // Which paths there are is told to nobody else either.
     for path in ["/api/events", "/no/such/page"] {
         assert_eq!(receiver.admin(path).status, 401, "{path}");

@@ -110,14 +110,19 @@ fn a_key_apart_vouches_no_longer_than_its_certificate() {
 
 #[test]
 fn what_no_anchor_certified_refuses_and_vouches_for_nobody() {
-    let (root, stranger) = (Ca::root("Root"), Ca::root("Stranger"));
-    let forged = stranger.sub_with("Root", signs_lists_alone);
-    let trust = build(&[&root.der], &[&forged.der], &[&forged.crl(&[7])]);
-    assert_eq!(verdict(&trust, &[&root.leaf_with(numbered(7))]), "revoked");
-    let unlisted = root.leaf_with(numbered(8));
-    assert_eq!(verdict(&trust, &[&unlisted]), "revocation-unknown");
-    let root = Certificate::decode(&root.der).unwrap();
-    assert!(!trust.has_list_of(&root, now()));
+    let root = Ca::root("Root");
+    // One whose name is another, one that only says it is the root, and one to which the root gave a key that may not certify.
+    let apart = root.sub_with("Root", signs_lists_alone);
+    for stranger in [Ca::root("Stranger"), Ca::root("Root"), apart] {
+        let forged = stranger.sub_with("Root", signs_lists_alone);
+        let of_forged = forged.crl(&[7]);
+        let trust = build(&[&root.der], &[&stranger.der, &forged.der], &[&of_forged]);
+        assert_eq!(verdict(&trust, &[&root.leaf_with(numbered(7))]), "revoked");
+        let unlisted = root.leaf_with(numbered(8));
+        assert_eq!(verdict(&trust, &[&unlisted]), "revocation-unknown");
+        let root = Certificate::decode(&root.der).unwrap();
+        assert!(!trust.has_list_of(&root, now()));
+    }
 }
 
 #[test]

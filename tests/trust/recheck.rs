@@ -48,6 +48,8 @@ async fn a_leaf_that_lapses_on_a_living_connection_is_refused_from_then_on() {
         ("2090-01-01T00:00:00.9Z", "holds"),
         ("2090-01-01T00:00:01Z", "expired"),
         ("2095-01-01T00:00:00Z", "expired"),
+        // A clock that was set back.
+        ("1960-01-01T00:00:00Z", "not-yet-valid"),
     ] {
         assert_eq!(
             recheck(&peer, &trust, at.parse().unwrap()),

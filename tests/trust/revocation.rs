@@ -329,6 +329,28 @@ fn a_list_that_can_not_be_followed_is_a_fault() {
         ..plain()
     };
     assert_eq!(told(version_1), "holds");
+    // What is not understood and not critical is passed over, and so is what changes nothing, critical or not.
+    let harmless: [&[u8]; 2] = [
+        &extension(99, false, &[5, 0]),
+        &extension(20, true, &[2, 1, 1]),
+    ];
+    let with_harmless = OddCrl {
+        extensions: &harmless,
+        ..plain()
+    };
+    assert_eq!(told(with_harmless), "holds");
+    let why = [
+        extension(21, true, &[0x0a, 1, 1]),
+        extension(99, false, &[5, 0]),
+    ];
+    let of_others = entry(&[9], &[&why[0], &why[1]]);
+    assert_eq!(
+        told(OddCrl {
+            entries: &[&of_others],
+            ..plain()
+        }),
+        "holds"
+    );
     let named = entry(&[7], &[&extension(21, false, &[0x0a, 1, 1])]);
     let entries: [&[u8]; 1] = [&named];
     assert_eq!(
@@ -344,7 +366,8 @@ fn a_list_that_can_not_be_followed_is_a_fault() {
         ..plain()
     };
     assert!(told(endless).contains("nextUpdate"));
-    let cases: [(&str, Vec<u8>); 7] = [
+    let unnamed = [6, 3, 0x55, 0x1d, 99];
+    let cases: [(&str, Vec<u8>); 9] = [
         ("delta", extension(27, true, &[2, 1, 1])),
         ("delta", extension(27, false, &[2, 1, 1])),
         ("critical extension", extension(99, true, &[5, 0])),
@@ -352,6 +375,8 @@ fn a_list_that_can_not_be_followed_is_a_fault() {
         ("some reasons", idp(&[&[0x83, 2, 1, 0x02]])),
         ("attribute certificates", idp(&[&[0x85, 1, 0xff]])),
         ("named relative", idp(&[&der(0xa0, &[&der(0xa1, &[])])])),
+        ("cannot be read", idp(&[&[0x86, 1, 0xff]])),
+        ("cannot be read", der(0x30, &[&unnamed, &[4, 0], &[5, 0]])),
     ];
     for (expected, extension) in &cases {
         let extensions: [&[u8]; 1] = [extension];
