@@ -46,6 +46,11 @@ pub(super) struct ExportArguments {
 enum FileFailure {
     #[error(transparent)]
     Export(#[from] ExportFailure),
+    #[error("{}: the export ends here; once what stopped it is mended, go on with --resume", path.display())]
+    Stopped {
+        path: PathBuf,
+        source: ExportFailure,
+    },
     #[error("{}: {fault}", path.display())]
     Part { path: PathBuf, fault: TransferFault },
     #[error("{}: this file already exists; name another, or remove it", path.display())]
@@ -106,6 +111,7 @@ impl ExportArguments {
             }
             Err(
                 failure @ (FileFailure::Export(_)
+                | FileFailure::Stopped { .. }
                 | FileFailure::Part { .. }
                 | FileFailure::Interrupted { .. }
                 | FileFailure::InterruptedAtOnce { .. }
@@ -165,7 +171,8 @@ fn to_file(export: &Export, url: &Url, out: &Path, resume: bool) -> Result<u64, 
             });
             let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
             let written = match whole.map_err(failed)? {
-                Some(written) => written.map_err(FileFailure::from),
+                Some(written) if is_empty => written.map_err(FileFailure::from),
+                Some(written) => written.map_err(|failure| stopped(file_of.path(), failure)),
                 None if is_empty => Err(FileFailure::InterruptedAtOnce { path: out.into() }),
                 None => Err(FileFailure::Interrupted {
                     path: file_of.path().into(),
@@ -198,6 +205,22 @@ impl Write for Stoppable {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Tells what another attempt may go on from.
+fn stopped(part: &Path, failure: ExportFailure) -> FileFailure {
+    match failure {
+        source @ (ExportFailure::Statement { .. } | ExportFailure::Output(_)) => {
+            FileFailure::Stopped {
+                path: part.into(),
+                source,
+            }
+        }
+        other @ (ExportFailure::Store(_)
+        | ExportFailure::Damaged { .. }
+        | ExportFailure::NoTenant { .. }
+        | ExportFailure::NotTheSame { .. }) => other.into(),
     }
 }
 

@@ -193,6 +193,7 @@ fn end_with(file: &Path, failure: &ImportFailure) -> Outcome {
             }
         }
         ImportFailure::Statement { .. }
+        | ImportFailure::Away { .. }
         | ImportFailure::Dangling { .. }
         | ImportFailure::NotKept { .. } => failed(failure),
     }

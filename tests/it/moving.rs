@@ -288,6 +288,28 @@ fn an_export_that_was_altered_or_cut_off_changes_nothing() {
 }
 
 #[test]
+fn an_export_that_stops_half_way_says_how_to_go_on_and_does() {
+    let mut receiver = Receiver::start();
+    deliver(&receiver, 0, 20);
+    receiver.stop();
+    let whole = receiver.countersign(&["export"]).stdout;
+    let alter = |sql: &str| {
+        let store = receiver.directory().join("data/countersign.db");
+        let store = rusqlite::Connection::open(store).unwrap();
+        store.execute_batch(sql).unwrap();
+    };
+    alter("ALTER TABLE bodies RENAME TO elsewhere");
+    let stopped = receiver.countersign(&["export", "--out", "all.jsonl"]);
+    fails(&stopped, 1, "all.jsonl.part: the export ends here");
+    fails(&stopped, 1, "go on with --resume");
+    alter("ALTER TABLE elsewhere RENAME TO bodies");
+    let resumed = receiver.countersign(&["export", "--out", "all.jsonl", "--resume"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    let made = fs::read_to_string(receiver.directory().join("all.jsonl")).unwrap();
+    assert_eq!(rows(&made), rows(&whole));
+}
+
+#[test]
 fn what_an_import_that_met_a_difference_has_written_is_told() {
     let receiver = Receiver::start();
     deliver(&receiver, 0, 6);

@@ -17,7 +17,7 @@ use super::rows::{
     BY_INDEX, EVENT, EVENT_PARTS, LEAF, PAYMENT, REFUSAL, SECRET, SHADOW, came_with, event,
     forgotten, leaf, merge_refusals, payment, producer, refusal, secret, shadow,
 };
-use super::session::{Purpose, Session};
+use super::session::{Purpose, Session, TookTooLong, ends_the_session};
 use super::text::hold;
 use crate::store::HISTORY_MAX;
 use crate::store::retention::keep::DAY_US;
@@ -70,10 +70,12 @@ impl PostgresShelf {
     ) -> Result<T, ImportFailure> {
         let limit = self.target.access.statement_timeout.saturating_mul(10);
         match timeout(limit, work).await {
-            Ok(done) => done,
-            Err(elapsed) => {
+            Ok(done) => done.map_err(away),
+            Err(_elapsed) => {
                 self.session.stop().await;
-                Err(ImportFailure::statement(elapsed))
+                Err(ImportFailure::Away {
+                    source: TookTooLong(limit).into(),
+                })
             }
         }
     }
@@ -163,6 +165,18 @@ impl PostgresShelf {
             self.held_up = self.limited(making).await?;
         }
         Ok(())
+    }
+}
+
+/// Tells a statement that was refused from a session that ended under it.
+fn away(failure: ImportFailure) -> ImportFailure {
+    match failure {
+        ImportFailure::Statement { source }
+            if source.downcast_ref().is_some_and(ends_the_session) =>
+        {
+            ImportFailure::Away { source }
+        }
+        other => other,
     }
 }
 

@@ -84,7 +84,7 @@ async fn an_import_that_gets_no_answer_is_given_up() {
     let limit = Duration::from_secs(20);
     let given_up = tokio::time::timeout(limit, put(&url, &export)).await;
     let failure = given_up.unwrap().unwrap_err();
-    let no_answer = matches!(failure, ImportFailure::Statement { .. });
+    let no_answer = matches!(failure, ImportFailure::Away { .. });
     assert!(no_answer, "{failure:?}");
     server.psql("inbox", "DROP EVENT TRIGGER mute");
     assert_eq!(put(&url, &export).await.unwrap().events.written, 1);
@@ -114,4 +114,39 @@ async fn a_partition_waits_for_no_standby_and_the_rows_in_it_do() {
     let waits = server.psql("inbox", "SELECT what, how FROM public.waits ORDER BY what");
     let waits: Vec<&str> = waits.lines().collect();
     assert_eq!(waits, ["CREATE TABLE|off", "INSERT|on"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_is_ended_is_told_to_be_run_again_and_then_goes_on() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = address(&server, "inbox");
+    Store::migrate(&url).await.unwrap();
+    let export = export_of(3).await;
+    server.psql(
+        "inbox",
+        "CREATE FUNCTION public.ends() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+            PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END';
+         CREATE FUNCTION public.refuses() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+            RAISE EXCEPTION ''no room''; END'",
+    );
+    let mut is_away = Vec::new();
+    for does in ["ends", "refuses"] {
+        server.psql(
+            "inbox",
+            &format!(
+                "CREATE TRIGGER meets AFTER INSERT ON countersign.events EXECUTE FUNCTION public.{does}()"
+            ),
+        );
+        let failure = put(&url, &export).await.unwrap_err();
+        server.psql("inbox", "DROP TRIGGER meets ON countersign.events");
+        let told = failure.to_string();
+        assert!(told.contains("run the same import again"), "{told}");
+        is_away.push(matches!(failure, ImportFailure::Away { .. }));
+    }
+    assert_eq!(is_away, [true, false]);
+    let imported = put(&url, &export).await.unwrap();
+    assert_eq!((imported.leaves.there, imported.events.written), (1, 3));
+    assert!(imported.is_equal());
 }

@@ -134,11 +134,10 @@ impl Again<'_> {
         }
         look_for_unsound_payments(self.notes).await?;
         write(self.notes, &mut replayed).await?;
-        let end = match self.replay.mode {
-            ReplayMode::Commit => "COMMIT",
-            ReplayMode::DryRun => "ROLLBACK",
-        };
-        self.notes.batch(end).await?;
+        match self.replay.mode {
+            ReplayMode::Commit => self.notes.commit().await?,
+            ReplayMode::DryRun => self.notes.batch("ROLLBACK").await?,
+        }
         Ok(replayed)
     }
 

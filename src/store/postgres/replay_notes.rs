@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
+use super::session::{Meaning, meaning};
 use crate::store::replay::outcome::ReplayFailure;
 
 /// How long one statement may take, and its answer. Some go through the events of all payments concerned.
@@ -37,6 +38,19 @@ impl Notes<'_> {
 
     pub(super) async fn batch(self, sql: &str) -> Result<(), ReplayFailure> {
         within(self.0.batch_execute(sql)).await
+    }
+
+    pub(super) async fn commit(self) -> Result<(), ReplayFailure> {
+        self.batch("COMMIT").await.map_err(|failure| match failure {
+            ReplayFailure::Statement { source }
+                if source
+                    .downcast_ref()
+                    .is_none_or(|error| meaning(error) == Meaning::Unknown) =>
+            {
+                ReplayFailure::Uncertain { source }
+            }
+            other => other,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::payments::Status;
 use crate::signature::builtin;
 use crate::store::fixtures::{Place, accept, payment_event, with_body};
 use crate::store::replay::asked::{Mappings, Replay, ReplayMode};
-use crate::store::replay::outcome::Replayed;
+use crate::store::replay::outcome::{ReplayFailure, Replayed};
 use crate::store::{Export, ImportMode, Store, Url, import};
 
 /// An event that a mapping reads again as it was read when it came.
@@ -25,6 +25,10 @@ fn told(id: &str, status: Status) -> Event {
 }
 
 async fn replay(url: &Url, mode: ReplayMode) -> Replayed {
+    try_replay(url, mode).await.unwrap()
+}
+
+async fn try_replay(url: &Url, mode: ReplayMode) -> Result<Replayed, ReplayFailure> {
     let mut mappings = Mappings::default();
     let profile = builtin().get("timestamped").unwrap();
     mappings.insert(
@@ -38,8 +42,7 @@ async fn replay(url: &Url, mode: ReplayMode) -> Replayed {
         producer: None,
         mode,
     };
-    let replayed = replay.run(url, mappings, Box::new(|_, _| {})).await;
-    replayed.unwrap()
+    replay.run(url, mappings, Box::new(|_, _| {})).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,4 +114,29 @@ async fn after_a_move_from_the_embedded_store_a_replay_finds_nothing_otherwise()
     assert!(imported.unwrap().is_equal());
     let replayed = replay(&to.url, ReplayMode::Commit).await;
     assert_eq!((replayed.events_read, replayed.events_changed), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_whose_commit_was_not_answered_does_not_say_that_nothing_was_changed() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url: Url = server.create_database("inbox").parse().unwrap();
+    let store = Store::open(&url, Limits::default()).await.unwrap();
+    accept(&store, told("evt_1", Status::Pending)).await;
+    drop(store);
+    server.psql("inbox", "UPDATE countersign.events SET kind = 'otherwise'");
+    // While it commits, its process is killed: nobody says what became of it.
+    server.psql(
+        "inbox",
+        "CREATE FUNCTION public.dies() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN COPY (SELECT 1) TO PROGRAM ''kill -9 $PPID''; RETURN NULL; END';
+         CREATE CONSTRAINT TRIGGER dies AFTER UPDATE ON countersign.events DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION public.dies()",
+    );
+    let failure = try_replay(&url, ReplayMode::Commit).await.unwrap_err();
+    assert!(
+        matches!(failure, ReplayFailure::Uncertain { .. }),
+        "{failure:?}"
+    );
 }

@@ -1,5 +1,6 @@
 //! A session with PostgreSQL: opened on the first host that writes, with our schema up to date, and closed with its value.
 
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection};
 
@@ -354,6 +355,17 @@ pub(in crate::store) fn meaning(error: &tokio_postgres::Error) -> Meaning {
         // Data exception, integrity constraint violation, program limit exceeded.
         Some("22" | "23" | "54") => Meaning::Row,
         _ => Meaning::Server,
+    }
+}
+
+/// Whether an error is the end of its session: the same may be asked of another one. What was on its way may be durable or not.
+pub(super) fn ends_the_session(error: &tokio_postgres::Error) -> bool {
+    match error.as_db_error() {
+        Some(said) => {
+            let ends = [Some(Severity::Fatal), Some(Severity::Panic)];
+            ends.contains(&said.parsed_severity()) || meaning(error) == Meaning::Unknown
+        }
+        None => error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>()),
     }
 }
 

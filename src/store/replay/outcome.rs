@@ -151,6 +151,16 @@ pub enum ReplayFailure {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database went away between the commit and its answer.
+    #[error(
+        "the database gave no answer to the commit: all of the replay is there, or nothing of it; once the database is back, run the same \
+         replay again, which changes nothing if all is there"
+    )]
+    Uncertain {
+        /// What was met instead of an answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The runtime is going down.
     #[error("the replay was cancelled; nothing was changed")]
     BrokenOff,

@@ -22,9 +22,22 @@ pub enum ImportFailure {
     #[error(transparent)]
     Export(#[from] TransferFault),
     /// A statement failed.
-    #[error("the store refused a statement; nothing of its batch was written")]
+    #[error(
+        "the store refused a statement, and nothing of its batch was written; once the cause is mended, run the same import again: \
+         what is there and equal is skipped"
+    )]
     Statement {
         /// What the engine said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database went away, perhaps between a commit and its answer.
+    #[error(
+        "the database went away, or gave no answer, before all was done; what was written stays: once it is back, run the same \
+         import again, which skips what is there and equal"
+    )]
+    Away {
+        /// What was met instead of an answer.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
