@@ -10,7 +10,7 @@ use super::session_failure::SessionFailure;
 use crate::text::chain;
 
 /// Each state in which PostgreSQL turns a session away before it begins.
-const STATES: [(&SqlState, &str); 7] = [
+const STATES: [(&SqlState, &str); 8] = [
     // The same is said where there is no such role.
     (
         &SqlState::INVALID_PASSWORD,
@@ -30,7 +30,11 @@ const STATES: [(&SqlState, &str); 7] = [
     ),
     (
         &SqlState::TOO_MANY_CONNECTIONS,
-        "all its sessions are taken: end some, raise its max_connections, or lower store.postgres.writers and store.postgres.readers",
+        "all its sessions, or the role's, are taken: end some, raise max_connections or the role's CONNECTION LIMIT, or lower store.postgres.writers and store.postgres.readers",
+    ),
+    (
+        &SqlState::QUERY_CANCELED,
+        "see what holds its tables (pg_locks) and, where its configuration, the database or the role has a statement_timeout, raise that",
     ),
     (
         &SqlState::CANNOT_CONNECT_NOW,
@@ -44,6 +48,7 @@ const STATES: [(&SqlState, &str); 7] = [
 
 const REFUSED: &str = "start the database, or correct host and port in store.url";
 const UNASKED: &str = "start the host that could not be asked, or take it out of store.url if it never had what was kept";
+const READ_ONLY: &str = "if it is the primary, take default_transaction_read_only from its configuration, the database or the role";
 const SILENT: &str =
     "see that the database runs, and that this machine reaches host and port of store.url";
 
@@ -54,7 +59,8 @@ impl SessionFailure {
             Self::Refused(error) => of_driver(error),
             Self::TimedOut(_) => Some(SILENT),
             Self::Unasked { .. } => Some(UNASKED),
-            Self::ReadOnly | Self::Gone { .. } | Self::Elsewhere { .. } | Self::Fault(_) => None,
+            Self::ReadOnly => Some(READ_ONLY),
+            Self::Gone { .. } | Self::Elsewhere { .. } | Self::Fault(_) => None,
         }
     }
 }
@@ -122,8 +128,7 @@ mod tests {
     use super::super::tests::server::Postgres;
     use crate::store::{StoreFault, look};
 
-    const RULES: &str =
-        "local all all trust\nhost all app all scram-sha-256\nhost all postgres all trust\n";
+    const RULES: &str = "local all all trust\nhost all app all scram-sha-256\nhost all postgres,reader,many,hasty all trust\n";
 
     async fn mended(url: &str) -> &'static str {
         let fault = look(&url.parse().unwrap()).await.unwrap_err();
@@ -141,8 +146,13 @@ mod tests {
         };
         server.psql(
             "postgres",
-            "CREATE ROLE app LOGIN PASSWORD 'open sesame'; REVOKE CONNECT ON DATABASE template1 FROM PUBLIC",
+            "CREATE ROLE app LOGIN PASSWORD 'open sesame'; REVOKE CONNECT ON DATABASE template1 FROM PUBLIC;
+             CREATE ROLE reader SUPERUSER LOGIN; ALTER ROLE reader SET default_transaction_read_only = on;
+             CREATE ROLE many LOGIN CONNECTION LIMIT 0;
+             CREATE ROLE hasty SUPERUSER LOGIN; ALTER ROLE hasty SET statement_timeout = '100ms';
+             CREATE SCHEMA countersign; CREATE VIEW countersign.migrations AS SELECT 1 AS number, 1 AS serves_from, pg_sleep(60)",
         );
+        server.create_database("empty");
         let port = server.port();
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
         let free = nobody.local_addr().unwrap().port();
@@ -171,6 +181,18 @@ mod tests {
             (
                 format!("postgres://postgres@127.0.0.1:{port}/x?sslmode=require"),
                 "ssl = on",
+            ),
+            (
+                format!("postgres://reader@127.0.0.1:{port}/empty"),
+                "default_transaction_read_only",
+            ),
+            (
+                format!("postgres://many@127.0.0.1:{port}/postgres"),
+                "CONNECTION LIMIT",
+            ),
+            (
+                format!("postgres://hasty@127.0.0.1:{port}/postgres"),
+                "statement_timeout",
             ),
             (
                 format!("postgres://postgres@127.0.0.1:{free}/x"),
