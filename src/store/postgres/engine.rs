@@ -18,7 +18,7 @@ use super::batch::{Answer, Folded, Prepared};
 use super::errands;
 use super::reach::Reach;
 use super::schema;
-use super::session::{Meaning, Purpose, Session, TookTooLong, meaning};
+use super::session::{Meaning, Purpose, Session, TookTooLong, lacks_a_partition, meaning};
 use super::session_failure::SessionFailure;
 use crate::identity::TenantId;
 use crate::inbox::{BatchFailure, Cause, Engine, Event, Isolation, Outcome, Receipt};
@@ -310,7 +310,8 @@ impl Postgres {
             match self.write(part, deadline).await {
                 Ok(receipts) => outcomes.extend(receipts.into_iter().map(Ok)),
                 Err(Failure::Row(cause)) if part.len() <= 1 => {
-                    tracing::error!(
+                    // Whoever brought it tells of it, and not of each where there are many.
+                    tracing::debug!(
                         error = &*cause as &dyn std::error::Error,
                         "a delivery's rows were refused by the store"
                     );
@@ -465,10 +466,10 @@ fn same_names(a: &Row, b: &Row) -> bool {
 }
 
 /// Whether another session, perhaps on another host, may do what this one was refused: the server goes down, or was made a
-/// standby. A full disk or a lacking right is the same for each.
+/// standby, or a partition is missing, which the next session makes. A full disk or a lacking right is the same for each.
 fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
     let code = error.code().map_or("", |code| code.code());
-    matches!(code.get(..2), Some("57" | "25"))
+    matches!(code.get(..2), Some("57" | "25")) || lacks_a_partition(error)
 }
 
 impl Engine for Postgres {

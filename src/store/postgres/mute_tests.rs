@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::address::{Access, Target};
 use super::session::{Purpose, Session};
 use super::tests::server::Postgres;
 use crate::inbox::{Inbox, InboxFailure, Limits, Receipt};
-use crate::store::fixtures::{accept, event};
+use crate::store::fixtures::{accept, event, received};
 use crate::store::views::Filter;
 use crate::store::{ReadFailure, Store, Url};
 
@@ -74,6 +76,19 @@ async fn missing_partitions_are_left_to_another_time_while_a_reader_is_at_work()
     assert_eq!(server.psql("inbox", PARTITIONS).trim(), "1");
     Session::open(&target, Purpose::Write).await.unwrap();
     assert_eq!(server.psql("inbox", PARTITIONS).trim(), "9");
+}
+
+#[tokio::test]
+async fn partitions_that_somebody_dropped_are_made_again_and_no_delivery_is_refused_for_them() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let store = open(&address(&server, "inbox")).await;
+    assert_eq!(accept(&store, event("evt_1")).await, Receipt::Accepted);
+    server.psql("inbox", ALL_GONE);
+    server.psql("inbox", "DROP TABLE countersign.bodies_default");
+    let now = received(event("evt_2"), Timestamp::now().as_second());
+    assert_eq!(accept(&store, now).await, Receipt::Accepted);
 }
 
 #[tokio::test]

@@ -330,10 +330,10 @@ pub(in crate::store) enum Meaning {
 /// What an error of a statement that is its own transaction means.
 pub(in crate::store) fn meaning(error: &tokio_postgres::Error) -> Meaning {
     // Only the server's own word proves that nothing was committed.
-    let Some(error) = error.as_db_error() else {
+    let Some(said) = error.as_db_error() else {
         return Meaning::Unknown;
     };
-    let code = error.code();
+    let code = said.code();
     if [
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
@@ -349,6 +349,9 @@ pub(in crate::store) fn meaning(error: &tokio_postgres::Error) -> Meaning {
     if *code == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN {
         return Meaning::Unknown;
     }
+    if lacks_a_partition(error) {
+        return Meaning::Server;
+    }
     match code.code().get(..2) {
         // A connection exception is a pooler's word: it lost the server, perhaps after the commit.
         Some("08") => Meaning::Unknown,
@@ -356,6 +359,12 @@ pub(in crate::store) fn meaning(error: &tokio_postgres::Error) -> Meaning {
         Some("22" | "23" | "54") => Meaning::Row,
         _ => Meaning::Server,
     }
+}
+
+/// Whether somebody took the partition away that a row belongs to. It is no fault of the row's, and whoever opens a session makes it anew.
+pub(super) fn lacks_a_partition(error: &tokio_postgres::Error) -> bool {
+    let said = error.as_db_error();
+    said.is_some_and(|said| said.routine() == Some("ExecFindPartition"))
 }
 
 /// Whether an error is the end of its session: the same may be asked of another one. What was on its way may be durable or not.

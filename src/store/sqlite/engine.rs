@@ -134,7 +134,8 @@ fn apart(
         Err(error) if error.is_of_the_row() => {
             connection.execute_batch("ROLLBACK TO delivery; RELEASE delivery")?;
             *names = Names::default();
-            tracing::error!(
+            // Whoever brought it tells of it, and not of each where there are many.
+            tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "a delivery's rows were refused by the store"
             );
