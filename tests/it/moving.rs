@@ -298,11 +298,11 @@ fn an_export_that_stops_half_way_says_how_to_go_on_and_does() {
         let store = rusqlite::Connection::open(store).unwrap();
         store.execute_batch(sql).unwrap();
     };
-    alter("ALTER TABLE bodies RENAME TO elsewhere");
+    alter("ALTER TABLE refusals RENAME TO elsewhere");
     let stopped = receiver.countersign(&["export", "--out", "all.jsonl"]);
     fails(&stopped, 1, "all.jsonl.part: the export ends here");
     fails(&stopped, 1, "go on with --resume");
-    alter("ALTER TABLE elsewhere RENAME TO bodies");
+    alter("ALTER TABLE elsewhere RENAME TO refusals");
     let resumed = receiver.countersign(&["export", "--out", "all.jsonl", "--resume"]);
     assert_eq!(resumed.code, Some(0), "{resumed:?}");
     let made = fs::read_to_string(receiver.directory().join("all.jsonl")).unwrap();

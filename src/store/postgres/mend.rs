@@ -66,16 +66,17 @@ impl SessionFailure {
 }
 
 fn of_driver(error: &Error) -> Option<&'static str> {
-    if let Some(code) = error.code() {
-        let known = STATES.iter().find(|(state, _)| *state == code);
-        return known.map(|(_, mend)| *mend);
+    if let Some(code) = error.code()
+        && let Some((_, mend)) = STATES.iter().find(|(state, _)| *state == code)
+    {
+        return Some(mend);
     }
     if let Some(system) = error.source().and_then(|it| it.downcast_ref::<io::Error>())
         && let Some(mend) = of_system(system)
     {
         return Some(mend);
     }
-    // The driver has no better names for these than its words.
+    // The driver, and a pooler, have no better names for these than their words.
     let words = chain(error);
     [
         (
@@ -93,6 +94,14 @@ fn of_driver(error: &Error) -> Option<&'static str> {
         (
             "performing TLS handshake",
             "let sslrootcert in store.url name the CA that issued the database's certificate; where the database wants one of ours, sslcert and sslkey",
+        ),
+        (
+            "server_login_retry",
+            "wait: PgBouncer asks a database that was away again after its server_login_retry (15 s; set it to 1)",
+        ),
+        (
+            "does not allow writes",
+            "let one of the hosts of store.url take writes (promote a standby); if one is the primary, take default_transaction_read_only from its configuration, the database or the role",
         ),
         (
             "failed to lookup address",
@@ -123,6 +132,7 @@ fn of_system(error: &io::Error) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
     use super::super::tests::server::Postgres;
@@ -136,6 +146,30 @@ mod tests {
             panic!("{fault}");
         };
         mend.unwrap_or_default()
+    }
+
+    /// Where every session is turned away as PgBouncer does while its database was away a moment ago: the port.
+    fn pooler_without_a_database() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut session, _) = listener.accept().unwrap();
+            let mut startup = [0; 512];
+            session.read(&mut startup).unwrap();
+            let fields = b"SFATAL\0VFATAL\0C08P01\0Mserver login has been failing, try again later (server_login_retry)\0\0";
+            let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+            let refusal = [b"E", &length[..], fields].concat();
+            session.write_all(&refusal).unwrap();
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn what_a_pooler_says_of_its_database_is_told_with_what_to_do() {
+        let port = pooler_without_a_database();
+        let url = format!("postgres://app@127.0.0.1:{port}/x?sslmode=disable");
+        let told = mended(&url).await;
+        assert!(told.contains("set it to 1"), "{told}");
     }
 
     #[tokio::test]
@@ -185,6 +219,10 @@ mod tests {
             (
                 format!("postgres://reader@127.0.0.1:{port}/empty"),
                 "default_transaction_read_only",
+            ),
+            (
+                format!("postgres://reader@127.0.0.1:{port}/empty?target_session_attrs=read-write"),
+                "promote a standby",
             ),
             (
                 format!("postgres://many@127.0.0.1:{port}/postgres"),
