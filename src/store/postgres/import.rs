@@ -170,14 +170,13 @@ impl PostgresShelf {
 
 /// Tells a statement that was refused from a session that ended under it.
 fn away(failure: ImportFailure) -> ImportFailure {
-    match failure {
-        ImportFailure::Statement { source }
-            if source.downcast_ref().is_some_and(ends_the_session) =>
-        {
-            ImportFailure::Away { source }
+    if let ImportFailure::Statement { source } = failure {
+        if source.downcast_ref().is_some_and(ends_the_session) {
+            return ImportFailure::Away { source };
         }
-        other => other,
+        return ImportFailure::Statement { source };
     }
+    failure
 }
 
 /// The rows in these rows' places. The number of its line's place is the last column of each.

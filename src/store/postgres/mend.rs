@@ -155,7 +155,7 @@ mod tests {
         std::thread::spawn(move || {
             let (mut session, _) = listener.accept().unwrap();
             let mut startup = [0; 512];
-            session.read(&mut startup).unwrap();
+            assert!(session.read(&mut startup).unwrap() > 0);
             let fields = b"SFATAL\0VFATAL\0C08P01\0Mserver login has been failing, try again later (server_login_retry)\0\0";
             let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
             let refusal = [b"E", &length[..], fields].concat();

@@ -41,16 +41,15 @@ impl Notes<'_> {
     }
 
     pub(super) async fn commit(self) -> Result<(), ReplayFailure> {
-        self.batch("COMMIT").await.map_err(|failure| match failure {
-            ReplayFailure::Statement { source }
-                if source
-                    .downcast_ref()
-                    .is_none_or(|error| meaning(error) == Meaning::Unknown) =>
-            {
-                ReplayFailure::Uncertain { source }
+        let done = self.batch("COMMIT").await;
+        if let Err(ReplayFailure::Statement { source }) = done {
+            let said = source.downcast_ref();
+            if said.is_none_or(|error| meaning(error) == Meaning::Unknown) {
+                return Err(ReplayFailure::Uncertain { source });
             }
-            other => other,
-        })
+            return Err(ReplayFailure::Statement { source });
+        }
+        done
     }
 }
 
