@@ -289,7 +289,7 @@ fn an_export_that_was_altered_or_cut_off_changes_nothing() {
 
 #[test]
 fn an_export_that_stops_half_way_says_how_to_go_on_and_does() {
-    let mut receiver = Receiver::start();
+    let receiver = Receiver::start();
     deliver(&receiver, 0, 20);
     receiver.stop();
     let whole = receiver.countersign(&["export"]).stdout;
