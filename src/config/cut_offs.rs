@@ -427,6 +427,7 @@ impl WrittenEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::x509::DistinguishedName;
 
     #[test]
     fn a_list_is_read_as_it_was_written_and_a_lifted_entry_is_gone() {
@@ -460,6 +461,59 @@ mod tests {
         });
         assert!(lifted.unwrap().entries().is_empty());
         assert!(CutOffs::read(&path).unwrap().entries().is_empty());
+    }
+
+    fn producer(tenant: &str, name: &str, subject: &str) -> std::sync::Arc<Producer> {
+        std::sync::Arc::new(Producer {
+            id: crate::identity::ProducerId(0),
+            tenant: TenantId::new(tenant),
+            name: name.into(),
+            subject: DistinguishedName::parse(&format!("CN={subject}")).unwrap(),
+            pins: Vec::new(),
+            shadow_pins: Vec::new(),
+            path: None,
+            force: crate::identity::Force::Live,
+        })
+    }
+
+    #[test]
+    fn whom_an_entry_names_is_cut_off_and_nobody_else() {
+        let producers = [
+            producer("a", "p", "a-p"),
+            producer("a", "q", "shared"),
+            producer("b", "p", "b-p"),
+            producer("b", "q", "shared"),
+        ];
+        let check = |who: &[&CutOff], cut: &[usize], subjects: &[&str]| {
+            let mut list = CutOffs::default();
+            for who in who {
+                list.add((*who).clone(), Timestamp::UNIX_EPOCH);
+            }
+            let found: Vec<_> = (0..producers.len())
+                .filter(|&at| list.cuts(&producers[at]))
+                .collect();
+            assert_eq!(found, cut, "{who:?}");
+            let known = list.for_trust(&producers).subjects;
+            let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+            assert_eq!(known, subjects, "{who:?}");
+        };
+        let tenant = |tenant: &str| CutOff::Tenant(TenantId::new(tenant));
+        let one = |tenant: &str, name: &str| CutOff::Producer {
+            tenant: TenantId::new(tenant),
+            name: name.into(),
+        };
+        check(&[&one("a", "p")], &[0], &["CN=a-p"]);
+        check(&[&one("b", "p")], &[2], &["CN=b-p"]);
+        check(&[&one("c", "p")], &[], &[]);
+        // Whoever shares its subject shakes hands on, and so must this one.
+        check(&[&one("a", "q")], &[1], &[]);
+        check(&[&tenant("a")], &[0, 1], &["CN=a-p"]);
+        check(
+            &[&one("a", "q"), &one("b", "q")],
+            &[1, 3],
+            &["CN=shared", "CN=shared"],
+        );
+        check(&[&CutOff::Serial("0a".parse().unwrap())], &[], &[]);
     }
 
     #[test]

@@ -184,7 +184,7 @@ mod tests {
              CREATE ROLE reader SUPERUSER LOGIN; ALTER ROLE reader SET default_transaction_read_only = on;
              CREATE ROLE many LOGIN CONNECTION LIMIT 0;
              CREATE ROLE hasty SUPERUSER LOGIN; ALTER ROLE hasty SET statement_timeout = '100ms';
-             CREATE SCHEMA countersign; CREATE VIEW countersign.migrations AS SELECT 1 AS number, 1 AS serves_from, pg_sleep(60)",
+             CREATE SCHEMA countersign; CREATE VIEW countersign.migrations AS SELECT 1 AS number, 1 AS serves_from, pg_sleep(60)::text AS slept",
         );
         server.create_database("empty");
         let port = server.port();
