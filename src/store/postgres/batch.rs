@@ -256,7 +256,9 @@ impl<'a> Folded<'a> {
                 || payment.is_some_and(|payment| !payments.insert(payment));
             columns.push(group);
         }
-        columns.order_payments();
+        if columns.is_plain() {
+            columns.order_payments();
+        }
         columns
     }
 }
@@ -289,8 +291,7 @@ pub(super) struct Columns<'a> {
     headers: Vec<&'a str>,
     body: Vec<&'a [u8]>,
     fetch_needed: Vec<bool>,
-    /// The places of those that speak of a payment, from 1 on, by the payments' tenants and keys: in this order a batch that is not crowded
-    /// takes its locks on them.
+    /// Of a plain batch: the places of those that speak of a payment, from 1 on, by the payments' tenants and keys, as it takes its locks.
     by_payment: Vec<i32>,
     /// Some event came twice, or another of its payment with it.
     crowded: bool,
@@ -349,6 +350,11 @@ impl<'a> Columns<'a> {
         self.fetch_needed.push(row.fetch_needed);
     }
 
+    /// Whether nothing of it belongs together, and of nothing more is to be fetched.
+    fn is_plain(&self) -> bool {
+        !self.crowded && !self.fetch_needed.contains(&true)
+    }
+
     fn order_payments(&mut self) {
         let places = self.tenant.iter().zip(&self.payment_key).zip(1_i32..);
         let mut of_payments: Vec<_> = places
@@ -361,17 +367,17 @@ impl<'a> Columns<'a> {
     /// The statement that writes the batch, and its arguments. Folding what belongs together costs: a batch with nothing of the kind
     /// does not ask for it.
     pub(super) fn statement(&self) -> (&'static str, Vec<(&(dyn ToSql + Sync), Type)>) {
-        if self.crowded || self.fetch_needed.contains(&true) {
-            (COMMIT, self.all())
-        } else {
-            let mut parameters = self.plain();
+        if self.is_plain() {
+            let mut parameters = self.common();
             parameters.push((&self.by_payment, Type::INT4_ARRAY));
             (COMMIT_PLAIN, parameters)
+        } else {
+            (COMMIT, self.all())
         }
     }
 
     /// What both statements take.
-    fn plain(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    fn common(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         vec![
             (&self.tenant, Type::TEXT_ARRAY),
             (&self.key, Type::BYTEA_ARRAY),
@@ -402,7 +408,7 @@ impl<'a> Columns<'a> {
             (&self.arrival, Type::INT4_ARRAY),
             (&self.lead, Type::BOOL_ARRAY),
         ];
-        parameters.extend(self.plain());
+        parameters.extend(self.common());
         // As commit_3 has it, the copies stand before the verdict.
         parameters.insert(7, (&self.copies, Type::INT8_ARRAY));
         parameters.push((&self.fetch_needed, Type::BOOL_ARRAY));
@@ -416,7 +422,7 @@ mod tests {
     use crate::store::fixtures::{event, payment_event};
 
     #[test]
-    fn a_batch_that_is_not_crowded_takes_its_locks_on_payments_in_their_order() {
+    fn a_plain_batch_takes_its_locks_on_payments_in_their_order() {
         let payment = |number: usize| match number % 4 {
             0 => event(&format!("evt_{number}")),
             _ => payment_event(
@@ -431,7 +437,7 @@ mod tests {
             .collect();
         let folded = Folded::fold(&batch);
         let columns = folded.columns();
-        assert!(!columns.crowded);
+        assert!(columns.is_plain());
         let key = |place: &i32| columns.payment_key[*place as usize - 1].unwrap();
         let keys: Vec<_> = columns.by_payment.iter().map(key).collect();
         assert_eq!(keys.len(), 30);
