@@ -69,7 +69,7 @@ fn told_to_stop(test: &str, store: &str) {
         }
         // Whole exchanges on other connections: by then the halves have arrived as well.
         load.advance(8);
-        scene.receiver.stop();
+        scene.receiver.terminate();
         eventually(Duration::from_secs(10), || {
             producer.connect().is_err().then_some(())
         });

@@ -70,7 +70,6 @@ fn a_store_moves_to_postgresql_and_back() {
     let mut receiver = Receiver::start();
     deliver(&receiver, 0, 40);
     receiver.stop();
-    receiver.ended();
     let before = lists(&receiver, "countersign.toml");
 
     let exported = receiver.countersign(&["export", "--out", "data/all.jsonl"]);
@@ -180,7 +179,6 @@ fn an_interrupt_ends_an_export_and_tells_how_to_go_on_with_it() {
         assert_eq!(producer.deliver(&body).status, 204);
     }
     receiver.stop();
-    receiver.ended();
     let child = exporting(&receiver, "countersign.toml");
     let pid = Pid::from_child(&child);
     let part = receiver.directory().join("all.jsonl.part");
@@ -289,7 +287,7 @@ fn an_export_that_was_altered_or_cut_off_changes_nothing() {
 
 #[test]
 fn an_export_that_stops_half_way_says_how_to_go_on_and_does() {
-    let receiver = Receiver::start();
+    let mut receiver = Receiver::start();
     deliver(&receiver, 0, 20);
     receiver.stop();
     let whole = receiver.countersign(&["export"]).stdout;

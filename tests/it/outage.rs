@@ -405,7 +405,6 @@ fn a_spool_that_is_no_longer_named_is_told_of_until_it_is_empty() {
     let mut receiver = receiver(&url, "[store.spool]");
     assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
     receiver.stop();
-    assert!(receiver.ended().success());
     server.start_again();
     store(&receiver, &format!("url = \"{url}\""));
     receiver.restart();
@@ -465,7 +464,6 @@ fn an_export_tells_of_the_events_that_still_wait_in_the_spool() {
     let after = receiver.countersign(&["export", "--out", "after.jsonl"]);
     assert!(!after.stderr.contains(told), "{after:?}");
     receiver.stop();
-    assert!(receiver.ended().success());
     receiver.write("data/spool.db", &"no spool at all ".repeat(64));
     let unknown = receiver.countersign(&["export", "--out", "unknown.jsonl"]);
     assert_eq!(unknown.code, Some(0), "{unknown:?}");

@@ -211,9 +211,16 @@ impl Receiver {
         self.process.signal(Signal::HUP);
     }
 
-    /// SIGTERM.
-    pub(crate) fn stop(&self) {
+    /// SIGTERM. It still writes what it has to, and [`Receiver::ended`] waits for that.
+    pub(crate) fn terminate(&self) {
         self.process.signal(Signal::TERM);
+    }
+
+    /// SIGTERM, and everything is written once this returns.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) {
+        self.terminate();
+        assert!(self.ended().success(), "it ended badly:\n{}", self.log());
     }
 
     /// SIGINT, as by Ctrl-C.
@@ -240,7 +247,7 @@ impl Receiver {
         self.launch.environment = owned(environment);
         let mut new = Process::start(self.directory.path(), &self.launch);
         let (address, admin) = new.addresses();
-        self.stop();
+        self.terminate();
         let status = self.ended();
         self.process = new;
         (self.address, self.admin) = (address, admin);
