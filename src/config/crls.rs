@@ -119,6 +119,34 @@ pub(super) fn warn_of_old_lists(
     }
 }
 
+/// A list that was put back by mistake, or by who was revoked, is signed as well as the newer one is.
+pub(super) fn tell_of_lists_that_forgot(
+    crls: &[Found<RevocationList>],
+    trust: &Trust,
+    serving: &Trust,
+    now: Timestamp,
+    findings: &mut Findings,
+) {
+    for forgetful in trust.lists_that_forgot(serving, now) {
+        let is_it = |found: &&Found<RevocationList>| found.what.der() == forgetful.older.der();
+        let Some(found) = crls.iter().find(is_it) else {
+            continue;
+        };
+        let what = format!(
+            "the CRL in {} of {} is older than the one that serves, of {}, and would let in again {} that one revokes: what served before serves on",
+            found.file.display(),
+            forgetful.older.this_update(),
+            forgetful.newer.this_update(),
+            match forgetful.forgotten {
+                1 => "a certificate".to_owned(),
+                several => format!("{several} certificates"),
+            },
+        );
+        let mend = "put the CA's newest CRL there; if the older one is meant, restart the receiver";
+        findings.fault(&found.key, what, mend);
+    }
+}
+
 /// As with a list that ended, clients of other CAs go on.
 pub(super) fn warn_of_missing_lists<'a>(
     issuers: impl Iterator<Item = &'a Found<Certificate>>,

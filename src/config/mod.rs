@@ -403,7 +403,8 @@ fn parts(
     let server = meaning::server(&shape.server, &mut context.findings);
     let admin = meaning::admin(&shape.admin, server.as_ref(), context);
     let store = meaning::store(&shape.store, server.as_ref(), context);
-    let tls = trust::tls(&shape.tls, context, now);
+    let trusted = serving.map(|serving| &**serving.trust());
+    let tls = trust::tls(&shape.tls, trusted, context, now);
     let mut tenants = tenants::tenants(&shape.tenants, context);
     if let Some(server) = &server {
         tenants.directory = tenants.directory.with_common_paths(&server.paths);

@@ -13,7 +13,8 @@ use crate::x509::{Certificate, DistinguishedName, RevocationList};
 use super::client_cas::{warn_of_an_anchors_bar, warn_of_an_intermediates_constraints};
 use super::context::Context;
 use super::crls::{
-    revocation_lists, warn_of_a_list_that_is_not_named, warn_of_missing_lists, warn_of_old_lists,
+    revocation_lists, tell_of_lists_that_forgot, warn_of_a_list_that_is_not_named,
+    warn_of_missing_lists, warn_of_old_lists,
 };
 use super::ends::{has_ended, warn_of_an_issuers_end};
 use super::fault::Findings;
@@ -37,6 +38,7 @@ pub struct TlsSettings {
 
 pub(super) fn tls(
     shape: &file::Tls,
+    serving: Option<&Trust>,
     context: &mut Context<'_>,
     now: Timestamp,
 ) -> Option<TlsSettings> {
@@ -47,6 +49,10 @@ pub(super) fn tls(
     let policy = policy(shape);
     let trust = authorities.trust(policy, &mut context.findings);
     authorities.warn_of_lists(policy, trust.as_ref(), now, &mut context.findings);
+    if let (Some(trust), Some(serving)) = (&trust, serving) {
+        let lists = &authorities.crls;
+        tell_of_lists_that_forgot(lists, trust, serving, now, &mut context.findings);
+    }
     Some(TlsSettings {
         identity: identity?,
         trust: Arc::new(trust?),

@@ -49,7 +49,7 @@ pub use proxy_protocol::{
     parse as parse_proxy_header,
 };
 pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
-pub use revocation::Concerned;
+pub use revocation::{Concerned, Forgetful};
 pub use rustls::ServerConfig;
 pub use serve::{Serving, serve};
 pub use server_config::{

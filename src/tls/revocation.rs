@@ -205,6 +205,35 @@ impl RevocationLists {
         })
     }
 
+    /// Each list here that is older than one of `others`, of the same key and scope, and so lets in again whom that one revokes.
+    pub(super) fn that_forgot<'a>(
+        &'a self,
+        others: &'a Self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Forgetful<'a>> {
+        let theirs = others.by_name.values().flatten();
+        let theirs = theirs.flat_map(move |signer| {
+            that_count(&signer.lists, now)
+                .filter(move |newer| newer.has_begun(now))
+                .map(move |newer| (signer, newer))
+        });
+        theirs.filter_map(move |(signer, newer)| {
+            let name = newer.list.issuer();
+            let same_key = self.of(name).iter().find(|own| own.is_same_key(signer))?;
+            let of_scope = |own: &&Listed| own.scope == newer.scope && own.has_begun(now);
+            let older = same_key.lists.iter().find(of_scope)?;
+            let spki = Some(signer.certificate.spki());
+            let forgotten = newer.serials.iter();
+            let forgotten = forgotten.filter(|serial| !self.name(serial, name, spki, now));
+            let forgotten = forgotten.count();
+            (older.cmp_age(newer) == Ordering::Less && forgotten > 0).then_some(Forgetful {
+                older: &older.list,
+                newer: &newer.list,
+                forgotten,
+            })
+        })
+    }
+
     /// What it means that a list has ended, or not begun, under `issuers`; nothing of one that holds.
     pub(super) fn out_of_time(
         &self,
@@ -260,6 +289,10 @@ impl Signer {
         self.certificate.spki() == issuer.spki()
     }
 
+    fn is_same_key(&self, other: &Self) -> bool {
+        self.certificate.spki() == other.certificate.spki()
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }
@@ -298,6 +331,17 @@ impl Listed {
             numbers.map_or(Ordering::Equal, |(one, two)| size(one).cmp(&size(two)))
         })
     }
+}
+
+/// A list that took the place of a newer one.
+#[derive(Clone, Copy, Debug)]
+pub struct Forgetful<'a> {
+    /// It.
+    pub older: &'a RevocationList,
+    /// The one that counted before.
+    pub newer: &'a RevocationList,
+    /// How many the newer one revokes that no list does any more.
+    pub forgotten: usize,
 }
 
 /// Whom it concerns that a list has ended, or has not begun.

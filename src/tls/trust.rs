@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 use super::HandshakeReason;
 use super::flaw::Flaw;
 use super::path;
-use super::revocation::{Concerned, Issuers, RevocationLists};
+use super::revocation::{Concerned, Forgetful, Issuers, RevocationLists};
 use super::signatures::{self, Signature};
 use crate::x509::{Certificate, DistinguishedName, RevocationList, Serial, SpkiPin, Validity};
 
@@ -370,6 +370,15 @@ impl Trust {
     pub fn out_of_time(&self, list: &RevocationList, now: Timestamp) -> Option<Concerned> {
         let issuers: Vec<&Certificate> = self.anchors.iter().chain(&self.intermediates).collect();
         self.revocation.out_of_time(list, &issuers, now)
+    }
+
+    /// Each revocation list here that stands in the place of a newer one that `before` has, and does not name all whom that one revokes.
+    pub fn lists_that_forgot<'a>(
+        &'a self,
+        before: &'a Self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Forgetful<'a>> {
+        self.revocation.that_forgot(&before.revocation, now)
     }
 
     /// Whether a revocation list is configured by which certificates of this issuer are judged.

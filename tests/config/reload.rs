@@ -10,6 +10,10 @@ use countersign::config::{
     Config, ConfigFile, CutOffs, Environment, Fault, Live, Reloader, Snapshot, Watch,
 };
 use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -427,6 +431,62 @@ fn a_secret_that_was_cut_short_is_not_taken_for_another() {
             write_secrets(&whole);
             running.reload().await.unwrap();
         }
+    });
+}
+
+#[test]
+fn an_older_revocation_list_does_not_take_the_place_of_the_one_that_serves() {
+    let directory = directory();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&key).unwrap();
+    write(&directory, "certs/other.crt", ca.pem());
+    let list = |number: u8, revoked: &[u8]| {
+        let revoked = revoked.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&[*serial]),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, number),
+            next_update: date_time_ymd(2090, 1, 1),
+            crl_number: SerialNumber::from_slice(&[number]),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&Issuer::from_params(&params, &key)).unwrap();
+        list.pem().unwrap()
+    };
+    let text =
+        format!("[tls]\nclient_ca = [\"certs/other.crt\"]\ncrls = [\"certs/other.crl\"]\n{TENANT}");
+    write(&directory, "certs/other.crl", list(1, &[5]));
+    runtime().block_on(async {
+        let running = Running::start_in(directory, &text);
+        write(&running.directory, "certs/other.crl", list(3, &[5, 6]));
+        running.reload().await.unwrap();
+        let before = running.live.load().generation();
+
+        write(&running.directory, "certs/other.crl", list(2, &[5]));
+        let faults = running.reload().await.unwrap_err();
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let [fault] = &*told else { panic!("{told:?}") };
+        for part in [
+            "tls.crls[0]: the CRL in ",
+            "certs/other.crl of 2026-01-02T00:00:00Z is older than the one that serves, of 2026-01-03T00:00:00Z",
+            "would let in again a certificate that one revokes",
+            "if the older one is meant, restart the receiver",
+        ] {
+            assert!(fault.contains(part), "{fault}");
+        }
+        assert_eq!(running.live.load().generation(), before);
+        // Whoever means it restarts.
+        load(running.directory.path(), &text, &Environment::empty()).unwrap();
+
+        write(&running.directory, "certs/other.crl", list(4, &[6]));
+        running.reload().await.unwrap();
     });
 }
 

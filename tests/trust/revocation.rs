@@ -457,3 +457,44 @@ fn lists_made_by_openssl_are_followed_in_pem_and_der() {
     let bad = Certificate::decode(&read("bad.crt")).unwrap();
     assert_eq!(bad.serial().to_string(), "1001");
 }
+
+#[test]
+fn an_older_list_in_the_place_of_a_newer_one_is_seen_by_whom_it_lets_in_again() {
+    let (root, other) = (Ca::root("Root"), Ca::root("Other"));
+    let anchors = [&*root.der, &*other.der];
+    let of = |day: u8, number: u8, serials: &[u8]| {
+        root.crl_with(serials, |list| {
+            list.this_update = date_time_ymd(2026, 6, day);
+            list.crl_number = SerialNumber::from_slice(&[number]);
+        })
+    };
+    let serving = with_crls(&anchors, &[&of(10, 5, &[7, 8, 9])]);
+    let forgotten = |lists: &[&[u8]]| -> Vec<usize> {
+        let trust = with_crls(&anchors, lists);
+        let told = trust.lists_that_forgot(&serving, now());
+        told.map(|forgetful| {
+            assert_eq!(forgetful.newer.number().unwrap().to_string(), "05");
+            forgetful.forgotten
+        })
+        .collect()
+    };
+    for (lists, expected) in [
+        (&[&*of(9, 4, &[7])][..], &[2][..]),
+        (&[&of(10, 4, &[7, 8])], &[1]),
+        (&[&of(9, 6, &[])], &[3]),
+        // Nobody is let in again.
+        (&[&of(9, 4, &[7, 8, 9])], &[]),
+        (&[&of(10, 5, &[7, 8, 9])], &[]),
+        // What was revoked may have ended since.
+        (&[&of(11, 6, &[7])], &[]),
+        (&[&of(10, 6, &[])], &[]),
+        // The newest counts, whatever lies beside it.
+        (&[&of(9, 4, &[7]), &of(11, 6, &[9])], &[]),
+        (&[&other.crl(&[])], &[]),
+        (&[], &[]),
+    ] {
+        assert_eq!(forgotten(lists), expected, "{}", lists.len());
+    }
+    let trust = with_crls(&[&other.der], &[&other.crl(&[])]);
+    assert_eq!(trust.lists_that_forgot(&serving, now()).count(), 0);
+}
