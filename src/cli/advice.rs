@@ -36,7 +36,9 @@ pub(super) fn remedy(reason: &str, detail: &str) -> &'static str {
         "signature-mismatch" => {
             "look whether both sides have the same secret, and whether something changes the body on the way"
         }
-        "timestamp-outside-tolerance" => "put the sender's clock right; or it was a replay",
+        "timestamp-outside-tolerance" => {
+            "put the sender's clock right, or this machine's if it is everybody; or it was a replay"
+        }
         _ => "the detail tells what there is to know",
     }
 }

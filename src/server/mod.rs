@@ -16,6 +16,7 @@ mod body;
 mod body_memory;
 mod certificates;
 mod claimed;
+mod clock_doubt;
 mod current;
 mod head;
 mod identify;

@@ -72,7 +72,11 @@ fn verify<'a, I>(
     receiver
         .shadow
         .signature(identified, &verified, admitted.at);
-    verified.map_err(|refusal| refused(receiver, admitted, &refusal))
+    let delivery = verified.map_err(|refusal| refused(receiver, admitted, &refusal))?;
+    if let Some(sent) = delivery.signed_at() {
+        receiver.clock.accepted(sent, admitted.at);
+    }
+    Ok(delivery)
 }
 
 /// The answer to a signature that does not hold, be it the delivery's or that of an item: with the status that its provider expects.

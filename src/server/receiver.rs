@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::answer::Answer;
 use super::body_memory::BodyMemory;
 use super::claimed::Claimed;
+use super::clock_doubt::ClockDoubt;
 use super::current::{Current, LiveCurrent};
 use super::record::{Recorder, Told};
 use super::shadow::ShadowTally;
@@ -39,6 +40,7 @@ pub(super) struct Receiver<I> {
     pub(super) seen: Arc<Seen>,
     pub(super) shadow: ShadowTally,
     pub(super) body_memory: BodyMemory,
+    pub(super) clock: ClockDoubt,
     requests: AtomicU64,
     process: u32,
 }
@@ -67,6 +69,7 @@ impl<I> Receiver<I> {
             seen,
             shadow,
             body_memory: BodyMemory::default(),
+            clock: ClockDoubt::new(Instant::now()),
             requests: AtomicU64::new(0),
             process,
         }
@@ -118,6 +121,9 @@ impl<I> Receiver<I> {
         now: Timestamp,
     ) -> Answer {
         let answer = Answer::from(refusal);
+        if let SignatureRefusal::TimestampOutsideTolerance { sent, .. } = refusal {
+            self.clock.refused(from.producer(), *sent, now);
+        }
         let gate = match refusal {
             SignatureRefusal::AccountMismatch => Gate::Identity,
             SignatureRefusal::Missing { .. }

@@ -121,9 +121,14 @@ impl<'a> VerifiedDelivery<'a> {
         &self.proof.items
     }
 
+    /// The time that the signature covers.
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.proof.signed_at
+    }
+
     /// The time that the signature covers, if its events happened then.
     pub fn happened_at(&self) -> Option<Timestamp> {
-        let signed = self.proof.signed_at;
+        let signed = self.signed_at();
         signed.filter(|_| self.readings.signed_time == SignedTime::Happened)
     }
 

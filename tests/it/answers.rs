@@ -1,6 +1,12 @@
 //! The table of answers on the providers' side, line by line, over real sockets.
 
-use crate::{Answer, Leaf, Producer, Receiver, event, producer::sign, producer::unix_now};
+use std::time::Duration;
+
+use crate::{
+    Answer, Leaf, Producer, Receiver, event, eventually, producer::sign, producer::unix_now,
+};
+
+const SECONDS_10: Duration = Duration::from_secs(10);
 
 const OTHERS: &str = r#"
 [[tenants.producers]]
@@ -200,6 +206,26 @@ fn each_signature_that_does_not_hold_is_told_what_to_mend() {
         check(&answer, 401, Some(problem));
         assert!(!answer.body.contains(&good), "{answer:?}");
     }
+}
+
+#[test]
+fn where_everybody_is_refused_for_the_time_the_receivers_own_clock_is_doubted() {
+    let receiver = receiver();
+    let producer = receiver.producer();
+    let mut connection = producer.connect().unwrap();
+    let late = producer.signed_at(unix_now() - 3_600, &event("evt_1"));
+    for _ in 0..10 {
+        let answer = connection.exchange(&late).unwrap();
+        check(&answer, 401, Some("timestamp-outside-tolerance"));
+    }
+    let told = "the last 10 signed times are 3600 s or more behind this machine's clock, all from payments-provider of tenant-42";
+    eventually(SECONDS_10, || receiver.log().contains(told).then_some(()));
+    let answer = connection
+        .exchange(&producer.signed(&event("evt_1")))
+        .unwrap();
+    assert_eq!(answer.status, 204, "{answer:?}");
+    let over = "a signed time agrees with this machine's clock again";
+    eventually(SECONDS_10, || receiver.log().contains(over).then_some(()));
 }
 
 const EACH_SIGNED: &str = r#"
