@@ -44,6 +44,7 @@ mod life_cycle;
 mod moving;
 mod origins;
 mod outage;
+mod overload;
 mod radar;
 mod rehearsal;
 mod replay;
