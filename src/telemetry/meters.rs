@@ -10,7 +10,7 @@ use super::ends::{CertificateEnd, CrlEnd};
 use crate::identity::IdentityRefusal;
 use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, EVENTS_METRIC, InboxFailure};
 use crate::refusals::Gate;
-use crate::tls::HandshakeReason;
+use crate::tls::{HandshakeReason, LimitReached};
 
 /// Upper bounds of the buckets of durations, seconds.
 pub(super) const SECONDS: &[f64] = &[
@@ -195,6 +195,9 @@ fn begin_at_zero() {
     let causes = [REQUEST_TIMEOUT, OVERLOADED, DEFECT];
     for cause in InboxFailure::NAMES.into_iter().chain(causes) {
         counter!(FAILURES, "cause" => cause).increment(0);
+    }
+    for limit in LimitReached::ALL {
+        counter!(CLOSED_AT_LIMIT, "limit" => limit.as_str()).increment(0);
     }
     counter!(PRUNE_FAILURES).increment(0);
     counter!(LOG_LINES_LOST).increment(0);

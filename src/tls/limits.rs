@@ -59,6 +59,9 @@ pub enum LimitReached {
 }
 
 impl LimitReached {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Connections, Self::ConnectionsPerIp, Self::Handshakes];
+
     /// The name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {

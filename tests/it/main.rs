@@ -39,6 +39,7 @@ mod cutoff;
 mod deliveries;
 mod displaced;
 mod explaining;
+mod figures;
 mod handshakes;
 mod life_cycle;
 mod moving;
