@@ -26,8 +26,7 @@ fn each_outcome_of_a_delivery_is_counted_once() {
             "countersign_events_total{tenant=\"tenant-42\",producer=\"payments-provider\",receipt=";
         figure(&receiver, &format!("{series}\"{receipt}\"}}"))
     };
-    let counted =
-        || ["accepted", "duplicate", "conflict", "quarantined"].map(|receipt| events(receipt));
+    let counted = || ["accepted", "duplicate", "conflict", "quarantined"].map(events);
     assert_eq!(counted(), [0; 4]);
     let mut producer = receiver.producer();
     let other = event("evt_1").replace("1999", "2000");

@@ -19,7 +19,7 @@ fn what_finds_no_room_is_turned_away_half_a_second_later_and_taken_when_it_comes
     let file = receiver.directory().join("data/countersign.db");
     let another = rusqlite::Connection::open(file).unwrap();
     another.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (answered, answers) = mpsc::channel();
+    let (answered, answers) = mpsc::sync_channel(6);
     // One is being written, one waits; the store may have been asked how it is, too.
     for number in 0..6 {
         let mut producer = receiver.producer();
