@@ -8,8 +8,9 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::interrupt::Interruptible;
 use super::output::{Outcome, Table, chain, complain, failed, json_line, say};
-use super::runtime::block_on;
+use super::runtime::on_this_thread;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{
@@ -61,33 +62,54 @@ impl ImportArguments {
             "comparing"
         });
         bar.set_position(0);
-        let mut told = |bytes, _rows| {
-            if bytes < bar.position() {
-                bar.set_message(IMPORTING);
-            }
-            bar.set_position(bytes);
+        let interruptible = match Interruptible::listen() {
+            Ok(interruptible) => interruptible,
+            Err(error) => return failed(&error),
         };
-        block_on(async {
-            let imported = match &mut input {
-                Input::File(file) if mode == ImportMode::Write => {
-                    import_file(&store.url, file, &mut told).await
+        let shown = bar.clone();
+        let imported = interruptible.run(move |_stop| {
+            let mut told = |bytes, _rows| {
+                if bytes < shown.position() {
+                    shown.set_message(IMPORTING);
                 }
-                Input::File(file) => import(&store.url, mode, file, &mut told).await,
-                Input::Once(input) => import(&store.url, mode, &mut **input, &mut told).await,
+                shown.set_position(bytes);
             };
-            bar.finish_and_clear();
-            match imported {
-                Ok(imported) => {
-                    self.print(&imported);
-                    if imported.is_equal() {
-                        Outcome::Done
-                    } else {
-                        Outcome::Failed
+            let runtime = on_this_thread().map_err(TransferFault::Input)?;
+            runtime.block_on(async {
+                match &mut input {
+                    Input::File(file) if mode == ImportMode::Write => {
+                        import_file(&store.url, file, &mut told).await
                     }
+                    Input::File(file) => import(&store.url, mode, file, &mut told).await,
+                    Input::Once(input) => import(&store.url, mode, &mut **input, &mut told).await,
                 }
-                Err(failure) => end_with(&self.file, &failure),
+            })
+        });
+        bar.finish_and_clear();
+        match imported {
+            Ok(Some(Ok(imported))) => {
+                self.print(&imported);
+                if imported.is_equal() {
+                    Outcome::Done
+                } else {
+                    Outcome::Failed
+                }
             }
-        })
+            Ok(Some(Err(failure))) => end_with(&self.file, &failure),
+            Ok(None) => {
+                complain(&format!(
+                    "countersign: {}: interrupted; {}",
+                    self.file.display(),
+                    if self.verify_only {
+                        "nothing was written"
+                    } else {
+                        "what was written so far stays; import the same again: what is there is compared, and what is missing is written"
+                    }
+                ));
+                Outcome::Failed
+            }
+            Err(error) => failed(&error),
+        }
     }
 
     fn print(&self, imported: &Imported) {

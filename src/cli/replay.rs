@@ -3,8 +3,9 @@
 use clap::Args;
 use jiff::Timestamp;
 
+use super::interrupt::Interruptible;
 use super::output::{Outcome, Table, complain, failed, json_line, parse_since, say};
-use super::runtime::block_on;
+use super::runtime::on_this_thread;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment, Snapshot};
 use crate::store::{
@@ -64,18 +65,29 @@ impl ReplayArguments {
                 bar.set_position(read);
             }
         });
-        block_on(async {
-            let outcome = replay.run(&config.store.url, mappings, told).await;
-            bar.finish_and_clear();
-            match outcome {
-                Ok(replayed) => {
-                    self.print(&replayed);
-                    Outcome::Done
-                }
-                Err(ReplayFailure::Store(fault)) => of_store(&fault),
-                Err(failure) => failed(&failure),
+        let url = config.store.url.clone();
+        let outcome = Interruptible::listen().and_then(|interruptible| {
+            let runtime = on_this_thread()?;
+            interruptible.run(move |_stop| runtime.block_on(replay.run(&url, mappings, told)))
+        });
+        bar.finish_and_clear();
+        match outcome {
+            Ok(Some(Ok(replayed))) => {
+                self.print(&replayed);
+                Outcome::Done
             }
-        })
+            Ok(Some(Err(ReplayFailure::Store(fault)))) => of_store(&fault),
+            Ok(Some(Err(failure))) => failed(&failure),
+            Ok(None) => {
+                complain(if self.dry_run {
+                    "countersign: interrupted; nothing was changed"
+                } else {
+                    "countersign: interrupted; the ledger is changed at once or not at all, in all likelihood not: replay again"
+                });
+                Outcome::Failed
+            }
+            Err(error) => failed(&error),
+        }
     }
 
     fn is_known(&self, snapshot: &Snapshot) -> bool {

@@ -160,8 +160,14 @@ fn a_store_moves_to_postgresql_and_back() {
 
 /// An export at work, by this configuration.
 fn exporting(receiver: &Receiver, file: &str) -> Child {
+    at_work(receiver, file, &["export", "--out", "all.jsonl"])
+}
+
+/// A command at work, by this configuration.
+fn at_work(receiver: &Receiver, file: &str, command: &[&str]) -> Child {
     binary(&[])
-        .args(["--config", file, "export", "--out", "all.jsonl"])
+        .args(["--config", file])
+        .args(command)
         .current_dir(receiver.directory())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -214,6 +220,41 @@ fn an_interrupt_ends_an_export_that_its_store_keeps_waiting_and_leaves_nothing()
     let interrupted = peers::finished(child);
     fails(&interrupted, 1, "interrupted before anything was written");
     assert!(!receiver.directory().join("all.jsonl.part").exists());
+}
+
+#[test]
+fn an_interrupt_ends_an_import_and_a_replay_and_tells_what_became_of_the_store() {
+    let receiver = Receiver::start();
+    deliver(&receiver, 0, 2);
+    let exported = receiver.countersign(&["export", "--out", "all.jsonl"]);
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    for (command, told) in [
+        (
+            &["import", "all.jsonl"][..],
+            "all.jsonl: interrupted; what was written so far stays; import the same again",
+        ),
+        (
+            &["import", "--verify-only", "all.jsonl"],
+            "all.jsonl: interrupted; nothing was written",
+        ),
+        (
+            &["events", "replay", "--since", "1h"],
+            "interrupted; the ledger is changed at once or not at all",
+        ),
+        (
+            &["events", "replay", "--since", "1h", "--dry-run"],
+            "interrupted; nothing was changed",
+        ),
+    ] {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let database = silent.local_addr().unwrap();
+        let url = format!("postgres://nobody@{database}/none?sslmode=disable");
+        configuration(&receiver, "silent.toml", &url);
+        let child = at_work(&receiver, "silent.toml", command);
+        let _asked = silent.accept().unwrap();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        fails(&peers::finished(child), 1, told);
+    }
 }
 
 #[test]
