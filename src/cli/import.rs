@@ -14,7 +14,7 @@ use super::runtime::on_this_thread;
 use super::{of_store, progress, unusable};
 use crate::config::{Config, ConfigFile, Environment};
 use crate::store::{
-    ImportFailure, ImportMode, Imported, TransferFault, check_export, import, import_file,
+    ImportFailure, ImportMode, Imported, TransferFault, Url, check_export, import, import_file,
 };
 use crate::text::printable;
 
@@ -47,44 +47,13 @@ impl ImportArguments {
         } else {
             ImportMode::Write
         };
-        let bar = progress::bar("{msg} {bar:40} {bytes}/{total_bytes}  {eta} left");
-        let mut input = match open(&self.file, &bar) {
-            Ok(input) => input,
-            Err(failure) => {
-                bar.finish_and_clear();
-                return end_with(&self.file, &failure);
-            }
-        };
-        let writes_at_once = matches!(input, Input::Once(_)) && !self.verify_only;
-        bar.set_message(if writes_at_once {
-            IMPORTING
-        } else {
-            "comparing"
-        });
-        bar.set_position(0);
         let interruptible = match Interruptible::listen() {
             Ok(interruptible) => interruptible,
             Err(error) => return failed(&error),
         };
-        let shown = bar.clone();
-        let imported = interruptible.run(move |_stop| {
-            let mut told = |bytes, _rows| {
-                if bytes < shown.position() {
-                    shown.set_message(IMPORTING);
-                }
-                shown.set_position(bytes);
-            };
-            let runtime = on_this_thread().map_err(TransferFault::Input)?;
-            runtime.block_on(async {
-                match &mut input {
-                    Input::File(file) if mode == ImportMode::Write => {
-                        import_file(&store.url, file, &mut told).await
-                    }
-                    Input::File(file) => import(&store.url, mode, file, &mut told).await,
-                    Input::Once(input) => import(&store.url, mode, &mut **input, &mut told).await,
-                }
-            })
-        });
+        let bar = progress::bar("{msg} {bar:40} {bytes}/{total_bytes}  {eta} left");
+        let (file, shown) = (self.file.clone(), bar.clone());
+        let imported = interruptible.run(move |_stop| read(&file, &store.url, mode, &shown));
         bar.finish_and_clear();
         match imported {
             Ok(Some(Ok(imported))) => {
@@ -160,6 +129,39 @@ impl ImportArguments {
             ),
         });
     }
+}
+
+/// Reads the export at `path` into the store at `url`, or compares the two.
+fn read(
+    path: &Path,
+    url: &Url,
+    mode: ImportMode,
+    bar: &ProgressBar,
+) -> Result<Imported, ImportFailure> {
+    let mut input = open(path, bar)?;
+    let writes_at_once = matches!(input, Input::Once(_)) && mode == ImportMode::Write;
+    bar.set_message(if writes_at_once {
+        IMPORTING
+    } else {
+        "comparing"
+    });
+    bar.set_position(0);
+    let mut told = |bytes, _rows| {
+        if bytes < bar.position() {
+            bar.set_message(IMPORTING);
+        }
+        bar.set_position(bytes);
+    };
+    let runtime = on_this_thread().map_err(TransferFault::Input)?;
+    runtime.block_on(async {
+        match &mut input {
+            Input::File(file) if mode == ImportMode::Write => {
+                import_file(url, file, &mut told).await
+            }
+            Input::File(file) => import(url, mode, file, &mut told).await,
+            Input::Once(input) => import(url, mode, &mut **input, &mut told).await,
+        }
+    })
 }
 
 /// An export that was opened.
