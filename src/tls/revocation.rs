@@ -221,12 +221,13 @@ impl RevocationLists {
             let name = newer.list.issuer();
             let same_key = self.of(name).iter().find(|own| own.is_same_key(signer))?;
             let of_scope = |own: &&Listed| own.scope == newer.scope && own.has_begun(now);
-            let older = same_key.lists.iter().find(of_scope)?;
+            let newest = same_key.lists.iter().find(of_scope)?;
+            let older = Some(newest).filter(|one| one.cmp_age(newer) == Ordering::Less)?;
             let spki = Some(signer.certificate.spki());
             let forgotten = newer.serials.iter();
             let forgotten = forgotten.filter(|serial| !self.name(serial, name, spki, now));
             let forgotten = forgotten.count();
-            (older.cmp_age(newer) == Ordering::Less && forgotten > 0).then_some(Forgetful {
+            (forgotten > 0).then_some(Forgetful {
                 older: &older.list,
                 newer: &newer.list,
                 forgotten,
