@@ -76,6 +76,10 @@ async fn an_export_of_a_store_that_changed_in_any_way_is_not_gone_on_with() {
             Change::Statement(
                 "UPDATE SCHEMA.events SET named_payment_id = 'pay_2' WHERE event_id = 'evt_last'",
             ),
+            // Of the same length.
+            Change::Statement(
+                "UPDATE SCHEMA.events SET named_payment_id = 'pay_3' WHERE event_id = 'evt_last'",
+            ),
             Change::Statement(
                 "UPDATE SCHEMA.events SET fetch_needed = true WHERE event_id = 'evt_last'",
             ),
