@@ -37,6 +37,15 @@ fn init(openssl: &OpenSsl) -> PrivateCa {
     .unwrap()
 }
 
+/// The week that has begun.
+fn week() -> Validity {
+    let now = Timestamp::now();
+    Validity {
+        not_before: now,
+        not_after: now + SignedDuration::from_hours(7 * 24),
+    }
+}
+
 fn mode(openssl: &OpenSsl, name: &str) -> u32 {
     std::fs::metadata(openssl.path(name))
         .unwrap()
@@ -80,12 +89,68 @@ fn a_ca_is_made_once_and_its_key_is_nobody_elses() {
         );
         assert!(matches!(again, Err(CaFault::Exists { .. })));
         if !missing.is_empty() {
+            assert!(
+                !openssl.path(missing).exists(),
+                "{missing} of another CA is laid beside what is there"
+            );
             std::fs::rename(openssl.path("aside"), openssl.path(missing)).unwrap();
         }
     }
     assert_eq!(openssl.read("certs/ca.key"), key);
     let files = std::fs::read_dir(openssl.path("certs")).unwrap().count();
     assert_eq!(files, 2, "no temporary file is left");
+}
+
+#[test]
+fn what_was_issued_is_written_whole_or_not_at_all() {
+    let openssl = OpenSsl::new();
+    let issued = init(&openssl).issue(&order(90), Timestamp::now()).unwrap();
+    for taken in ["crt", "key"] {
+        let prefix = openssl.path(&format!("{taken}/leaf"));
+        std::fs::create_dir(openssl.path(taken)).unwrap();
+        let there = prefix.with_extension(taken);
+        std::fs::write(&there, "somebody else's").unwrap();
+        let written = issued.write(&prefix);
+        assert!(matches!(&written, Err(CaFault::Exists { path }) if *path == there));
+        assert_eq!(std::fs::read_to_string(&there).unwrap(), "somebody else's");
+        let files = std::fs::read_dir(openssl.path(taken)).unwrap().count();
+        assert_eq!(files, 1, "{taken}");
+    }
+}
+
+#[test]
+fn a_key_is_told_apart_by_160_bits_of_its_hash() {
+    let ca = PrivateCa::generate(
+        &Template::authority(subject("CN=CA"), week()),
+        KeyAlgorithm::EcP256,
+    );
+    let ca = ca.unwrap();
+    let leaf = ca.issue(&order(1), Timestamp::now()).unwrap();
+    let (ca, leaf) = (ca.certificate(), leaf.certificate());
+    for certificate in [ca, leaf] {
+        let hash = certificate.spki().0;
+        assert_eq!(certificate.subject_key_id(), Some(&hash[..20]));
+    }
+    assert_eq!(leaf.authority_key_id(), ca.subject_key_id());
+}
+
+#[test]
+fn every_serial_is_positive_and_of_16_octets_and_another() {
+    let ca = PrivateCa::generate(
+        &Template::authority(subject("CN=CA"), week()),
+        KeyAlgorithm::EcP256,
+    );
+    let ca = ca.unwrap();
+    let serials: std::collections::HashSet<Vec<u8>> = (0..64)
+        .map(|_| {
+            let issued = ca.issue(&order(1), Timestamp::now()).unwrap();
+            issued.certificate().serial().contents().to_vec()
+        })
+        .collect();
+    assert_eq!(serials.len(), 64);
+    for serial in &serials {
+        assert_eq!((serial.len(), serial[0] >> 6), (16, 0b01), "{serial:02x?}");
+    }
 }
 
 #[test]
@@ -154,10 +219,14 @@ fn a_server_leaf_bears_its_names() {
     ] {
         openssl.run(&format!("openssl verify -x509_strict -purpose sslserver {check} -CAfile certs/ca.crt new/server.crt"));
     }
+    let longest = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "a".repeat(61));
+    assert_eq!(longest.len(), 253);
+    assert!(longest.parse::<ServerName>().is_ok());
     for text in [
         "",
         "a b",
         "-a",
+        "a-",
         "a..b",
         "*",
         "a.*.b",
@@ -165,6 +234,7 @@ fn a_server_leaf_bears_its_names() {
         "a:8443",
         "a\0",
         &"a".repeat(64),
+        &format!("{longest}a"),
         "\u{e9}.example",
     ] {
         assert!(

@@ -103,6 +103,9 @@ mod tests {
         assert_eq!(believed(&set), [0, 1, week, week + 501, week + 502]);
         let unsteady = [(0, 0), (1, 500), (100, 600), (week + 2, 600)];
         assert_eq!(believed(&unsteady), [0, 1, 100, week + 2]);
+        // Nor is one that went back meanwhile, if it is set again to where it was.
+        let again = [(0, 0), (1, 500), (2, 0), (week + 2, 500)];
+        assert_eq!(believed(&again), [0, 1, 2, week + 2]);
         // What it was before is then as wrong.
         let back = [(0, 0), (1, -500), (week + 1, -500), (week + 2, 0)];
         assert_eq!(believed(&back), [0, -499, week - 499, week - 498]);

@@ -164,6 +164,21 @@ mod tests {
         check(keep(30, 90, 400), [Some(30), Some(90), Some(400)]);
         check(keep(30, 90, 60), [Some(30), Some(90), Some(90)]);
         check(keep(30, 0, 60), [Some(30), None, None]);
+        check(keep(120, 90, 0), [Some(90), Some(90), None]);
+    }
+
+    #[test]
+    fn something_goes_if_it_does_of_one_tenant_alone() {
+        let own = |keep: Keep| HashMap::from([(Box::from("tenant-42"), keep)]);
+        let limited = |store, own| Retention::new(store, own).is_limited();
+        let never = Keep::default();
+        assert!(!limited(never, own(never)));
+        // What recognises a duplicate goes with nothing but its event.
+        assert!(!limited(keep(0, 0, 30), own(keep(0, 0, 30))));
+        for some in [keep(30, 0, 0), keep(0, 90, 0)] {
+            assert!(limited(some, own(never)));
+            assert!(limited(never, own(some)));
+        }
     }
 
     #[test]

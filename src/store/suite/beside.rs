@@ -255,6 +255,99 @@ pub(in crate::store) async fn certificates_and_secrets_in_use_are_remembered(pla
     assert_eq!(used, ["file:certs/producer.secret", "file:new.secret"]);
 }
 
+/// Tenants and producers that share names, a certificate and a reference to a secret: what each has is its own, whether the writer
+/// still knows its number or asks the store for it.
+pub(in crate::store) async fn what_an_event_came_with_is_its_own_producers_after_a_restart_too(
+    place: &Place,
+) {
+    let owners = [
+        ("tenant-42", "p"),
+        ("tenant-42", "q"),
+        ("tenant-43", "p"),
+        ("tenant-43", "q"),
+    ];
+    let came = |round: i64| {
+        (0..).zip(owners).map(move |(nth, (tenant, producer))| {
+            let event = event(&format!("evt_{round}"));
+            received(of_tenant(event, tenant, producer), round * 100 + nth)
+        })
+    };
+    for round in [1, 2] {
+        let store = place.open().await;
+        for event in came(round) {
+            assert_eq!(accept(&store, event).await, Receipt::Accepted);
+        }
+        store.close().await;
+    }
+    let store = place.open().await;
+    // Newest first.
+    let events = store.views().events(all()).await.unwrap().items;
+    let told = events.iter().rev().map(|event| {
+        let second = event.received_at.0.as_second();
+        (
+            &*event.tenant_id,
+            &*event.producer,
+            &*event.event_id,
+            second,
+        )
+    });
+    let told: Vec<_> = told.collect();
+    let expected: Vec<_> = [("evt_1", 100), ("evt_2", 200)]
+        .into_iter()
+        .flat_map(|(id, second)| {
+            (0..)
+                .zip(owners)
+                .map(move |(nth, (tenant, producer))| (tenant, producer, id, second + nth))
+        })
+        .collect();
+    assert_eq!(told, expected);
+    let first = |nth: i64| Millis(at(100 + nth));
+    let expected: Vec<_> = (0..)
+        .zip(owners)
+        .map(|(nth, (tenant, producer))| (tenant, producer, first(nth)))
+        .collect();
+    let mut leaves = store.views().leaves_seen().await.unwrap();
+    leaves.sort_by_key(|leaf| leaf.first_seen.0);
+    let told: Vec<_> = leaves
+        .iter()
+        .map(|leaf| (&*leaf.tenant_id, &*leaf.producer, leaf.first_seen))
+        .collect();
+    assert_eq!(told, expected);
+    let mut secrets = store.views().secrets_seen().await.unwrap();
+    secrets.sort_by_key(|secret| secret.first_used.0);
+    let told: Vec<_> = secrets
+        .iter()
+        .map(|secret| (&*secret.tenant_id, &*secret.producer, secret.first_used))
+        .collect();
+    assert_eq!(told, expected);
+    // Nor does one stay in use by another's being used.
+    let event = came(3).nth(1).unwrap();
+    let (tenant, producer) = (&event.key.tenant, &event.key.producer);
+    store
+        .seen()
+        .note_leaf(tenant, producer, &event.leaf, &leaf(), at(900));
+    store
+        .seen()
+        .note_secret(tenant, producer, &event.secret.clone().unwrap(), at(900));
+    store.flush(&Book::default()).await.unwrap();
+    let leaves = store.views().leaves_seen().await.unwrap();
+    let used = leaves
+        .iter()
+        .filter(|leaf| leaf.last_seen == Millis(at(900)));
+    let used: Vec<_> = used
+        .map(|leaf| (&*leaf.tenant_id, &*leaf.producer))
+        .collect();
+    assert_eq!(used, [owners[1]]);
+    let secrets = store.views().secrets_seen().await.unwrap();
+    let used = secrets
+        .iter()
+        .filter(|secret| secret.last_used == Millis(at(900)));
+    let used: Vec<_> = used
+        .map(|secret| (&*secret.tenant_id, &*secret.producer))
+        .collect();
+    assert_eq!(used, [owners[1]]);
+}
+
 pub(in crate::store) fn met(subject: &str, would: Would) -> ShadowSighting<'_> {
     ShadowSighting {
         mark: ShadowMark::Secret,

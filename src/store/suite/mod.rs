@@ -38,6 +38,7 @@ macro_rules! inbox_suite {
             a_stop_cuts_no_writing_that_has_begun
             the_table_of_refusals_is_bounded
             certificates_and_secrets_in_use_are_remembered
+            what_an_event_came_with_is_its_own_producers_after_a_restart_too
             what_shadow_marks_would_decide_adds_up_over_restarts
             a_closed_store_takes_nothing
             a_body_that_has_had_its_time_goes_and_its_event_stays

@@ -1,10 +1,13 @@
 //! A store that changed between the two halves of an export: rows of two moments are never joined.
 
+use std::collections::HashMap;
+
 use rusqlite::Connection;
 
 use super::tests::{export, filled, session};
-use crate::store::fixtures::{Place, accept, event, payment_event, received};
-use crate::store::{Export, ExportFailure, Part, Store};
+use crate::inbox::Inbox;
+use crate::store::fixtures::*;
+use crate::store::{Export, ExportFailure, Keep, Part, Pruner, Retention, Store};
 
 /// What may happen to a store meanwhile.
 enum Change {
@@ -73,6 +76,10 @@ async fn an_export_of_a_store_that_changed_in_any_way_is_not_gone_on_with() {
             Change::Statement(
                 "UPDATE SCHEMA.events SET named_payment_id = 'pay_2' WHERE event_id = 'evt_last'",
             ),
+            // Of the same length.
+            Change::Statement(
+                "UPDATE SCHEMA.events SET named_payment_id = 'pay_3' WHERE event_id = 'evt_last'",
+            ),
             Change::Statement(
                 "UPDATE SCHEMA.events SET fetch_needed = true WHERE event_id = 'evt_last'",
             ),
@@ -101,5 +108,73 @@ async fn a_part_that_an_earlier_version_wrote_is_begun_anew() {
             .to_string();
         assert!(failure.contains("another version"), "{failure}");
         assert!(failure.contains("begin anew"), "{failure}");
+    }
+}
+
+/// Of two tenants, what came at one moment, and what did long ago, which is forgotten.
+async fn at_one_moment(place: &Place) -> Store {
+    let store = place.open().await;
+    for second in [1_770_000_000, 1_790_000_000] {
+        for tenant in ["a-tenant", "z-tenant"] {
+            let together = (0..4).map(|number| {
+                let (id, payment) = (format!("evt_{second}_{number}"), format!("pay_{number}"));
+                let event = payment_event(&id, &payment, "pending", second);
+                of_tenant(received(event, second), tenant, "p")
+            });
+            store.accept(together.collect()).await.unwrap();
+        }
+    }
+    let keep = Keep {
+        events_days: Some(100),
+        ..Keep::default()
+    };
+    let retention = Retention::new(keep, HashMap::new());
+    let now = at(1_790_000_000 + 2 * DAY_SECONDS);
+    let pruned = store.prune(&mut Pruner::default(), &retention, now).await;
+    assert_eq!(pruned.unwrap().total().events, 8);
+    store
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_goes_on_amid_what_came_at_one_moment() {
+    for place in places() {
+        drop(at_one_moment(&place).await);
+        let whole = export(&place.url).await;
+        let ends = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let ends: Vec<usize> = ends.map(|(at, _)| at + 1).collect();
+        assert!(ends.len() > 24, "{}", ends.len());
+        for cut in &ends[..ends.len() - 1] {
+            let part = Part::read(&mut &whole[..*cut]).unwrap();
+            let mut out = whole[..usize::try_from(part.bytes).unwrap()].to_vec();
+            Export::default()
+                .run(&place.url, Some(part), &mut out, &mut |_, _| {})
+                .await
+                .unwrap();
+            assert!(out == whole, "cut at {cut} of {}", whole.len());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_tenants_export_goes_on_whatever_comes_to_another() {
+    for place in places() {
+        let store = at_one_moment(&place).await;
+        let tenant = Export {
+            tenant: Some("a-tenant".to_owned()),
+        };
+        let mut whole = Vec::new();
+        tenant
+            .run(&place.url, None, &mut whole, &mut |_, _| {})
+            .await
+            .unwrap();
+        let part = Part::read(&mut &whole[..whole.len() / 2]).unwrap();
+        let mut out = whole[..usize::try_from(part.bytes).unwrap()].to_vec();
+        let event = payment_event("evt_late", "pay_0", "succeeded", 1_790_000_100);
+        accept(&store, of_tenant(event, "z-tenant", "p")).await;
+        tenant
+            .run(&place.url, Some(part), &mut out, &mut |_, _| {})
+            .await
+            .unwrap();
+        assert!(out == whole);
     }
 }

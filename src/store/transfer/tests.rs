@@ -77,9 +77,14 @@ fn deliveries(seed: u64, count: i64) -> Vec<Event> {
             "payments-provider"
         };
         let tenant = ["tenant-42", "a-tenant", "z-tenant"][chance.below(3) as usize];
+        let secret = match number % 3 {
+            0 => event.secret.as_ref().map(|_| "file:next.secret".into()),
+            _ => event.secret.clone(),
+        };
         events.push(Event {
             received_at: Timestamp::from_microsecond(1_790_000_000_123_456 + number * 7_000_001)
                 .unwrap(),
+            secret,
             ..of_tenant(event, tenant, producer)
         });
     }
