@@ -130,7 +130,7 @@ const TOLD: &[(&str, &str)] = &[
     ("adyen-platform", "balancePlatform.transfer.updated: succeeded 1999/- BRL"),
     ("airwallex", "payment_intent.succeeded: succeeded 1999/- BRL; refund.succeeded: refunded -/- -"),
     ("authorize-net", "net.authorize.payment.authcapture.created: succeeded -/- -"),
-    ("bluesnap", "CHARGE: succeeded -/- -; CHARGEBACK_STATUS_CHANGED: disputed -/- -"),
+    ("bluesnap", "CHARGE: succeeded 1999/- BRL; CHARGEBACK_STATUS_CHANGED: disputed -/- -; RECURRING: succeeded 1999/- BRL"),
     ("braintree", "dispute_opened: disputed -/- -; transaction_settled: succeeded 1999/- BRL"),
     ("btcpay", "InvoiceSettled: succeeded -/- -"),
     ("cashfree", "DISPUTE_CLOSED: dispute_won -/- -; PAYMENT_SUCCESS_WEBHOOK: succeeded 1999/- BRL; REFUND_STATUS_WEBHOOK: refunded -/- -"),
