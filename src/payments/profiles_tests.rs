@@ -167,7 +167,7 @@ const TOLD: &[(&str, &str)] = &[
     ("svix", "payment.succeeded: succeeded 1999/- BRL"),
     ("timestamped", "partially_refunded: partially_refunded 1999/500 BRL; payment.partially_refunded: partially_refunded 1999/500 BRL; payment.refunded: refunded 1999/1999 BRL; payment.succeeded: succeeded 1999/0 BRL; refunded: refunded 1999/1999 BRL"),
     ("vipps", "AUTHORIZED: authorized 1999/- BRL"),
-    ("volt", "payment.RECEIVED: succeeded -/- -"),
+    ("volt", "payment.RECEIVED: succeeded 1999/- BRL; payment.REFUND_CONFIRMED: refunded -/- -"),
     ("wise", "transfers#state-change: succeeded -/- -"),
     ("woocommerce", "order.updated: succeeded 1999/- BRL"),
     ("worldline-direct", "payment.captured: succeeded 1999/- BRL"),
