@@ -4,6 +4,8 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
+use crate::text::from_utf16;
+
 /// What is known of a request besides its body.
 #[derive(Debug, Default)]
 pub(super) struct Head {
@@ -16,6 +18,9 @@ pub(super) struct Head {
 impl Head {
     /// Reads it, or tells what of it is no head.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        // As PowerShell's > saves it.
+        let saved = from_utf16(text);
+        let text = saved.as_ref().map_or(text, |text| text.as_bytes());
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let mut head = match text.trim_ascii_start().first() {
             Some(b'{' | b'[') => Self::of_json(text)?,

@@ -9,8 +9,16 @@ use crate::secret::{BYTE_ORDER_MARK, Secret, from_utf16, without_blanks};
 use crate::signature::profile::algorithm::Algorithm;
 use crate::signature::profile::descriptor::KeyForm;
 
-/// The prefix of displayed secrets that most providers share.
-const USUAL_PREFIX: &[u8] = b"whsec_";
+/// How displayed secrets begin: Stripe's and many others', Revolut's, Polar's, Paystack's, MONEI's.
+const PREFIXES: [&str; 7] = [
+    "whsec_",
+    "wsk_",
+    "polar_whs_",
+    "sk_live_",
+    "sk_test_",
+    "pk_live_",
+    "pk_test_",
+];
 /// How many secrets are looked for in one.
 const LINES_MAX: usize = 16;
 
@@ -91,10 +99,20 @@ impl Keys<'_> {
 
     fn with_another_prefix(&mut self) {
         let shown = self.secret.expose();
-        // Who leaves it off here uses less than the provider does.
-        if self.prefix.is_none() && !shown.starts_with(USUAL_PREFIX) {
-            let whole = Secret::new([USUAL_PREFIX, shown].concat());
-            self.add(Some(KeyMistake::Prefix), whole, self.form, None);
+        let own = PREFIXES.into_iter();
+        let mut own = own.filter(|prefix| shown.starts_with(prefix.as_bytes()));
+        if let Some(prefix) = own.next() {
+            let rest = shown.get(prefix.len()..).unwrap_or_default();
+            if rest.starts_with(prefix.as_bytes()) {
+                self.add_bytes(KeyMistake::PrefixTwice, rest);
+            }
+        } else if self.prefix.is_none() {
+            // Who leaves it off here uses less than the provider does.
+            for prefix in PREFIXES {
+                let whole = Secret::new([prefix.as_bytes(), shown].concat());
+                let mistake = Some(KeyMistake::PrefixMissing(prefix));
+                self.add(mistake, whole, self.form, None);
+            }
         }
         let underscore = shown.iter().take(12).position(|byte| *byte == b'_');
         let another = underscore
@@ -102,7 +120,7 @@ impl Keys<'_> {
             .and_then(|text| std::str::from_utf8(text).ok());
         if self.prefix.is_some() {
             self.add(
-                Some(KeyMistake::Prefix),
+                Some(KeyMistake::PrefixLeftOn),
                 self.secret.clone(),
                 self.form,
                 None,
@@ -114,7 +132,7 @@ impl Keys<'_> {
                 self.add(mistake, self.secret.clone(), decoded, another);
             }
             self.add(
-                Some(KeyMistake::Prefix),
+                Some(KeyMistake::PrefixTakenOff),
                 self.secret.clone(),
                 self.form,
                 another,
