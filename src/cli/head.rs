@@ -237,6 +237,13 @@ mod tests {
     }
 
     #[test]
+    fn a_head_that_was_saved_in_utf16_is_read() {
+        let text = "\u{feff}X-Sig: t=1,v1=2\r\nHost: h\r\n";
+        let saved: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(Head::parse(&saved).unwrap().headers.len(), 2);
+    }
+
+    #[test]
     fn a_path_is_what_follows_the_host() {
         assert_eq!(path_and_query("https://h/a?b"), "/a?b");
         assert_eq!(path_and_query("https://h"), "/");
