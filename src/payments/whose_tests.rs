@@ -305,6 +305,8 @@ fn what_a_buyer_pays_later_at_braintree_is_a_payment_too() {
 fn what_volt_received_and_gave_back_names_the_payment() {
     let received = r#"{"paymentId":"p","timestamp":"2026-11-27T08:00:00+00:00","currency":"GBP","amount":1234567,"status":"RECEIVED","reference":"r"}"#;
     check("volt", received, "p succeeded 1234567/- GBP");
+    let not_received = r#"{"payment":"p","reference":"r","amount":1234567,"status":"NOT_RECEIVED","currency":"GBP","timestamp":"2026-11-27T08:00:00+00:00"}"#;
+    check("volt", not_received, "p failed 1234567/- GBP");
     let completed = r#"{"payment":"p","reference":"r","amount":1000,"status":"COMPLETED","detailedStatus":"COMPLETED"}"#;
     check("volt", completed, "p pending -/- -");
     for name in ["payment", "paymentId"] {
