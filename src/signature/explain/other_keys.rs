@@ -9,16 +9,19 @@ use crate::secret::{BYTE_ORDER_MARK, Secret, from_utf16, without_blanks};
 use crate::signature::profile::algorithm::Algorithm;
 use crate::signature::profile::descriptor::KeyForm;
 
-/// How displayed secrets begin: Stripe's and many others', Revolut's, Polar's, Paystack's, MONEI's.
-const PREFIXES: [&str; 7] = [
+/// How displayed secrets begin: Stripe's and many others', Revolut's, Paddle's, Polar's, Paystack's, MONEI's.
+const PREFIXES: [&str; 8] = [
     "whsec_",
     "wsk_",
+    "pdl_ntfset_",
     "polar_whs_",
     "sk_live_",
     "sk_test_",
     "pk_live_",
     "pk_test_",
 ];
+/// How long a prefix may be that stands before a secret twice.
+const PREFIX_BYTES_MAX: usize = 24;
 /// How many secrets are looked for in one.
 const LINES_MAX: usize = 16;
 
@@ -99,14 +102,16 @@ impl Keys<'_> {
 
     fn with_another_prefix(&mut self) {
         let shown = self.secret.expose();
-        let own = PREFIXES.into_iter();
-        let mut own = own.filter(|prefix| shown.starts_with(prefix.as_bytes()));
-        if let Some(prefix) = own.next() {
-            let rest = shown.get(prefix.len()..).unwrap_or_default();
-            if rest.starts_with(prefix.as_bytes()) {
-                self.add_bytes(KeyMistake::PrefixTwice, rest);
-            }
-        } else if self.prefix.is_none() {
+        let mut lengths = 1..=PREFIX_BYTES_MAX;
+        let once = lengths.find_map(|length| {
+            let (prefix, rest) = shown.split_at_checked(length)?;
+            (prefix.ends_with(b"_") && rest.starts_with(prefix)).then_some(rest)
+        });
+        if let Some(once) = once {
+            self.add_bytes(KeyMistake::PrefixTwice, once);
+        }
+        let is_there = |prefix: &str| shown.starts_with(prefix.as_bytes());
+        if self.prefix.is_none() && !PREFIXES.into_iter().any(is_there) {
             // Who leaves it off here uses less than the provider does.
             for prefix in PREFIXES {
                 let whole = Secret::new([prefix.as_bytes(), shown].concat());

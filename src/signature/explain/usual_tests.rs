@@ -163,6 +163,17 @@ fn a_prefix_that_is_missing_here_or_stands_here_twice_is_named() {
     assert_eq!(told("stripe", &SECRET[6..], &headers), missing("whsec_"));
     assert_eq!(told("stripe", &format!("whsec_{SECRET}"), &headers), twice);
 
+    const PADDLE: &str = "pdl_ntfset_01h7xyz_Sfr1uPJ0PFmFVgUYnlHVGNVZ8SVEvRvh";
+    let signature = mac(PADDLE.as_bytes(), &format!("1790000000:{BODY}"));
+    let line = format!("ts=1790000000;h1={}", hex::encode(signature));
+    let headers = [("paddle-signature", &*line)];
+    assert_eq!(
+        told("paddle", &PADDLE[11..], &headers),
+        missing("pdl_ntfset_")
+    );
+    let doubled = format!("pdl_ntfset_{PADDLE}");
+    assert_eq!(told("paddle", &doubled, &headers), twice);
+
     // Where the prefix is no part of the key, it may be missing, and not stand there twice.
     let base64 = base64::engine::general_purpose::STANDARD;
     let key = base64.decode(&SECRET[6..]).unwrap();
