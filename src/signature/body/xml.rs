@@ -9,13 +9,12 @@ const DEPTH_MAX: usize = 64;
 const PATH_BYTES_MAX: usize = 1024;
 
 /// The text of each element that holds no other, by its path (`/notification/kind`); `None` for what is no such
-/// document. An element that occurs twice in one place has no text. What stands in the first element of a list
-/// (`type="array"`) is also found by its number, as `/transactions/0/id`, however many there are.
+/// document. An element that occurs twice in one place has no text; but of a list (`type="array"`) the first element
+/// counts, however many there are.
 pub(in crate::signature) fn fields(document: &str) -> Option<Fields> {
     let mut fields = Fields::new();
     let mut open: Vec<Open> = Vec::new();
     let mut path = String::new();
-    let mut numbered = String::new();
     let mut rooted = false;
     let mut rest = document.trim_start_matches('\u{feff}').trim();
     while !rest.is_empty() {
@@ -44,17 +43,16 @@ pub(in crate::signature) fn fields(document: &str) -> Option<Fields> {
             if path.get(element.parent_len + 1..)? != name.trim_end() {
                 return None;
             }
-            if element.leaf {
-                if element.is_first && numbered != path {
-                    add(&mut fields, &numbered, element.text.clone());
-                }
-                add(&mut fields, &path, element.text);
+            if element.leaf && element.counts {
+                fields
+                    .entry(path.clone())
+                    .and_modify(|text| *text = None)
+                    .or_insert(Some(element.text));
             }
             if fields.len() > FIELDS_MAX {
                 return None;
             }
             path.truncate(element.parent_len);
-            numbered.truncate(element.numbered_len);
             rest = behind;
         } else {
             let (inner, behind) = tag(markup.strip_prefix('<')?)?;
@@ -69,28 +67,23 @@ pub(in crate::signature) fn fields(document: &str) -> Option<Fields> {
                 return None;
             }
             rooted = true;
-            let (mut is_first, mut of_a_list) = (true, false);
-            if let Some(parent) = open.last_mut() {
-                of_a_list = parent.is_list;
-                is_first = parent.is_first && (parent.leaf || !of_a_list);
-                parent.leaf = false;
-            }
+            let counts = open.last_mut().is_none_or(|parent| {
+                let is_first = std::mem::replace(&mut parent.leaf, false);
+                parent.counts && (is_first || !parent.is_list)
+            });
             if path.len() + "/".len() + name.len() > PATH_BYTES_MAX {
                 return None;
             }
             if !empty {
                 open.push(Open {
                     parent_len: path.len(),
-                    numbered_len: numbered.len(),
                     leaf: true,
                     is_list: inner.contains("type=\"array\""),
-                    is_first,
+                    counts,
                     text: String::new(),
                 });
                 path.push('/');
                 path.push_str(name);
-                numbered.push('/');
-                numbered.push_str(if of_a_list { "0" } else { name });
             }
             rest = behind;
         }
@@ -101,20 +94,11 @@ pub(in crate::signature) fn fields(document: &str) -> Option<Fields> {
 struct Open {
     /// The length of the path without this element.
     parent_len: usize,
-    /// The same of the path that has a number for each element of a list.
-    numbered_len: usize,
     leaf: bool,
     is_list: bool,
     /// Of each list around it, it stands in the first element.
-    is_first: bool,
+    counts: bool,
     text: String,
-}
-
-fn add(fields: &mut Fields, path: &str, text: String) {
-    fields
-        .entry(path.to_owned())
-        .and_modify(|text| *text = None)
-        .or_insert(Some(text));
 }
 
 /// A start tag's inside and what follows it; a `>` in an attribute's value does not end it.
@@ -176,7 +160,7 @@ mod tests {
                 <note><![CDATA[<x>]]></note></transaction>
               </subject>
               <ids><item>1</item><item>2</item></ids>
-              <sales type="array"><sale><id>3</id><tax type="array"><a>5</a><a>6</a></tax></sale><sale><id>4</id></sale></sales>
+              <sales type="array"><sale><id>3</id><tax type="array"><a>5</a><a>6</a></tax></sale><sale><id>4</id><late>7</late></sale></sales>
               <none type="array"/>
             </notification>"#;
         let fields = fields(document).unwrap();
@@ -190,11 +174,9 @@ mod tests {
         assert_eq!(text("/notification/subject/transaction/note"), Some("<x>"));
         assert_eq!(text("/notification/subject/transaction/tax"), None);
         assert_eq!(fields["/notification/ids/item"], None);
-        assert_eq!(text("/notification/ids/0"), None);
-        assert_eq!(fields["/notification/sales/sale/id"], None);
-        assert_eq!(text("/notification/sales/0/id"), Some("3"));
-        assert_eq!(text("/notification/sales/1/id"), None);
-        assert_eq!(text("/notification/sales/0/tax/0"), Some("5"));
+        assert_eq!(text("/notification/sales/sale/id"), Some("3"));
+        assert_eq!(text("/notification/sales/sale/tax/a"), Some("5"));
+        assert_eq!(text("/notification/sales/sale/late"), None);
         assert_eq!(text("/notification/subject"), None);
     }
 
