@@ -259,6 +259,8 @@ fn causes(explanation: &Explanation) -> Vec<String> {
         "a list of events is signed as a whole, and the body is none: the store keeps each event apart, so that only the whole delivery, as it came, can be explained".to_owned()
     } else if let Some(compression) = compression {
         compression
+    } else if explanation.is_in_utf16 {
+        "the body that is given is written in UTF-16, as editors and PowerShell's > save it, and no usual mistake beside that makes it match: save it byte for byte as it came".to_owned()
     } else if let Some(length) = explanation.stated_length {
         format!(
             "Content-Length says {length} bytes, and the body that is given has another length: save it whole, byte for byte as it came"
@@ -272,8 +274,19 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     } else if explanation.search_was_cut_off {
         "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone".to_owned()
     } else {
-        let mut cause = "none of the usual mistakes makes it match: another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed".to_owned();
-        for part in &explanation.signed_of_the_request {
+        const OTHERS: &str = "another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed";
+        let mut cause = match &explanation.url_of_another_host {
+            Some(url) => format!(
+                "none of the usual mistakes makes it match. The URL is signed, and no header that is given names the host of {url}: compare it with the one that is registered with the provider, letter by letter; if it is that one: {OTHERS}"
+            ),
+            None => format!("none of the usual mistakes makes it match: {OTHERS}"),
+        };
+        let known = &explanation.signed_of_the_request;
+        let is_told = |part: &&String| {
+            let url = explanation.url_of_another_host.as_deref();
+            !url.is_some_and(|url| part.ends_with(url))
+        };
+        for part in known.iter().filter(is_told) {
             cause += &format!("; or something else than {part} was signed");
         }
         for finding in absent(Absence::Allowed) {

@@ -4,6 +4,8 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
+use crate::text::from_utf16;
+
 /// What is known of a request besides its body.
 #[derive(Debug, Default)]
 pub(super) struct Head {
@@ -16,6 +18,9 @@ pub(super) struct Head {
 impl Head {
     /// Reads it, or tells what of it is no head.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        // As PowerShell's > saves it.
+        let saved = from_utf16(text);
+        let text = saved.as_ref().map_or(text, |text| text.as_bytes());
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let mut head = match text.trim_ascii_start().first() {
             Some(b'{' | b'[') => Self::of_json(text)?,
@@ -229,6 +234,13 @@ mod tests {
     fn a_head_that_is_indented_as_a_whole_is_read() {
         let head = Head::parse(b"  X-Sig: t=1,v1=2\n  Host: h\n").unwrap();
         assert_eq!(head.headers.len(), 2);
+    }
+
+    #[test]
+    fn a_head_that_was_saved_in_utf16_is_read() {
+        let text = "\u{feff}X-Sig: t=1,v1=2\r\nHost: h\r\n";
+        let saved: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(Head::parse(&saved).unwrap().headers.len(), 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::profiles_tests::{at, facts, filled, samples, stated};
 use super::{Claim, Payment};
-use crate::signature::{Profile, builtin};
+use crate::signature::{AmountUnit, Profile, builtin};
 
 /// What the names of a sample and of a status may stand for: a key of the profile's table, or a part of one.
 fn words(profile: &Profile) -> BTreeSet<String> {
@@ -69,5 +69,58 @@ fn no_event_puts_its_currency_to_the_amount_of_another() {
             let of_one = [&first, &then].map(|one| (one.amount_minor(), one.currency()));
             assert!(of_one.contains(&found), "{name} {told}: {}", stated(&then));
         }
+    }
+}
+
+/// Each way to write an amount in the currency's own unit, and how many thousandths of it that is.
+const WRITTEN: [(&str, i64); 9] = [
+    ("10", 10_000),
+    ("10.0", 10_000),
+    ("10.00", 10_000),
+    ("10.000", 10_000),
+    ("10.5", 10_500),
+    ("10.50", 10_500),
+    ("10.125", 10_125),
+    ("1e1", 10_000),
+    ("1.05E1", 10_500),
+];
+
+#[test]
+fn an_amount_in_the_currencys_own_unit_is_read_however_many_decimals_it_is_written_with() {
+    for profile in builtin().iter() {
+        let name = profile.name();
+        let event = profile.descriptor().event.as_ref();
+        if event.and_then(|event| event.amount_unit) != Some(AmountUnit::Major) {
+            continue;
+        }
+        let mut any = false;
+        for currency in ["EUR", "JPY", "KWD"] {
+            let usual = claims(profile, "10", currency, at(0));
+            for (text, thousandths) in WRITTEN {
+                let told = claims(profile, text, currency, at(0));
+                assert_eq!(told.len(), usual.len(), "{name} {text}");
+                for ((word, claim), (_, usual)) in told.iter().zip(&usual) {
+                    let Some(stated) = usual.currency().filter(|_| usual.amount_minor().is_some())
+                    else {
+                        continue;
+                    };
+                    any = true;
+                    let step = 10_i64.pow(3 - u32::from(stated.exponent()));
+                    let exact = (thousandths % step == 0).then_some(thousandths / step);
+                    assert_eq!(
+                        claim.amount_minor(),
+                        exact,
+                        "{name} {word}: {text} {stated}"
+                    );
+                    // What is too fine for its currency is told, and nothing is rounded.
+                    assert_eq!(
+                        claim.unreadable().is_empty(),
+                        exact.is_some(),
+                        "{name} {word}"
+                    );
+                }
+            }
+        }
+        assert!(any, "{name}");
     }
 }

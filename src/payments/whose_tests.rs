@@ -302,8 +302,58 @@ fn what_a_buyer_pays_later_at_braintree_is_a_payment_too() {
 }
 
 #[test]
+fn what_volt_received_and_gave_back_names_the_payment() {
+    let received = r#"{"paymentId":"p","timestamp":"2026-11-27T08:00:00+00:00","currency":"GBP","amount":1234567,"status":"RECEIVED","reference":"r"}"#;
+    check("volt", received, "p succeeded 1234567/- GBP");
+    let not_received = r#"{"payment":"p","reference":"r","amount":1234567,"status":"NOT_RECEIVED","currency":"GBP","timestamp":"2026-11-27T08:00:00+00:00"}"#;
+    check("volt", not_received, "p failed 1234567/- GBP");
+    let completed = r#"{"payment":"p","reference":"r","amount":1000,"status":"COMPLETED","detailedStatus":"COMPLETED"}"#;
+    check("volt", completed, "p pending -/- -");
+    for name in ["payment", "paymentId"] {
+        let refund = |status: &str| {
+            format!(
+                r#"{{"refund":"f","{name}":"p","status":"{status}","amount":100,"currency":"GBP","timestamp":"2026-11-27T08:00:00+00:00"}}"#
+            )
+        };
+        check("volt", &refund("REFUND_CONFIRMED"), "p refunded -/- -");
+        check("volt", &refund("REFUND_FAILED"), UNLISTED);
+    }
+}
+
+#[test]
+fn of_the_charges_of_a_subscription_at_braintree_the_latest_was_made_now() {
+    let charge = |id: &str, amount: &str| {
+        format!(
+            "<transaction><id>{id}</id><amount>{amount}</amount><currency-iso-code>EUR</currency-iso-code></transaction>"
+        )
+    };
+    let told = |result: &str, charges: &str| {
+        format!(
+            "<notification><timestamp>2026-11-27T08:00:00Z</timestamp><kind>subscription_charged_{result}</kind><subject><subscription>\
+             <id>s</id><transactions type=\"array\">{charges}</transactions></subscription></subject></notification>"
+        )
+    };
+    let (latest, before) = (charge("latest", "5.00"), charge("before", "7.00"));
+    let several = format!("{latest}{before}{before}");
+    for charges in [&latest, &several] {
+        check(
+            "braintree",
+            &told("successfully", charges),
+            "latest succeeded 500/- EUR",
+        );
+        check(
+            "braintree",
+            &told("unsuccessfully", charges),
+            "latest failed 500/- EUR",
+        );
+    }
+    check("braintree", &told("successfully", ""), "names no payment");
+}
+
+#[test]
 fn adyens_disputes_end() {
     for (code, expected) in [
+        ("DISPUTE_OPENED_WITH_CHARGEBACK", "p disputed -/- -"),
         ("PREARBITRATION_OPEN", "p disputed -/- -"),
         ("SCHEME_ARBITRATION", "p disputed -/- -"),
         ("ISSUER_RESPONSE_TIMEFRAME_EXPIRED", "p dispute_won -/- -"),

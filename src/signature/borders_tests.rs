@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
+use sha2::Sha256;
 
 use super::sign::{SignRequest, sign};
 use super::{
@@ -207,6 +209,44 @@ fn bluesnap_signs_a_date_and_time() {
         delivery.headers.insert(name, value.parse().unwrap());
     }
     assert_eq!(delivery.verified()[0].event_type.as_deref(), Some("CHARGE"));
+}
+
+/// What BlueSnap sends at this time.
+fn bluesnap(time: &str, body: &str) -> Delivery {
+    let mut delivery = Delivery::signed("bluesnap", "/", "transactionType=CHARGE");
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(time.as_bytes());
+    mac.update(body.as_bytes());
+    let signature = hex::encode(mac.finalize().into_bytes());
+    for (name, value) in [("bls-ipn-timestamp", time), ("bls-signature", &*signature)] {
+        delivery.headers.insert(name, value.parse().unwrap());
+    }
+    delivery.body = body.to_owned();
+    delivery
+}
+
+#[test]
+fn bluesnaps_time_may_lack_the_zeros_at_its_end() {
+    let body = "productId=1&transactionType=CHARGE&referenceNumber=1092751014";
+    for time in [
+        "2026-09-21 14:13:20.55",
+        "2026-09-21 14:13:20.5",
+        "2026-09-21 14:13:20.0",
+        "2026-09-21 14:13:20.550",
+        "1790000000",
+    ] {
+        let kind = bluesnap(time, body).verified()[0].event_type.clone();
+        assert_eq!(kind.as_deref(), Some("CHARGE"), "{time}");
+    }
+    for time in [
+        "2026-09-21 14:13:20",
+        "2026-09-21 14:13:20.",
+        "2026-09-21 14:13:20.5558",
+    ] {
+        bluesnap(time, body).is_refused();
+    }
+    // Of these digits nobody can say whose they are.
+    bluesnap("2026-09-21 14:13:20.5", "55a=1&transactionType=CHARGE").is_refused();
 }
 
 #[test]

@@ -38,14 +38,17 @@ pub(super) enum Shape {
     Word,
     /// A date and time to the second, of nineteen characters.
     DateTime,
-    /// A date and time to the millisecond, of twenty-three, or Unix seconds: neither begins as the other does.
+    /// A date and time to the millisecond, of which zeros at the end may be left out, or Unix seconds: neither begins as the other does.
     DatetimeMsOrS,
     /// Unix seconds, of ten digits.
     Unix,
+    /// Anything that does not begin with a digit.
+    NoDigitFirst,
 }
 
 impl Shape {
-    pub(super) const NAMES: &str = "amount, currency, word, datetime, datetime-ms-or-s, unix";
+    pub(super) const NAMES: &str =
+        "amount, currency, word, datetime, datetime-ms-or-s, unix, no-digit-first";
 
     fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -55,6 +58,7 @@ impl Shape {
             "datetime" => Self::DateTime,
             "datetime-ms-or-s" => Self::DatetimeMsOrS,
             "unix" => Self::Unix,
+            "no-digit-first" => Self::NoDigitFirst,
             _ => return None,
         })
     }
@@ -79,11 +83,13 @@ impl Shape {
                 text.len() == 19 && !digits(text) && mapping::occurred::parse(text, None).is_some()
             }
             Self::DatetimeMsOrS => {
-                let cut = text.split_once('.').filter(|(_, parts)| parts.len() == 3);
+                let cut = text.split_once('.');
+                let cut = cut.filter(|(_, parts)| (1..=3).contains(&parts.len()));
                 let is_datetime = |(time, parts)| Self::DateTime.fits(time) && digits(parts);
                 cut.is_some_and(is_datetime) || Self::Unix.fits(text)
             }
             Self::Unix => text.len() == 10 && digits(text),
+            Self::NoDigitFirst => !text.starts_with(|first: char| first.is_ascii_digit()),
         }
     }
 }
@@ -233,12 +239,14 @@ mod tests {
                 &[
                     "2026-11-26 13:40:10.558",
                     "2026-11-26T13:40:10.000",
+                    "2026-11-26 13:40:10.55",
+                    "2026-11-26 13:40:10.0",
                     "1790000000",
                 ],
                 &[
                     "",
                     "2026-11-26 13:40:10",
-                    "2026-11-26 13:40:10.5",
+                    "2026-11-26 13:40:10.",
                     "2026-11-26 13:40:10.5581",
                     "2026-11-26 13:40:10.55Z",
                     "2026-11-26 13:40:61.558",
@@ -257,6 +265,11 @@ mod tests {
                     "1790000000123",
                     "+790000000",
                 ],
+            ),
+            (
+                "is:no-digit-first",
+                &["", "productId=1", "{}", "\u{e9}"],
+                &["3dStatus=1", "0"],
             ),
             ("without::", &["", "a"], &[":", "a:b"]),
         ] {

@@ -370,6 +370,15 @@ const PUBLISHED: &[Published] = &[
         now: ANY,
     },
     Published {
+        profile: "zen",
+        source: "zen-com-php-sdk README.md",
+        secrets: &["aeb8e7bf-0009-4f30-b521-1136fd336ae6"],
+        url: None,
+        headers: &[("content-type", "application/json")],
+        body: "{\n   \"type\":\"TRT_PURCHASE\",\n   \"transactionId\":\"2d36ff20-017d-4c63-b626-407edb369cc2\",\n   \"merchantTransactionId\":\"feb78e88-47bc-428a-8ea4-806535aaf2de\",\n   \"amount\":\"100\",\n   \"currency\":\"PLN\",\n   \"status\":\"PENDING\",\n   \"hash\":\"28EE6604A8A40ACC8B8CE0B8DE9AAC87A4E24BBF0388A48ED164E512C8073C7E\",\n   \"signature\":\"D3739E5ADCC20E436DEE8F386C81B1C3ACCCE0558FAB65EC924564F998F983EE\"\n}",
+        now: ANY,
+    },
+    Published {
         profile: "workos",
         source: "workos-python tests/test_webhooks.py",
         secrets: &["1lyKDzhJjuCkIscIWqkSe4YsQ"],

@@ -21,6 +21,21 @@ pub fn add_causes(text: &mut String, error: &dyn Error) {
     }
 }
 
+/// A text that an editor or a shell saved in UTF-16: with a byte order mark, or beginning with letters of ASCII; `None` for any other.
+pub fn from_utf16(saved: &[u8]) -> Option<String> {
+    let (pairs, rest) = saved.as_chunks::<2>();
+    let (from, pairs): (fn([u8; 2]) -> u16, _) = match pairs {
+        [[0xff, 0xfe], pairs @ ..] => (u16::from_le_bytes, pairs),
+        [[0xfe, 0xff], pairs @ ..] => (u16::from_be_bytes, pairs),
+        [[1..0x80, 0], [1..0x80, 0], ..] => (u16::from_le_bytes, pairs),
+        [[0, 1..0x80], [0, 1..0x80], ..] => (u16::from_be_bytes, pairs),
+        _ => return None,
+    };
+    let units = pairs.iter().map(|pair| from(*pair));
+    let text: String = char::decode_utf16(units).collect::<Result<_, _>>().ok()?;
+    (rest.is_empty() && !text.is_empty()).then_some(text)
+}
+
 /// A stranger's text as a terminal may show it: control characters, and those that turn or hide text, escaped.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -65,6 +80,32 @@ mod tests {
         assert_eq!(printable("CN=a\nlevel=info"), "CN=a\\nlevel=info");
         assert_eq!(printable("\u{1b}[2Jx\u{202e}"), "\\u{1b}[2Jx\\u{202e}");
         assert_eq!(printable("CN=Müller"), "CN=Müller");
+    }
+
+    #[test]
+    fn a_text_in_utf16_is_known_by_its_mark_or_its_first_letters() {
+        let saved = |text: &str, bytes: fn(u16) -> [u8; 2]| {
+            let pairs = text.encode_utf16().flat_map(bytes);
+            pairs.collect::<Vec<u8>>()
+        };
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            for text in ["{\"a\":\"é\u{1f600}\"}", "ab"] {
+                let with_mark = saved(&format!("\u{feff}{text}"), bytes);
+                assert_eq!(from_utf16(&with_mark).as_deref(), Some(text));
+                assert_eq!(from_utf16(&saved(text, bytes)).as_deref(), Some(text));
+            }
+        }
+        for other in [
+            &b""[..],
+            b"{}",
+            b"\xff\xfe",
+            b"\xff\xfea",
+            b"\xff\xfe\x00\xd8",
+            b"a\0",
+            "é".as_bytes(),
+        ] {
+            assert_eq!(from_utf16(other), None, "{other:?}");
+        }
     }
 
     #[test]

@@ -230,6 +230,31 @@ fn an_empty_signature_and_a_body_that_is_not_whole_are_no_other_secrets() {
 }
 
 #[test]
+fn a_body_in_utf16_is_no_other_secret() {
+    let saved: Vec<u8> = format!("\u{feff}{BODY}\r\n")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let line = format!("Stripe-Signature: t={TIME},v1=SIGNATURE\n");
+    let wrong = format!("Stripe-Signature: t={TIME},v1={}\n", "ab".repeat(32));
+    for (head, expected) in [
+        (
+            line,
+            "saved in UTF-16, as editors and PowerShell's > do: it was signed in UTF-8",
+        ),
+        (
+            wrong,
+            "is written in UTF-16, as editors and PowerShell's > save it",
+        ),
+    ] {
+        let output = explain_stripe(&head, &saved);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stdout.contains(expected), "{output:?}");
+        assert!(!output.stdout.contains("another secret"), "{output:?}");
+    }
+}
+
+#[test]
 fn a_header_that_stands_twice_is_not_said_to_be_missing() {
     let twice = format!("Stripe-Signature: t={TIME},v1=SIGNATURE\n").repeat(2);
     let output = explain_stripe(&twice, BODY.as_bytes());
@@ -304,6 +329,25 @@ fn what_is_missing_is_the_cause_and_no_other_secret() {
         let is_blamed = cause.contains("another secret");
         assert_eq!(is_blamed, expected.starts_with(';'), "{cause}");
     }
+}
+
+#[test]
+fn a_url_whose_host_is_in_nothing_that_was_given_comes_before_another_secret() {
+    let square = format!("X-Square-Hmacsha256-Signature: {}=\n", "A".repeat(43));
+    let named = "no header that is given names the host of https://hooks.example/in";
+    let arguments = ["--url", "https://hooks.example/in"];
+    let cause = likely_cause("square", &square, &arguments);
+    assert!(cause.contains(named), "{cause}");
+    assert_eq!(
+        cause.matches("https://hooks.example/in").count(),
+        1,
+        "{cause}"
+    );
+    let with_host = format!("Host: hooks.example\n{square}");
+    let cause = likely_cause("square", &with_host, &arguments);
+    assert!(!cause.contains(named), "{cause}");
+    let or_url = "or something else than the URL https://hooks.example/in was signed";
+    assert!(cause.contains(or_url), "{cause}");
 }
 
 #[test]

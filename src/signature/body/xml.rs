@@ -1,5 +1,5 @@
 //! As much of XML as a provider's notification needs: elements, text, the five entities. No document type, no
-//! namespaces, no attributes; what declares entities of its own is refused, whatever it says.
+//! namespaces, of the attributes only that of a list; what declares entities of its own is refused, whatever it says.
 
 use super::select::{FIELDS_MAX, Fields};
 
@@ -9,7 +9,8 @@ const DEPTH_MAX: usize = 64;
 const PATH_BYTES_MAX: usize = 1024;
 
 /// The text of each element that holds no other, by its path (`/notification/kind`); `None` for what is no such
-/// document. An element that occurs twice in one place has no text.
+/// document. An element that occurs twice in one place has no text; but of a list (`type="array"`) the first element
+/// counts, however many there are.
 pub(in crate::signature) fn fields(document: &str) -> Option<Fields> {
     let mut fields = Fields::new();
     let mut open: Vec<Open> = Vec::new();
@@ -42,11 +43,16 @@ pub(in crate::signature) fn fields(document: &str) -> Option<Fields> {
             if path.get(element.parent_len + 1..)? != name.trim_end() {
                 return None;
             }
-            close(&mut fields, &path, element);
+            if element.leaf && element.counts {
+                fields
+                    .entry(path.clone())
+                    .and_modify(|text| *text = None)
+                    .or_insert(Some(element.text));
+            }
             if fields.len() > FIELDS_MAX {
                 return None;
             }
-            path.truncate(path.rfind('/')?);
+            path.truncate(element.parent_len);
             rest = behind;
         } else {
             let (inner, behind) = tag(markup.strip_prefix('<')?)?;
@@ -61,23 +67,23 @@ pub(in crate::signature) fn fields(document: &str) -> Option<Fields> {
                 return None;
             }
             rooted = true;
-            if let Some(parent) = open.last_mut() {
-                parent.leaf = false;
-            }
-            let element = Open {
-                parent_len: path.len(),
-                leaf: true,
-                text: String::new(),
-            };
-            path.push('/');
-            path.push_str(name);
-            if path.len() > PATH_BYTES_MAX {
+            let counts = open.last_mut().is_none_or(|parent| {
+                let is_first = std::mem::replace(&mut parent.leaf, false);
+                parent.counts && (is_first || !parent.is_list)
+            });
+            if path.len() + "/".len() + name.len() > PATH_BYTES_MAX {
                 return None;
             }
-            if empty {
-                path.truncate(element.parent_len);
-            } else {
-                open.push(element);
+            if !empty {
+                open.push(Open {
+                    parent_len: path.len(),
+                    leaf: true,
+                    is_list: inner.contains("type=\"array\""),
+                    counts,
+                    text: String::new(),
+                });
+                path.push('/');
+                path.push_str(name);
             }
             rest = behind;
         }
@@ -89,16 +95,10 @@ struct Open {
     /// The length of the path without this element.
     parent_len: usize,
     leaf: bool,
+    is_list: bool,
+    /// Of each list around it, it stands in the first element.
+    counts: bool,
     text: String,
-}
-
-fn close(fields: &mut Fields, path: &str, element: Open) {
-    if element.leaf {
-        fields
-            .entry(path.to_owned())
-            .and_modify(|text| *text = None)
-            .or_insert(Some(element.text));
-    }
 }
 
 /// A start tag's inside and what follows it; a `>` in an attribute's value does not end it.
@@ -160,6 +160,8 @@ mod tests {
                 <note><![CDATA[<x>]]></note></transaction>
               </subject>
               <ids><item>1</item><item>2</item></ids>
+              <sales type="array"><sale><id>3</id><tax type="array"><a>5</a><a>6</a></tax></sale><sale><id>4</id><late>7</late></sale></sales>
+              <none type="array"/>
             </notification>"#;
         let fields = fields(document).unwrap();
         let text = |path: &str| fields.get(path).and_then(|text| text.as_deref());
@@ -172,6 +174,9 @@ mod tests {
         assert_eq!(text("/notification/subject/transaction/note"), Some("<x>"));
         assert_eq!(text("/notification/subject/transaction/tax"), None);
         assert_eq!(fields["/notification/ids/item"], None);
+        assert_eq!(text("/notification/sales/sale/id"), Some("3"));
+        assert_eq!(text("/notification/sales/sale/tax/a"), Some("5"));
+        assert_eq!(text("/notification/sales/sale/late"), None);
         assert_eq!(text("/notification/subject"), None);
     }
 

@@ -2,6 +2,7 @@
 
 use super::delivery::{Delivery, items};
 use super::explanation::{Absence, Finding, SEVERAL};
+use super::other_urls;
 use crate::signature::places::{self, Place};
 use crate::signature::profile::algorithm::Algorithm;
 use crate::signature::scheme::AlgorithmRule;
@@ -125,6 +126,17 @@ impl Delivery<'_> {
             }
         }
         known
+    }
+
+    /// The URL that is signed, where nothing in the request says that it was sent to that host.
+    pub(super) fn url_of_another_host(&self) -> Option<String> {
+        let url = self.verifier.url.as_deref()?;
+        let is_signed = self.scheme.values().any(|value| *value == Value::Url);
+        let is_named = other_urls::name_its_host(self.request.headers, url);
+        (is_signed && !is_named).then(|| {
+            let whole = places::public_url(url, self.request);
+            self.shown(&whole)
+        })
     }
 
     /// Whether the time or the id stands there.

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::mistakes_tests::{BODY, SECRET, mac, report, signed};
+use super::mistakes_tests::{BODY, SECRET, mac, report, report_bytes, report_of_url, signed};
 use crate::signature::*;
 
 fn stripe(line: &str) -> Explanation {
@@ -154,6 +154,48 @@ fn of_the_request_it_is_told_what_is_signed() {
     let told = found.signed_of_the_request;
     assert_eq!(told, ["the method POST", "the path and query /"]);
     assert_eq!(stripe("t=1,v1=ab").signed_of_the_request, [""; 0]);
+}
+
+#[test]
+fn a_url_whose_host_no_header_names_is_told() {
+    const URL: &str = "https://hooks.example/in";
+    let told = |headers: &[(&str, &str)]| {
+        let signature = ("x-square-hmacsha256-signature", &*"AAAA".repeat(11));
+        let headers = [headers, &[signature]].concat();
+        report_of_url(URL, &headers).url_of_another_host
+    };
+    assert_eq!(told(&[]).as_deref(), Some(URL));
+    assert_eq!(told(&[("host", "inner:8080")]).as_deref(), Some(URL));
+    for (name, value) in [
+        ("host", "hooks.example"),
+        ("host", "Hooks.Example:8443"),
+        ("x-forwarded-host", "inner, hooks.example"),
+        ("forwarded", "for=10.0.0.1;host=hooks.example"),
+    ] {
+        assert_eq!(told(&[(name, value)]), None, "{value}");
+    }
+    assert_eq!(stripe("t=1,v1=ab").url_of_another_host, None);
+}
+
+#[test]
+fn a_body_that_was_saved_in_utf16_is_known_also_where_nothing_else_is() {
+    let (line, _) = line();
+    let saved = |text: &str| {
+        let text = format!("\u{feff}{text}");
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    let told = |line: &str, body: Vec<u8>| {
+        let found = report_bytes("stripe", &[SECRET], &[("stripe-signature", line)], body);
+        assert!(found.outcome.is_err());
+        (found.mistakes, found.is_in_utf16)
+    };
+    let kept = vec![Mistake::Body(BodyMistake::KeptInUtf16)];
+    for text in [BODY.to_owned(), format!("{BODY}\r\n")] {
+        assert_eq!(told(&line, saved(&text)), (kept.clone(), true));
+    }
+    let wrong = format!("t=1790000000,v1={}", "ab".repeat(32));
+    assert_eq!(told(&wrong, saved(BODY)), (vec![], true));
+    assert_eq!(told(&wrong, BODY.into()), (vec![], false));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::rewritten::rewritten;
 use super::rewritten_form;
 use crate::secret::BYTE_ORDER_MARK;
 use crate::signature::body;
+use crate::text::from_utf16;
 
 /// The bodies that may have been signed instead of the one that was sent; the first is that one.
 #[derive(Debug)]
@@ -28,6 +29,9 @@ impl Bodies {
             cut_off: false,
         };
         bodies.add_ends(sent);
+        if let Some(text) = from_utf16(sent) {
+            bodies.add_kept_in_utf16(&text);
+        }
         match std::str::from_utf8(sent) {
             Ok(text) => bodies.add_texts(text),
             Err(_not_utf8) => {
@@ -79,6 +83,17 @@ impl Bodies {
             if let Some(whole) = as_kept::unchunked(rest) {
                 self.add(BodyMistake::Chunked, whole);
             }
+        }
+    }
+
+    /// What saves a text so often gives it other line breaks as well, and one at its end.
+    fn add_kept_in_utf16(&mut self, text: &str) {
+        let unix = text.replace("\r\n", "\n");
+        for text in [text, &unix] {
+            self.add(BodyMistake::KeptInUtf16, text);
+            let without = text.strip_suffix('\n').unwrap_or(text);
+            let without = without.strip_suffix('\r').unwrap_or(without);
+            self.add(BodyMistake::KeptInUtf16, without);
         }
     }
 
@@ -369,6 +384,18 @@ mod tests {
         );
         check(&[BYTE_ORDER_MARK, bytes].concat(), bytes, ByteOrderMark);
         check(b"a", b"a\0", SignedInUtf16);
+        for (kept, signed) in [
+            ("\u{feff}{\r\n}\r\n", "{\n}\n"),
+            ("\u{feff}{\r\n}\r\n", "{\n}"),
+            ("\u{feff}{\r\n}\r\n", "{\r\n}"),
+            ("\u{feff}é", "é"),
+            ("{}", "{}"),
+        ] {
+            for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+                let kept: Vec<u8> = kept.encode_utf16().flat_map(bytes).collect();
+                check(&kept, signed.as_bytes(), KeptInUtf16);
+            }
+        }
         let html = b"{&quot;a&quot;:&quot;x &amp; &lt;b&gt; it&#x27;s&quot;}";
         let plain = b"{\"a\":\"x & <b> it's\"}";
         check(plain, html, HtmlEscaped);

@@ -50,6 +50,10 @@ pub struct Explanation {
     pub stated_length: Option<u64>,
     /// The body ends in the midst of its JSON.
     pub is_cut_off: bool,
+    /// The body is written in UTF-16.
+    pub is_in_utf16: bool,
+    /// The URL that is signed, where no header names its host.
+    pub url_of_another_host: Option<String>,
     /// A secret begins as another credential of the same provider does, and not as what it signs with: with this.
     pub other_credential: Option<&'static str>,
 }

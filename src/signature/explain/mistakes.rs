@@ -126,6 +126,8 @@ pub enum BodyMistake {
     Chunked,
     /// It was kept with the head of the request before it.
     WithHead,
+    /// It was kept in UTF-16.
+    KeptInUtf16,
 }
 
 /// What was done to the secret.
@@ -133,8 +135,14 @@ pub enum BodyMistake {
 pub enum KeyMistake {
     /// It was read in this form.
     Form(KeyForm),
-    /// Its prefix was left on, or taken off.
-    Prefix,
+    /// The prefix that is no part of the key was left on when it was signed.
+    PrefixLeftOn,
+    /// The prefix that is a part of the key was taken off when it was signed.
+    PrefixTakenOff,
+    /// This prefix, which is a part of the key, is missing here.
+    PrefixMissing(&'static str),
+    /// Its prefix stands before it twice here.
+    PrefixTwice,
     /// A final line break was kept as a part of it.
     Newline,
     /// White space around it was kept here.
@@ -331,6 +339,9 @@ impl fmt::Display for BodyMistake {
                 "the body was kept as it is transferred, with the size of each chunk between its parts: it was signed without"
             }
             Self::WithHead => "the request's headers stand before the body: it was signed without",
+            Self::KeptInUtf16 => {
+                "the body that is given was saved in UTF-16, as editors and PowerShell's > do: it was signed in UTF-8"
+            }
         })
     }
 }
@@ -347,9 +358,12 @@ impl KeyMistake {
             | Self::Name
             | Self::ByteOrderMark
             | Self::Utf16
-            | Self::CarriageReturn => true,
+            | Self::CarriageReturn
+            | Self::PrefixMissing(_)
+            | Self::PrefixTwice => true,
             Self::Form(_)
-            | Self::Prefix
+            | Self::PrefixLeftOn
+            | Self::PrefixTakenOff
             | Self::PrefixAndForm(_)
             | Self::Digest
             | Self::Encoded(_)
@@ -371,8 +385,20 @@ impl fmt::Display for KeyMistake {
             Self::Form(KeyForm::Base64) => "the secret was decoded from base64",
             Self::Form(KeyForm::Sha1) => "the key was the SHA-1 digest of the secret",
             Self::Form(KeyForm::PublicKey) => "the secret was read as a public key",
-            Self::Prefix => {
-                "the secret's prefix was left on, or taken off, where the profile does otherwise"
+            Self::PrefixLeftOn => {
+                "the secret's prefix was left on when it was signed, and is no part of the key"
+            }
+            Self::PrefixTakenOff => {
+                "the secret's prefix was taken off when it was signed, and is a part of the key"
+            }
+            Self::PrefixMissing(prefix) => {
+                return write!(
+                    f,
+                    "the secret that is configured here lacks the \"{prefix}\" before it, which is a part of the key: copy it whole"
+                );
+            }
+            Self::PrefixTwice => {
+                "the secret that is configured here begins with its prefix twice: write it once"
             }
             Self::Newline => "a trailing newline was a part of the secret",
             Self::Space => {

@@ -29,13 +29,41 @@ pub(super) fn report(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Explanation {
+    report_bytes(profile, secrets, headers, body.into())
+}
+
+pub(super) fn report_bytes(
+    profile: &str,
+    secrets: &[&str],
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Explanation {
+    report_with(Settings::default(), profile, secrets, headers, body)
+}
+
+/// Of a delivery of Square's to this URL.
+pub(super) fn report_of_url(url: &str, headers: &[(&str, &str)]) -> Explanation {
+    let settings = Settings {
+        url: Some(url.to_owned()),
+        ..Settings::default()
+    };
+    report_with(settings, "square", &[SECRET], headers, BODY.into())
+}
+
+fn report_with(
+    settings: Settings,
+    profile: &str,
+    secrets: &[&str],
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Explanation {
     let secrets = secrets.iter().map(|text| ProducerSecret {
         label: format!("env:S{}", text.len()).into(),
         secret: Secret::new(text.as_bytes().to_vec()),
         force: Force::Live,
     });
     let profile = Arc::clone(builtin().get(profile).unwrap());
-    let verifier = Verifier::new(profile, secrets.collect(), Settings::default()).unwrap();
+    let verifier = Verifier::new(profile, secrets.collect(), settings).unwrap();
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(
@@ -48,11 +76,10 @@ pub(super) fn report(
         path_and_query: "/",
         headers: &map,
     };
-    let body = Bytes::copy_from_slice(body.as_bytes());
     explain(
         &verifier,
         &request,
-        &body,
+        &Bytes::from(body),
         Timestamp::from_second(NOW).unwrap(),
     )
 }
@@ -146,7 +173,7 @@ fn a_key_that_was_taken_otherwise_is_known() {
     let content = format!("1790000000.{BODY}");
     check(
         &hex::encode(mac(&SECRET.as_bytes()[6..], &content)),
-        &[Mistake::Key(KeyMistake::Prefix)],
+        &[Mistake::Key(KeyMistake::PrefixTakenOff)],
     );
     check(
         &hex::encode(mac(format!("{SECRET}\n").as_bytes(), &content)),
@@ -232,7 +259,10 @@ fn another_key_than_the_secrets_own_bytes_is_known() {
         ("x-webhook-signature", &*signature),
     ];
     let found = report("timestamped", &[&SECRET[6..]], &headers, BODY);
-    assert_eq!(found.mistakes, [Mistake::Key(KeyMistake::Prefix)]);
+    assert_eq!(
+        found.mistakes,
+        [Mistake::Key(KeyMistake::PrefixMissing("whsec_"))]
+    );
     tells_nothing(&found, &signature);
 }
 

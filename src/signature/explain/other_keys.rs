@@ -9,8 +9,19 @@ use crate::secret::{BYTE_ORDER_MARK, Secret, from_utf16, without_blanks};
 use crate::signature::profile::algorithm::Algorithm;
 use crate::signature::profile::descriptor::KeyForm;
 
-/// The prefix of displayed secrets that most providers share.
-const USUAL_PREFIX: &[u8] = b"whsec_";
+/// How displayed secrets begin: Stripe's and many others', Revolut's, Paddle's, Polar's, Paystack's, MONEI's.
+const PREFIXES: [&str; 8] = [
+    "whsec_",
+    "wsk_",
+    "pdl_ntfset_",
+    "polar_whs_",
+    "sk_live_",
+    "sk_test_",
+    "pk_live_",
+    "pk_test_",
+];
+/// How long a prefix may be that stands before a secret twice.
+const PREFIX_BYTES_MAX: usize = 24;
 /// How many secrets are looked for in one.
 const LINES_MAX: usize = 16;
 
@@ -91,10 +102,22 @@ impl Keys<'_> {
 
     fn with_another_prefix(&mut self) {
         let shown = self.secret.expose();
-        // Who leaves it off here uses less than the provider does.
-        if self.prefix.is_none() && !shown.starts_with(USUAL_PREFIX) {
-            let whole = Secret::new([USUAL_PREFIX, shown].concat());
-            self.add(Some(KeyMistake::Prefix), whole, self.form, None);
+        let mut lengths = 1..=PREFIX_BYTES_MAX;
+        let once = lengths.find_map(|length| {
+            let (prefix, rest) = shown.split_at_checked(length)?;
+            (prefix.ends_with(b"_") && rest.starts_with(prefix)).then_some(rest)
+        });
+        if let Some(once) = once {
+            self.add_bytes(KeyMistake::PrefixTwice, once);
+        }
+        let is_there = |prefix: &str| shown.starts_with(prefix.as_bytes());
+        if self.prefix.is_none() && !PREFIXES.into_iter().any(is_there) {
+            // Who leaves it off here uses less than the provider does.
+            for prefix in PREFIXES {
+                let whole = Secret::new([prefix.as_bytes(), shown].concat());
+                let mistake = Some(KeyMistake::PrefixMissing(prefix));
+                self.add(mistake, whole, self.form, None);
+            }
         }
         let underscore = shown.iter().take(12).position(|byte| *byte == b'_');
         let another = underscore
@@ -102,7 +125,7 @@ impl Keys<'_> {
             .and_then(|text| std::str::from_utf8(text).ok());
         if self.prefix.is_some() {
             self.add(
-                Some(KeyMistake::Prefix),
+                Some(KeyMistake::PrefixLeftOn),
                 self.secret.clone(),
                 self.form,
                 None,
@@ -114,7 +137,7 @@ impl Keys<'_> {
                 self.add(mistake, self.secret.clone(), decoded, another);
             }
             self.add(
-                Some(KeyMistake::Prefix),
+                Some(KeyMistake::PrefixTakenOff),
                 self.secret.clone(),
                 self.form,
                 another,

@@ -45,6 +45,19 @@ pub(super) fn paths(path_and_query: &str) -> Vec<(Vec<UrlMistake>, String)> {
     urls(path_and_query, sent)
 }
 
+/// Whether one of the headers names the host of this URL as the one that was asked for.
+pub(super) fn name_its_host(headers: &HeaderMap, url: &str) -> bool {
+    let host = Parts::of(url).host();
+    let named = |authority: &str| {
+        let parts = Parts {
+            authority,
+            ..Parts::of("")
+        };
+        parts.host().eq_ignore_ascii_case(host)
+    };
+    texts(headers, HOST.as_str()).any(named) || forwarded_hosts(headers).any(named)
+}
+
 struct Urls<'a> {
     url: &'a str,
     parts: Parts<'a>,

@@ -21,6 +21,7 @@ use crate::signature::profile::descriptor::TimeUnit;
 use crate::signature::request::Request;
 use crate::signature::scheme::Scheme;
 use crate::signature::verify::Verifier;
+use crate::text::from_utf16;
 
 /// Explains how `request` fares with `verifier`.
 pub fn explain(
@@ -67,6 +68,8 @@ pub fn explain(
         signed_of_the_request: Vec::new(),
         stated_length: None,
         is_cut_off: false,
+        is_in_utf16: from_utf16(body).is_some(),
+        url_of_another_host: None,
         other_credential: None,
     };
     let Some(scheme) = &verifier.profile.scheme else {
@@ -211,6 +214,7 @@ impl Delivery<'_> {
         }
         explanation.findings.extend(self.signed_around());
         explanation.signed_of_the_request = self.signed_of_the_request();
+        explanation.url_of_another_host = self.url_of_another_host();
         explanation.contents = scheme
             .contents
             .iter()

@@ -132,3 +132,59 @@ fn another_credential_than_the_webhooks_own_is_told() {
     assert_eq!(paystack("sk_test_4eC39HqLyjWD"), None);
     assert_eq!(paystack("pk_test_4eC39HqLyjWD"), Some("pk_test_"));
 }
+
+#[test]
+fn a_prefix_that_is_missing_here_or_stands_here_twice_is_named() {
+    use base64::Engine as _;
+    let told = |profile: &str, secret: &str, headers: &[(&str, &str)]| {
+        let found = report(profile, &[secret], headers, BODY);
+        assert!(found.outcome.is_err(), "{profile} {secret}");
+        let all = format!("{found:?}");
+        assert!(!all.contains(&secret[secret.len() - 12..]), "{all}");
+        found.mistakes
+    };
+    let missing = |prefix| vec![Mistake::Key(KeyMistake::PrefixMissing(prefix))];
+    let twice = vec![Mistake::Key(KeyMistake::PrefixTwice)];
+
+    const REVOLUT: &str = "wsk_r59a4HfWVAKycbCaNO1RvgCJec02gRd8";
+    let signature = mac(REVOLUT.as_bytes(), &format!("v1.1790000000000.{BODY}"));
+    let line = format!("v1={}", hex::encode(signature));
+    let headers = [
+        ("revolut-request-timestamp", "1790000000000"),
+        ("revolut-signature", &*line),
+    ];
+    let whole = report("revolut", &[REVOLUT], &headers, BODY);
+    assert_eq!(whole.outcome, Ok(()));
+    assert_eq!(told("revolut", &REVOLUT[4..], &headers), missing("wsk_"));
+    assert_eq!(told("revolut", &format!("wsk_{REVOLUT}"), &headers), twice);
+
+    let line = format!("t=1790000000,v1={}", signed(&format!("1790000000.{BODY}")));
+    let headers = [("stripe-signature", &*line)];
+    assert_eq!(told("stripe", &SECRET[6..], &headers), missing("whsec_"));
+    assert_eq!(told("stripe", &format!("whsec_{SECRET}"), &headers), twice);
+
+    const PADDLE: &str = "pdl_ntfset_01h7xyz_Sfr1uPJ0PFmFVgUYnlHVGNVZ8SVEvRvh";
+    let signature = mac(PADDLE.as_bytes(), &format!("1790000000:{BODY}"));
+    let line = format!("ts=1790000000;h1={}", hex::encode(signature));
+    let headers = [("paddle-signature", &*line)];
+    assert_eq!(
+        told("paddle", &PADDLE[11..], &headers),
+        missing("pdl_ntfset_")
+    );
+    let doubled = format!("pdl_ntfset_{PADDLE}");
+    assert_eq!(told("paddle", &doubled, &headers), twice);
+
+    // Where the prefix is no part of the key, it may be missing, and not stand there twice.
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let key = base64.decode(&SECRET[6..]).unwrap();
+    let signature = mac(&key, &format!("m.1790000000.{BODY}"));
+    let line = format!("v1,{}", base64.encode(signature));
+    let headers = [
+        ("svix-id", "m"),
+        ("svix-timestamp", "1790000000"),
+        ("svix-signature", &*line),
+    ];
+    let bare = report("svix", &[&SECRET[6..]], &headers, BODY);
+    assert_eq!(bare.outcome, Ok(()));
+    assert_eq!(told("svix", &format!("whsec_{SECRET}"), &headers), twice);
+}

@@ -18,6 +18,8 @@ enum End {
     Amount,
     /// It holds letters, and is looked up: one that is cut is another, and unknown.
     Word,
+    /// It ends with some digits: known where none follows.
+    Digits,
     /// Not at all.
     Open,
 }
@@ -107,6 +109,7 @@ fn blurred<'t>(pieces: &[Piece<'t>], known: Known) -> Vec<(&'t Value, &'t Value)
         // What is cut off a word begins another field's name in a form.
         let is_a_form = |value: &Value, its: End| *value == Value::Body && matches!(its, End::Open);
         let told = |other: End| match (other, end) {
+            (End::Digits, _) => begins_with_no_digit(value, filters),
             (End::Known, _) | (_, End::Known) => true,
             (_, _)
                 if is_a_form(value, end)
@@ -116,7 +119,8 @@ fn blurred<'t>(pieces: &[Piece<'t>], known: Known) -> Vec<(&'t Value, &'t Value)
             }
             (End::Word, End::Word) => false,
             (End::Word, _) | (_, End::Word) => true,
-            (End::Amount | End::Open, End::Amount | End::Open) => false,
+            // It begins with the four digits of a year.
+            (End::Amount | End::Open, End::Amount | End::Open | End::Digits) => false,
         };
         match (before, open) {
             (Some((other, its)), _) if !told(its) => found.push((other, value)),
@@ -130,17 +134,28 @@ fn blurred<'t>(pieces: &[Piece<'t>], known: Known) -> Vec<(&'t Value, &'t Value)
         sliding = match end {
             End::Open | End::Amount => Some(value),
             End::Known if is_digits(value, filters) => sliding,
-            End::Known | End::Word => None,
+            End::Known | End::Word | End::Digits => None,
         };
         let closes = end == End::Word || *value == Value::Secret;
         match end {
             End::Open => open = Some(value),
-            End::Known | End::Amount | End::Word if closes => open = None,
-            End::Known | End::Amount | End::Word => {}
+            End::Known | End::Amount | End::Word | End::Digits if closes => open = None,
+            End::Known | End::Amount | End::Word | End::Digits => {}
         }
         before = Some((value, end));
     }
     found
+}
+
+/// Whether it begins with no digit, whatever it is.
+fn begins_with_no_digit(value: &Value, filters: &[Filter]) -> bool {
+    let shape = |filter: &Filter| {
+        matches!(
+            filter,
+            Filter::Is(Shape::NoDigitFirst | Shape::Currency | Shape::Word)
+        )
+    };
+    *value == Value::Method || filters.iter().any(shape)
 }
 
 /// Whether it is nothing but digits.
@@ -160,12 +175,12 @@ struct Known {
 fn end(value: &Value, filters: &[Filter], known: Known) -> End {
     let of_filter = |filter: &Filter| match filter {
         Filter::Sha256Base64 | Filter::Sha256Hex => Some(End::Known),
-        Filter::Is(Shape::Currency | Shape::DateTime | Shape::DatetimeMsOrS | Shape::Unix) => {
-            Some(End::Known)
-        }
+        Filter::Is(Shape::Currency | Shape::DateTime | Shape::Unix) => Some(End::Known),
+        Filter::Is(Shape::DatetimeMsOrS) => Some(End::Digits),
         Filter::Is(Shape::Amount) | Filter::Crc32 => Some(End::Amount),
         Filter::Is(Shape::Word) => Some(End::Word),
-        Filter::Without(_)
+        Filter::Is(Shape::NoDigitFirst)
+        | Filter::Without(_)
         | Filter::Base64
         | Filter::Upper
         | Filter::Lower
@@ -227,6 +242,18 @@ mod tests {
             ("{json:/a}{secret}{json:/b}", true),
             ("{timestamp}{json:/a}", false),
             ("{timestamp|is:unix}{json:/a}", true),
+            ("{timestamp|is:datetime-ms-or-s}{json:/a}", false),
+            ("{timestamp|is:datetime-ms-or-s}{json:/a|is:unix}", false),
+            (
+                "{timestamp|is:datetime-ms-or-s}{json:/a|is:no-digit-first}",
+                true,
+            ),
+            (
+                "{timestamp|is:datetime-ms-or-s}{json:/a|is:no-digit-first}{json:/b}",
+                false,
+            ),
+            ("{timestamp|is:datetime-ms-or-s}.{json:/a}", true),
+            ("{json:/a}{timestamp|is:datetime-ms-or-s}", false),
             ("{config:shop}{json:/a}", true),
             ("[{json:/a}]{json:/b}", false),
         ] {

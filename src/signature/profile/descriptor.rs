@@ -9,9 +9,10 @@
 //!   `id`, `url`, `method`, `path_and_query`, `secret`, `key_id`, `header:NAME`, `query:NAME`, `form:NAME`, `json:/POINTER`,
 //!   `item:KEY`, `config:NAME`; before it may stand filters, `base64:`, `sha256_base64:`, `sha256_hex:`, `crc32:`, `upper:`,
 //!   `lower:`, and after it one of `|after:TEXT` (what follows the last TEXT), `|without:TEXT` and `|is:SHAPE` (else the
-//!   delivery is malformed; `amount`, `currency`, `word`, `datetime`, `datetime-ms-or-s` or `unix`): where values stand side
-//!   by side, these keep one from being cut up into others. `[...]` is a group that vanishes when a value in it is absent,
-//!   and begins with a text of its own. Braces and brackets that stand for themselves are doubled: `{{`, `}}`, `[[`, `]]`.
+//!   delivery is malformed; `amount`, `currency`, `word`, `datetime`, `datetime-ms-or-s`, `unix` or `no-digit-first`): where
+//!   values stand side by side, these keep one from being cut up into others. `[...]` is a group that vanishes when a value
+//!   in it is absent, and begins with a text of its own. Braces and brackets that stand for themselves are doubled: `{{`,
+//!   `}}`, `[[`, `]]`.
 //! - *Place* (in `[event]`): `/a/b` is a JSON pointer; `=TEXT` is that text; anything else is a template of
 //!   `{/pointer}`, `{type}` (in `status_by` alone), `{id}`, `{header:NAME}`, `{query:NAME}` (any of them in one case as
 //!   `{lower:…}` or `{upper:…}`; of two numbers with `_` between them the first, and anything else as it is, as
@@ -286,7 +287,7 @@ pub enum TimeUnit {
     Rfc3339,
     /// An HTTP date (RFC 9110 §5.6.7).
     HttpDate,
-    /// Date and time in UTC to the millisecond, `2026-11-27 08:00:00.000` (BlueSnap), or Unix seconds.
+    /// Date and time in UTC to the millisecond, `2026-11-27 08:00:00.000` (BlueSnap; zeros at the end may be left out), or Unix seconds.
     DatetimeMsOrS,
 }
 
