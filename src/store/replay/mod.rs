@@ -9,3 +9,6 @@ pub(super) mod not_rebuilt;
 pub(super) mod outcome;
 pub(super) mod reading;
 pub(super) mod rebuild;
+
+#[cfg(test)]
+mod tests;

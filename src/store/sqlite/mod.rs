@@ -21,8 +21,6 @@ mod place_tests;
 mod plans_tests;
 pub(super) mod read;
 pub(super) mod replay;
-#[cfg(test)]
-mod replay_tests;
 pub(super) mod retention;
 #[cfg(test)]
 mod retention_tests;
