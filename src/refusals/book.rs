@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use super::{ClaimedProducer, Gate, Refusal, kept};
 use crate::inbox::digest16;
@@ -53,6 +54,7 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Book {
     pages: Mutex<Pages>,
+    changed: Notify,
     groups_max: usize,
 }
 
@@ -105,6 +107,7 @@ impl Book {
     pub fn new(groups_max: usize) -> Self {
         Self {
             pages: Mutex::new(Pages::default()),
+            changed: Notify::new(),
             groups_max: groups_max.max(1),
         }
     }
@@ -160,10 +163,18 @@ impl Book {
         let count = group.count;
         entry.added = before.saturating_add(1);
         if before == 0 {
+            if pages.dirty == 0 {
+                self.changed.notify_one();
+            }
             pages.dirty = pages.dirty.saturating_add(1);
         }
         pages.put(entry);
         count
+    }
+
+    /// Resolves once something is recorded while all before it is drained. For one who waits; what is restored is nothing new.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Takes up groups that were written down in an earlier life, as far as there is room; they are not dirty.
@@ -300,6 +311,9 @@ fn key(gate: Gate, reason: &str, subject: Option<&str>, address: IpAddr) -> [u8;
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -397,6 +411,24 @@ mod tests {
             (again.len(), again[0].added, again[0].group.count),
             (1, 3, 3)
         );
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_of_the_first_change_after_a_drain() {
+        let book = Book::default();
+        let is_told = async || timeout(Duration::ZERO, book.changed()).await.is_ok();
+        assert!(!is_told().await);
+        for number in 0..3 {
+            book.record(refusal("CN=a", 1, number));
+        }
+        assert!(is_told().await);
+        assert!(!is_told().await);
+        let drained = book.drain_dirty(10);
+        book.restore(drained);
+        assert!(!is_told().await);
+        let _drained = book.drain_dirty(10);
+        book.record(refusal("CN=a", 1, 3));
+        assert!(is_told().await);
     }
 
     #[test]

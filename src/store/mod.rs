@@ -98,8 +98,11 @@ pub use views::{
 const HISTORY_MAX: i64 = 1000;
 /// Groups of refusals that are written down at once, at most: a flood must not become a flood of writes.
 const REFUSALS_AT_ONCE: usize = 500;
-/// How often what was gathered in memory is written down, at most.
+/// How often what was gathered in memory is written down.
 const KEEP_EVERY: Duration = Duration::from_millis(200);
+/// How often a refusal is written down as soon as it comes, until so many times [`KEEP_EVERY`] have passed: whoever was refused alone is looked
+/// for at once.
+const KEPT_AT_ONCE: u32 = 5;
 /// How long the writing down waits for the writer to begin.
 const KEEP_WAIT: Duration = Duration::from_secs(30);
 
@@ -233,10 +236,14 @@ impl Store {
     pub async fn keep(&self, book: &Book, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut failing = false;
+        let mut at_once = KEPT_AT_ONCE;
+        let mut beat = tokio::time::interval(KEEP_EVERY);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut stop => return,
-                () = tokio::time::sleep(KEEP_EVERY) => {}
+                () = book.changed(), if at_once > 0 => at_once -= 1,
+                _ = beat.tick() => at_once = KEPT_AT_ONCE.min(at_once + 1),
             }
             match self.flush(book).await {
                 Ok(()) => failing = false,
