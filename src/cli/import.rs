@@ -47,13 +47,11 @@ impl ImportArguments {
         } else {
             ImportMode::Write
         };
-        let interruptible = match Interruptible::listen() {
-            Ok(interruptible) => interruptible,
-            Err(error) => return failed(&error),
-        };
         let bar = progress::bar("{msg} {bar:40} {bytes}/{total_bytes}  {eta} left");
         let (file, shown) = (self.file.clone(), bar.clone());
-        let imported = interruptible.run(move |_stop| read(&file, &store.url, mode, &shown));
+        let imported = Interruptible::listen().and_then(|interruptible| {
+            interruptible.run(move |_stop| read(&file, &store.url, mode, &shown))
+        });
         bar.finish_and_clear();
         match imported {
             Ok(Some(Ok(imported))) => {

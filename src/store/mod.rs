@@ -100,8 +100,8 @@ const HISTORY_MAX: i64 = 1000;
 const REFUSALS_AT_ONCE: usize = 500;
 /// How often what was gathered in memory is written down.
 const KEEP_EVERY: Duration = Duration::from_millis(200);
-/// How often a refusal is written down as soon as it comes, until so many times [`KEEP_EVERY`] have passed: whoever was refused alone is looked
-/// for at once.
+/// How many refusals in a row are written down as soon as they come, since whoever was refused alone is looked for at once; each beat of
+/// [`KEEP_EVERY`] at which none waits allows one more.
 const KEPT_AT_ONCE: u32 = 5;
 /// How long the writing down waits for the writer to begin.
 const KEEP_WAIT: Duration = Duration::from_secs(30);
@@ -243,7 +243,10 @@ impl Store {
             tokio::select! {
                 () = &mut stop => return,
                 () = book.changed(), if at_once > 0 => at_once -= 1,
-                _ = beat.tick() => at_once = KEPT_AT_ONCE.min(at_once + 1),
+                // In a flood there is always something that waits for the beat, and nothing else is written.
+                _ = beat.tick() => if book.drain_is_done() {
+                    at_once = KEPT_AT_ONCE.min(at_once + 1);
+                },
             }
             match self.flush(book).await {
                 Ok(()) => failing = false,

@@ -219,7 +219,10 @@ impl RevocationLists {
         });
         theirs.filter_map(move |(signer, newer)| {
             let name = newer.list.issuer();
-            let same_key = self.of(name).iter().find(|own| own.is_same_key(signer))?;
+            let same_key = self
+                .of(name)
+                .iter()
+                .find(|own| own.is(&signer.certificate))?;
             let of_scope = |own: &&Listed| own.scope == newer.scope && own.has_begun(now);
             let newest = same_key.lists.iter().find(of_scope)?;
             let older = Some(newest).filter(|one| one.cmp_age(newer) == Ordering::Less)?;
@@ -288,10 +291,6 @@ impl RevocationLists {
 impl Signer {
     fn is(&self, issuer: &Certificate) -> bool {
         self.certificate.spki() == issuer.spki()
-    }
-
-    fn is_same_key(&self, other: &Self) -> bool {
-        self.certificate.spki() == other.certificate.spki()
     }
 
     fn is_same(&self, other: &Self) -> bool {
