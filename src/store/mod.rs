@@ -231,8 +231,8 @@ impl Store {
         Ok(())
     }
 
-    /// Writes down what was gathered in memory, five times a second at most, until `stop`. A writing that has begun is never cut: what it
-    /// took out of memory would be lost.
+    /// Writes down what was gathered in memory, five times a second, and what is refused alone at once, until `stop`. A writing that has begun
+    /// is never cut: what it took out of memory would be lost.
     pub async fn keep(&self, book: &Book, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut failing = false;
