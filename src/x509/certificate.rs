@@ -9,10 +9,11 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
-use super::der::{DerFault, tag};
+use super::der::tag;
 use super::extensions::{BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName};
+use super::fault::X509Fault;
 use super::signed::{Envelope, SignedData, SubjectPublicKey, range_in, slice};
-use super::{DistinguishedName, KeyKind, NameFault, Serial, Sha256Fingerprint, SpkiPin, Validity};
+use super::{DistinguishedName, KeyKind, Serial, Sha256Fingerprint, SpkiPin, Validity};
 
 /// A certificate that is larger than this is refused unread, in bytes of DER.
 pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
@@ -44,7 +45,9 @@ impl Certificate {
     /// That it decodes says nothing about whether it can be trusted.
     pub fn decode(der: &[u8]) -> Result<Self, X509Fault> {
         if der.len() > CERTIFICATE_BYTES_MAX {
-            return Err(X509Fault::TooLarge);
+            return Err(X509Fault::TooLarge {
+                bytes_max: CERTIFICATE_BYTES_MAX,
+            });
         }
         let der: Box<[u8]> = der.into();
         let (envelope, tbs) = Envelope::read(&der)?;
@@ -260,82 +263,4 @@ impl fmt::Debug for Certificate {
 /// The end of year 9999, which RFC 5280 has for "no end", lies beyond what a timestamp holds.
 pub(super) fn timestamp(time: &ASN1Time) -> Timestamp {
     Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX)
-}
-
-/// DER or PEM that is no certificate, request or revocation list.
-#[derive(Debug, thiserror::Error)]
-pub enum X509Fault {
-    /// More bytes than are read.
-    #[error("larger than {CERTIFICATE_BYTES_MAX} bytes")]
-    TooLarge,
-    /// Not DER, or DER of something else.
-    #[error("not in DER")]
-    Der(#[from] DerFault),
-    /// DER, but not the structure that it should be.
-    #[error("not the structure that X.509 prescribes: {what}")]
-    Structure {
-        /// What the decoder says.
-        what: String,
-    },
-    /// A version that does not exist, or fields that its version does not have.
-    #[error("of an unknown version, or with fields that its version does not have")]
-    Version,
-    /// The algorithm outside is not the one inside.
-    #[error("its two statements of the signature's algorithm differ")]
-    AlgorithmsDiffer,
-    /// A serial number that is longer than any issuer's.
-    #[error("its serial number is too long")]
-    Serial,
-    /// Subject or issuer is no name.
-    #[error("one of its names cannot be read")]
-    Name(#[from] NameFault),
-    /// An extension that says something else than its type.
-    #[error("its extension {oid} cannot be read")]
-    Extension {
-        /// Which one, in dotted notation.
-        oid: String,
-    },
-    /// Two extensions of one type.
-    #[error("its extension {oid} occurs twice")]
-    DuplicateExtension {
-        /// Which one, in dotted notation.
-        oid: String,
-    },
-    /// A request that the key in it did not sign.
-    #[error("its signature was not made by the key that it asks a certificate for")]
-    NoProofOfPossession,
-    /// A request for a key that is not taken here.
-    #[error("its key is {kind}: {flaw}")]
-    UnusableKey {
-        /// What it is.
-        kind: KeyKind,
-        /// Why it is not taken.
-        flaw: &'static str,
-    },
-    /// A request that is signed in a way that is not known here.
-    #[error("it is signed with an algorithm that is not supported")]
-    UnsupportedSignature,
-    /// A text that begins with what PEM does not know.
-    #[error("it begins with a byte order mark (UTF-8 with BOM): save it without")]
-    ByteOrderMark,
-    /// PEM whose end is missing.
-    #[error("it is cut off: a -----BEGIN is without its -----END")]
-    CutOff,
-    /// PEM that breaks off, or is no base64.
-    #[error("not in PEM")]
-    Pem,
-    /// PEM, but nothing of the wanted kind in it.
-    #[error("no {label} in it")]
-    Absent {
-        /// What PEM calls it.
-        label: &'static str,
-    },
-}
-
-impl X509Fault {
-    pub(super) fn structure(error: impl fmt::Display) -> Self {
-        Self::Structure {
-            what: error.to_string(),
-        }
-    }
 }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 
-use super::certificate::X509Fault;
 use super::der;
+use super::fault::X509Fault;
 use super::name::write_visible;
 
 /// The extensions that mean something here. A certificate of version 1 has none.

@@ -8,6 +8,7 @@ mod attribute;
 mod certificate;
 pub(crate) mod der;
 mod extensions;
+mod fault;
 mod fingerprint;
 mod key_kind;
 mod name;
@@ -21,9 +22,10 @@ mod signed;
 mod validity;
 
 pub use attribute::{AttributeType, AttributeValue};
-pub use certificate::{CERTIFICATE_BYTES_MAX, Certificate, X509Fault};
+pub use certificate::{CERTIFICATE_BYTES_MAX, Certificate};
 pub use der::DerFault;
 pub use extensions::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
+pub use fault::X509Fault;
 pub use fingerprint::{NotAPin, Sha256Fingerprint, SpkiPin};
 pub use key_kind::KeyKind;
 pub use name::{

@@ -6,12 +6,10 @@
 //! letters is another name.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use super::attribute::{AttributeType, AttributeValue};
 use super::der::{self, DerFault, Reader, tag};
-use super::name_text;
 
 /// More relative names, or attributes within one, than any directory has levels.
 pub(crate) const PARTS_MAX: usize = 64;
@@ -25,24 +23,6 @@ pub struct DistinguishedName {
 }
 
 impl DistinguishedName {
-    /// Reads a name as RFC 4514 writes it (`OU=tenant-42,O=Example,CN=payments-provider`: the last part of the encoding
-    /// comes first), or as OpenSSL does (`/CN=payments-provider/O=Example/OU=tenant-42`).
-    ///
-    /// A name in the order of the encoding is read as well; it [`matches`](Self::matches) just the same.
-    pub fn parse(text: &str) -> Result<Self, NameFault> {
-        let mut rdns = name_text::parse(text)?;
-        if !name_text::is_slash_form(text) {
-            rdns.reverse();
-        }
-        Self::new(rdns)
-    }
-
-    /// Reads the same forms, but takes the first part that is written for the first of the encoding: what somebody means
-    /// who has a certificate made.
-    pub fn parse_as_encoded(text: &str) -> Result<Self, NameFault> {
-        Self::new(name_text::parse(text)?)
-    }
-
     /// Decodes a DER `Name`.
     pub fn decode(name: &[u8]) -> Result<Self, NameFault> {
         der::check(name)?;
@@ -93,7 +73,7 @@ impl DistinguishedName {
         self.rdns.is_empty()
     }
 
-    fn new(rdns: Vec<RelativeDistinguishedName>) -> Result<Self, NameFault> {
+    pub(super) fn new(rdns: Vec<RelativeDistinguishedName>) -> Result<Self, NameFault> {
         if rdns.len() > PARTS_MAX {
             return Err(NameFault::TooManyParts);
         }
@@ -102,14 +82,6 @@ impl DistinguishedName {
             rdns: rdns.into(),
             key,
         })
-    }
-}
-
-impl FromStr for DistinguishedName {
-    type Err = NameFault;
-
-    fn from_str(text: &str) -> Result<Self, NameFault> {
-        Self::parse(text)
     }
 }
 

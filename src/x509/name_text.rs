@@ -1,13 +1,43 @@
 //! Names as people and tools write them: RFC 4514, its older relatives, and OpenSSL's form with slashes.
-//!
-//! The parts come out in the order in which they are written; what that order means is the caller's to say.
+
+use std::str::FromStr;
 
 use super::attribute::{AttributeType, AttributeValue};
 use super::der;
-use super::name::{AttributeTypeAndValue, NameFault, PARTS_MAX, RelativeDistinguishedName};
+use super::name::{
+    AttributeTypeAndValue, DistinguishedName, NameFault, PARTS_MAX, RelativeDistinguishedName,
+};
 
 /// More than the subject of any certificate takes.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
+
+impl DistinguishedName {
+    /// Reads a name as RFC 4514 writes it (`OU=tenant-42,O=Example,CN=payments-provider`: the last part of the encoding
+    /// comes first), or as OpenSSL does (`/CN=payments-provider/O=Example/OU=tenant-42`).
+    ///
+    /// A name in the order of the encoding is read as well; it [`matches`](Self::matches) just the same.
+    pub fn parse(text: &str) -> Result<Self, NameFault> {
+        let mut rdns = parse(text)?;
+        if !is_slash_form(text) {
+            rdns.reverse();
+        }
+        Self::new(rdns)
+    }
+
+    /// Reads the same forms, but takes the first part that is written for the first of the encoding: what somebody means
+    /// who has a certificate made.
+    pub fn parse_as_encoded(text: &str) -> Result<Self, NameFault> {
+        Self::new(parse(text)?)
+    }
+}
+
+impl FromStr for DistinguishedName {
+    type Err = NameFault;
+
+    fn from_str(text: &str) -> Result<Self, NameFault> {
+        Self::parse(text)
+    }
+}
 
 /// Whether `text` is OpenSSL's `/CN=…/O=…`, which stands in the order of the encoding. No other form begins with a slash.
 pub(crate) fn is_slash_form(text: &str) -> bool {

@@ -7,7 +7,7 @@ use rustls_pki_types::{
     CertificateDer, CertificateRevocationListDer, CertificateSigningRequestDer,
 };
 
-use super::certificate::X509Fault;
+use super::fault::X509Fault;
 
 /// What some editors put before a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

@@ -5,7 +5,8 @@ use std::fmt;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
-use super::certificate::{CERTIFICATE_BYTES_MAX, X509Fault};
+use super::certificate::CERTIFICATE_BYTES_MAX;
+use super::fault::X509Fault;
 use super::signed::{Envelope, Unproven};
 use super::{DistinguishedName, KeyKind};
 
@@ -20,7 +21,9 @@ impl SigningRequest {
     /// Decodes a request and checks that its key is one that is taken here, and signed it.
     pub fn decode(der: &[u8]) -> Result<Self, X509Fault> {
         if der.len() > CERTIFICATE_BYTES_MAX {
-            return Err(X509Fault::TooLarge);
+            return Err(X509Fault::TooLarge {
+                bytes_max: CERTIFICATE_BYTES_MAX,
+            });
         }
         let (envelope, _) = Envelope::read(der)?;
         let (_, request) = X509CertificationRequest::from_der(der).map_err(X509Fault::structure)?;

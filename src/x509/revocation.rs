@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::certificate::{Certificate, X509Fault, timestamp};
+use super::certificate::{Certificate, timestamp};
 use super::der::{Reader, tag};
+use super::fault::X509Fault;
 use super::signed::{Envelope, SignedData, range_in, slice};
 use super::{DistinguishedName, Serial};
 
@@ -35,7 +36,9 @@ impl RevocationList {
     /// Decodes one list: strict DER, nothing after it, at most 32 MiB.
     pub fn decode(der: &[u8]) -> Result<Self, X509Fault> {
         if der.len() > REVOCATION_LIST_BYTES_MAX {
-            return Err(X509Fault::TooLarge);
+            return Err(X509Fault::TooLarge {
+                bytes_max: REVOCATION_LIST_BYTES_MAX,
+            });
         }
         let der: Box<[u8]> = der.into();
         let (envelope, tbs) = Envelope::read(&der)?;

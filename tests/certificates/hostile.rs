@@ -145,11 +145,16 @@ fn a_critical_extension_that_nobody_heeds_is_told() {
 }
 
 #[test]
-fn a_large_certificate_is_refused_unread() {
-    assert!(matches!(
-        Certificate::decode(&vec![0x30; 64 * 1024 + 1]),
-        Err(X509Fault::TooLarge)
-    ));
+fn what_is_too_large_is_refused_unread_with_its_own_limit() {
+    let told = |fault: Option<X509Fault>| fault.map(|fault| fault.to_string());
+    assert_eq!(
+        told(Certificate::decode(&vec![0x30; (64 << 10) + 1]).err()),
+        Some("larger than 65536 bytes".to_owned())
+    );
+    assert_eq!(
+        told(RevocationList::decode(&vec![0x30; (32 << 20) + 1]).err()),
+        Some("larger than 33554432 bytes".to_owned())
+    );
 }
 
 #[test]
