@@ -14,9 +14,11 @@ use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, ServerConnection,
 };
 
+use super::path::{ChainRefusal, VerifiedChain};
 use super::peer::PeerCertificates;
-use super::refusal::{Claimed, HandshakeReason, HandshakeRefusal};
-use super::trust::{ChainRefusal, Trust, VerifiedChain};
+use super::reason::HandshakeReason;
+use super::refusal::{Claimed, HandshakeRefusal};
+use super::trust::Trust;
 use crate::x509::Certificate;
 
 tokio::task_local! {

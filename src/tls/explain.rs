@@ -9,9 +9,11 @@ use std::fmt::Display;
 
 use jiff::Timestamp;
 
-use super::HandshakeReason;
+use super::candidates::{Candidates, NAMESAKES_MAX};
 use super::flaw::Flaw;
-use super::path::{Candidates, NAMESAKES_MAX, Objection, Path, judge};
+use super::judge::judge;
+use super::objections::{Objection, Path};
+use super::reason::HandshakeReason;
 use super::signatures::{self, Signature};
 use super::trust::Trust;
 use crate::x509::{Certificate, DistinguishedName};

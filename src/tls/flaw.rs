@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::fmt::Display;
 
-use super::HandshakeReason;
+use super::reason::HandshakeReason;
 
 /// What is named in a flaw's words.
 const NAME: &str = "{}";

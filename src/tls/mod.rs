@@ -5,6 +5,7 @@
 //! tenant. Sources: RFC 8446 (TLS 1.3), RFC 5280 §6 (path validation).
 
 mod accept;
+mod candidates;
 mod capture;
 pub mod client;
 mod connections;
@@ -13,12 +14,15 @@ mod drain;
 mod explain;
 mod flaw;
 mod half_close;
+mod judge;
 mod limits;
 mod listed;
 mod listener;
+mod objections;
 mod path;
 mod peer;
 mod proxy_protocol;
+mod reason;
 mod refusal;
 mod revocation;
 mod serve;
@@ -27,6 +31,7 @@ mod signatures;
 mod socket;
 mod tickets;
 mod trust;
+mod trust_parts;
 mod verifier;
 mod words;
 
@@ -39,16 +44,18 @@ pub use database::{DatabaseStream, DatabaseTls, DatabaseTlsFault, ServerCheck};
 pub use flaw::Flaw;
 pub use limits::{LimitReached, Limits};
 pub use listener::{ReusePort, inherited, listen, mend_of_open_files, raise_open_files};
-pub use path::{
+pub use objections::{
     CONSTRAINS_DIRECTORY_NAMES, CONSTRAINS_DIRECTORY_NAMES_MEND, bar_of_anchor,
     constrains_directory_names,
 };
+pub use path::{ChainRefusal, VerifiedChain};
 pub use peer::{NoLongerValid, PeerCertificates};
 pub use proxy_protocol::{
     Header as ProxyHeader, HeaderRefusal as ProxyHeaderRefusal, Network, NetworkFault,
     parse as parse_proxy_header,
 };
-pub use refusal::{Claimed, HandshakeReason, HandshakeRefusal, Observer};
+pub use reason::HandshakeReason;
+pub use refusal::{Claimed, HandshakeRefusal, Observer};
 pub use revocation::{Concerned, Forgetful};
 pub use rustls::ServerConfig;
 pub use serve::{Serving, serve};
@@ -56,9 +63,9 @@ pub use server_config::{
     IdentityFault, MinVersion, Resumption, ServerIdentity, SetupFailure, seed, server_config,
 };
 pub use socket::Socket;
-pub use trust::{
-    ChainRefusal, CrlExpired, CrlMissing, CutOffs, Trust, TrustFault, TrustParts, TrustPolicy,
-    TrustWarning, V1Leaf, VerifiedChain,
+pub use trust::{Trust, TrustWarning};
+pub use trust_parts::{
+    CrlExpired, CrlMissing, CutOffs, TrustFault, TrustParts, TrustPolicy, V1Leaf,
 };
 
 /// What gate 1 works with at this moment; a reload changes what it gives.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 
-use super::trust::{ChainRefusal, Trust, VerifiedChain};
+use super::path::{ChainRefusal, VerifiedChain};
+use super::trust::Trust;
 use crate::x509::{Certificate, Validity};
 
 /// The client's certificates, verified by a handshake. A request extension; clones share one copy.

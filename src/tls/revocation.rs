@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
-use super::TrustFault;
 use super::listed::{Listed, Unusable, describe};
 use super::signatures::{self, Signature};
+use super::trust_parts::TrustFault;
 use crate::x509::{Certificate, DistinguishedName, NameKey, RevocationList, Serial, SpkiPin};
 
 /// How far a list's beginning may lie ahead: the clocks of a CA and of its receivers differ by a little, and it is fetched at once.

@@ -10,143 +10,14 @@ use jiff::Timestamp;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
-use super::HandshakeReason;
-use super::flaw::Flaw;
-use super::path;
+use super::objections::{
+    CONSTRAINS_DIRECTORY_NAMES, CONSTRAINS_DIRECTORY_NAMES_MEND, bar_of_anchor,
+    constrains_directory_names,
+};
 use super::revocation::{Concerned, Forgetful, Issuers, RevocationLists};
 use super::signatures::{self, Signature};
-use crate::x509::{Certificate, DistinguishedName, RevocationList, Serial, SpkiPin, Validity};
-
-/// Whether a leaf of X.509 version 1 may be accepted, if an anchor itself signed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum V1Leaf {
-    /// It may.
-    Accept,
-    /// It may not.
-    Refuse,
-}
-
-/// What a revocation list past its `nextUpdate` means, or one whose `thisUpdate` lies ahead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CrlExpired {
-    /// Nobody under its issuer is accepted.
-    Refuse,
-    /// It counts as before.
-    Warn,
-}
-
-/// What it means that an issuer has no revocation list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CrlMissing {
-    /// Its certificates are accepted.
-    Allow,
-    /// They are refused.
-    Refuse,
-}
-
-/// The choices that the configuration leaves open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrustPolicy {
-    /// `tls.accept_v1_leaf`.
-    pub v1_leaf: V1Leaf,
-    /// `tls.crl_expired`.
-    pub crl_expired: CrlExpired,
-    /// `tls.crl_missing`.
-    pub crl_missing: CrlMissing,
-}
-
-impl Default for TrustPolicy {
-    fn default() -> Self {
-        Self {
-            v1_leaf: V1Leaf::Accept,
-            crl_expired: CrlExpired::Refuse,
-            crl_missing: CrlMissing::Allow,
-        }
-    }
-}
-
-/// What the operator took trust from by hand (`countersign cutoff`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CutOffs {
-    /// Leaves with one of these serial numbers, whoever issued them.
-    pub serials: Vec<Serial>,
-    /// Leaves with one of these keys.
-    pub keys: Vec<SpkiPin>,
-    /// Leaves with one of these subjects: all their producers are cut off.
-    pub subjects: Vec<DistinguishedName>,
-}
-
-impl CutOffs {
-    pub(super) fn names(&self, leaf: &Certificate) -> bool {
-        self.serials.contains(leaf.serial())
-            || self.keys.contains(&leaf.spki())
-            || self
-                .subjects
-                .iter()
-                .any(|subject| subject.matches(leaf.subject()))
-    }
-}
-
-/// What a [`Trust`] is built from.
-#[derive(Clone, Debug, Default)]
-pub struct TrustParts {
-    /// Trust anchors, each with where it comes from.
-    pub anchors: Vec<Certificate>,
-    /// Anchors that decide nothing; it is told what they would have accepted. A fault counts their places after the others'.
-    pub shadow_anchors: Vec<Certificate>,
-    /// Intermediates for clients that do not send theirs.
-    pub intermediates: Vec<Certificate>,
-    /// Revocation lists.
-    pub crls: Vec<RevocationList>,
-    /// Choices.
-    pub policy: TrustPolicy,
-    /// What was cut off.
-    pub cut_offs: CutOffs,
-}
-
-/// Parts that make no trust.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TrustFault {
-    /// There is no anchor at all.
-    #[error("no trust anchor is configured")]
-    NoAnchor,
-    /// A certificate that is no CA's stands among the anchors.
-    #[error("{subject} is not a CA's certificate")]
-    NotACa {
-        /// Its subject.
-        subject: DistinguishedName,
-        /// Its place among the anchors (the shadow anchors' come after).
-        anchor: usize,
-    },
-    /// An anchor cannot be used.
-    #[error("the certificate of {subject} cannot be a trust anchor: {detail}")]
-    Unusable {
-        /// Its subject.
-        subject: DistinguishedName,
-        /// Its place among the anchors (the shadow anchors' come after).
-        anchor: usize,
-        /// Why.
-        detail: String,
-    },
-    /// No configured CA signed a revocation list.
-    #[error("no configured CA signed the CRL of {issuer}")]
-    ForeignCrl {
-        /// Whom it names as its issuer.
-        issuer: DistinguishedName,
-        /// Its place among the lists.
-        crl: usize,
-    },
-    /// A revocation list of a kind that cannot be followed (delta, indirect, unknown critical extension).
-    #[error("the CRL of {issuer} cannot be used: {detail}")]
-    UnusableCrl {
-        /// Whom it names as its issuer.
-        issuer: DistinguishedName,
-        /// Its place among the lists.
-        crl: usize,
-        /// Why.
-        detail: String,
-    },
-}
+use super::trust_parts::{CrlExpired, CutOffs, TrustFault, TrustParts, TrustPolicy};
+use crate::x509::{Certificate, DistinguishedName, RevocationList, Serial, SpkiPin};
 
 /// What is no fault of the configuration, and still matters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -180,8 +51,8 @@ pub enum TrustWarning {
     /// A CA's nameConstraints speak of directory names, so nothing below it is taken.
     #[error(
         "the CA {subject} {}; {}",
-        path::CONSTRAINS_DIRECTORY_NAMES,
-        path::CONSTRAINS_DIRECTORY_NAMES_MEND
+        CONSTRAINS_DIRECTORY_NAMES,
+        CONSTRAINS_DIRECTORY_NAMES_MEND
     )]
     ConstrainsDirectoryNames {
         /// Its subject.
@@ -221,28 +92,6 @@ fn consequence_until_begin(consequence: CrlExpired) -> &'static str {
         CrlExpired::Refuse => "until then nobody whom no other list covers is accepted under it",
         CrlExpired::Warn => "whom it does not name is accepted all the same (tls.crl_expired)",
     }
-}
-
-/// A chain that held.
-#[derive(Clone, Debug)]
-pub struct VerifiedChain {
-    /// The leaf.
-    pub leaf: Certificate,
-    /// The anchor that it ends in.
-    pub anchor: Certificate,
-    /// When all of it holds: leaf, intermediates, anchor, and the lists that must be fresh.
-    pub window: Validity,
-}
-
-/// A chain that did not.
-#[derive(Clone, Debug)]
-pub struct ChainRefusal {
-    /// Why.
-    pub reason: HandshakeReason,
-    /// What exactly, for the operator.
-    pub detail: String,
-    /// The leaf, if it could be decoded.
-    pub leaf: Option<Certificate>,
 }
 
 /// A built trust. Each has a generation of its own, so that "is it still the same?" is one comparison.
@@ -406,44 +255,14 @@ impl Trust {
         &self.cut_offs
     }
 
-    /// Verifies what a client sent, leaf first, for use as a TLS client at `now`.
-    pub fn verify(
-        &self,
-        chain: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Result<VerifiedChain, ChainRefusal> {
-        let Some((end, sent)) = chain.split_first() else {
-            return Err(ChainRefusal {
-                reason: HandshakeReason::NoCertificate,
-                detail: "no certificate was presented".to_owned(),
-                leaf: None,
-            });
-        };
-        let leaf = Certificate::decode(end).map_err(|fault| ChainRefusal {
-            reason: Flaw::LeafUnreadable.reason(),
-            detail: Flaw::LeafUnreadable.words(&[&fault]),
-            leaf: None,
-        })?;
-        path::find(self, &leaf, end, sent, now).map_err(|objection| ChainRefusal {
-            reason: objection.reason,
-            detail: objection.detail,
-            leaf: Some(leaf),
-        })
-    }
-
-    /// The anchor marked `shadow` under which a chain that was refused would have held.
-    pub fn would_accept(
-        &self,
-        chain: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Option<Certificate> {
-        let verified = self.shadow.as_ref()?.verify(chain, now).ok()?;
-        Some(verified.anchor)
+    /// The trust that decides nothing.
+    pub(super) fn shadow(&self) -> Option<&Self> {
+        self.shadow.as_deref()
     }
 
     /// The anchors that decide nothing.
     pub fn shadow_anchors(&self) -> &[Certificate] {
-        self.shadow.as_ref().map_or(&[], |shadow| shadow.anchors())
+        self.shadow().map_or(&[], Self::anchors)
     }
 
     /// What is no fault, but ends deliveries now or soon enough: for the log and for `countersign check`.
@@ -459,14 +278,14 @@ impl Trust {
             } else if validity.is_before_start(now) {
                 let begins = validity.not_before;
                 warnings.push(TrustWarning::AnchorNotBegun { subject, begins });
-            } else if path::constrains_directory_names(anchor) {
+            } else if constrains_directory_names(anchor) {
                 warnings.push(TrustWarning::ConstrainsDirectoryNames { subject });
-            } else if let Some(bar) = path::bar_of_anchor(anchor) {
+            } else if let Some(bar) = bar_of_anchor(anchor) {
                 warnings.push(TrustWarning::AnchorUseless { subject, bar });
             }
         }
         for intermediate in &self.intermediates {
-            if path::constrains_directory_names(intermediate) {
+            if constrains_directory_names(intermediate) {
                 let subject = intermediate.subject().clone();
                 warnings.push(TrustWarning::ConstrainsDirectoryNames { subject });
             }

@@ -10,11 +10,12 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 
-use super::HandshakeReason;
 use super::capture::{leaf_of, note_refused, note_verified};
 use super::flaw::Flaw;
+use super::path::ChainRefusal;
+use super::reason::HandshakeReason;
 use super::signatures::{Version, verify_handshake};
-use super::trust::{ChainRefusal, Trust};
+use super::trust::Trust;
 
 /// Verifies client certificates by one trust.
 #[derive(Debug)]
