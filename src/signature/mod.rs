@@ -49,6 +49,7 @@ mod template;
 mod template_tests;
 #[cfg(test)]
 mod vectors_tests;
+mod verifier;
 mod verify;
 #[cfg(test)]
 mod verify_tests;
@@ -71,12 +72,13 @@ pub use profile::descriptor::{
     AlgorithmByItem, AlgorithmDescriptor, AlsoDescriptor, AmountUnit, AnswerDescriptor, BodyFormat,
     ChallengeDescriptor, ChallengeText, Coverage, Encoding, EventDescriptor, KeyForm, OneOrMany,
     PlaceDescriptor, ProfileDescriptor, RefundsDescriptor, SentDescriptor, SignatureDescriptor,
-    TimeUnit, TimestampDescriptor, Unlisted, WhenDescriptor,
+    SignedTime, TimeUnit, TimestampDescriptor, Unlisted, WhenDescriptor,
 };
 pub use profile::faults::ProfileFault;
 pub use profile::meaning::{Answer, AnswerBody, Profile};
 pub use refusal::SignatureRefusal;
 pub use request::Request;
+pub use secrets::{AccountBinding, ProducerSecret, Settings};
 pub use sign::{Pen, SignRequest, Signed, sign};
 pub use sign_fault::SignFault;
-pub use verify::{AccountBinding, ProducerSecret, Settings, Verifier};
+pub use verifier::Verifier;

@@ -13,10 +13,9 @@ use super::key::{self, Key};
 use super::mapping::place::Read;
 use super::profile::algorithm::Algorithm;
 use super::profile::descriptor::{BodyFormat, Coverage};
-use super::profile::faults::{Faults, ProfileFault, pointer};
+use super::profile::faults::{Faults, pointer};
 use super::profile::meaning::Profile;
 use super::template::Value;
-use super::verify::Verifier;
 use crate::identity::Force;
 use crate::secret::Secret;
 
@@ -79,7 +78,7 @@ impl Prepared {
 
 /// A compiled account binding.
 pub(super) struct Account {
-    binding: AccountBinding,
+    pub(super) binding: AccountBinding,
     pointer: Pointer,
     name: Box<str>,
     equals: Box<str>,
@@ -117,86 +116,11 @@ impl Account {
     }
 }
 
-/// What it takes to play the provider that the verifier listens to, and to compare it with another.
-impl Verifier {
-    /// The first secret that decides, as the provider signs with it; `None` where there is none, or a public key alone.
-    pub fn signing_secret(&self) -> Option<&Secret> {
-        let scheme = self.profile.scheme.as_ref()?;
-        let symmetric = |secret: &&Prepared| {
-            let mut variants = scheme.variants();
-            variants
-                .nth(secret.variant)
-                .is_some_and(|variant| !variant.is_asymmetric())
-        };
-        self.secrets
-            .iter()
-            .filter(|secret| secret.force == Force::Live)
-            .find(symmetric)
-            .map(|secret| &secret.shown)
-    }
-
-    /// All secrets, as the provider displays them.
-    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.secrets.iter().map(|secret| &secret.shown)
-    }
-
-    /// What the producer's configuration adds to the profile.
-    pub fn settings(&self) -> Settings {
-        Settings {
-            tolerance: self.tolerance,
-            account: self.account.as_ref().map(|account| account.binding.clone()),
-            url: self.url.clone(),
-            values: self.values.clone(),
-        }
-    }
-
-    /// How old a delivery may be; `None` where any age is accepted.
-    pub fn oldest(&self) -> Option<SignedDuration> {
-        let rule = self.profile.timestamp.as_ref()?;
-        self.tolerance.or(rule.past)
-    }
-}
-
-/// Prepares a producer's check, or names every fault.
-pub(super) fn prepare(
-    profile: Arc<Profile>,
+pub(super) fn prepared(
+    profile: &Profile,
     secrets: Vec<ProducerSecret>,
-    settings: Settings,
-) -> Result<Verifier, Vec<ProfileFault>> {
-    let mut faults = Faults::default();
-    let prepared = prepared(&profile, secrets, &mut faults);
-    let account = settings
-        .account
-        .and_then(|binding| account(&profile, binding, &mut faults));
-    check_url(&profile, settings.url.as_deref(), &mut faults);
-    for name in profile.needed_values() {
-        if settings.values.get(name).is_none_or(String::is_empty) {
-            let mend = format!("write values = {{ {name} = \"...\" }} as the provider shows it");
-            faults.add(
-                &format!("values.{name}"),
-                "is missing, and the profile needs it",
-                &mend,
-            );
-        }
-    }
-    let tolerance = settings
-        .tolerance
-        .filter(|tolerance| !tolerance.is_negative());
-    if tolerance != settings.tolerance {
-        faults.add("tolerance", "is negative", "write a duration, as \"5m\"");
-    }
-    let Settings { url, values, .. } = settings;
-    faults.or(Verifier {
-        profile,
-        secrets: prepared,
-        tolerance,
-        account,
-        url,
-        values,
-    })
-}
-
-fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults) -> Vec<Prepared> {
+    faults: &mut Faults,
+) -> Vec<Prepared> {
     let Some(scheme) = &profile.scheme else {
         if !secrets.is_empty() {
             let mend = "leave secrets out: mutual TLS is the only proof";
@@ -264,7 +188,11 @@ fn prepared(profile: &Profile, secrets: Vec<ProducerSecret>, faults: &mut Faults
     prepared
 }
 
-fn account(profile: &Profile, binding: AccountBinding, faults: &mut Faults) -> Option<Account> {
+pub(super) fn account(
+    profile: &Profile,
+    binding: AccountBinding,
+    faults: &mut Faults,
+) -> Option<Account> {
     let key = "account.pointer";
     let at = pointer(&binding.pointer, key, faults)?;
     if binding.equals.is_empty() {
@@ -311,7 +239,7 @@ fn account(profile: &Profile, binding: AccountBinding, faults: &mut Faults) -> O
     })
 }
 
-fn check_url(profile: &Profile, url: Option<&str>, faults: &mut Faults) {
+pub(super) fn check_url(profile: &Profile, url: Option<&str>, faults: &mut Faults) {
     let mend = "write url = \"https://...\" exactly as it is registered with the provider";
     match url {
         None if profile.needs_url() => {

@@ -7,8 +7,8 @@ use std::fmt;
 use http::HeaderName;
 
 use super::body::json::Pointer;
-use super::explain::shown::shortened;
 use super::filter::{Filter, Shape};
+use crate::text::shortened;
 
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,11 +5,10 @@
 //! signature. Only after it held is the body read for what it tells.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::body::document::NotAnObject;
@@ -22,28 +21,15 @@ use super::listing::Listing;
 use super::places::Place;
 use super::places::{self, Sources};
 use super::profile::algorithm::Algorithm;
-use super::profile::faults::ProfileFault;
-use super::profile::meaning::Profile;
 use super::refusal::SignatureRefusal;
 use super::request::Request;
 use super::scheme::{AlgorithmRule, Scheme};
-use super::secrets::{Account, Prepared};
+use super::secrets::Prepared;
+use super::verifier::Verifier;
 use crate::identity::{Force, Identified};
-
-pub use super::secrets::{AccountBinding, ProducerSecret, Settings};
 
 /// The longest delivery id, in bytes.
 const ID_BYTES_MAX: usize = 512;
-
-/// One producer's check: its profile, its keys (prepared once), its bindings. Immutable: a reload builds another.
-pub struct Verifier {
-    pub(super) profile: Arc<Profile>,
-    pub(super) secrets: Vec<Prepared>,
-    pub(super) tolerance: Option<SignedDuration>,
-    pub(super) account: Option<Account>,
-    pub(super) url: Option<String>,
-    pub(super) values: BTreeMap<String, String>,
-}
 
 /// The secret that verified, what the watching ones would have said, and what else the signature covers.
 pub(super) struct Matched<'v, 'a> {
@@ -54,20 +40,6 @@ pub(super) struct Matched<'v, 'a> {
 }
 
 impl Verifier {
-    /// Prepares the check, or names every fault: its `key` is that of the producer's configuration.
-    pub fn new(
-        profile: Arc<Profile>,
-        secrets: Vec<ProducerSecret>,
-        settings: Settings,
-    ) -> Result<Self, Vec<ProfileFault>> {
-        super::secrets::prepare(profile, secrets, settings)
-    }
-
-    /// The profile by which it checks.
-    pub fn profile(&self) -> &Arc<Profile> {
-        &self.profile
-    }
-
     /// Opens gate 3, or says why not. `now` is our clock.
     pub fn verify<'a>(
         &self,
@@ -112,15 +84,6 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<(), SignatureRefusal> {
         self.prove(request, body, now).map(drop)
-    }
-
-    /// The references of the secrets that only watch.
-    pub fn shadow_secrets(&self) -> impl Iterator<Item = &Arc<str>> {
-        let shadow = self
-            .secrets
-            .iter()
-            .filter(|secret| secret.force == Force::Shadow);
-        shadow.map(|secret| &secret.label)
     }
 
     /// The answer to an unsigned `GET` challenge; `None` if the request is none.
@@ -470,16 +433,6 @@ impl Verifier {
         };
         let mut challenges = self.profile.challenges.iter();
         challenges.find_map(|challenge| challenge.answer(request.method, &sources))
-    }
-}
-
-impl std::fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let labels: Vec<_> = self.secrets.iter().map(|secret| &secret.label).collect();
-        let mut all = f.debug_struct("Verifier");
-        all.field("profile", &self.profile.name())
-            .field("secrets", &labels)
-            .finish_non_exhaustive()
     }
 }
 

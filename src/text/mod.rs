@@ -54,6 +54,15 @@ pub fn turns_or_hides(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// A text as a fault names it: what is long is known by its beginning.
+pub fn shortened(text: &str) -> Cow<'_, str> {
+    const LETTERS_MAX: usize = 80;
+    match text.char_indices().nth(LETTERS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// One word to a POSIX shell: in quotes only where it needs them.
 pub fn word(text: &str) -> Cow<'_, str> {
     let quoter = shlex::Quoter::new().allow_nul(true);

@@ -10,7 +10,7 @@ use crate::signature::places::{self, Place, Sources};
 use crate::signature::request::Request;
 use crate::signature::scheme::Scheme;
 use crate::signature::template::Template;
-use crate::signature::verify::Verifier;
+use crate::signature::verifier::Verifier;
 
 /// A delivery, read as leniently as possible.
 pub(super) struct Delivery<'a> {

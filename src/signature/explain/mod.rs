@@ -8,6 +8,7 @@ mod as_kept;
 mod bodies;
 mod candidates;
 mod delivery;
+mod exchanged;
 pub(super) mod explanation;
 #[cfg(test)]
 mod absent_tests;

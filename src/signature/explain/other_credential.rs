@@ -1,7 +1,7 @@
 //! Another credential of the provider's, an API key above all, that was taken for the secret of the webhooks.
 
 use crate::signature::places::Place;
-use crate::signature::verify::Verifier;
+use crate::signature::verifier::Verifier;
 
 /// How credentials begin that sign no webhook, by the header of the signature. Where the same key does both, none is named.
 const OTHERS: [(&str, &[&str]); 8] = [

@@ -20,7 +20,7 @@ use crate::signature::places::Place;
 use crate::signature::profile::descriptor::TimeUnit;
 use crate::signature::request::Request;
 use crate::signature::scheme::Scheme;
-use crate::signature::verify::Verifier;
+use crate::signature::verifier::Verifier;
 use crate::text::from_utf16;
 
 /// Explains how `request` fares with `verifier`.

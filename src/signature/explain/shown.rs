@@ -1,22 +1,11 @@
 //! How a report shows what it may, and what it may not.
 
-use std::borrow::Cow;
-
 use crate::signature::profile::descriptor::Encoding;
 
 /// What stands for the secret.
 pub(super) const MASK: &[u8] = b"<secret>";
 /// What stands for a signature.
 pub(super) const SIGNATURE_MASK: &[u8] = b"<signature>";
-
-/// A text of the profile's as a fault names it: what is long is known by its beginning.
-pub(in crate::signature) fn shortened(text: &str) -> Cow<'_, str> {
-    const LETTERS_MAX: usize = 80;
-    match text.char_indices().nth(LETTERS_MAX) {
-        Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or_default())),
-        None => Cow::Borrowed(text),
-    }
-}
 
 /// How a text is written, without telling it.
 pub(super) fn described(text: &str) -> String {

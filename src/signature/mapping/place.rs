@@ -9,9 +9,9 @@ use super::around::Readings;
 use crate::signature::body;
 use crate::signature::body::json::Pointer;
 use crate::signature::body::select::{Selection, Slot, Values};
-use crate::signature::explain::shown::shortened;
 use crate::signature::profile::descriptor::{BodyFormat, Coverage, OneOrMany};
 use crate::signature::template::{TemplateFault, Value, header_name};
+use crate::text::shortened;
 
 /// How long an id, a type or an amount may be, in bytes. What is longer, or holds control characters, counts as
 /// absent: no store's index, and no terminal, has to bear it.

@@ -1,40 +1,19 @@
 //! Refunds that a body lists one by one: what they come to, exactly, and what that makes of the payment.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::facts::{Facts, NoPayment, PaymentFacts};
 use super::occurred;
 use crate::signature::body::json::{JsonFault, ListPointer, Pointer};
-use crate::signature::profile::descriptor::{AmountUnit, OneOrMany};
+use crate::signature::profile::descriptor::{AmountUnit, OneOrMany, RefundsDescriptor};
 use crate::signature::template::TemplateFault;
 
-/// `[event.refunds]`: the body lists the payment's refunds, each with its own amount.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RefundsDescriptor {
-    /// The list, as `/refunds/*`. An event that has one is known by its id and by the list: each change of it is an event.
-    pub each: String,
-    /// In an element, its amount, in the unit of `event.amount`.
-    pub amount: String,
-    /// Each amount is written below zero (WooCommerce); default `false`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub negative: Option<bool>,
-    /// In an element, places and the text that each must have for the refund to count.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub equals: Option<BTreeMap<String, OneOrMany>>,
-    /// In an element, when it happened. The latest of all is the event's time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub occurred_at: Option<OneOrMany>,
-}
-
-/// The same with meaning.
+/// `[event.refunds]` with meaning.
 #[derive(Clone, Debug)]
 pub(super) struct Refunds {
     each: ListPointer,

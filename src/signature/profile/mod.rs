@@ -7,8 +7,10 @@
 pub(super) mod algorithm;
 mod borders;
 pub(super) mod catalogue;
+mod challenge_descriptor;
 mod covering;
 pub(super) mod descriptor;
+mod event_descriptor;
 mod extend;
 pub(super) mod faults;
 #[cfg(test)]
@@ -16,4 +18,6 @@ mod faults_tests;
 mod impossible;
 mod impossible_event;
 pub(super) mod meaning;
+mod place_descriptor;
 pub(super) mod sent;
+mod time_unit;
