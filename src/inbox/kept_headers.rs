@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serializer as _;
 
-use super::Event;
-
+/// What a query string is kept as, among the headers: none can be called so.
+pub(super) const PATH: &str = ":path";
 /// Headers that are kept, at most.
 const HEADERS_MAX: usize = 100;
 /// Bytes of one header's value that are kept, at most.
@@ -52,7 +52,7 @@ impl KeptHeaders {
             .filter(|(name, _)| is_kept(name) && !reads(name));
         let named = read.chain(others).take(HEADERS_MAX);
         let named = named.map(|(name, value)| (name.as_str(), text(value, VALUE_BYTES_MAX)));
-        let path = path_and_query.map(|path| (Event::PATH, Cow::Borrowed(path)));
+        let path = path_and_query.map(|path| (PATH, Cow::Borrowed(path)));
         let whole = Self::of(path.into_iter().chain(named));
         if whole.0.len() <= bytes_max {
             return whole;
@@ -74,7 +74,7 @@ impl KeptHeaders {
             values.map(|text| (name.to_string(), text)).collect()
         };
         let was_read = |path: Option<&str>, values_max, bytes_max| {
-            let path = path.map(|path| (Event::PATH.to_owned(), Cow::Owned(path.to_owned())));
+            let path = path.map(|path| (PATH.to_owned(), Cow::Owned(path.to_owned())));
             let read = headers.keys().filter(|name| reads(name));
             let read = read.flat_map(|name| of(name, values_max, bytes_max));
             path.into_iter().chain(read).collect::<Vec<_>>()

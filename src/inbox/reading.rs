@@ -5,18 +5,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Event, IdempotencyKey, KeptHeaders, Standing};
+use super::{Event, IdempotencyKey, KeptHeaders, Standing, kept_headers};
 use crate::signature::{Facts, Fetch, ItemVerdict, VerifiedDelivery};
 
-/// No header can be called so.
-const PATH: &str = ":path";
 /// Bytes of headers that all events of a delivery keep among them. A delivery may have thousands, and each has the headers beside it
 /// wherever it is written.
 const HEADERS_BYTES_MAX: usize = 4 << 20;
 
 impl Event {
     /// What its query string is kept as, among its headers.
-    pub const PATH: &str = PATH;
+    pub const PATH: &str = kept_headers::PATH;
 
     /// The events of a delivery: one for each item whose signature held, in their order.
     ///

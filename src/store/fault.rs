@@ -178,6 +178,14 @@ pub enum StoreFault {
 }
 
 impl StoreFault {
+    /// That of an address that names no database, shown as `place`.
+    pub(super) fn of_address(place: &str, source: AddressFault) -> Self {
+        Self::Address {
+            place: place.to_owned(),
+            source,
+        }
+    }
+
     /// The same, of the spool's file.
     pub(super) fn in_spool(fault: Self) -> Self {
         Self::Spool {

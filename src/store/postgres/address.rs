@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::TargetSessionAttrs;
 
-use super::address_fault::{AddressFault, fault_of};
+use super::address_fault::AddressFault;
 use super::parts;
 use super::password::Password;
 use super::schema::Found;
@@ -146,13 +146,13 @@ impl Target {
     /// Understands the address, and reads the files that it names.
     pub(in crate::store) fn load(address: &Address) -> Result<Self, StoreFault> {
         let place = address.to_string();
-        let (text, tls) =
-            TlsParameters::take(&address.text).map_err(|fault| fault_of(&place, fault))?;
+        let (text, tls) = TlsParameters::take(&address.text)
+            .map_err(|fault| StoreFault::of_address(&place, fault))?;
         let mut config = Config::from_str(&text).map_err(|error| {
             // The driver's own words are two levels: what it was at, and why.
             let detail = std::error::Error::source(&error)
                 .map_or_else(|| error.to_string(), ToString::to_string);
-            fault_of(&place, AddressFault::Form { detail })
+            StoreFault::of_address(&place, AddressFault::Form { detail })
         })?;
         config.ssl_mode(tls.mode.driver());
         if config.get_application_name().is_none() {
@@ -168,7 +168,7 @@ impl Target {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(address.access.connect_timeout);
         }
-        let hosts = single_hosts(&config).map_err(|fault| fault_of(&place, fault))?;
+        let hosts = single_hosts(&config).map_err(|fault| StoreFault::of_address(&place, fault))?;
         let tls = Arc::new(Tls::load(tls, &address.base, &place)?);
         Ok(Self {
             hosts,

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::store::StoreFault;
-
 /// What is wrong with an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressFault {
@@ -79,13 +77,5 @@ impl AddressFault {
                 path.display()
             ),
         }
-    }
-}
-
-/// The fault of the store at `place`.
-pub(super) fn fault_of(place: &str, source: AddressFault) -> StoreFault {
-    StoreFault::Address {
-        place: place.to_owned(),
-        source,
     }
 }

@@ -1,7 +1,7 @@
 //! The engine for several receivers: one PostgreSQL, or whatever speaks its protocol.
 //!
-//! [`session`] finds the host that writes and knows what an error means for what was asked; [`empty`] is where a
-//! ledger may begin; [`reach`] is what all sessions know together of whether it can be reached. [`engine`] is what stands
+//! [`opening`] finds the host that has what was kept; [`empty`] is where a ledger may begin; a [`session`] knows what an error means
+//! for what was asked; [`reach`] is what all sessions know together of whether it can be reached. [`engine`] is what stands
 //! behind group commit, [`batch`] its one statement.
 //! What a command or a pass asks of a store is here file by file under the name of what asks it, as it is for SQLite.
 
@@ -31,6 +31,7 @@ mod mend;
 pub(super) mod moving;
 #[cfg(test)]
 mod mute_tests;
+mod opening;
 mod parts;
 mod password;
 #[cfg(test)]

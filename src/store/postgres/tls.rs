@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_postgres::config::SslMode;
 
-use super::address_fault::{AddressFault, fault_of};
+use super::address_fault::AddressFault;
 use super::parts::Parts;
 use crate::secret::Secret;
 use crate::store::{StoreFault, off_the_runtime};
@@ -101,7 +101,7 @@ enum TlsFault {
 impl TlsFault {
     fn at(self, place: &str) -> StoreFault {
         match self {
-            Self::Address(fault) => fault_of(place, fault),
+            Self::Address(fault) => StoreFault::of_address(place, fault),
             Self::Tls(source) => StoreFault::Tls {
                 place: place.to_owned(),
                 source,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
-use super::place::{Place, found, log_of, refuse_a_log_alone, room_beside};
+use super::place::{Place, found, is_moved, log_of, refuse_a_log_alone, room_beside};
 use super::write::WriteError;
 use crate::inbox::{BatchFailure, Cause};
 use crate::store::StoreFault;
@@ -468,25 +468,6 @@ fn take_the_log_away(connection: &Connection) -> rusqlite::Result<()> {
 /// Moves all that the log holds into the file, and leaves it empty.
 pub(in crate::store) fn truncate_the_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-}
-
-/// Moves all that the log holds into the file, and cuts it off. Whether all of it is in the file.
-///
-/// Of a log that has no name any more, this may be done only until all was moved (`moved`): what others write from then on is in
-/// another log, and whoever looked for it in this one would write old pages over new ones.
-pub(super) fn move_all(connection: &Connection, moved: bool) -> rusqlite::Result<bool> {
-    if moved && !is_moved(connection, "NOOP")? {
-        return Ok(true);
-    }
-    Ok(is_moved(connection, "TRUNCATE")? || moved)
-}
-
-/// Whether the file has all of the log, after a checkpoint in this mode.
-fn is_moved(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        let (pages, moved): (i64, i64) = (row.get("log")?, row.get("checkpointed")?);
-        Ok(pages == moved)
-    })
 }
 
 /// WAL, and every commit synced. Two processes that open a new file at once may meet here.

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use super::file::move_all;
 use crate::store::StoreFault;
 
 /// Device and number: what tells a file from another that bears its name later.
@@ -257,4 +256,23 @@ fn seen(path: &Path) -> io::Result<Option<std::fs::Metadata>> {
 
 fn identity(path: &Path) -> io::Result<Option<Identity>> {
     Ok(seen(path)?.map(|metadata| (metadata.dev(), metadata.ino())))
+}
+
+/// Moves all that the log holds into the file, and cuts it off. Whether all of it is in the file.
+///
+/// Of a log that has no name any more, this may be done only until all was moved (`moved`): what others write from then on is in
+/// another log, and whoever looked for it in this one would write old pages over new ones.
+fn move_all(connection: &Connection, moved: bool) -> rusqlite::Result<bool> {
+    if moved && !is_moved(connection, "NOOP")? {
+        return Ok(true);
+    }
+    Ok(is_moved(connection, "TRUNCATE")? || moved)
+}
+
+/// Whether the file has all of the log, after a checkpoint in this mode.
+pub(super) fn is_moved(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        let (pages, moved): (i64, i64) = (row.get("log")?, row.get("checkpointed")?);
+        Ok(pages == moved)
+    })
 }
