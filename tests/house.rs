@@ -1,6 +1,7 @@
 //! The rules of the house, read from the tree: rooms import only rooms above them, files stay small and say what they are for.
 #![allow(clippy::unwrap_used, reason = "a test that cannot read the tree fails")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -113,6 +114,148 @@ fn a_room_imports_only_rooms_above_it() {
         }
     }
     assert_none(&wrong, "a room names only rooms above it");
+}
+
+/// The files of `src` that hold code, each by its path without the ending, and that code without what is for tests.
+fn modules() -> BTreeMap<PathBuf, String> {
+    let code = |text: &str| {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let lines: Vec<&str> = code_lines(code).map(|(_, line)| line).collect();
+        lines.join("\n")
+    };
+    let files = furnishings().into_iter();
+    let files = files.filter(|file| !is_for_tests(&file.path));
+    let src = root().join("src");
+    let module = |path: &Path| path.strip_prefix(&src).unwrap().with_extension("");
+    files
+        .map(|file| (module(&file.path), code(&file.text)))
+        .collect()
+}
+
+/// `super::a::{B, c::D}` is `super::a::B` and `super::a::c::D`.
+fn flatten(before: &str, tree: &str, paths: &mut Vec<String>) {
+    let tree = tree.trim();
+    let Some((stem, group)) = tree.split_once('{') else {
+        let name = tree.split(" as ").next().unwrap();
+        paths.push(format!("{before}{name}"));
+        return;
+    };
+    let before = format!("{before}{}", stem.trim());
+    // A word "use" in a text is no import.
+    let Some(group) = group.strip_suffix('}') else {
+        return;
+    };
+    let (mut depth, mut start) = (0, 0);
+    for (at, letter) in group.char_indices().chain([(group.len(), ',')]) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                if !group[start..at].trim().is_empty() {
+                    flatten(&before, &group[start..at], paths);
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Every path that the code names with `use`, and those that it names in passing.
+fn named_paths(code: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    let mut passing = String::new();
+    for statement in code.split_inclusive(';') {
+        let start = statement.rfind("use ").filter(|start| {
+            let before = statement[..*start].rsplit('\n').next().unwrap();
+            ["", "pub ", "pub(super) ", "pub(crate) "].contains(&before.trim_start())
+                || before.trim_start().starts_with("pub(in")
+        });
+        match start {
+            Some(start) => flatten("", statement[start + 4..].trim_end_matches(';'), &mut paths),
+            None => passing.push_str(statement),
+        }
+    }
+    let is_of_a_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
+    let words = passing.split(|letter| !is_of_a_path(letter));
+    let local = |word: &&str| word.starts_with("super::") || word.starts_with("crate::");
+    paths.extend(words.filter(local).map(str::to_owned));
+    paths
+}
+
+/// The file that a path leads to, by way of what the `mod.rs` of rooms and wings hand on.
+fn file_named(modules: &BTreeMap<PathBuf, String>, from: &Path, path: &str) -> Option<PathBuf> {
+    let mut here = match from.file_name()?.to_str()? {
+        "mod" => from.parent()?.to_owned(),
+        _ => from.to_owned(),
+    };
+    let mut names = path.split("::").map(str::trim).peekable();
+    match *names.peek()? {
+        "crate" => {
+            names.next();
+            here = PathBuf::new();
+        }
+        "super" => {
+            while names.next_if_eq(&"super").is_some() {
+                here.pop();
+            }
+        }
+        own if modules.contains_key(&here.join(own)) => {}
+        _ => return None,
+    }
+    for name in names {
+        if modules.contains_key(&here.join(name))
+            || modules.contains_key(&here.join(name).join("mod"))
+        {
+            here.push(name);
+            continue;
+        }
+        if modules.contains_key(&here) {
+            break;
+        }
+        let front = here.join("mod");
+        let handed_on = named_paths(modules.get(&front)?);
+        let wanted = format!("::{name}");
+        let handed_on = handed_on.iter().find(|path| path.ends_with(&wanted))?;
+        return file_named(modules, &front, handed_on);
+    }
+    modules.contains_key(&here).then_some(here)
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let modules = modules();
+    let mut imports: BTreeMap<&Path, BTreeSet<PathBuf>> = BTreeMap::new();
+    // What a mod.rs hands on is followed; by itself it stands for its whole folder.
+    for (file, code) in modules.iter().filter(|(file, _)| !file.ends_with("mod")) {
+        let named = named_paths(code);
+        let named = named
+            .iter()
+            .filter_map(|path| file_named(&modules, file, path));
+        imports.insert(file, named.filter(|named| named != file).collect());
+    }
+    let arrows: usize = imports.values().map(BTreeSet::len).sum();
+    assert!(
+        arrows > imports.len(),
+        "{arrows} imports were found, too few to believe"
+    );
+    // Whoever imports nobody that is left, or is imported by nobody, is in no circle.
+    loop {
+        let left: BTreeSet<PathBuf> = imports.keys().map(|file| file.to_path_buf()).collect();
+        for named in imports.values_mut() {
+            named.retain(|file| left.contains(file));
+        }
+        let named: BTreeSet<PathBuf> = imports.values().flatten().cloned().collect();
+        imports.retain(|file, own| !own.is_empty() && named.contains(*file));
+        if imports.len() == left.len() {
+            break;
+        }
+    }
+    let wrong: Vec<String> = imports
+        .iter()
+        .map(|(file, named)| format!("{} imports {named:?}", file.display()))
+        .collect();
+    assert_none(&wrong, "files import only those that do not import them");
 }
 
 #[test]
