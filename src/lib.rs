@@ -22,8 +22,8 @@
 //!
 //! # The rooms
 //!
-//! They stand in the order of imports: a room names only rooms above it (`tests/house.rs` reads the tree and holds that, and
-//! much of what follows). From `tls` to `payments` that is also the order in which a delivery meets them.
+//! They stand in the order of imports: a room names only rooms above it, and no files import each other (`tests/house.rs` reads the
+//! tree and holds that, and much of what follows). From `tls` to `payments` that is also the order in which a delivery meets them.
 //!
 //! - [`text`] makes texts fit for who reads them: a person, or a shell.
 //! - [`secret`] never prints what it holds, and reads no file.
