@@ -148,7 +148,7 @@ const TOLD: &[(&str, &str)] = &[
     ("mollie", "dispute.resolved: dispute_won -/- -; payment-link.paid: succeeded 1999/- BRL"),
     ("monei", "payment.succeeded: succeeded 1999/- BRL"),
     ("moneyhash", "intent.processed: succeeded 1999/- BRL"),
-    ("nmi", "transaction.sale.success: succeeded -/- -"),
+    ("nmi", "transaction.sale.success: succeeded 1999/- BRL"),
     ("noon", "Sale: succeeded -/- -"),
     ("nuvei", "DMN: succeeded 1999/- BRL"),
     ("paddle", "adjustment.updated: refunded -/- -; transaction.completed: succeeded 1999/- BRL"),
