@@ -139,7 +139,7 @@ const TOLD: &[(&str, &str)] = &[
     ("cryptopay", "Invoice.completed: succeeded 1999/- BRL"),
     ("dodo", "payment.succeeded: succeeded 1999/- BRL; refund.succeeded: refunded -/- -"),
     ("dwolla", "customer_transfer_completed: succeeded -/- -"),
-    ("flutterwave-v4", "charge.completed: succeeded 1999/- BRL"),
+    ("flutterwave-v4", "charge.completed: succeeded 1999/- BRL; refund.completed: refunded -/- -"),
     ("gocardless", "payments.confirmed: succeeded -/- -; payments.failed: failed -/- -"),
     ("iatapay", "payment.SETTLED: succeeded 1999/- BRL"),
     ("lemon-squeezy", "order_created: succeeded 1999/0 BRL; order_refunded: refunded 1999/1999 BRL; subscription_payment_refunded: refunded 1999/1999 BRL"),
