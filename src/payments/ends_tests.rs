@@ -226,7 +226,7 @@ fn what_may_have_given_back_is_to_be_fetched() {
         );
         check("recurly", &body, &fetched("u"));
     }
-    for kind in ["refund.completed", "chargeback.created"] {
+    for kind in ["refund.created", "chargeback.created"] {
         let body = format!(
             r#"{{"type":"{kind}","timestamp":1790000000000,"data":{{"id":"rfd","amount":5,"currency":"NGN","status":"succeeded"}}}}"#
         );

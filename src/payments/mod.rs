@@ -11,6 +11,8 @@
 //! exactly.
 
 mod amount;
+#[cfg(test)]
+mod bodies_tests;
 mod claim;
 #[cfg(test)]
 mod currencies_tests;

@@ -34,6 +34,8 @@ mod places_tests;
 mod private_key;
 mod profile;
 #[cfg(test)]
+mod published_more_tests;
+#[cfg(test)]
 mod published_tests;
 mod put;
 mod refusal;

@@ -6,24 +6,25 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 
+use super::published_more_tests::{ACCESS_KEY, MORE};
 use super::*;
 use crate::identity::Force;
 use crate::secret::Secret;
 
 /// One delivery that its provider, or its provider's library, says is well signed.
-struct Published {
-    profile: &'static str,
+pub(super) struct Published {
+    pub(super) profile: &'static str,
     /// Where it stands.
-    source: &'static str,
-    secrets: &'static [&'static str],
-    url: Option<&'static str>,
-    headers: &'static [(&'static str, &'static str)],
-    body: &'static str,
-    now: i64,
+    pub(super) source: &'static str,
+    pub(super) secrets: &'static [&'static str],
+    pub(super) url: Option<&'static str>,
+    pub(super) headers: &'static [(&'static str, &'static str)],
+    pub(super) body: &'static str,
+    pub(super) now: i64,
 }
 
 /// For schemes without a time.
-const ANY: i64 = 1_790_000_000;
+pub(super) const ANY: i64 = 1_790_000_000;
 
 const PUBLISHED: &[Published] = &[
     Published {
@@ -410,8 +411,13 @@ fn verifier(published: &Published) -> Verifier {
         secret: Secret::new((*text).into()),
         force: Force::Live,
     };
+    let values = (published.profile == "rapyd")
+        .then(|| ("access_key".to_owned(), ACCESS_KEY.to_owned()))
+        .into_iter()
+        .collect();
     let settings = Settings {
         url: published.url.map(str::to_owned),
+        values,
         ..Settings::default()
     };
     let profile = Arc::clone(builtin().get(published.profile).unwrap());
@@ -425,7 +431,7 @@ fn verifier(published: &Published) -> Verifier {
 
 /// The deliveries as their providers send them, each with the moment for which it is published.
 fn deliveries() -> impl Iterator<Item = (&'static Published, Verifier, HeaderMap, Timestamp)> {
-    PUBLISHED.iter().map(|published| {
+    PUBLISHED.iter().chain(MORE).map(|published| {
         let named = |(name, value): &(&'static str, &'static str)| {
             (
                 HeaderName::from_static(name),

@@ -1,0 +1,125 @@
+//! Bodies as providers and their libraries publish them, shortened and with values of our own: what is read of each.
+
+use super::later_tests::{UNLISTED, check};
+
+#[test]
+fn nmis_sale_has_its_amount_and_a_check_is_paid_when_it_settles() {
+    let event = |kind: &str, by: &str, action: &str| {
+        format!(
+            r#"{{"event_id":"9b31-1","event_type":"transaction.{kind}","event_body":{{"merchant":{{"id":"1234","name":"Test Account"}},"features":{{"is_test_mode":true}},"transaction_id":"p","transaction_type":"{by}","condition":"pendingsettlement","currency":"USD","tax":"0.08","requested_amount":"54.04","action":{{"amount":"{action}","action_type":"sale","date":"20260921141320","success":"1","response_code":"100"}}}}}}"#
+        )
+    };
+    let check = |kind, by, action, expected| check("nmi", &event(kind, by, action), expected);
+    check("sale.success", "cc", "54.04", "p succeeded 5404/- USD");
+    check("auth.success", "cc", "54.04", "p authorized 5404/- USD");
+    // One of several captures.
+    check("capture.success", "cc", "9.00", "p captured -/- -");
+    check("sale.success", "ck", "54.04", "p pending 5404/- USD");
+    for (kind, expected) in [
+        ("check.status.settle", "p succeeded -/- -, fetch -"),
+        ("check.status.return", "p failed -/- -, fetch -"),
+        ("check.status.latereturn", "p failed -/- -, fetch -"),
+    ] {
+        check(kind, "ck", "54.04", expected);
+    }
+}
+
+#[test]
+fn flutterwaves_refund_names_its_charge() {
+    let refund = |status: &str| {
+        format!(
+            r#"{{"webhook_id":"wbk_2","timestamp":1790000000856,"type":"refund.completed","data":{{"id":"rfd_1","amount_refunded":50.5,"meta":{{}},"reason":"duplicate","status":"{status}","charge_id":"p","created_datetime":"2026-09-21T14:13:20.000Z"}}}}"#
+        )
+    };
+    let check = |body: &str, expected| check("flutterwave-v4", body, expected);
+    check(
+        r#"{"webhook_id":"wbk_1","timestamp":1790000000856,"type":"charge.completed","data":{"id":"p","amount":200,"currency":"GHS","description":null,"meta":{},"status":"succeeded"}}"#,
+        "p succeeded 20000/- GHS",
+    );
+    check(&refund("succeeded"), "p refunded -/- -");
+    check(&refund("failed"), UNLISTED);
+}
+
+#[test]
+fn modern_treasurys_payment_order_is_denied_or_drafted_anew() {
+    let check = |event: &str, expected| {
+        let body = format!(
+            r#"{{"event":"{event}","data":{{"amount":123100,"created_at":"2026-09-21T14:13:18Z","currency":"USD","direction":"debit","effective_date":"2026-09-22","id":"p","metadata":{{}},"object":"payment_order","receiving_account":{{"id":"a","object":"external_account","updated_at":"2026-09-01T22:51:04Z"}},"reconciliation_status":"unreconciled","type":"ach","updated_at":"2026-09-21T14:13:20Z"}}}}"#
+        );
+        check("modern-treasury", &body, expected);
+    };
+    check("begin_processing", "p pending 123100/- USD");
+    check("finish_processing", "p pending 123100/- USD");
+    check("completed", "p succeeded 123100/- USD");
+    check("denied", "p failed 123100/- USD");
+    check("redrafted", "p pending 123100/- USD");
+    for kind in ["acknowledged", "confirmed", "reconciled", "reversed"] {
+        check(kind, UNLISTED);
+    }
+}
+
+#[test]
+fn rapyds_refund_without_a_time_is_not_put_at_the_beginning_of_all_time() {
+    let refund = r#"{"id":"c73cd65e-1","token":"wh_1","type":"REFUND_COMPLETED","data":{"id":"refund_1","amount":87.36,"payment":"p","currency":"ILS","reason":"Direct Refund","status":"Completed","created_at":1768959,"updated_at":1768960},"attempts":[],"trigger_operation_id":"t","status":"","created_at":0,"next_attempt_at":0,"uri":""}"#;
+    let profile = crate::signature::builtin().get("rapyd").unwrap();
+    let facts = super::profiles_tests::facts(profile, refund.to_owned());
+    assert_eq!(facts.occurred_at, None);
+    check("rapyd", refund, "p refunded -/- -");
+    check(
+        "rapyd",
+        r#"{"id":"wh_2","type":"PAYMENT_COMPLETED","data":{"id":"p","paid":true,"amount":1.0,"status":"CLO","captured":true,"created_at":1711008868,"currency_code":"EUR","original_amount":1.0},"trigger_operation_id":"t","status":"NEW","created_at":1711008868}"#,
+        "p succeeded 100/- EUR",
+    );
+}
+
+#[test]
+fn what_failed_at_rapyd_was_not_of_nothing() {
+    check(
+        "rapyd",
+        r#"{"id":"wh_3","type":"PAYMENT_FAILED","data":{"id":"p","paid":false,"amount":0.0,"status":"ERR","currency_code":"ISK","failure_code":"65","created_at":1790000000},"trigger_operation_id":"t","status":"NEW","created_at":1790000000}"#,
+        "p failed -/- ISK",
+    );
+}
+
+#[test]
+fn of_what_monei_tells_a_subscription_is_no_payment() {
+    let check = |body: &str, expected| check("monei", body, expected);
+    let event = |kind: &str, object: &str| {
+        format!(
+            r#"{{"id":"evt_1","type":"{kind}","accountId":"a","livemode":false,"objectType":"charge","createdAt":1790000000,"object":{object}}}"#
+        )
+    };
+    let payment = r#"{"id":"p","amount":110,"currency":"EUR","orderId":"o","accountId":"a","livemode":false,"status":"SUCCEEDED","createdAt":1790000000,"updatedAt":1790000002}"#;
+    check(&event("charge.succeeded", payment), "p succeeded 110/- EUR");
+    check(payment, "p succeeded 110/- EUR");
+    let subscription = r#"{"id":"s","amount":110,"currency":"EUR","accountId":"a","livemode":false,"status":"CANCELED","interval":"month","intervalCount":1,"createdAt":1790000000,"updatedAt":1790000002}"#;
+    check(
+        &event("subscription.canceled", subscription),
+        "names no payment",
+    );
+    check(subscription, "names no payment");
+}
+
+#[test]
+fn a_subscription_of_woocommerces_is_no_order() {
+    let order = r#""id":727,"parent_id":0,"status":"on-hold","currency":"USD","total":"14.00","date_modified_gmt":"2026-09-21T14:13:20","refunds":[]"#;
+    let check =
+        |more: &str, expected| check("woocommerce", &format!("{{{order}{more}}}"), expected);
+    check("", "727 pending 1400/0 USD");
+    check(
+        r#","billing_period":"month","billing_interval":"1","next_payment_date":"2026-10-21T14:13:20""#,
+        "names no payment",
+    );
+}
+
+#[test]
+fn wises_test_notification_is_no_transfer() {
+    let check = |id: u32, expected| {
+        let body = format!(
+            r#"{{"data":{{"resource":{{"id":{id},"profile_id":222,"account_id":333,"type":"transfer"}},"current_state":"processing","previous_state":"incoming_payment_waiting","occurred_at":"2026-09-21T14:13:20Z"}},"subscription_id":"39f2","event_type":"transfers#state-change","schema_version":"2.0.0","sent_at":"2026-09-21T14:13:20Z"}}"#
+        );
+        check("wise", &body, expected);
+    };
+    check(111, "111 authorized -/- -");
+    check(0, "names no payment");
+}

@@ -1,0 +1,75 @@
+//! More published vectors, told and tried as those of `published_tests`.
+
+use super::published_tests::{ANY, Published};
+
+/// What Rapyd signs beside the request, as its vector has it.
+pub(super) const ACCESS_KEY: &str = "test_access_key";
+
+pub(super) const MORE: &[Published] = &[
+    Published {
+        profile: "nmi",
+        source: "kicbac-python openapi/webhooks/vectors.json",
+        secrets: &["whsec_test_kicbac_8675309"],
+        url: None,
+        headers: &[(
+            "webhook-signature",
+            "t=ffeeddccbbaa0099,s=f57429085bed70df06070501c757bf85c231d95673e6b0c228830bbc6d1dd0a4",
+        )],
+        body: "{\n  \"event_id\": \"11111111-2222-3333-4444-555555555555\",\n  \"event_type\": \"transaction.sale.success\",\n  \"event_body\": {\n    \"merchant\": {\n      \"id\": \"1234\",\n      \"name\": \"M\u{fc}ller & S\u{f6}hne \u{2014} \u{65e5}\u{672c}\u{8a9e} <tags> & a=b\"\n    },\n    \"features\": {\n      \"is_test_mode\": true\n    },\n    \"transaction_id\": \"9999999999\",\n    \"order_description\": \"quotes \\\"and\\\" backslashes \\\\ and slashes /\"\n  }\n}",
+        now: ANY,
+    },
+    Published {
+        profile: "rapyd",
+        source: "hyperswitch-prism connectors/rapyd/test.rs",
+        secrets: &["test_secret_key"],
+        url: Some("https://webhook.example.com/webhooks/rapyd"),
+        headers: &[
+            ("salt", "salt123456"),
+            ("timestamp", "1711008868"),
+            (
+                "signature",
+                "MzJlYTFjZmU1YTc2M2RlNjJmNDk1MGM4ZTJjMjE3MDQ5N2FkYTFmZGJjYmU0OTI1MWYxMjYwN2QyN2JiOTFjYQ==",
+            ),
+        ],
+        body: r#"{"id":"wh_test","type":"PAYMENT_COMPLETED"}"#,
+        now: 1_711_008_868,
+    },
+    Published {
+        profile: "mollie",
+        source: "a verifier's \"Mollie Webhook Verifier\" test, of the event in docs.mollie.com/reference/webhooks-new",
+        secrets: &["mollie_secret"],
+        url: None,
+        headers: &[(
+            "x-mollie-signature",
+            "sha256=999cae541f09d311286b55ee4efd32a652ce735e76be8116624777e72e9963ce",
+        )],
+        body: r#"{"resource":"event","id":"event_GvJ8WHrp5isUdRub9CJyH","type":"payment-link.paid","entityId":"pl_qng5gbbv8NAZ5gpM5ZYgx","createdAt":"2024-12-16T15:57:04.0Z"}"#,
+        now: ANY,
+    },
+    Published {
+        profile: "wise",
+        source: "transferwise/digital-signatures-examples verify-webhook-signature/verify-signature.js",
+        secrets: &[
+            "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAwpb91cEYuyJNQepZAVfP\nZIlPZfNUefH+n6w9SW3fykqKu938cR7WadQv87oF2VuT+fDt7kqeRziTmPSUhqPU\nys/V2Q1rlfJuXbE+Gga37t7zwd0egQ+KyOEHQOpcTwKmtZ81ieGHynAQzsn1We3j\nwt760MsCPJ7GMT141ByQM+yW1Bx+4SG3IGjXWyqOWrcXsxAvIXkpUD/jK/L958Cg\nnZEgz0BSEh0QxYLITnW1lLokSx/dTianWPFEhMC9BgijempgNXHNfcVirg1lPSyg\nz7KqoKUN0oHqWLr2U1A+7kqrl6O2nx3CKs1bj1hToT1+p4kcMoHXA7kA+VBLUpEs\nVwIDAQAB\n-----END PUBLIC KEY-----\n",
+        ],
+        url: None,
+        headers: &[(
+            "x-signature-sha256",
+            "wKcKCYXAzxNgiu7xmoDm943NUni7Rz33QN8JkEA9dWSGebgndonabgSj18Y4C08OrwVmueGsED2s00M7DtJVcYKOS1i3G4TMVx+mgM3aL9djMBkQtiYNBFUd6wrPI7ZUNHv/TrlKSjTMc+6JFvUvJ7owY3z85e3I4jLRLJowMFvO8kvCJ60+1pY9wDwZvtZ//WS93LrwGjk9Dvwzpmu0w+P4J75tETT5qC3Uv0y5G2yO8SEoO3yNP/tg/BOli02niHb53vEOUWUb9bly6thnfMoXoiV/osoGxgF20R58RlvkAmezyyl1Sv542TfS2DpiwVnmjjjkCyXeSUcKookYLQ==",
+        )],
+        body: r#"{"data":{"resource":{"id":49983981,"profile_id":16055450,"account_id":14124090,"type":"transfer"},"current_state":"incoming_payment_waiting","previous_state":null,"occurred_at":"2021-08-23T10:12:50Z"},"subscription_id":"90aa8e14-4ef1-4a56-861c-f3c9cde097ea","event_type":"transfers#state-change","schema_version":"2.0.0","sent_at":"2021-08-23T10:12:50Z"}"#,
+        now: ANY,
+    },
+    Published {
+        profile: "payu-emea",
+        source: "openpayu_php UtilTest.php testVerifySignature",
+        secrets: &["SignatureKey"],
+        url: None,
+        headers: &[(
+            "openpayu-signature",
+            "sender=MerchantPosId;signature=52bb16149d1a5ccc8ac05f8e435c30d82efd5364;algorithm=SHA-1;content=DOCUMENT",
+        )],
+        body: "OpenPayUData",
+        now: ANY,
+    },
+];
