@@ -367,10 +367,8 @@ impl Writing {
         // The log is complete without this; the next start would do it.
         let _best_effort = connection.busy_timeout(BUSY);
         let may_go = match self.place.expect_log() {
-            Ok(()) => {
-                let _best_effort = truncate_the_log(connection);
-                true
-            }
+            // Where the disk failed, SQLite would move the last step alone once more, and then throw the log away.
+            Ok(()) => truncate_the_log(connection).is_ok(),
             // As a last resort SQLite may try it, unless what is left is another log's.
             Err(_) => {
                 !self.place.move_all(connection) || is_moved(connection, "NOOP").unwrap_or(false)
