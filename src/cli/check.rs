@@ -204,7 +204,10 @@ fn look_into(url: &Url) -> Result<(), Trouble> {
                 Ok(())
             }
             Err(ReadFailure::Store(fault)) => Err(Trouble::of(&fault)),
-            Err(failure) => Err(Trouble::otherwise(&failure)),
+            Err(failure) => Err(Trouble {
+                mend: failure.mend(),
+                ..Trouble::otherwise(&failure)
+            }),
         }
     })
 }

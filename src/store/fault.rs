@@ -324,7 +324,7 @@ impl StoreFault {
                     .to_owned()
             }
             Self::DiskFails { .. } => {
-                "see what the system says of it (dmesg), mend or mount it again, and start the receiver again"
+                "see what the system says of it (dmesg), and whether a quota is used up (quota) or it is mounted read-only (findmnt), and mend that; if it has to be mounted again, start the receiver again then"
                     .to_owned()
             }
             Self::LogAlone { .. } => {

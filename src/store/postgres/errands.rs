@@ -31,6 +31,28 @@ pub(in crate::store) async fn probe(client: &Client) -> Result<(), Error> {
         .map(drop)
 }
 
+/// What another session holds, so that no delivery can be written until it lets go.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: no delivery can be written until it ends, of itself or by pg_terminate_backend")]
+pub(in crate::store) struct Held(String);
+
+/// Finds out whether a whole table that deliveries are written to is held. What holds single rows passes, or is another delivery's.
+pub(in crate::store) async fn held(client: &Client) -> Result<Option<Held>, Error> {
+    let rows = client
+        .query_typed(
+            "SELECT concat_ws(' ', 'the session with pid', l.pid, 'of', a.usename, a.application_name, 'holds the table', c.relname, 'as', l.mode)
+             FROM pg_locks l JOIN pg_class c ON c.oid = l.relation AND c.relname IN ('events', 'bodies', 'payments')
+             JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'countersign'
+             JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+             LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+             WHERE l.granted AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+             ORDER BY a.xact_start, l.pid LIMIT 1",
+            &[],
+        )
+        .await?;
+    rows.first().map(|row| row.try_get(0).map(Held)).transpose()
+}
+
 /// Writes the tenants, producers, secrets and certificates of these events, where they are new.
 pub(super) async fn write_names(client: &Client, rows: &[&Row]) -> Result<(), Error> {
     let tenants: Vec<_> = rows.iter().map(|row| row.tenant.as_str()).collect();

@@ -161,6 +161,8 @@ async fn a_reading_that_nobody_waits_for_is_stopped_in_the_server() {
     };
     let failure = read(&hurried).await.unwrap().unwrap_err();
     let late = matches!(failure, ReadFailure::TookTooLong { .. });
+    let mend = failure.mend().unwrap_or_default();
+    assert!(mend.contains("pg_blocking_pids"), "{mend}");
     assert!(late, "{failure:?}");
     waiting(&server, "0").await;
     // As when a client hangs up.

@@ -21,6 +21,7 @@ use super::schema::{self, Found};
 use super::session_failure::SessionFailure;
 use crate::inbox::Cause;
 use crate::store::StoreFault;
+use crate::store::read_failure::WHO_HOLDS;
 use crate::tls::{DatabaseStream, DatabaseTls};
 
 /// What a session is for.
@@ -251,7 +252,7 @@ impl Drop for Session {
 
 /// A statement took longer than it may.
 #[derive(Debug, thiserror::Error)]
-#[error("the database took longer than {0:?} over a batch")]
+#[error("the database took longer than {0:?} over a batch; {held}", held = WHO_HOLDS)]
 pub(in crate::store) struct TookTooLong(pub(in crate::store) Duration);
 
 /// What an error of a statement means for what was asked.

@@ -339,6 +339,42 @@ async fn a_spool_that_can_not_be_emptied_says_so_and_holds_up_nothing_that_the_d
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_which_another_session_holds_a_table_is_away_until_it_lets_go() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url = impatient(&server.create_database("inbox"));
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    let first = received(event("evt_0"), 10);
+    assert_eq!(accept(&store, first).await, Receipt::Accepted);
+    let Url::Postgres(address) = &url else {
+        panic!("another engine")
+    };
+    let holder = Session::open(&Target::load(address).unwrap(), Purpose::Look)
+        .await
+        .unwrap();
+    let hold = "BEGIN; LOCK TABLE countersign.events IN SHARE MODE";
+    holder.client.batch_execute(hold).await.unwrap();
+    let next = received(event("evt_1"), 20);
+    assert_eq!(accept(&store, next).await, Receipt::Spooled);
+    eventually(&store, "known to be held", |store| {
+        let reason = store.backlog().unwrap().reason;
+        reason.is_some_and(|reason| reason.contains("another session"))
+    })
+    .await;
+    for number in 2..10 {
+        let event = received(event(&format!("evt_{number}")), 20 + number);
+        assert_eq!(accept(&store, event).await, Receipt::Spooled);
+        assert_eq!(store.backlog().unwrap().state, "spooling");
+    }
+    holder.client.batch_execute("COMMIT").await.unwrap();
+    emptied(&store).await;
+    assert_eq!(store.backlog().unwrap().reason, None);
+    assert_eq!(events(&store).await.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_at_which_the_database_fails_again_and_again_holds_nobody_up_for_ever() {
     let Some(text) = fresh_database() else {
         return;

@@ -68,6 +68,8 @@ pub(super) struct Mover {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Side {
     Database,
+    /// The database answers, and another of its sessions holds what deliveries are written to.
+    Tables,
     File,
 }
 
@@ -134,6 +136,9 @@ impl Mover {
         let (side, reason) = if cause.is::<StoreFault>() {
             let reason = "the spool's file cannot be read, or not be emptied; see the log";
             (Side::File, reason)
+        } else if cause.is::<postgres::errands::Held>() {
+            let reason = "another session of the database holds a table that deliveries are written to; see the log";
+            (Side::Tables, reason)
         } else if !self.reach.is_away() {
             let reason = "the spool cannot be moved into the database; see the log";
             (Side::Database, reason)
@@ -150,6 +155,10 @@ impl Mover {
             Side::File => tracing::error!(
                 error,
                 "the spool's file cannot be read, or not be emptied; it is tried again"
+            ),
+            Side::Tables => tracing::error!(
+                error,
+                "the database takes no deliveries; they are kept in the spool until it does"
             ),
             Side::Database => tracing::error!(
                 error,
@@ -216,14 +225,19 @@ impl Mover {
         Ok(())
     }
 
-    /// A session on whichever host writes, proven by writing.
+    /// A session on whichever host writes, proven by writing, and with the tables free: else every delivery would wait until it is
+    /// found out anew.
     async fn find(&self) -> Result<Session, Cause> {
         let session = Session::open(&self.target, Purpose::Write)
             .await
             .map_err(|failure| Arc::new(failure) as Cause)?;
         let limit = self.target.access.statement_timeout;
         let (session, ()) = session.ask(limit, postgres::errands::probe).await?;
-        Ok(session)
+        let (session, held) = session.ask(limit, postgres::errands::held).await?;
+        match held {
+            None => Ok(session),
+            Some(held) => Err(Arc::new(held)),
+        }
     }
 
     /// What may be moved of these, in their order. A statement whose answer was lost may still be at work: its events are

@@ -8,6 +8,7 @@
 //! little room left nothing stays in it after a batch: a batch that finds no room leaves behind what can be cut off.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -17,6 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::file::{LOCK_TOLD, fault, leave_the_log, set_up};
 use super::place::room_beside;
+use super::unsynced::Unsynced;
 use crate::store::fault::StoreFault;
 
 /// Pages in the log that are not in the file yet, from which on the thread moves them.
@@ -41,6 +43,18 @@ pub(super) struct Checkpoints {
     file: PathBuf,
     /// Whether it was told already that the log cannot be emptied on a disk with little room.
     told: AtomicBool,
+    unsynced: Arc<Unsynced>,
+    /// Whether it was told already that what a failed sync may have lost could not be moved again.
+    failing: AtomicBool,
+}
+
+/// What the end of moving leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// What was moved is in the file.
+    Sound,
+    /// It may not be: the log must stay, and the next start moves all of it.
+    Doubtful,
 }
 
 impl Checkpoints {
@@ -54,34 +68,57 @@ impl Checkpoints {
             .map_err(|error| fault(path, error))?;
         // One signal is enough: the thread moves all that there is.
         let (wake, woken) = sync_channel(1);
+        // The room is that of the disk on which it lies, whatever links lead there.
+        let file = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        let unsynced = Arc::new(Unsynced::of(&file));
+        let seen = Arc::clone(&unsynced);
         let thread = std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
-            .spawn(move || run(&connection, &woken))
+            .spawn(move || run(&connection, &woken, &seen))
             .map_err(|error| StoreFault::NoWriter {
                 source: error.into(),
             })?;
         Ok(Self {
             wake,
             thread,
-            // The room is that of the disk on which it lies, whatever links lead there.
-            file: std::fs::canonicalize(path).unwrap_or_else(|_| path.into()),
+            file,
             told: AtomicBool::new(false),
+            unsynced,
+            failing: AtomicBool::new(false),
         })
     }
 
     /// Waits until the thread has closed its connection.
-    pub(super) fn end(self) {
+    pub(super) fn end(self, writer: Option<&Connection>) -> Left {
         drop(self.wake);
         // A thread that panicked has said so already.
         let _joined = self.thread.join().is_ok();
+        let sound = match writer {
+            Some(writer) => {
+                state(writer).is_ok_and(|log| is_sound(&self.unsynced, &log, &self.failing))
+            }
+            None => !self.unsynced.is_doubtful(),
+        };
+        if sound { Left::Sound } else { Left::Doubtful }
     }
 
     /// Looks after the log, on the writer's connection and between its transactions.
     pub(super) fn tend(&self, writer: &Connection) {
         let Ok(log) = state(writer) else { return };
+        if self.unsynced.is_to_rest() || !is_sound(&self.unsynced, &log, &self.failing) {
+            return;
+        }
         let left = log.pages.saturating_sub(log.moved);
         if is_short(room_beside(&self.file), left) {
             let emptied = empty(writer);
+            let emptied = match emptied {
+                Ok(emptied) => Ok(emptied),
+                Err(error) => {
+                    let moved = Err(error);
+                    self.unsynced.note(&moved);
+                    moved.map(|()| false)
+                }
+            };
             let failed = !matches!(emptied, Ok(true));
             // Once: every batch would say it again.
             if !self.told.swap(failed, Ordering::Relaxed) {
@@ -95,7 +132,9 @@ impl Checkpoints {
                 warn(emptied.map(drop));
             }
         } else if log.pages >= LOG_PAGES_MAX || (log.pages >= LOG_PAGES && left <= REST_PAGES) {
-            warn(checkpoint(writer));
+            let moved = checkpoint(writer);
+            self.unsynced.note(&moved);
+            warn(moved);
         } else if left >= STEP_PAGES {
             // Full: it has been told. Gone: the writer's own bound remains.
             let _told = self.wake.try_send(());
@@ -103,10 +142,14 @@ impl Checkpoints {
     }
 }
 
-fn run(connection: &Connection, woken: &Receiver<()>) {
+fn run(connection: &Connection, woken: &Receiver<()>, unsynced: &Unsynced) {
     let mut failing = false;
     while woken.recv().is_ok() {
+        if unsynced.is_doubtful() {
+            continue;
+        }
         let moved = checkpoint(connection);
+        unsynced.note(&moved);
         let failed = moved.is_err();
         // Once: on a full disk every batch would say it again.
         if !failing {
@@ -114,6 +157,28 @@ fn run(connection: &Connection, woken: &Receiver<()>) {
         }
         failing = failed;
     }
+}
+
+/// Whether all that was moved is in the file; what a failed sync may have lost is moved again first.
+fn is_sound(unsynced: &Unsynced, log: &Log, failing: &AtomicBool) -> bool {
+    if !unsynced.is_doubtful() {
+        return true;
+    }
+    let mended = unsynced.mend(u64::try_from(log.moved).unwrap_or(0));
+    let failed = mended.is_err();
+    // Once: every batch would say it again.
+    if let Err(error) = mended
+        && !failing.swap(true, Ordering::Relaxed)
+    {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "what a failed sync may have lost could not be moved into the store's file again; it is tried each second, and its log grows meanwhile"
+        );
+    }
+    if !failed {
+        failing.store(false, Ordering::Relaxed);
+    }
+    !failed
 }
 
 struct Log {
@@ -168,6 +233,97 @@ fn warn(moved: rusqlite::Result<()>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::fixtures::*;
+    use crate::store::sqlite::engine::open;
+
+    fn io_failure() -> rusqlite::Result<()> {
+        // SQLITE_IOERR_FSYNC
+        Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(1034),
+            None,
+        ))
+    }
+
+    /// A store of whose log one step was moved, and what is on its disk if the sync of that step failed: nothing of it.
+    fn half_moved() -> (Place, Connection, Checkpoints) {
+        let place = Place::sqlite();
+        let writer = open(&place.file()).unwrap();
+        let checkpoints = Checkpoints::start(&place.file()).unwrap();
+        let before = std::fs::read(place.file()).unwrap();
+        writer
+            .execute_batch(
+                "CREATE TABLE mine (a); \
+                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) \
+                 INSERT INTO mine SELECT randomblob(900) FROM n",
+            )
+            .unwrap();
+        let reader = Connection::open(place.file()).unwrap();
+        let reading = reader.unchecked_transaction().unwrap();
+        reading
+            .query_row("SELECT count(*) FROM mine", [], |_| Ok(()))
+            .unwrap();
+        writer.execute_batch("INSERT INTO mine VALUES (1)").unwrap();
+        // No further than the reader sees, and so without a sync.
+        checkpoint(&writer).unwrap();
+        drop(reading);
+        std::fs::write(place.file(), before).unwrap();
+        (place, writer, checkpoints)
+    }
+
+    fn is_whole(place: &Place) -> bool {
+        let copy = tempfile::tempdir().unwrap();
+        let file = copy.path().join("copy.db");
+        std::fs::copy(place.file(), &file).unwrap();
+        std::fs::copy(log(place), copy.path().join("copy.db-wal")).unwrap();
+        let read = Connection::open(file).unwrap();
+        let sound = read.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
+        let rows = read.query_row("SELECT count(*) FROM mine", [], |row| row.get::<_, i64>(0));
+        sound == Ok("ok".to_owned()) && rows == Ok(301)
+    }
+
+    fn log(place: &Place) -> PathBuf {
+        crate::store::sqlite::place::log_of(&place.file())
+    }
+
+    #[test]
+    fn what_a_failed_sync_lost_is_moved_out_of_the_log_again() {
+        let (place, writer, checkpoints) = half_moved();
+        checkpoints.unsynced.note(&io_failure());
+        checkpoints.tend(&writer);
+        assert_eq!(checkpoints.end(Some(&writer)), Left::Sound);
+        // The log begins anew: from now on the file alone has the first step.
+        checkpoint(&writer).unwrap();
+        writer
+            .execute_batch("UPDATE mine SET a = 2 WHERE a = 1")
+            .unwrap();
+        assert!(is_whole(&place));
+    }
+
+    #[test]
+    fn a_log_is_kept_until_what_a_failed_sync_lost_was_moved_again() {
+        let (place, writer, checkpoints) = half_moved();
+        checkpoints.unsynced.note(&io_failure());
+        let half = state(&writer).unwrap().moved;
+        let elsewhere = log(&place).with_extension("elsewhere");
+        std::fs::rename(log(&place), &elsewhere).unwrap();
+        checkpoints.tend(&writer);
+        assert_eq!(checkpoints.end(Some(&writer)), Left::Doubtful);
+        assert_eq!(state(&writer).unwrap().moved, half);
+    }
+
+    #[test]
+    fn only_a_disk_that_fails_casts_doubt_on_what_was_moved() {
+        let unsynced = Unsynced::of(Path::new("store.db"));
+        unsynced.note(&Ok(()));
+        // SQLITE_FULL, SQLITE_BUSY
+        for code in [13, 5] {
+            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            unsynced.note(&Err(error));
+        }
+        assert!(!unsynced.is_doubtful());
+        unsynced.note(&io_failure());
+        assert!(unsynced.is_doubtful());
+    }
 
     #[test]
     fn a_disk_is_short_of_room_while_a_batch_could_leave_none_for_what_the_log_holds() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::checkpoints::Checkpoints;
+use super::checkpoints::{Checkpoints, Left};
 use super::file::{FileKind, Writing, unavailable};
 use super::names::Names;
 use super::place::Place;
@@ -61,8 +61,11 @@ impl Sqlite {
 
     /// Moves what is in the log into the file, and closes it.
     pub(in crate::store) fn close(self) {
-        self.checkpoints.end();
-        self.writing.close();
+        match self.checkpoints.end(self.writing.in_place()) {
+            Left::Sound => self.writing.close(),
+            // Nothing is moved, and the log stays: the next start begins with all of it.
+            Left::Doubtful => drop(self.writing),
+        }
     }
 
     /// What it knows of the file and its log.

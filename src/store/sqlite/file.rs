@@ -17,6 +17,7 @@ use super::write::WriteError;
 use crate::inbox::{BatchFailure, Cause};
 use crate::store::StoreFault;
 use crate::store::migrations::{Migration, known};
+use crate::text::chain;
 
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_secs(10);
@@ -289,6 +290,10 @@ impl Writing {
                     path: path.into(),
                     bytes: room_beside(path),
                 }),
+                Some(ErrorCode::SystemIoFailure) => Arc::new(StoreFault::DiskFails {
+                    path: path.into(),
+                    source: std::io::Error::other(chain(&*cause)),
+                }),
                 Some(_) | None => cause,
             }
         };
@@ -367,10 +372,8 @@ impl Writing {
         // The log is complete without this; the next start would do it.
         let _best_effort = connection.busy_timeout(BUSY);
         let may_go = match self.place.expect_log() {
-            Ok(()) => {
-                let _best_effort = truncate_the_log(connection);
-                true
-            }
+            // Where the disk failed, SQLite would move the last step alone once more, and then throw the log away.
+            Ok(()) => truncate_the_log(connection).is_ok(),
             // As a last resort SQLite may try it, unless what is left is another log's.
             Err(_) => {
                 !self.place.move_all(connection) || is_moved(connection, "NOOP").unwrap_or(false)
@@ -546,4 +549,32 @@ fn distrust(failure: &BatchFailure) -> bool {
         code(cause),
         Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixtures::Place as Site;
+    use crate::store::migrations::SQLITE;
+
+    static KIND: FileKind = FileKind {
+        application_id: 1,
+        steps: SQLITE,
+    };
+
+    #[test]
+    fn a_disk_that_takes_no_writes_is_named() {
+        let site = Site::sqlite();
+        let connection = KIND.open(&site.file()).unwrap();
+        let writing = Writing::new(&KIND, &site.file(), connection).unwrap();
+        // SQLITE_IOERR_WRITE, whatever the system said: EDQUOT, EROFS, EIO.
+        let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(778), None);
+        let named = writing.named(BatchFailure::Commit(Arc::new(error)));
+        let BatchFailure::Commit(cause) = named else {
+            panic!("another failure");
+        };
+        let told = chain(&*cause);
+        assert!(told.contains("a quota is used up"), "{told}");
+        assert!(told.contains(&site.file().display().to_string()), "{told}");
+    }
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::checkpoints::Checkpoints;
+use super::checkpoints::{Checkpoints, Left};
 use super::engine;
 use super::export;
+use super::file::leave_the_log;
 use super::write::effect_number;
 use crate::store::row::{FORGOTTEN, payment_key};
 use crate::store::transfer::importing::{ImportFailure, ImportMode};
@@ -87,11 +88,14 @@ impl SqliteShelf {
     /// Moves what is in the log into the file, and closes it.
     pub(in crate::store) fn close(self) {
         if let Some(checkpoints) = self.checkpoints {
-            checkpoints.end();
-            // The log is complete without this; the next start would do it.
-            let _best_effort = self
-                .connection
-                .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            if checkpoints.end(Some(&self.connection)) == Left::Sound {
+                // The log is complete without this; the next start would do it.
+                let _best_effort = self
+                    .connection
+                    .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            } else {
+                let _best_effort = leave_the_log(&self.connection);
+            }
         }
     }
 

@@ -25,6 +25,7 @@ pub(super) mod retention;
 #[cfg(test)]
 mod retention_tests;
 pub(super) mod shadows;
+mod unsynced;
 mod write;
 
 pub(super) use engine::{Sqlite, open, open_to_read};
