@@ -104,11 +104,17 @@ impl Checkpoints {
 
     /// Looks after the log, on the writer's connection and between its transactions.
     pub(super) fn tend(&self, writer: &Connection) {
+        // Before the state is read: of what another is moving it would tell too little.
+        let alone = self.unsynced.alone();
         let Ok(log) = state(writer) else { return };
+        let left = log.pages.saturating_sub(log.moved);
+        if alone.is_none() {
+            self.wake_if_worth_it(left);
+            return;
+        }
         if self.unsynced.is_to_rest() || !is_sound(&self.unsynced, &log, &self.failing) {
             return;
         }
-        let left = log.pages.saturating_sub(log.moved);
         if is_short(room_beside(&self.file), left) {
             let emptied = empty(writer);
             let emptied = match emptied {
@@ -135,7 +141,13 @@ impl Checkpoints {
             let moved = checkpoint(writer);
             self.unsynced.note(&moved);
             warn(moved);
-        } else if left >= STEP_PAGES {
+        } else {
+            self.wake_if_worth_it(left);
+        }
+    }
+
+    fn wake_if_worth_it(&self, left: i64) {
+        if left >= STEP_PAGES {
             // Full: it has been told. Gone: the writer's own bound remains.
             let _told = self.wake.try_send(());
         }
@@ -145,6 +157,7 @@ impl Checkpoints {
 fn run(connection: &Connection, woken: &Receiver<()>, unsynced: &Unsynced) {
     let mut failing = false;
     while woken.recv().is_ok() {
+        let _alone = unsynced.wait_alone();
         if unsynced.is_doubtful() {
             continue;
         }
@@ -309,6 +322,22 @@ mod tests {
         checkpoints.tend(&writer);
         assert_eq!(checkpoints.end(Some(&writer)), Left::Doubtful);
         assert_eq!(state(&writer).unwrap().moved, half);
+    }
+
+    #[test]
+    fn nothing_is_moved_again_while_another_move_is_under_way() {
+        let (_place, writer, checkpoints) = half_moved();
+        let (all, half) = (state(&writer).unwrap().pages, state(&writer).unwrap().moved);
+        checkpoints.unsynced.note(&io_failure());
+        let unsynced = Arc::clone(&checkpoints.unsynced);
+        let alone = unsynced.wait_alone();
+        checkpoints.tend(&writer);
+        assert!(unsynced.is_doubtful());
+        assert_eq!(state(&writer).unwrap().moved, half);
+        assert!(half < all);
+        drop(alone);
+        checkpoints.tend(&writer);
+        assert!(!unsynced.is_doubtful());
     }
 
     #[test]

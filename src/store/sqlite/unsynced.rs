@@ -10,7 +10,7 @@ use std::io::{self, Error, ErrorKind};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
@@ -29,6 +29,9 @@ const MEND_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Unsynced {
     path: PathBuf,
     doubtful: AtomicBool,
+    /// Whoever moves the log holds it until how that ended was noted: another move, or a mend, would meanwhile count as whole what is
+    /// not, and lay old pages over new ones.
+    moving: Mutex<()>,
     failed: Mutex<Option<Instant>>,
     /// Kept open once it was: to close any way to the file takes away SQLite's locks on it, all of this process.
     file: Mutex<Option<File>>,
@@ -39,9 +42,24 @@ impl Unsynced {
         Self {
             path: path.into(),
             doubtful: AtomicBool::new(false),
+            moving: Mutex::default(),
             failed: Mutex::default(),
             file: Mutex::default(),
         }
+    }
+
+    /// The right to move the log; `None` while another does.
+    pub(super) fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.moving.try_lock() {
+            Ok(alone) => Some(alone),
+            Err(TryLockError::Poisoned(alone)) => Some(alone.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// The same, once nobody else does.
+    pub(super) fn wait_alone(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the file may lack what was moved into it.
