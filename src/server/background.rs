@@ -175,3 +175,43 @@ async fn reload_on_request(desk: Arc<Desk>, notifier: Notifier, mut hang_up: Sig
         notifier.tell(State::Ready);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::inbox::Limits;
+    use crate::refusals::{Gate, Refusal};
+    use crate::store::Url;
+
+    #[tokio::test]
+    async fn all_that_was_refused_is_written_down_at_the_stop() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = Url::Sqlite(directory.path().join("inbox.db"));
+        let open = async || Store::open(&url, Limits::default()).await.unwrap();
+        let (store, book) = (open().await, Book::default());
+        let refused = 3000;
+        for number in 0..refused {
+            book.record(Refusal {
+                gate: Gate::Handshake,
+                reason: "expired",
+                subject: Some(format!("CN={number}")),
+                issuer: None,
+                serial: None,
+                address: Ipv4Addr::LOCALHOST.into(),
+                server_name: None,
+                producer: None,
+                detail: None,
+                at: Timestamp::UNIX_EPOCH,
+            });
+        }
+        let grace_ends = Instant::now() + Duration::from_secs(60);
+        let background = Background::default();
+        background.wind_down(&store, &book, grace_ends).await;
+        drop(store);
+        let kept = Book::default();
+        open().await.load(&kept).await.unwrap();
+        assert_eq!(kept.groups(), refused);
+    }
+}

@@ -18,6 +18,8 @@ pub(super) const DAY_SECONDS: i64 = 86_400;
 pub(super) struct Place {
     pub(super) url: Url,
     _directory: Option<tempfile::TempDir>,
+    /// Of PostgreSQL, the same with all that is not shown.
+    database: Option<String>,
 }
 
 impl Place {
@@ -26,6 +28,7 @@ impl Place {
         Self {
             url: Url::Sqlite(directory.path().join("inbox.db")),
             _directory: Some(directory),
+            database: None,
         }
     }
 
@@ -35,6 +38,7 @@ impl Place {
         Some(Self {
             url: url.parse().unwrap(),
             _directory: None,
+            database: Some(url),
         })
     }
 
@@ -44,11 +48,23 @@ impl Place {
         Some(Self {
             url: url.parse().unwrap(),
             _directory: None,
+            database: Some(url),
         })
     }
 
     pub(super) async fn open(&self) -> Store {
         Store::open(&self.url, Limits::default()).await.unwrap()
+    }
+
+    /// Runs what changes it past every receiver, in its engine's words.
+    pub(super) fn change(&self, sqlite: &str, postgres: &str) {
+        match &self.database {
+            Some(url) => super::postgres::tests::server::execute(url, postgres),
+            None => {
+                let connection = rusqlite::Connection::open(self.file()).unwrap();
+                connection.execute_batch(sqlite).unwrap();
+            }
+        }
     }
 
     pub(super) fn file(&self) -> std::path::PathBuf {
@@ -85,6 +101,13 @@ pub(super) fn leaf() -> Certificate {
 
 pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
+}
+
+/// Another certificate of that name: like it but for the end of its signature.
+pub(super) fn another_leaf() -> Certificate {
+    let mut der = decode_pem_certificates(LEAF.as_bytes()).unwrap().remove(0);
+    *der.last_mut().unwrap() ^= 1;
+    Certificate::decode(&der).unwrap()
 }
 
 /// An event of tenant-42's payments-provider that speaks of no payment.

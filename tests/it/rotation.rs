@@ -79,6 +79,31 @@ fn every_idle_connection_that_lost_its_trust_is_closed_within_a_second_and_no_ot
 }
 
 #[test]
+fn a_producer_that_is_configured_no_more_is_let_go_at_the_reload_and_no_other() {
+    let receiver = Receiver::with(&Changes {
+        more: r#"
+[[tenants.producers]]
+name = "another-provider"
+subject = "CN=another-provider"
+secrets = ["file:certs/producer.secret"]
+"#,
+        ..Changes::default()
+    });
+    let other = receiver
+        .authority
+        .issue(&Leaf::of(&[("CN", "another-provider")]));
+    let mut kept = receiver.producer_as(Some(&other)).connect().unwrap();
+    let mut idle = receiver.producer().connect().unwrap();
+    let settings = receiver.directory().join("countersign.toml");
+    let text = std::fs::read_to_string(settings).unwrap();
+    let without = text.replacen("CN=payments-provider,", "CN=its-next-name,", 1);
+    receiver.write("countersign.toml", &without);
+    assert_eq!(receiver.reload_now().status, 200);
+    eventually(SECONDS_10, || (!idle.is_open()).then_some(()));
+    assert!(kept.is_open());
+}
+
+#[test]
 fn a_leaf_that_ends_on_an_open_connection_is_told_at_its_next_request_and_recorded() {
     let receiver = Receiver::start();
     let last = unix_now() + 3;

@@ -419,7 +419,21 @@ impl<'a> Columns<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::fixtures::{event, payment_event};
+    use crate::store::fixtures::{event, payment_event, with_body};
+
+    #[test]
+    fn what_belongs_together_makes_no_plain_batch() {
+        let one = || payment_event("evt_1", "pay_1", "succeeded", 1);
+        for (other, is_plain) in [
+            (payment_event("evt_2", "pay_2", "succeeded", 1), true),
+            (payment_event("evt_2", "pay_1", "succeeded", 1), false),
+            (one(), false),
+            (with_body(event("evt_1"), "another"), false),
+        ] {
+            let batch = [one(), other].map(|event| vec![Prepared::prepare(event)]);
+            assert_eq!(Folded::fold(&batch).columns().is_plain(), is_plain);
+        }
+    }
 
     #[test]
     fn a_plain_batch_takes_its_locks_on_payments_in_their_order() {

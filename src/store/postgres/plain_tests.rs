@@ -1,43 +1,100 @@
-//! One event after another takes the way of plain batches, a delivery of many that of folded ones: both write what the embedded
-//! store writes.
+//! Events that have nothing in common take the way of plain batches, others that of folded ones: both write what the embedded store
+//! writes.
+
+use std::collections::HashSet;
 
 use super::tests::server;
-use crate::inbox::{Event, Inbox, Limits, Receipt, Standing};
-use crate::store::aside::EventWhole;
-use crate::store::fixtures::{Chance, Place, accept, event, payment_event, received, with_body};
+use crate::inbox::{Event, Inbox, KeptHeaders, Limits, Receipt, Standing};
+use crate::signature::{Fetch, PaymentFacts};
+use crate::store::fixtures::{
+    Chance, Place, accept, another_leaf, event, of_tenant, payment_event, received, with_body,
+};
 use crate::store::views::Filter;
-use crate::store::{EventView, PaymentView, Store};
+use crate::store::{EventDetail, EventView, PaymentDetail, PaymentView, Store};
 
 const SCHEDULES: u64 = 12;
 const EVENTS: u64 = 60;
 /// Three times what a delivery may tell.
 const LARGE: u64 = 12_288;
 const STATUSES: [&str; 5] = ["pending", "authorized", "succeeded", "refunded", "failed"];
+/// They share the names of events and payments.
+const OWNERS: [(&str, &str); 3] = [
+    ("tenant-42", "payments-provider"),
+    ("tenant-42", "another-provider"),
+    ("tenant-43", "payments-provider"),
+];
 
 /// Fails where a body was written for what was known already.
 const ONE_BODY_EACH: &str = "DO $$ BEGIN
     ASSERT (SELECT count(*) FROM countersign.bodies) = (SELECT count(*) FROM countersign.events);
 END $$";
 
-/// Few ids, bodies and payments, so that they meet; each with a time of receipt of its own.
+/// What an event says of a payment: some of it, or nothing that can be read.
+fn facts(chance: &mut Chance) -> PaymentFacts {
+    let mut one_of = |words: &[Option<&str>]| {
+        let word = words[chance.below(words.len() as u64) as usize];
+        word.map(str::to_owned)
+    };
+    let statuses = STATUSES.map(Some);
+    let mut facts = payment_event("", "", "", 0).payment.unwrap();
+    facts.payment_id = one_of(&[Some("pay_0"), Some("pay_1"), Some("pay_2")]).unwrap_or_default();
+    facts.status = one_of(&[&statuses[..], &[None]].concat());
+    facts.amount = one_of(&[None, Some("1999"), Some("5"), Some("700")]);
+    facts.amount_refunded = one_of(&[None, Some("1"), Some("90"), Some("500")]);
+    facts.currency = one_of(&[None, Some("EUR"), Some("JPY"), Some("USD")]);
+    // Often one word alone.
+    let only = chance.below(8);
+    let words = [
+        &mut facts.status,
+        &mut facts.amount,
+        &mut facts.amount_refunded,
+        &mut facts.currency,
+    ];
+    for (number, word) in (0..).zip(words) {
+        if only < 4 && number != only {
+            *word = None;
+        }
+    }
+    facts
+}
+
+/// Few ids, bodies and payments, so that they meet; each with a time of receipt of its own, for several receivers write.
 fn events(chance: &mut Chance) -> Vec<Event> {
     let one = |at: u64| {
-        let id = format!("evt_{}", chance.below(25));
+        let id = format!("evt_{}", chance.below(12));
         let number = chance.below(25);
-        let event = match chance.below(10) {
+        let of_payment = |chance: &mut Chance, number: u64| {
+            let second = chance.below(6) as i64;
+            Event {
+                payment: Some(facts(chance)),
+                ..payment_event(&id, "", &format!("said_{number}"), second)
+            }
+        };
+        let mut event = match chance.below(12) {
             0 => event(&id),
             1 => Event {
                 standing: Standing::Quarantined,
-                ..with_body(event(&id), format!("no JSON {number}"))
+                ..with_body(of_payment(chance, number), format!("no JSON {number}"))
             },
-            2 => with_body(event(&id), format!("{{\"other\":{}}}", chance.below(2))),
-            _ => {
-                let status = STATUSES[chance.below(5) as usize];
-                let payment = format!("pay_{}", chance.below(4));
-                payment_event(&id, &payment, status, chance.below(6) as i64)
-            }
+            2 => with_body(
+                of_payment(chance, number),
+                format!("{{\"other\":{}}}", chance.below(2)),
+            ),
+            _ => of_payment(chance, number / 20),
         };
-        received(event, 1_790_000_000 + at as i64)
+        event.secret = Some(format!("file:{}.secret", chance.below(3)).into());
+        event.headers = KeptHeaders::of([("x-number", at.to_string().into())].into_iter());
+        if chance.below(2) == 0 {
+            event.leaf = another_leaf();
+        }
+        if chance.below(8) == 0 {
+            event.kind = None;
+            event.occurred_at = None;
+            event.fetch = Fetch::Needed { reference: None };
+        }
+        let (tenant, producer) = OWNERS[chance.below(3) as usize];
+        let second = 1_790_000_000 + (at * 37 % (EVENTS + 1)) as i64;
+        of_tenant(received(event, second), tenant, producer)
     };
     (0..EVENTS).map(one).collect()
 }
@@ -62,22 +119,70 @@ async fn what_a_batch_takes_does_not_grow_with_the_square_of_its_events() {
         let receipts = store.accept(delivery.clone()).await.unwrap();
         assert_eq!(receipts, vec![expected; delivery.len()]);
     }
-    let kept = store.views().payments_by_id(None, "pay_1").await.unwrap();
-    assert_eq!(kept[0].payment.events, LARGE);
+    // Of its events it shows the latest thousand.
+    for more in 0..2 {
+        let kept = store.views().payments_by_id(None, "pay_1").await.unwrap();
+        assert_eq!(kept[0].payment.events, LARGE + more);
+        assert_eq!(kept[0].history.len(), 1000);
+        let another = payment_event(&format!("evt_more_{more}"), "pay_1", "pending", 5);
+        assert_eq!(accept(&store, another).await, Receipt::Accepted);
+    }
 }
 
-/// Lists, and each event whole, with its body and what stands beside it.
-async fn told(store: &Store) -> (Vec<EventView>, Vec<EventWhole>, Vec<PaymentView>) {
+/// In their order, as many together as have neither key nor payment in common; what is to be fetched is alone.
+fn plain_batches(events: &[Event]) -> Vec<Vec<Event>> {
+    let mut batches: Vec<Vec<Event>> = Vec::new();
+    let mut met = HashSet::new();
+    for event in events {
+        let tenant = event.key.tenant.as_str();
+        let payment = event.payment.as_ref().map(|facts| &*facts.payment_id);
+        let fetched = |event: &Event| event.fetch != Fetch::Unneeded;
+        let is_new = met.insert((tenant, Some(&*event.key.producer), &*event.key.event_id))
+            & payment.is_none_or(|payment| met.insert((tenant, None, payment)));
+        match batches.last_mut() {
+            Some(batch) if is_new && !fetched(event) && !batch.iter().any(fetched) => {
+                batch.push(event.clone());
+            }
+            _ => {
+                batches.push(vec![event.clone()]);
+                met.clear();
+                met.insert((tenant, Some(&*event.key.producer), &*event.key.event_id));
+                met.extend(payment.map(|payment| (tenant, None, payment)));
+            }
+        }
+    }
+    batches
+}
+
+/// Lists, and each event and payment whole; events by their times of receipt, where an engine has an order of its own.
+type Told = (
+    Vec<EventView>,
+    Vec<EventDetail>,
+    Vec<PaymentView>,
+    Vec<PaymentDetail>,
+);
+
+async fn told(store: &Store) -> Told {
     let views = store.views();
     let events = views.events(Filter::default()).await.unwrap().items;
     let mut whole = Vec::new();
-    for number in 0..25 {
-        let id = format!("evt_{number}");
-        whole.extend(views.whole_events_by_id(None, &id).await.unwrap());
+    let mut payments = Vec::new();
+    for tenant in ["tenant-42", "tenant-43"].map(Some) {
+        for number in 0..12 {
+            let id = format!("evt_{number}");
+            whole.extend(views.events_by_id(tenant, &id).await.unwrap());
+        }
+        for number in 0..3 {
+            let id = format!("pay_{number}");
+            payments.extend(views.payments_by_id(tenant, &id).await.unwrap());
+        }
     }
-    let mut payments = views.payments(Filter::default()).await.unwrap().items;
-    payments.sort_by(|a, b| a.payment_id.cmp(&b.payment_id));
-    (events, whole, payments)
+    whole.sort_by_key(|whole| whole.event.received_at.0);
+    for payment in &mut payments {
+        payment.history.sort_by_key(|event| event.received_at.0);
+    }
+    let changed = views.payments(Filter::default()).await.unwrap().items;
+    (events, whole, changed, payments)
 }
 
 #[tokio::test]
@@ -99,10 +204,12 @@ async fn plain_and_folded_batches_write_what_the_embedded_store_writes() {
         let embedded = Place::sqlite();
         let embedded_store = embedded.open().await;
         let mut expected = Vec::new();
-        let mut one_by_one = Vec::new();
         for event in &events {
             expected.push(accept(&embedded_store, event.clone()).await);
-            one_by_one.push(accept(&plain, event.clone()).await);
+        }
+        let mut apart = Vec::new();
+        for batch in plain_batches(&events) {
+            apart.extend(plain.accept(batch).await.unwrap());
         }
         let mut together = Vec::new();
         let mut rest = &events[..];
@@ -112,11 +219,17 @@ async fn plain_and_folded_batches_write_what_the_embedded_store_writes() {
             rest = others;
         }
         assert!(expected.contains(&Receipt::Conflict), "seed {seed}");
-        assert_eq!(one_by_one, expected, "seed {seed}");
+        assert_eq!(apart, expected, "seed {seed}");
         assert_eq!(together, expected, "seed {seed}");
-        let expected = told(&embedded_store).await;
+        let mut expected = told(&embedded_store).await;
         assert_eq!(told(&plain).await, expected, "seed {seed}");
-        assert_eq!(told(&folded).await, expected, "seed {seed}");
+        // What a batch has of a payment changes it once, at the latest of its times.
+        let mut told = told(&folded).await;
+        for (_, _, changed, _) in [&mut told, &mut expected] {
+            changed
+                .sort_by(|a, b| (&a.tenant_id, &a.payment_id).cmp(&(&b.tenant_id, &b.payment_id)));
+        }
+        assert_eq!(told, expected, "seed {seed}");
         for url in [plain_url, folded_url] {
             server::execute(&url, ONE_BODY_EACH);
         }

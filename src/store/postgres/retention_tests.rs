@@ -9,8 +9,9 @@ use super::address::Target;
 use super::session::{Purpose, Session};
 use super::steps::{Whole, drop_whole, needed, partitions};
 use super::tests::server::Postgres;
-use crate::inbox::{Event, Inbox, Limits, Receipt};
-use crate::store::fixtures::{accept, event, of_tenant};
+use crate::inbox::{Event, Inbox, Limits, Receipt, Standing};
+use crate::signature::Fetch;
+use crate::store::fixtures::{accept, event, of_tenant, payment_event, with_body};
 use crate::store::{Clock, Keep, Prune, Pruned, Pruner, Retention, Store, Tally, Url};
 
 const PARTITIONS: &str =
@@ -72,6 +73,70 @@ async fn a_day_whose_time_has_passed_for_everybody_goes_whole() {
     assert_eq!(accept(&store, event("evt_2")).await, Receipt::Accepted);
     let found = store.views().events_by_id(Some("a"), "evt_1").await;
     assert!(found.unwrap()[0].gone.is_some());
+}
+
+#[tokio::test]
+async fn a_day_whose_time_has_not_passed_stays_whole() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let (url, store) = received_today(&server, "inbox", &["a", "b"]).await;
+    let before = server.psql("inbox", PARTITIONS);
+    let command = Prune {
+        tenant: None,
+        clock: Clock::Trusted,
+    };
+    // Its end is the next midnight.
+    for days in [0, 29, 30] {
+        let pruned = command.run(&url, &bodies_for(30, &[]), in_days(days)).await;
+        assert_eq!(pruned.unwrap().total(), Tally::default());
+    }
+    assert_eq!(server.psql("inbox", PARTITIONS), before);
+    for tenant in ["a", "b"] {
+        let kept = store.views().events_by_id(Some(tenant), "evt_1").await;
+        assert!(kept.unwrap()[0].body.is_some());
+    }
+}
+
+#[tokio::test]
+async fn of_a_forgotten_event_there_is_nothing_but_what_recognises_it() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let (url, store) = received_today(&server, "inbox", &[]).await;
+    let older = payment_event("evt_0", "pay_1", "pending", 1_780_000_000);
+    let unread = Event {
+        fetch: Fetch::Needed { reference: None },
+        standing: Standing::Quarantined,
+        ..payment_event("evt_2", "pay_1", "pending", 5)
+    };
+    let first = payment_event("evt_1", "pay_1", "succeeded", 1_790_000_000);
+    let other = with_body(first.clone(), "another");
+    for event in [first, older, unread, other] {
+        accept(&store, event).await;
+    }
+    let keep = Keep {
+        events_days: Some(30),
+        ..Keep::default()
+    };
+    let pruned = prune(&url, &Retention::new(keep, HashMap::new()), None).await;
+    assert_eq!(pruned.total().events, 4);
+    let rest = "SELECT DISTINCT to_jsonb(e) - ARRAY['tenant_id', 'key', 'received_at', 'duplicates', 'body_sha256']
+        FROM countersign.events e";
+    let rest = server.psql("inbox", rest);
+    let rest: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&rest).unwrap();
+    for (column, value) in rest {
+        let nothing = match &*column {
+            "verdict" => 3.into(),
+            "producer" | "event_id" => "".into(),
+            "leaf_sha256" => "\\x".into(),
+            "fetch_needed" => false.into(),
+            _ => serde_json::Value::Null,
+        };
+        assert_eq!(value, nothing, "{column}");
+    }
+    let superseded = "SELECT count(*) FROM countersign.superseded";
+    assert_eq!(server.psql("inbox", superseded).trim(), "0");
 }
 
 #[tokio::test]

@@ -1,17 +1,17 @@
 //! A replay where tenants and producers share the ids of events and payments: each has what its own events come to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::inbox::{Event, Inbox, Receipt};
+use crate::inbox::{Event, Inbox, Receipt, Standing};
 use crate::signature::builtin;
 use crate::store::fixtures::*;
 use crate::store::replay::asked::{Mappings, OnProgress, Replay, ReplayMode};
 use crate::store::replay::outcome::{PaymentState, Replayed};
-use crate::store::{Filter, Store, Url};
+use crate::store::{Clock, Filter, Keep, Prune, Retention, Store, Url};
 
 const TENANTS: [&str; 2] = ["tenant-42", "tenant-43"];
 const PRODUCERS: [&str; 2] = ["p", "q"];
@@ -189,119 +189,210 @@ async fn a_replay_comes_to_what_a_new_store_would_have() {
 
 #[tokio::test]
 async fn a_damaged_payment_is_made_anew_and_no_other_is_touched() {
-    let place = Place::sqlite();
-    let came = deliveries(9, 60);
-    let store = filled(&place, came.into_iter().map(|(event, _)| event)).await;
-    let before = [
-        shown(&store, TENANTS[0]).await,
-        shown(&store, TENANTS[1]).await,
-    ];
-    let connection = Connection::open(place.file()).unwrap();
-    let damage =
-        "UPDATE payments SET status = 'nothing', amount_minor = 1, events = 1, state = 'damaged'
-                  WHERE tenant = 2 AND payment_id = 'pay_2'";
-    assert_eq!(connection.execute(damage, []).unwrap(), 1);
-    let replayed = replay(&place.url, &ALL).await;
-    assert_eq!((replayed.events_changed, replayed.payments_changed), (0, 1));
-    assert_eq!(shown(&store, TENANTS[0]).await, before[0]);
-    assert_eq!(shown(&store, TENANTS[1]).await, before[1]);
+    for place in ENGINES.into_iter().filter_map(|places| places()) {
+        let came = deliveries(9, 60);
+        let store = filled(&place, came.into_iter().map(|(event, _)| event)).await;
+        let before = [
+            shown(&store, TENANTS[0]).await,
+            shown(&store, TENANTS[1]).await,
+        ];
+        place.change(
+            "UPDATE payments SET status = 'nothing', amount_minor = 1, events = 1, state = 'damaged'
+             WHERE tenant = 2 AND payment_id = 'pay_2'",
+            "UPDATE countersign.payments SET status = 'nothing', amount_minor = NULL, events = 1
+             WHERE tenant_id = 'tenant-43' AND payment_id = 'pay_2'",
+        );
+        assert_ne!(shown(&store, TENANTS[1]).await, before[1]);
+        let replayed = replay(&place.url, &ALL).await;
+        assert_eq!((replayed.events_changed, replayed.payments_changed), (0, 1));
+        assert_eq!(shown(&store, TENANTS[0]).await, before[0]);
+        assert_eq!(shown(&store, TENANTS[1]).await, before[1]);
+    }
+}
+
+/// Takes the body of the first tenant's event away.
+fn prune_body(place: &Place, id: &str) {
+    place.change(
+        &format!("DELETE FROM bodies WHERE event = (SELECT event FROM events WHERE tenant = 1 AND event_id = '{id}')"),
+        &format!(
+            "DELETE FROM countersign.bodies WHERE (tenant_id, key) = (
+                 SELECT tenant_id, key FROM countersign.events WHERE tenant_id = 'tenant-42' AND event_id = '{id}')"
+        ),
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_made_anew_holds_up_nothing_of_another_tenant() {
-    let (new, old) = (Place::sqlite(), Place::sqlite());
-    let mut came = Vec::new();
-    for tenant in TENANTS {
-        for (number, payment, was) in [
-            (0, "pay_1", "pay_1"),
-            (1, "pay_1", "pay_2"),
-            (2, "pay_3", "pay_4"),
-            (3, "pay_5", "pay_1"),
-        ] {
-            let event = told(
-                &format!("evt_{number}"),
-                payment,
-                "succeeded",
-                BEGAN + number,
-            );
-            let event = received(of_tenant(event, tenant, "p"), BEGAN + number);
-            let facts = payment_event("", was, "pending", 0).payment;
-            came.push((
-                event.clone(),
-                Event {
-                    payment: facts,
-                    ..event
-                },
-            ));
+    for places in ENGINES {
+        let (Some(new), Some(old)) = (places(), places()) else {
+            continue;
+        };
+        let mut came = Vec::new();
+        for tenant in TENANTS {
+            for (number, payment, was) in [
+                (0, "pay_1", "pay_1"),
+                (1, "pay_1", "pay_2"),
+                (2, "pay_3", "pay_4"),
+                (3, "pay_5", "pay_1"),
+            ] {
+                let id = format!("evt_{number}");
+                let event = told(&id, payment, "succeeded", BEGAN + number);
+                let event = received(of_tenant(event, tenant, "p"), BEGAN + number);
+                let facts = payment_event("", was, "pending", 0).payment;
+                came.push((
+                    event.clone(),
+                    Event {
+                        payment: facts,
+                        ..event
+                    },
+                ));
+            }
         }
-    }
-    let right = filled(&new, came.iter().map(|(event, _)| event.clone())).await;
-    let store = filled(&old, came.iter().map(|(_, old)| old.clone())).await;
-    let before = shown(&store, TENANTS[0]).await;
-    // Of the first tenant, an event of pay_1 lacks its body: pay_2 must keep what would move there, and pay_5, which is not there yet,
-    // does not get what would move from there. pay_3 has nothing to do with it.
-    let connection = Connection::open(old.file()).unwrap();
-    let pruned = "DELETE FROM bodies WHERE event = (SELECT event FROM events WHERE tenant = 1 AND event_id = 'evt_0')";
-    assert_eq!(connection.execute(pruned, []).unwrap(), 1);
-    let replayed = replay(&old.url, &ALL).await;
-    let skipped: Vec<_> = replayed
-        .skipped
-        .iter()
-        .map(|skipped| (&*skipped.tenant_id, skipped.payment_id.as_str()))
-        .collect();
-    let first = |payment| (TENANTS[0], payment);
-    assert_eq!(skipped, ["pay_1", "pay_2", "pay_5"].map(first));
-    assert_eq!((replayed.payments_skipped, replayed.events_left), (3, 3));
-    assert_eq!(replayed.events_changed, 5);
-    assert_eq!(
-        shown(&store, TENANTS[1]).await,
-        shown(&right, TENANTS[1]).await
-    );
-    let (after, expected) = (
-        shown(&store, TENANTS[0]).await,
-        shown(&right, TENANTS[0]).await,
-    );
-    for (number, as_before) in [true, true, false, false, true].into_iter().enumerate() {
-        let like = if as_before { &before } else { &expected };
-        assert_eq!(after.1[number], like.1[number], "{}", PAYMENTS[number]);
+        let right = filled(&new, came.iter().map(|(event, _)| event.clone())).await;
+        let store = filled(&old, came.iter().map(|(_, old)| old.clone())).await;
+        let before = shown(&store, TENANTS[0]).await;
+        // Of the first tenant, an event of pay_1 lacks its body: pay_2 must keep what would move there, and pay_5, which is not there
+        // yet, does not get what would move from there. pay_3 has nothing to do with it.
+        prune_body(&old, "evt_0");
+        let replayed = replay(&old.url, &ALL).await;
+        let skipped: Vec<_> = replayed
+            .skipped
+            .iter()
+            .map(|skipped| (&*skipped.tenant_id, skipped.payment_id.as_str()))
+            .collect();
+        let first = |payment| (TENANTS[0], payment);
+        assert_eq!(skipped, ["pay_1", "pay_2", "pay_5"].map(first));
+        assert_eq!((replayed.payments_skipped, replayed.events_left), (3, 3));
+        assert_eq!(replayed.events_changed, 5);
+        assert_eq!(
+            shown(&store, TENANTS[1]).await,
+            shown(&right, TENANTS[1]).await
+        );
+        let (after, expected) = (
+            shown(&store, TENANTS[0]).await,
+            shown(&right, TENANTS[0]).await,
+        );
+        for (number, as_before) in [true, true, false, false, true].into_iter().enumerate() {
+            let like = if as_before { &before } else { &expected };
+            assert_eq!(after.1[number], like.1[number], "{}", PAYMENTS[number]);
+        }
     }
 }
 
 #[tokio::test]
 async fn of_many_damaged_payments_each_is_made_anew_that_can_be() {
-    let place = Place::sqlite();
-    let store = place.open().await;
-    for tenant in TENANTS {
-        for first in (0..600).step_by(100) {
-            let numbers = first..first + 100;
-            let events = numbers.map(|number| {
-                let (id, payment) = (format!("evt_{number}"), format!("pay_{number}"));
-                let event = told(&id, &payment, "succeeded", BEGAN + number);
-                of_tenant(event, tenant, "p")
-            });
-            store.accept(events.collect()).await.unwrap();
+    for place in ENGINES.into_iter().filter_map(|places| places()) {
+        let store = place.open().await;
+        for tenant in TENANTS {
+            for first in (0..600).step_by(100) {
+                let numbers = first..first + 100;
+                let events = numbers.map(|number| {
+                    let (id, payment) = (format!("evt_{number}"), format!("pay_{number}"));
+                    let event = told(&id, &payment, "succeeded", BEGAN + number);
+                    received(of_tenant(event, tenant, "p"), BEGAN + number)
+                });
+                store.accept(events.collect()).await.unwrap();
+            }
+            let again = told("evt_again", "pay_7", "succeeded", BEGAN);
+            accept(&store, of_tenant(again, tenant, "p")).await;
         }
-        let again = told("evt_again", "pay_7", "succeeded", BEGAN);
-        accept(&store, of_tenant(again, tenant, "p")).await;
+        place.change(
+            "UPDATE payments SET status = 'nothing', state = 'damaged'",
+            "UPDATE countersign.payments SET status = 'nothing'",
+        );
+        prune_body(&place, "evt_7");
+        let replayed = replay(&place.url, &ALL).await;
+        let skipped = &replayed.skipped[..];
+        assert!(
+            matches!(skipped, [one] if one.tenant_id == TENANTS[0] && one.payment_id == "pay_7"),
+            "{skipped:?}"
+        );
+        assert_eq!((replayed.events_read, replayed.events_left), (1202, 1));
+        assert_eq!(replayed.payments_changed, 1199);
+        for (tenant, damaged) in TENANTS.into_iter().zip([&["pay_7"][..], &[]]) {
+            let mut filter = Filter {
+                tenant: Some(tenant.to_owned()),
+                ..Filter::default()
+            };
+            let mut payments = Vec::new();
+            loop {
+                let page = store.views().payments(filter.clone()).await.unwrap();
+                payments.extend(page.items);
+                filter.after = page.next;
+                if filter.after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(payments.len(), 600);
+            payments.retain(|payment| payment.status.as_deref() != Some("succeeded"));
+            let left = payments.iter().map(|payment| payment.payment_id.as_str());
+            assert_eq!(left.collect::<Vec<_>>(), damaged);
+        }
     }
-    let connection = Connection::open(place.file()).unwrap();
-    let damage = "UPDATE payments SET status = 'nothing', state = 'damaged';
-        DELETE FROM bodies WHERE event = (SELECT event FROM events WHERE tenant = 1 AND event_id = 'evt_7')";
-    connection.execute_batch(damage).unwrap();
-    let replayed = replay(&place.url, &ALL).await;
-    let skipped = &replayed.skipped[..];
-    assert!(
-        matches!(skipped, [one] if one.tenant_id == TENANTS[0] && one.payment_id == "pay_7"),
-        "{skipped:?}"
-    );
-    assert_eq!(replayed.payments_changed, 1199);
-    let count = |what: &str| {
-        let sql = format!("SELECT count(*) FROM payments WHERE {what}");
-        connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
-    };
-    assert_eq!(count("status = 'nothing' AND state = 'damaged'"), Ok(1));
-    assert_eq!(count("status = 'succeeded' AND tenant = 1"), Ok(599));
-    assert_eq!(count("status = 'succeeded' AND tenant = 2"), Ok(600));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_is_not_made_of_the_rest_when_one_of_its_events_is_forgotten_meanwhile() {
+    for place in ENGINES.into_iter().filter_map(|places| places()) {
+        let store = place.open().await;
+        let young = BEGAN + 100 * DAY_SECONDS;
+        // The old ones are forgotten: one that would move, and one of which nothing is otherwise.
+        for (tenant, id, payment, was, second) in [
+            (TENANTS[0], "evt_1", "pay_1", Some("pay_2"), BEGAN),
+            (TENANTS[0], "evt_2", "pay_1", Some("pay_3"), young),
+            (TENANTS[0], "evt_3", "pay_4", Some("pay_5"), young),
+            (TENANTS[0], "evt_4", "pay_5", None, BEGAN),
+            (TENANTS[1], "evt_3", "pay_4", Some("pay_5"), young),
+        ] {
+            let mut event = told(id, payment, "succeeded", second);
+            if let Some(was) = was {
+                event.payment = payment_event("", was, "pending", 0).payment;
+            }
+            let event = received(of_tenant(event, tenant, "p"), second);
+            assert_eq!(accept(&store, event).await, Receipt::Accepted);
+        }
+        let mut before = shown(&store, TENANTS[0]).await.1;
+        let keep = Keep {
+            events_days: Some(150),
+            ..Keep::default()
+        };
+        let (url, mut retention) = (
+            place.url.clone(),
+            Some(Retention::new(keep, HashMap::new())),
+        );
+        let forget: OnProgress = Box::new(move |_, _| {
+            let Some(retention) = retention.take() else {
+                return;
+            };
+            let url = url.clone();
+            let pruning = std::thread::spawn(move || {
+                let prune = Prune {
+                    tenant: None,
+                    clock: Clock::Trusted,
+                };
+                let now = at(BEGAN + 200 * DAY_SECONDS);
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                let pruned = runtime.block_on(prune.run(&url, &retention, now));
+                assert_eq!(pruned.unwrap().total().events, 2);
+            });
+            pruning.join().unwrap();
+        });
+        let replayed = ALL.run(&place.url, mappings(), forget).await.unwrap();
+        let skipped = replayed.skipped.iter().map(|skipped| &*skipped.payment_id);
+        assert_eq!(
+            skipped.collect::<Vec<_>>(),
+            ["pay_1", "pay_3", "pay_4", "pay_5"]
+        );
+        assert_eq!((replayed.events_read, replayed.events_changed), (5, 1));
+        // Only what is forgotten is shown no more.
+        before[1][0]["history"] = serde_json::json!([]);
+        let history = before[4][0]["history"].as_array_mut().unwrap();
+        history.retain(|event| event["event_id"] != "evt_4");
+        assert_eq!(shown(&store, TENANTS[0]).await.1, before);
+        let after = shown(&store, TENANTS[1]).await.1;
+        assert_eq!(after[3][0]["events"], 1);
+        assert_eq!(after[4], serde_json::json!([]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -345,6 +436,11 @@ async fn what_is_not_asked_for_is_not_read() {
             let event = received(of_tenant(event, tenant, producer), second);
             assert_eq!(accept(&store, event).await, Receipt::Accepted);
         }
+        let aside = Event {
+            standing: Standing::Quarantined,
+            ..event("evt_2")
+        };
+        assert_eq!(accept(&store, aside).await, Receipt::Quarantined);
         let read = async |since, tenant: Option<&str>, producer: Option<&str>| {
             let asked = Replay {
                 since: at(since),

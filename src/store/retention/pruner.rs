@@ -73,3 +73,42 @@ impl Pruner {
         now
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::store::Retention;
+
+    #[test]
+    fn everything_is_looked_through_anew_once_a_day() {
+        let (_over, over) = watch::channel(false);
+        let retention = Retention::default();
+        let asked = Asked {
+            retention: &retention,
+            now: 0,
+            clock: Clock::Trusted,
+            tenant: None,
+            tries: 0,
+            over,
+        };
+        let mut pruner = Pruner::default();
+        let remembered = |pruner: &mut Pruner| {
+            pruner.believe(&asked, None, &mut Pruned::default());
+            [pruner.positions.len(), pruner.swept.len()]
+        };
+        let of_a_day_ago = Instant::now().checked_sub(ANEW_EVERY).unwrap();
+        for (anew, expected) in [
+            (Some(Instant::now()), 1),
+            (Some(of_a_day_ago), 0),
+            (None, 0),
+        ] {
+            pruner.anew = anew;
+            pruner.positions.insert(1, (1, 1));
+            pruner.swept.insert("a partition".to_owned(), [0; 32]);
+            assert_eq!(remembered(&mut pruner), [expected; 2], "{anew:?}");
+            assert_eq!(remembered(&mut pruner), [expected; 2], "{anew:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::all;
+use super::{all, only_event};
 use crate::identity::{ShadowMark, Would};
 use crate::inbox::{Event, Inbox, Receipt, Standing};
 use crate::refusals::{Book, ClaimedProducer, Gate, Refusal};
@@ -346,6 +346,37 @@ pub(in crate::store) async fn what_an_event_came_with_is_its_own_producers_after
         .map(|secret| (&*secret.tenant_id, &*secret.producer))
         .collect();
     assert_eq!(used, [owners[1]]);
+}
+
+/// A producer that rotates: two certificates and two secrets, of which each event shows its own.
+pub(in crate::store) async fn an_event_shows_the_certificate_and_the_secret_of_its_own_delivery(
+    place: &Place,
+) {
+    let came_with = [
+        (leaf(), "file:a.secret"),
+        (another_leaf(), "file:b.secret"),
+        (another_leaf(), "file:a.secret"),
+    ];
+    for round in 0..2 {
+        // The second time nobody remembers them but the store.
+        let store = place.open().await;
+        for number in 0..3 {
+            let (leaf, secret) = came_with[(number + round) % 3].clone();
+            let id = format!("evt_{round}{number}");
+            let event = Event {
+                leaf,
+                secret: Some(Arc::from(secret)),
+                ..event(&id)
+            };
+            let expected = (event.leaf.sha256().to_string(), Some(secret));
+            assert_eq!(accept(&store, event).await, Receipt::Accepted);
+            let kept = only_event(&store, &id).await.event;
+            assert_eq!((kept.leaf.sha256, kept.secret.as_deref()), expected, "{id}");
+        }
+        assert_eq!(store.views().leaves_seen().await.unwrap().len(), 2);
+        assert_eq!(store.views().secrets_seen().await.unwrap().len(), 2);
+        store.close().await;
+    }
 }
 
 pub(in crate::store) fn met(subject: &str, would: Would) -> ShadowSighting<'_> {

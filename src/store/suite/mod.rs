@@ -1,6 +1,7 @@
 //! The contract of a store, as tests that every engine must pass. One macro mounts them all for an engine.
 
 mod beside;
+mod changes;
 mod retention;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
 use crate::store::fixtures::*;
 use crate::store::views::*;
 pub(in crate::store) use beside::*;
+pub(in crate::store) use changes::*;
 pub(in crate::store) use retention::*;
 
 /// Mounts the whole contract for the engine whose places this makes.
@@ -33,12 +35,15 @@ macro_rules! inbox_suite {
             deliveries_that_wait_together_are_each_kept_once
             lists_come_newest_first_in_pages
             lists_are_filtered_by_tenant_and_time
+            a_payment_is_listed_by_when_any_word_of_it_last_changed
+            of_several_in_one_delivery_each_counts_when_its_turn_comes
             a_body_that_is_no_text_is_shown_in_base64
             refusals_outlive_a_restart_and_go_on_counting
             a_stop_cuts_no_writing_that_has_begun
             the_table_of_refusals_is_bounded
             certificates_and_secrets_in_use_are_remembered
             what_an_event_came_with_is_its_own_producers_after_a_restart_too
+            an_event_shows_the_certificate_and_the_secret_of_its_own_delivery
             what_shadow_marks_would_decide_adds_up_over_restarts
             a_closed_store_takes_nothing
             a_body_that_has_had_its_time_goes_and_its_event_stays
@@ -46,6 +51,7 @@ macro_rules! inbox_suite {
             what_recognises_an_event_goes_last
             a_key_that_is_not_kept_longer_goes_with_its_event
             each_tenant_has_times_of_its_own
+            what_goes_of_a_tenant_is_its_own_and_has_had_its_time
             a_rehearsal_tells_what_would_go_and_lets_nothing_go
             a_clock_that_jumps_ahead_empties_no_store
             nor_does_one_that_jumps_again_to_where_events_bear_it_out

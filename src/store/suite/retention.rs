@@ -182,6 +182,58 @@ pub(in crate::store) async fn each_tenant_has_times_of_its_own(place: &Place) {
     assert_eq!(went(&pruned, "forever"), (0, 0, 0));
 }
 
+/// Two tenants with the same events at the same times, of which one keeps everything longer.
+pub(in crate::store) async fn what_goes_of_a_tenant_is_its_own_and_has_had_its_time(place: &Place) {
+    let store = place.open().await;
+    let young = CAME + 50 * DAY_SECONDS;
+    let came = [("old", CAME), ("young", young)]
+        .map(|(id, second)| received(payment_event(id, "pay_1", "pending", second), second));
+    for tenant in ["short", "long"] {
+        for event in &came {
+            accept(&store, of_tenant(event.clone(), tenant, "p")).await;
+        }
+    }
+    let own = HashMap::from([("long".into(), keep(200, 300, 400))]);
+    let retention = Retention::new(keep(30, 60, 90), own);
+    // Of each, the events that are there, and those that have their bodies.
+    let left = async || {
+        let mut left = Vec::new();
+        for tenant in ["short", "long"] {
+            let mut events = Vec::new();
+            for id in ["old", "young"] {
+                let found = store.views().events_by_id(Some(tenant), id).await.unwrap();
+                events.extend(found.iter().map(|event| event.body.is_some()));
+            }
+            left.push(events);
+        }
+        left
+    };
+    let both = vec![true, true];
+    days_later(&store, 53, &retention).await;
+    assert_eq!(left().await, [vec![false, true], both.clone()]);
+    days_later(&store, 63, &retention).await;
+    assert_eq!(left().await, [vec![true], both.clone()]);
+    days_later(&store, 83, &retention).await;
+    assert_eq!(left().await, [vec![false], both.clone()]);
+    // Both are forgotten, and of one the key goes in the same pass.
+    days_later(&store, 122, &retention).await;
+    assert_eq!(left().await, [vec![], both]);
+    for (tenant, expected) in [
+        ("short", [Receipt::Accepted, Receipt::Duplicate]),
+        ("long", [Receipt::Duplicate, Receipt::Duplicate]),
+    ] {
+        for (event, expected) in came.iter().zip(expected) {
+            let again = of_tenant(event.clone(), tenant, "p");
+            assert_eq!(accept(&store, again).await, expected, "{tenant}");
+        }
+    }
+    // And its keys, while the other's stay although they would have had their time there.
+    days_later(&store, 303, &retention).await;
+    days_later(&store, 353, &retention).await;
+    let again = of_tenant(came[1].clone(), "long", "p");
+    assert_eq!(accept(&store, again).await, Receipt::Duplicate);
+}
+
 pub(in crate::store) async fn a_rehearsal_tells_what_would_go_and_lets_nothing_go(place: &Place) {
     let store = place.open().await;
     for number in 0..5 {

@@ -83,6 +83,13 @@ async fn an_export_of_a_store_that_changed_in_any_way_is_not_gone_on_with() {
             Change::Statement(
                 "UPDATE SCHEMA.events SET fetch_needed = true WHERE event_id = 'evt_last'",
             ),
+            Change::Statement(
+                "UPDATE SCHEMA.events SET amount_minor = 5 WHERE event_id = 'evt_last'",
+            ),
+            // The same values, in other columns.
+            Change::Statement(
+                "UPDATE SCHEMA.events SET amount_minor = NULL, amount_refunded_minor = 5 WHERE event_id = 'evt_last'",
+            ),
             Change::Statement("DELETE FROM SCHEMA.events WHERE received_at < 0"),
         ] {
             let whole = export(&place.url).await;
