@@ -72,7 +72,7 @@ impl CutOffs {
     }
 }
 
-/// What a [`Trust`] is built from.
+/// What a [`Trust`](super::Trust) is built from.
 #[derive(Clone, Debug, Default)]
 pub struct TrustParts {
     /// Trust anchors, each with where it comes from.
