@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::around::Readings;
 use super::facts::{Fetch, NoPayment, canonical};
 use super::known::KnownBy;
-use super::place::Place;
+use super::place::EventPlace;
 use super::refunds::Refunds;
 use super::rules::{Equals, Places, When};
 use crate::signature::body::json::ListPointer;
@@ -21,23 +21,23 @@ pub(in crate::signature) struct Mapping {
     pub(super) each: Option<ListPointer>,
     pub(super) selection: Selection,
     pub(in crate::signature) readings: Arc<Readings>,
-    pub(super) id: Place,
+    pub(super) id: EventPlace,
     /// What takes its place.
     pub(in crate::signature) known_by: KnownBy,
     /// The form field by whose bytes an event without an id is known: the signature covers it, and not the body around it.
     pub(super) id_field: Option<Box<str>>,
-    pub(super) kind: Place,
+    pub(super) kind: EventPlace,
     pub(super) occurred_at_unit: Option<TimeUnit>,
     /// Whether its events have times, and none that the signature adds to those that lack one.
     pub(super) times_are_its_own: bool,
     /// What an event must have to speak of a payment.
     pub(super) only: Box<[Equals]>,
-    pub(super) account: Place,
+    pub(super) account: EventPlace,
     /// Set where no event of this profile ever makes a claim.
     pub(super) no_payment: Option<NoPayment>,
     pub(super) fetch: Fetch,
     pub(super) places: Places,
-    pub(super) status_by: Place,
+    pub(super) status_by: EventPlace,
     pub(super) status: StatusTable,
     pub(super) minor_digits: Box<[(Box<str>, u8)]>,
     pub(super) refunds: Option<Refunds>,

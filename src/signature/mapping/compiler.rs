@@ -7,7 +7,7 @@ use super::around::Readings;
 use super::compiled::{Mapping, StatusTable};
 use super::facts::{Fetch, NoPayment, STATUSES, canonical};
 use super::known::KnownBy;
-use super::place::{Certainty, Covered, Place, PlaceReader, Read};
+use super::place::{Certainty, Covered, EventPlace, PlaceReader, Read};
 use super::refunds::Refunds;
 use super::rules::{Equals, Places, When};
 use crate::signature::body::json::ListPointer;
@@ -125,14 +125,14 @@ impl Mapping {
         let by_type = OneOrMany::One("{type}".to_owned());
         // A profile that maps no payments may take its type from wherever it likes.
         let status_by = match (&event.status_by, no_payment) {
-            (None, Some(_)) => Place::default(),
+            (None, Some(_)) => EventPlace::default(),
             (None, None) if certainty > Certainty::InOneCase => {
                 compiler.fault(
                     "event.status_by",
                     "is missing, and the signature does not cover the type, which would decide without it",
                     "add it, with a place that signature.content names, as status_by = \"/status\"",
                 );
-                Place::default()
+                EventPlace::default()
             }
             (given, _) => compiler.place(
                 "event.status_by",
@@ -227,7 +227,12 @@ impl Compiler<'_, '_> {
         }
     }
 
-    pub(super) fn place(&mut self, key: &str, texts: Option<&OneOrMany>, trust: Trust) -> Place {
+    pub(super) fn place(
+        &mut self,
+        key: &str,
+        texts: Option<&OneOrMany>,
+        trust: Trust,
+    ) -> EventPlace {
         self.place_and_certainty(key, texts, trust).0
     }
 
@@ -236,9 +241,9 @@ impl Compiler<'_, '_> {
         key: &str,
         texts: Option<&OneOrMany>,
         trust: Trust,
-    ) -> (Place, Certainty) {
+    ) -> (EventPlace, Certainty) {
         let Some(texts) = texts else {
-            return (Place::default(), Certainty::Covered);
+            return (EventPlace::default(), Certainty::Covered);
         };
         let (place, certainty) = match self.places.read(texts) {
             Ok(read) => read,
@@ -246,7 +251,7 @@ impl Compiler<'_, '_> {
                 for fault in faults {
                     (self.fault)(key.to_owned(), fault);
                 }
-                return (Place::default(), Certainty::Covered);
+                return (EventPlace::default(), Certainty::Covered);
             }
         };
         let trusted = match (trust, certainty) {
@@ -461,7 +466,7 @@ impl Compiler<'_, '_> {
         &mut self,
         key: &str,
         texts: impl Iterator<Item = &'t str>,
-    ) -> Box<[Place]> {
+    ) -> Box<[EventPlace]> {
         texts
             .map(|text| {
                 let one = OneOrMany::One(text.to_owned());
@@ -477,7 +482,8 @@ impl Compiler<'_, '_> {
         event: &EventDescriptor,
         base: &Places,
     ) -> Places {
-        let mut own = |name: &str, texts: &Option<OneOrMany>, base: &Place, trust| match texts {
+        let mut own = |name: &str, texts: &Option<OneOrMany>, base: &EventPlace, trust| match texts
+        {
             Some(texts) => self.place(&format!("{rule}.{name}"), Some(texts), trust),
             None => base.clone(),
         };

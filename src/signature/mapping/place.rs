@@ -126,7 +126,7 @@ impl Read {
 
 /// One or more alternatives, tried from the left: the first that is present and not empty counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct EventPlace {
     alternatives: Box<[Box<[Part]>]>,
 }
 
@@ -203,7 +203,7 @@ pub(super) enum Certainty {
     RequestUncovered,
 }
 
-impl Place {
+impl EventPlace {
     /// The text there; `kind` is the event's type. Borrowed where one place holds all of it.
     pub(super) fn text<'v>(
         &'v self,
@@ -302,7 +302,7 @@ impl PlaceReader<'_> {
     pub(super) fn read(
         &mut self,
         texts: &OneOrMany,
-    ) -> Result<(Place, Certainty), Vec<TemplateFault>> {
+    ) -> Result<(EventPlace, Certainty), Vec<TemplateFault>> {
         let mut alternatives = Vec::new();
         let mut certainty = Certainty::Covered;
         let mut faults = Vec::new();
@@ -314,7 +314,7 @@ impl PlaceReader<'_> {
         }
         if faults.is_empty() {
             Ok((
-                Place {
+                EventPlace {
                     alternatives: alternatives.into(),
                 },
                 certainty,

@@ -16,7 +16,7 @@ use super::around::Around;
 use super::compiled::Mapping;
 use super::facts::{Facts, Fetch, NoPayment, PaymentFacts};
 use super::occurred;
-use super::place::Place;
+use super::place::EventPlace;
 use super::rules::{Places, all_equal};
 use crate::signature::body;
 use crate::signature::body::document::{Document, NotAnObject};
@@ -122,7 +122,7 @@ impl Mapping {
         }
         let kind = self.kind.text(values, around, None);
         let kind = kind.as_deref();
-        let own = |place: &Place| place.text(values, around, kind).map(Cow::into_owned);
+        let own = |place: &EventPlace| place.text(values, around, kind).map(Cow::into_owned);
         let when = self
             .when
             .iter()
@@ -168,7 +168,7 @@ impl Mapping {
         if let Some(reason) = self.no_payment {
             return Err(reason);
         }
-        let own = |place: &Place| place.text(values, around, kind).map(Cow::into_owned);
+        let own = |place: &EventPlace| place.text(values, around, kind).map(Cow::into_owned);
         let status = fixed.or_else(|| {
             self.status_by
                 .texts(values, around, kind)

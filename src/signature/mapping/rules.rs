@@ -4,19 +4,19 @@ use std::borrow::Cow;
 
 use super::around::Around;
 use super::facts::Fetch;
-use super::place::Place;
+use super::place::EventPlace;
 use crate::signature::body::select::Values;
 use crate::signature::profile::descriptor::AmountUnit;
 
 /// What may stand elsewhere for some types.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
-    pub(super) occurred_at: Place,
-    pub(super) payment_id: Place,
-    pub(super) amount: Place,
+    pub(super) occurred_at: EventPlace,
+    pub(super) payment_id: EventPlace,
+    pub(super) amount: EventPlace,
     pub(super) unit: AmountUnit,
-    pub(super) amount_refunded: Place,
-    pub(super) currency: Place,
+    pub(super) amount_refunded: EventPlace,
+    pub(super) currency: EventPlace,
 }
 
 /// `[[event.when]]`, with what it does not name filled in.
@@ -24,15 +24,15 @@ pub(super) struct Places {
 pub(super) struct When {
     pub(super) kinds: Box<[Box<str>]>,
     pub(super) equals: Box<[Equals]>,
-    pub(super) present: Box<[Place]>,
-    pub(super) same: Box<[Place]>,
+    pub(super) present: Box<[EventPlace]>,
+    pub(super) same: Box<[EventPlace]>,
     pub(super) status: Option<&'static str>,
     pub(super) fetch: Fetch,
     pub(super) places: Places,
 }
 
 /// A place, and the texts of which it must have one.
-pub(super) type Equals = (Place, Box<[Box<str>]>);
+pub(super) type Equals = (EventPlace, Box<[Box<str>]>);
 
 /// Whether each place has one of its texts. An absent one has the empty text.
 pub(super) fn all_equal(
@@ -55,8 +55,8 @@ impl When {
             (Some(prefix), Some(kind)) => kind.starts_with(prefix),
             (None, Some(kind)) => kind == pattern,
         };
-        let text = |place: &Place| place.text(values, around, kind).map(Cow::into_owned);
-        let same = |places: &[Place]| {
+        let text = |place: &EventPlace| place.text(values, around, kind).map(Cow::into_owned);
+        let same = |places: &[EventPlace]| {
             let mut texts = places.iter().map(text);
             let first = texts.next().flatten();
             first.is_some() && texts.all(|other| other == first)
