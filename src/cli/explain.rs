@@ -18,7 +18,7 @@ use crate::config::{ConfigFile, Environment};
 use crate::identity::Force;
 use crate::signature::{
     Absence, Compression, Explanation, Finding, ProducerSecret, ProfileFault, Request, Settings,
-    Verifier, explain,
+    SignatureRefusal, Verifier, explain,
 };
 use crate::text::printable;
 
@@ -209,24 +209,23 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     if let Some(secret) = &explanation.mistaken_secret {
         causes.push(format!("with the secret {secret}"));
     }
-    let Err(refusal) = &explanation.outcome else {
-        return causes;
-    };
-    if !causes.is_empty() {
-        return causes;
+    match &explanation.outcome {
+        Err(refusal) if causes.is_empty() => other_causes(explanation, refusal),
+        Ok(_) | Err(_) => causes,
     }
+}
+
+/// What is likely where no mistake was found that would make the signature match.
+fn other_causes(explanation: &Explanation, refusal: &SignatureRefusal) -> Vec<String> {
+    let mut causes = Vec::new();
     let compression = explanation
         .compression
         .filter(|_| !explanation.signature_is_right)
         .map(|compression| compression.to_string());
-    let absent = |absence: Absence| {
-        let of_it = move |finding: &&Finding| finding.found.is_none() && finding.absence == absence;
-        explanation.findings.iter().filter(of_it)
-    };
     let named = |finding: &Finding| format!("the {} in {}", finding.what, finding.place);
-    let lost: Vec<_> = absent(Absence::Lost).map(named).collect();
+    let lost: Vec<_> = absent(explanation, Absence::Lost).map(named).collect();
     let repeated: Vec<_> = explanation.repeated().map(named).collect();
-    let unwritten: Vec<_> = absent(Absence::Unwritten).map(named).collect();
+    let unwritten: Vec<_> = absent(explanation, Absence::Unwritten).map(named).collect();
     let cause = if explanation.signature_is_right && explanation.is_refused_for_its_time() {
         "the signature is right, and only the time is not: a clock that is off, a delivery that is old (say when it arrived with --at), or a replay".to_owned()
     } else if explanation.signature_is_empty {
@@ -274,28 +273,39 @@ fn causes(explanation: &Explanation) -> Vec<String> {
     } else if explanation.search_was_cut_off {
         "none of the mistakes that were tried makes it match, and the search for them was cut off because the delivery is large: try a smaller one, or one secret alone".to_owned()
     } else {
-        const OTHERS: &str = "another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed";
-        let mut cause = match &explanation.url_of_another_host {
-            Some(url) => format!(
-                "none of the usual mistakes makes it match. The URL is signed, and no header that is given names the host of {url}: compare it with the one that is registered with the provider, letter by letter; if it is that one: {OTHERS}"
-            ),
-            None => format!("none of the usual mistakes makes it match: {OTHERS}"),
-        };
-        let known = &explanation.signed_of_the_request;
-        let is_told = |part: &&String| {
-            let url = explanation.url_of_another_host.as_deref();
-            !url.is_some_and(|url| part.ends_with(url))
-        };
-        for part in known.iter().filter(is_told) {
-            cause += &format!("; or something else than {part} was signed");
-        }
-        for finding in absent(Absence::Allowed) {
-            cause += &format!("; or {}, which is not here, was signed", finding.place);
-        }
-        cause
+        nothing_usual(explanation)
     };
     causes.push(cause);
     causes
+}
+
+/// What may have been signed otherwise, for whoever made none of the usual mistakes.
+fn nothing_usual(explanation: &Explanation) -> String {
+    const OTHERS: &str = "another secret (another endpoint's, or the test mode's), or a body that is not the one that was signed";
+    let mut cause = match &explanation.url_of_another_host {
+        Some(url) => format!(
+            "none of the usual mistakes makes it match. The URL is signed, and no header that is given names the host of {url}: compare it with the one that is registered with the provider, letter by letter; if it is that one: {OTHERS}"
+        ),
+        None => format!("none of the usual mistakes makes it match: {OTHERS}"),
+    };
+    let known = &explanation.signed_of_the_request;
+    let is_told = |part: &&String| {
+        let url = explanation.url_of_another_host.as_deref();
+        !url.is_some_and(|url| part.ends_with(url))
+    };
+    for part in known.iter().filter(is_told) {
+        cause += &format!("; or something else than {part} was signed");
+    }
+    for finding in absent(explanation, Absence::Allowed) {
+        cause += &format!("; or {}, which is not here, was signed", finding.place);
+    }
+    cause
+}
+
+/// The places where nothing is, and what that means.
+fn absent(explanation: &Explanation, absence: Absence) -> impl Iterator<Item = &Finding> {
+    let of_it = move |finding: &&Finding| finding.found.is_none() && finding.absence == absence;
+    explanation.findings.iter().filter(of_it)
 }
 
 /// That one or more of the values that are needed are not there.
