@@ -117,14 +117,7 @@ impl Checkpoints {
         }
         if is_short(room_beside(&self.file), left) {
             let emptied = empty(writer);
-            let emptied = match emptied {
-                Ok(emptied) => Ok(emptied),
-                Err(error) => {
-                    let moved = Err(error);
-                    self.unsynced.note(&moved);
-                    moved.map(|()| false)
-                }
-            };
+            self.unsynced.note(&emptied);
             let failed = !matches!(emptied, Ok(true));
             // Once: every batch would say it again.
             if !self.told.swap(failed, Ordering::Relaxed) {
@@ -347,7 +340,7 @@ mod tests {
         // SQLITE_FULL, SQLITE_BUSY
         for code in [13, 5] {
             let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
-            unsynced.note(&Err(error));
+            unsynced.note::<()>(&Err(error));
         }
         assert!(!unsynced.is_doubtful());
         unsynced.note(&io_failure());

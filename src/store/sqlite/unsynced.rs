@@ -68,7 +68,7 @@ impl Unsynced {
     }
 
     /// Takes note of how a move ended.
-    pub(super) fn note(&self, moved: &rusqlite::Result<()>) {
+    pub(super) fn note<T>(&self, moved: &rusqlite::Result<T>) {
         let of_the_disk = moved
             .as_ref()
             .is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure));
