@@ -57,6 +57,30 @@ fn answers_of_the_database_that_are_lost_under_load_double_nothing() {
     assert!(verify(&scene.receiver, &load.finish()) > 0);
 }
 
+/// With a spool nobody comes again: what the database was asked to keep is moved there a second time, and must be found.
+#[test]
+fn answers_of_the_database_that_are_lost_beside_a_spool_count_nothing_twice() {
+    let more = "[store.spool]\npath = \"spool.db\"\n";
+    let Some((proxy, mut scene)) = behind_a_proxy("lost_beside_a_spool", more) else {
+        return;
+    };
+    let load = Load::begin(&scene);
+    for _ in 0..6 {
+        load.advance(scene.chance.up_to(30));
+        eventually(PATIENCE, || {
+            let told = scene.receiver.admin("/readyz").body;
+            (!told.contains("\"state\":\"spooling\"")).then_some(())
+        });
+        load.advance(10);
+        proxy.set(Way::Unanswered);
+        eventually(PATIENCE, || (proxy.answers_held() > 0).then_some(()));
+        proxy.cut();
+        proxy.set(Way::Open);
+    }
+    load.advance(40);
+    assert_eq!(verify(&scene.receiver, &load.finish()), 0);
+}
+
 #[test]
 fn a_commit_whose_answer_is_lost_is_no_success_and_its_retry_is_a_duplicate() {
     // One session, which has written the producer's name by the first delivery: the next is one statement.

@@ -23,7 +23,7 @@ pub(super) use durably;
 const COMMIT_PLAIN: &str = concat!(
     "SELECT answered, known, conflicting, ",
     durably!(),
-    " FROM countersign.commit_plain_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+    " FROM countersign.commit_plain_4($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
         $20, $21, $22)"
 );
 
@@ -31,8 +31,8 @@ const COMMIT_PLAIN: &str = concat!(
 const COMMIT: &str = concat!(
     "SELECT answered, known, conflicting, ",
     durably!(),
-    " FROM countersign.commit_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-        $21, $22, $23, $24, $25)"
+    " FROM countersign.commit_4($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21, $22, $23, $24, $25, $26, $27)"
 );
 
 /// An event made ready for PostgreSQL.
@@ -100,7 +100,8 @@ struct Group<'a> {
     event: &'a Prepared,
     /// The place in the order of arrival of the first copy.
     arrival: i32,
-    copies: i64,
+    /// When its other copies were received, microseconds.
+    again: Vec<i64>,
     /// Whether it is the first body that came with its key.
     lead: bool,
 }
@@ -141,7 +142,7 @@ impl<'a> Folded<'a> {
                 let place = match by_body.get(&identity) {
                     Some(&group) => {
                         if let Some(group) = groups.get_mut(group) {
-                            group.copies = group.copies.saturating_add(1);
+                            group.again.push(event.row.received_at);
                         }
                         Place {
                             group,
@@ -155,7 +156,7 @@ impl<'a> Folded<'a> {
                         groups.push(Group {
                             event,
                             arrival,
-                            copies: 1,
+                            again: Vec::new(),
                             lead,
                         });
                         Place {
@@ -252,7 +253,7 @@ impl<'a> Folded<'a> {
         for group in &self.groups {
             let payment = group.event.payment_key;
             columns.crowded |= !group.lead
-                || group.copies > 1
+                || !group.again.is_empty()
                 || payment.is_some_and(|payment| !payments.insert(payment));
             columns.push(group);
         }
@@ -291,6 +292,10 @@ pub(super) struct Columns<'a> {
     headers: Vec<&'a str>,
     body: Vec<&'a [u8]>,
     fetch_needed: Vec<bool>,
+    /// Of the events that stand in it several times, when all but the first were received, and of each event the place of the first of
+    /// these, from 1 on.
+    again_at: Vec<i64>,
+    again_from: Vec<i32>,
     /// Of a plain batch: the places of those that speak of a payment, from 1 on, by the payments' tenants and keys, as it takes its locks.
     by_payment: Vec<i32>,
     /// Some event came twice, or another of its payment with it.
@@ -315,7 +320,13 @@ impl<'a> Columns<'a> {
         self.other_key.push(&event.other_key);
         self.received_at.push(row.received_at);
         self.occurred_at.push(row.occurred_at);
-        self.copies.push(group.copies);
+        self.copies.push(
+            i64::try_from(group.again.len()).map_or(i64::MAX, |again| again.saturating_add(1)),
+        );
+        self.again_from.push(
+            i32::try_from(self.again_at.len()).map_or(i32::MAX, |before| before.saturating_add(1)),
+        );
+        self.again_at.extend(&group.again);
         self.verdict
             .push(i16::try_from(verdict.number()).unwrap_or_default());
         self.producer.push(hold(&row.producer));
@@ -409,9 +420,11 @@ impl<'a> Columns<'a> {
             (&self.lead, Type::BOOL_ARRAY),
         ];
         parameters.extend(self.common());
-        // As commit_3 has it, the copies stand before the verdict.
+        // As commit_4 has it, the copies stand before the verdict.
         parameters.insert(7, (&self.copies, Type::INT8_ARRAY));
         parameters.push((&self.fetch_needed, Type::BOOL_ARRAY));
+        parameters.push((&self.again_at, Type::INT8_ARRAY));
+        parameters.push((&self.again_from, Type::INT4_ARRAY));
         parameters
     }
 }

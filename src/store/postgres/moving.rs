@@ -147,7 +147,7 @@ async fn set_mark(
 }
 
 /// Those whose first attempt was kept after all, and what it came to: the same event with the same body, received at the same
-/// microsecond, is the same delivery. If that was itself a duplicate, nothing tells, and it is counted once more.
+/// microsecond, is the same delivery, also where it was a duplicate.
 async fn already_there(
     client: &Client,
     left: &[&Moving],
@@ -182,11 +182,12 @@ async fn already_there(
         .collect();
     let rows = client
         .query_typed(
-            "SELECT u.i AS ordinal, e.verdict
+            "SELECT u.i AS ordinal, e.verdict, e.received_at <> u.received_at AS came_again
              FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::int8[], $5::bytea[]) WITH ORDINALITY
                  AS u (tenant_id, key, other_key, received_at, body_sha256, i)
              JOIN countersign.events e ON e.tenant_id = u.tenant_id AND e.key IN (u.key, u.other_key)
-                 AND e.received_at = u.received_at AND e.body_sha256 = u.body_sha256",
+                 AND e.body_sha256 = u.body_sha256
+                 AND (e.received_at = u.received_at OR u.received_at = ANY (e.came_again))",
             &[
                 (&tenants, Type::TEXT_ARRAY),
                 (&keys, Type::BYTEA_ARRAY),
@@ -199,12 +200,15 @@ async fn already_there(
     let mut there = HashMap::new();
     for row in rows {
         let (ordinal, verdict): (i64, i16) = (row.try_get("ordinal")?, row.try_get("verdict")?);
+        let came_again: bool = row.try_get("came_again")?;
         let index = usize::try_from(ordinal).unwrap_or(0).wrapping_sub(1);
         if let Some(moving) = uncertain.get(index) {
             let receipt = match i64::from(verdict) {
+                quarantined if quarantined == Verdict::Quarantined.number() => Receipt::Quarantined,
+                _ if came_again => Receipt::Duplicate,
                 accepted if accepted == Verdict::Accepted.number() => Receipt::Accepted,
                 conflict if conflict == Verdict::Conflict.number() => Receipt::Conflict,
-                _ => Receipt::Quarantined,
+                _ => Receipt::Duplicate,
             };
             there.insert(moving.position, receipt);
         }

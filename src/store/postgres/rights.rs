@@ -14,7 +14,7 @@ const NEEDED: &str = "(VALUES ('tenants', 'INSERT'), ('producers', 'INSERT'), ('
     ('payments', 'INSERT'), ('payments', 'SELECT'), ('payments', 'UPDATE'), ('superseded', 'INSERT'),
     ('probes', 'INSERT'), ('probes', 'SELECT'), ('probes', 'UPDATE')) AS needed (relation, privilege)";
 /// What deliveries call.
-const CALLED: &str = "('commit_3', 'commit_plain_3')";
+const CALLED: &str = "('commit_4', 'commit_plain_4')";
 
 fn lacking(place: &str, role: String, what: &'static str, rights: &str) -> SessionFailure {
     let grant = format!("GRANT {rights} TO \"{role}\"");

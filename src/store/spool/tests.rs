@@ -388,6 +388,72 @@ async fn a_delivery_of_which_nobody_knew_whether_it_was_kept_is_not_its_own_dupl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duplicate_of_which_nobody_knew_whether_it_was_counted_is_counted_once() {
+    let Some(text) = fresh_database() else {
+        return;
+    };
+    let url = impatient(&text);
+    let site = Site::new(64 << 20);
+    let store = site.open(&url).await;
+    let first = payment_event("evt_1", "pay_1", "succeeded", 5);
+    let other = with_body(first.clone(), "{\"other\":1}");
+    let unreadable = Event {
+        standing: Standing::Quarantined,
+        ..with_body(event("evt_2"), "x")
+    };
+    let late = event("evt_3");
+    let at = |event: &Event, second: i64| received(event.clone(), second);
+    // Each batch as the database may take it: of one event, of several that belong together, with another body first, as copies.
+    let batches = [
+        vec![at(&first, 100)],
+        vec![at(&first, 101)],
+        vec![at(&first, 102)],
+        vec![at(&first, 103), at(&first, 104), at(&other, 105)],
+        vec![
+            at(&other, 106),
+            at(&first, 107),
+            at(&other, 108),
+            at(&first, 109),
+        ],
+        vec![at(&other, 110)],
+        vec![at(&unreadable, 111)],
+        vec![at(&unreadable, 112)],
+        vec![at(&late, 113), at(&late, 114), at(&late, 115)],
+    ];
+    for batch in &batches {
+        store.accept(batch.clone()).await.unwrap();
+    }
+    let counted = async |store: &Store| {
+        let mut found: Vec<_> = events(store)
+            .await
+            .into_iter()
+            .map(|event| (event.event_id, event.verdict, event.duplicates))
+            .collect();
+        found.sort();
+        found
+    };
+    let expected = [
+        ("evt_1", "accepted", 6),
+        ("evt_1", "conflict", 3),
+        ("evt_2", "quarantined", 1),
+        ("evt_3", "accepted", 2),
+    ];
+    let expected = expected.map(|(id, verdict, times)| (id.to_owned(), verdict, times));
+    assert_eq!(counted(&store).await, expected);
+    // No answer came to any of them; of each event the last was not kept.
+    let spooling = store.spooling.as_ref().unwrap();
+    let settled = Timestamp::now().as_microsecond();
+    for batch in &batches {
+        spooling.spool(batch, Some(settled)).await.unwrap();
+    }
+    let lost = [&first, &other, &unreadable, &late].map(|event| at(event, 200));
+    spooling.spool(&lost, Some(settled)).await.unwrap();
+    emptied(&store).await;
+    let expected = expected.map(|(id, verdict, times)| (id, verdict, times + 1));
+    assert_eq!(counted(&store).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_uncertain_is_moved_only_once_it_has_settled() {
     let Some(text) = fresh_database() else {
         return;

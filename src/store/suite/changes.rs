@@ -60,6 +60,52 @@ pub(in crate::store) async fn a_payment_is_listed_by_when_any_word_of_it_last_ch
     }
 }
 
+pub(in crate::store) async fn what_comes_late_in_one_delivery_with_a_change_moves_no_payment(
+    place: &Place,
+) {
+    let store = place.open().await;
+    for word in 0..WORDS {
+        let tenant = format!("{word}");
+        let at = |event: Event, second| of_tenant(received(event, second), &tenant, "p");
+        let listed = async |delivery: Vec<Event>| {
+            let receipts = store.accept(delivery).await.unwrap();
+            assert!(receipts.iter().all(|receipt| *receipt == Receipt::Accepted));
+            let filter = Filter {
+                tenant: Some(tenant.clone()),
+                ..all()
+            };
+            let listed = store.views().payments(filter).await.unwrap().items;
+            let ids = listed.into_iter().map(|payment| payment.payment_id);
+            ids.collect::<Vec<_>>()
+        };
+        let new = vec![
+            at(saying("evt_1", "pay_1", &[word], 5), 10),
+            at(saying("evt_2", "pay_2", &[0, 1, 2, 3], 5), 11),
+            at(saying("evt_3", "pay_1", &[word], 6), 12),
+            at(saying("evt_4", "pay_3", &[word], 5), 13),
+            at(saying("evt_5", "pay_1", &[word], 4), 14),
+        ];
+        assert_eq!(listed(new).await, ["pay_3", "pay_1", "pay_2"], "{word}");
+        let known = vec![
+            at(saying("evt_6", "pay_2", &[word], 8), 20),
+            at(saying("evt_7", "pay_1", &[word], 8), 21),
+            at(saying("evt_8", "pay_2", &[word], 7), 22),
+        ];
+        assert_eq!(listed(known).await, ["pay_1", "pay_2", "pay_3"], "{word}");
+        let another = vec![
+            at(saying("evt_9", "pay_2", &[(word + 1) % WORDS], 6), 24),
+            at(saying("evt_10", "pay_1", &[word], 9), 25),
+            at(saying("evt_11", "pay_2", &[word], 6), 26),
+        ];
+        assert_eq!(listed(another).await, ["pay_1", "pay_2", "pay_3"], "{word}");
+        let late = vec![
+            at(saying("evt_12", "pay_2", &[word], 2), 30),
+            at(saying("evt_13", "pay_2", &[word], 3), 31),
+        ];
+        assert_eq!(listed(late).await, ["pay_1", "pay_2", "pay_3"], "{word}");
+    }
+}
+
 pub(in crate::store) async fn of_several_in_one_delivery_each_counts_when_its_turn_comes(
     place: &Place,
 ) {

@@ -36,6 +36,7 @@ macro_rules! inbox_suite {
             lists_come_newest_first_in_pages
             lists_are_filtered_by_tenant_and_time
             a_payment_is_listed_by_when_any_word_of_it_last_changed
+            what_comes_late_in_one_delivery_with_a_change_moves_no_payment
             of_several_in_one_delivery_each_counts_when_its_turn_comes
             a_body_that_is_no_text_is_shown_in_base64
             refusals_outlive_a_restart_and_go_on_counting
