@@ -82,11 +82,11 @@ WITH kept AS (
     SELECT tenant_id[i] AS tenant, payment, min(payment_id[i]) AS payment_id, min(received_at[i]) AS began_at,
         count(*) AS events, max(recency[i] COLLATE "C") AS last, max(status) AS status, max(amount_minor) AS amount_minor,
         max(amount_refunded_minor) AS amount_refunded_minor, max(currency) AS currency, array_agg(key[i]) AS history,
-        -- When the word came that stands.
-        (array_agg(received_at[i] ORDER BY status DESC) FILTER (WHERE status IS NOT NULL))[1] AS status_at,
-        (array_agg(received_at[i] ORDER BY amount_minor DESC) FILTER (WHERE amount_minor IS NOT NULL))[1] AS amount_at,
-        (array_agg(received_at[i] ORDER BY amount_refunded_minor DESC) FILTER (WHERE amount_refunded_minor IS NOT NULL))[1] AS refunded_at,
-        (array_agg(received_at[i] ORDER BY currency DESC) FILTER (WHERE currency IS NOT NULL))[1] AS currency_at
+        -- When the word came that stands: it is the same that is greatest without its time.
+        substring(max(status || E'\x02' || received_at[i]) FROM '[0-9]+$')::bigint AS status_at,
+        substring(max(amount_minor || E'\x02' || received_at[i]) FROM '[0-9]+$')::bigint AS amount_at,
+        substring(max(amount_refunded_minor || E'\x02' || received_at[i]) FROM '[0-9]+$')::bigint AS refunded_at,
+        substring(max(currency || E'\x02' || received_at[i]) FROM '[0-9]+$')::bigint AS currency_at
     FROM stated GROUP BY 1, 2
 ), ledger AS (
     INSERT INTO countersign.payments AS p (tenant_id, key, changed_at, events, payment_id, last, status, amount_minor,
