@@ -112,7 +112,7 @@ async fn of_a_forgotten_event_there_is_nothing_but_what_recognises_it() {
     };
     let first = payment_event("evt_1", "pay_1", "succeeded", 1_790_000_000);
     let other = with_body(first.clone(), "another");
-    for event in [first, older, unread, other] {
+    for event in [first.clone(), older, unread, other, first] {
         accept(&store, event).await;
     }
     let keep = Keep {

@@ -350,7 +350,8 @@ pub(super) async fn let_events_go(
         Going::Events => {
             "UPDATE countersign.events SET received_at = ~received_at, verdict = 3, producer = '', event_id = '', kind = NULL,
                  occurred_at = NULL, secret = NULL, leaf_sha256 = '', payment_key = NULL, status = NULL, amount_minor = NULL,
-                 amount_refunded_minor = NULL, currency = NULL, named_payment_id = NULL, beside = NULL, fetch_needed = false
+                 amount_refunded_minor = NULL, currency = NULL, named_payment_id = NULL, beside = NULL, fetch_needed = false,
+                 came_again = NULL
              WHERE tenant_id = $1 AND key = ANY ($2)"
         }
         Going::EventsAndKeys | Going::Keys => {
