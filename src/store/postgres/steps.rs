@@ -445,4 +445,75 @@ mod tests {
         let level: String = level.unwrap()[0].get(0);
         assert_eq!(level, "read committed");
     }
+
+    /// Events of two tenants at these moments, and what is left of forgotten ones.
+    async fn with_events(server: &Postgres, of_each: [(&str, &[i64]); 2]) -> Session {
+        let url = address(server, "inbox");
+        let opened = Session::open(&target(&url), Purpose::Write).await;
+        for (tenant, times) in of_each {
+            let mut sql = format!("INSERT INTO countersign.tenants VALUES ('{tenant}')");
+            for (number, time) in times.iter().enumerate() {
+                sql += &format!(
+                    "; INSERT INTO countersign.events (tenant_id, key, received_at, duplicates, verdict, producer, event_id,
+                         body_sha256, leaf_sha256)
+                     VALUES ('{tenant}', '\\x{number:032x}', {time}, 0, 0, 'p', '{time}', '', '')",
+                );
+            }
+            server.psql("inbox", &sql);
+        }
+        opened.unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_event_that_came_later_bears_witness_not_even_a_forgotten_one() {
+        let Some(server) = Postgres::start(&[]) else {
+            return;
+        };
+        let times: [(&str, &[i64]); 2] =
+            [("a", &[98, 150, !97, !160]), ("b", &[90, 140, !101, !170])];
+        let session = with_events(&server, times).await;
+        let settling = -settled(0);
+        for (before, latest) in [
+            (89, None),
+            (90, Some(90)),
+            (97, Some(97)),
+            (98, Some(98)),
+            (100, Some(98)),
+            (101, Some(101)),
+            (145, Some(140)),
+            (1000, Some(170)),
+        ] {
+            let told = witness(&session.client, before + settling).await.unwrap();
+            assert_eq!(
+                told,
+                (vec!["a".to_owned(), "b".to_owned()], latest),
+                "{before}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_would_go_of_a_tenants_events_is_its_own_and_has_had_its_time() {
+        let Some(server) = Postgres::start(&[]) else {
+            return;
+        };
+        let times: [(&str, &[i64]); 2] = [("a", &[10, 20, 30, !5, !20, !40]), ("b", &[1, 2, !3])];
+        let session = with_events(&server, times).await;
+        for (events, keys, expected) in [
+            (None, None, [0, 0]),
+            (Some(10), None, [0, 0]),
+            (Some(11), Some(10), [1, 1]),
+            (Some(31), Some(20), [3, 2]),
+            (Some(30), Some(21), [2, 4]),
+            (Some(1000), Some(1000), [3, 6]),
+        ] {
+            let cutoffs = Cutoffs {
+                bodies: None,
+                events,
+                keys,
+            };
+            let told = count_events(&session.client, "a", cutoffs).await.unwrap();
+            assert_eq!([told.events, told.keys], expected, "{events:?} {keys:?}");
+        }
+    }
 }
