@@ -127,6 +127,13 @@ async fn what_a_batch_takes_does_not_grow_with_the_square_of_its_events() {
         let another = payment_event(&format!("evt_more_{more}"), "pay_1", "pending", 5);
         assert_eq!(accept(&store, another).await, Receipt::Accepted);
     }
+    let together = ["evt_last", "evt_very_last"].map(|id| payment_event(id, "pay_1", "pending", 5));
+    let receipts = store.accept(together.to_vec()).await.unwrap();
+    assert_eq!(receipts, [Receipt::Accepted; 2]);
+    let bounded = "DO $$ BEGIN
+        ASSERT (SELECT array_agg(cardinality(history)) FROM countersign.payments) = '{1000}';
+    END $$";
+    server::execute(&url, bounded);
 }
 
 /// In their order, as many together as have neither key nor payment in common; what is to be fetched is alone.
