@@ -85,7 +85,6 @@ const LEAVE: &str = "DELETE FROM pg_temp.reread r
 /// And the rows that were made only to be locked.
 const LEAVE_PAYMENTS: &str = "
     DELETE FROM pg_temp.rebuild t USING pg_temp.gapped g WHERE g.tenant_id = t.tenant_id AND g.key = t.key;
-    DELETE FROM pg_temp.parts x USING pg_temp.gapped g WHERE g.tenant_id = x.tenant_id AND g.key = x.payment_key;
     DELETE FROM countersign.payments p USING pg_temp.gapped g
         WHERE g.tenant_id = p.tenant_id AND g.key = p.key AND p.events = 0";
 
