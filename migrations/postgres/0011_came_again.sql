@@ -1,5 +1,6 @@
--- When an event came again, the latest times of receipt first, as many as a batch of deliveries may well bring: a receiver that lost the
--- answer to a COMMIT looks here whether what it has in its spool was counted already. New rows have none, so deliveries pay nothing.
+-- When an event came again, the last 32 times, by the times of receipt: a receiver that lost the answer to a COMMIT looks here whether what
+-- it has in its spool was counted already. New rows have none, so new events pay nothing; more of them would make rows that are rewritten
+-- with each duplicate large.
 ALTER TABLE countersign.events ADD COLUMN came_again bigint[];
 
 -- What commit_3 and commit_plain_3 do, and these times as well. Receivers of older versions go on with those. Locks are taken in the same
@@ -40,15 +41,15 @@ WITH kept AS (
     SELECT tenant_id[i], key[i], received_at[i], occurred_at[i], copies[i] - 1, verdict[i], producer[i], event_id[i], kind[i],
         body_sha256[i], secret[i], leaf_sha256[i], payment_key[i], status[i], amount_minor[i], amount_refunded_minor[i],
         currency[i], CASE WHEN payment_key[i] IS NULL THEN payment_id[i] END, CASE WHEN verdict[i] = 2 THEN other_key[i] END,
-        marked[i], CASE WHEN copies[i] > 1 THEN again_at[again_from[i] : again_from[i] + copies[i]::int - 2] END
+        marked[i], CASE WHEN copies[i] > 1 THEN again_at[again_from[i] : again_from[i] + least(copies[i], 33)::int - 2] END
     FROM generate_series(1, cardinality(key)) AS i
     WHERE lead[i]
     ON CONFLICT (tenant_id, key) DO UPDATE SET (duplicates, came_again) = (
-        SELECT e.duplicates + cardinality(times), (times || e.came_again)[:256]
-        FROM (SELECT CASE
-            WHEN e.body_sha256 = excluded.body_sha256 THEN excluded.received_at || excluded.came_again
+        SELECT e.duplicates + CASE WHEN same THEN excluded.duplicates + 1 ELSE cardinality(times) END, (CASE
+            WHEN same THEN excluded.received_at || excluded.came_again ELSE times END || e.came_again)[:32]
+        FROM (SELECT e.body_sha256 = excluded.body_sha256,
             -- Another body leads; the one that is known may be in the batch as well.
-            ELSE ARRAY(SELECT jsonb_array_elements_text(others -> encode(e.key || e.body_sha256, 'hex'))::bigint) END) AS came (times))
+            ARRAY(SELECT jsonb_array_elements_text(others -> encode(e.key || e.body_sha256, 'hex'))::bigint)) AS found (same, times))
     RETURNING e.key AS kept_key, e.body_sha256 AS kept_body, e.duplicates
 ), met AS MATERIALIZED (
     SELECT i, lead[i] AND body_sha256[i] = kept_body AND duplicates < copies[i] AS new, body_sha256[i] <> kept_body AS conflicts
@@ -58,11 +59,11 @@ WITH kept AS (
         kind, body_sha256, secret, leaf_sha256, named_payment_id, beside, fetch_needed, came_again)
     SELECT tenant_id[i], other_key[i], received_at[i], occurred_at[i], copies[i] - 1, 1, producer[i], event_id[i], kind[i],
         body_sha256[i], secret[i], leaf_sha256[i], payment_id[i], key[i], marked[i],
-        CASE WHEN copies[i] > 1 THEN again_at[again_from[i] : again_from[i] + copies[i]::int - 2] END
+        CASE WHEN copies[i] > 1 THEN again_at[again_from[i] : again_from[i] + least(copies[i], 33)::int - 2] END
     FROM met WHERE conflicts
     ORDER BY tenant_id[i] COLLATE "C", other_key[i]
     ON CONFLICT (tenant_id, key) DO UPDATE SET duplicates = e.duplicates + excluded.duplicates + 1,
-        came_again = (excluded.received_at || excluded.came_again || e.came_again)[:256]
+        came_again = (excluded.received_at || excluded.came_again || e.came_again)[:32]
     RETURNING e.key AS aside_key, e.duplicates
 ), outcome AS MATERIALIZED (
     SELECT i, new OR conflicts AND duplicates < copies[i] AS new, conflicts
@@ -174,7 +175,7 @@ WITH kept AS (
     FROM generate_series(1, cardinality(key)) AS i
     ON CONFLICT (tenant_id, key) DO UPDATE
         SET duplicates = e.duplicates + CASE WHEN e.body_sha256 = excluded.body_sha256 THEN 1 ELSE 0 END,
-            came_again = CASE WHEN e.body_sha256 = excluded.body_sha256 THEN (excluded.received_at || e.came_again)[:256]
+            came_again = CASE WHEN e.body_sha256 = excluded.body_sha256 THEN (excluded.received_at || e.came_again)[:32]
                 ELSE e.came_again END
     RETURNING e.key, e.body_sha256, e.duplicates
 )
@@ -194,7 +195,7 @@ IF found_bodies IS DISTINCT FROM body_sha256 OR counted > 0 THEN
         FROM met WHERE conflicts
         ORDER BY tenant_id[i] COLLATE "C", other_key[i]
         ON CONFLICT (tenant_id, key) DO UPDATE SET duplicates = e.duplicates + 1,
-            came_again = (excluded.received_at || e.came_again)[:256]
+            came_again = (excluded.received_at || e.came_again)[:32]
         RETURNING e.key AS aside_key, e.duplicates
     ), told AS (
         SELECT i, met.known OR conflicts AND duplicates > 0 AS known, conflicts

@@ -136,6 +136,29 @@ async fn what_a_batch_takes_does_not_grow_with_the_square_of_its_events() {
     server::execute(&url, bounded);
 }
 
+#[tokio::test]
+async fn copies_are_counted_beyond_those_whose_times_are_kept() {
+    let Some(url) = server::fresh_database() else {
+        return;
+    };
+    let store = Store::open(&url.parse().unwrap(), Limits::default())
+        .await
+        .unwrap();
+    let copies = |second: i64| -> Vec<Event> {
+        let copy = |number| received(event("evt_1"), second + number);
+        (0..50).map(copy).collect()
+    };
+    for second in [100, 200] {
+        store.accept(copies(second)).await.unwrap();
+    }
+    let counted = store.views().events(Filter::default()).await.unwrap().items;
+    assert_eq!(counted[0].duplicates, 99);
+    let latest = "DO $$ BEGIN
+        ASSERT (SELECT cardinality(came_again) = 32 AND 200000000 <= ALL (came_again) FROM countersign.events);
+    END $$";
+    server::execute(&url, latest);
+}
+
 /// In their order, as many together as have neither key nor payment in common; what is to be fetched is alone.
 fn plain_batches(events: &[Event]) -> Vec<Vec<Event>> {
     let mut batches: Vec<Vec<Event>> = Vec::new();
