@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
@@ -86,6 +88,29 @@ async fn two_receivers_on_one_spool_move_everything_once() {
     emptied(&new).await;
     let sums = "SELECT count(*), sum(duplicates) FROM countersign.events";
     assert_eq!(server.psql("inbox", sums).trim(), "60|60");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_receiver_left_uncertain_settles_from_when_it_was_met() {
+    let Some(text) = fresh_database() else {
+        return;
+    };
+    let url = impatient(&text);
+    let site = Site::new(64 << 20);
+    let new = site.open(&url).await;
+    let old = site.open(&url).await;
+    let spooling = old.spooling.as_ref().unwrap();
+    // An hour ago, by a clock that was set ahead since. Whoever stops moves nothing any more.
+    let settles = Timestamp::now().as_microsecond() - 3_600_000_000;
+    let lost = received(event("evt_1"), 100);
+    spooling.spool(&[lost], Some(settles)).await.unwrap();
+    old.close().await;
+    eventually(&new, "met", |store| store.backlog().unwrap().waiting == 1).await;
+    let met = Instant::now();
+    emptied(&new).await;
+    // `impatient` lets a batch take 5.1 s, and the telling a second; it was met before it was counted.
+    assert!(met.elapsed() >= Duration::from_secs(5), "{met:?}");
+    assert_eq!(events(&new).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
