@@ -123,3 +123,48 @@ fn wises_test_notification_is_no_transfer() {
     check(111, "111 authorized -/- -");
     check(0, "names no payment");
 }
+
+#[test]
+fn authorize_net_paid_what_it_calls_approved_alone() {
+    let check = |kind: &str, code: u8, expected| {
+        let body = format!(
+            r#"{{"notificationId":"182c-1","eventType":"net.authorize.payment.{kind}","eventDate":"2026-09-21T14:13:20.7722007Z","webhookId":"849e-1","payload":{{"responseCode":{code},"authCode":"Z3PV5H","avsResponse":"Y","authAmount":0.0,"invoiceNumber":"33","entityName":"transaction","id":"p"}}}}"#
+        );
+        check("authorize-net", &body, expected);
+    };
+    check("authcapture.created", 1, "p succeeded -/- -");
+    check("authorization.created", 1, "p authorized -/- -");
+    check("priorAuthCapture.created", 1, "p captured -/- -");
+    check("void.created", 1, "p canceled -/- -");
+    check("fraud.held", 4, "p pending -/- -");
+    for kind in [
+        "authcapture.created",
+        "authorization.created",
+        "capture.created",
+        "void.created",
+    ] {
+        check(kind, 0, "names no payment, fetch -");
+    }
+}
+
+#[test]
+fn adyens_items_are_known_by_the_payment_that_they_change() {
+    let item = |kind: &str, original: &str, success: bool| {
+        format!(
+            r#"{{"additionalData":{{"hmacSignature":""}},"amount":{{"currency":"EUR","value":1500}},"eventCode":"{kind}","eventDate":"2026-09-21T16:13:20+02:00","merchantAccountCode":"TestMerchant","merchantReference":"order-1","originalReference":"{original}","paymentMethod":"visa","pspReference":"q","reason":"","success":"{success}"}}"#
+        )
+    };
+    let check = |body: &str, expected| check("adyen-classic", body, expected);
+    check(&item("AUTHORISATION", "", true), "q authorized 1500/- EUR");
+    for (kind, expected) in [
+        ("CAPTURE", "p captured -/- -"),
+        ("REFUND", "p refunded -/- -"),
+        ("CHARGEBACK", "p disputed -/- -"),
+        ("CANCELLATION", "p canceled -/- -"),
+    ] {
+        check(&item(kind, "p", true), expected);
+    }
+    check(&item("CAPTURE", "p", false), "p failed -/- -");
+    check(&item("REFUND", "p", false), UNLISTED);
+    check(&item("REPORT_AVAILABLE", "", true), UNLISTED);
+}
