@@ -168,3 +168,35 @@ fn adyens_items_are_known_by_the_payment_that_they_change() {
     check(&item("REFUND", "p", false), UNLISTED);
     check(&item("REPORT_AVAILABLE", "", true), UNLISTED);
 }
+
+#[test]
+fn what_bluesnap_took_up_by_ach_is_not_paid_yet() {
+    let check = |kind: &str, expected: &str| {
+        let body = format!(
+            "transactionType={kind}&referenceNumber=p&invoiceChargeAmount=29.99&invoiceChargeCurrency=USD&merchantTransactionId=m&accountId=7&transactionDate=09%2F21%2F2026+02%3A13+PM"
+        );
+        check("bluesnap", &body, expected);
+    };
+    check("CHARGE_PENDING", "p pending 2999/- USD");
+    check("CHARGE", "p succeeded 2999/- USD");
+    check("CANCELLATION_REFUND", &format!("{UNLISTED}, fetch p"));
+    check("CANCELLATION", UNLISTED);
+}
+
+#[test]
+fn iata_pays_refund_that_names_itself_alone_is_to_be_fetched() {
+    let check = |status: &str, more: &str, expected: &str| {
+        let body = format!(
+            r#"{{"status":"{status}","merchantPaymentId":"m","amount":5.0,"currency":"EUR"{more}}}"#
+        );
+        check("iatapay", &body, expected);
+    };
+    let refund = r#","iataRefundId":"r","merchantRefundId":"m""#;
+    check("SETTLED", refund, "names no payment, fetch -");
+    check("CREATED", refund, "names no payment");
+    let payment = r#","iataPaymentId":"p""#;
+    check("SETTLED", payment, "p succeeded 500/- EUR");
+    for status in ["UNEXPECTED SETTLED", "TOBEINVESTIGATED"] {
+        check(status, payment, &format!("{UNLISTED}, fetch p"));
+    }
+}
