@@ -212,3 +212,39 @@ fn iata_pays_refund_that_names_itself_alone_is_to_be_fetched() {
         check(status, payment, &format!("{UNLISTED}, fetch p"));
     }
 }
+
+#[test]
+fn ppros_charge_is_told_from_its_beginning_to_its_end() {
+    for profile in ["ppro", "ppro-hash"] {
+        let check = |kind: &str, status: &str, expected: &str| {
+            let body = format!(
+                r#"{{"specversion":"1.0.2","source":"https://www.ppro.com","datacontenttype":"application/json","id":"DBmK-1","type":"{kind}","subject":"p","time":"2026-09-21T14:13:20.123Z","data":{{"paymentChargeId":"p","paymentChargeStatus":"{status}","paymentMethod":"IDEAL","merchantId":"merch-1","paymentSessionId":"sess_1","amount":{{"value":1000,"currency":"EUR"}}}}}}"#
+            );
+            check(profile, &body, expected);
+        };
+        let charge = |kind: &str, status: &str, expected: &str| {
+            check(&format!("PAYMENT_CHARGE_{kind}"), status, expected);
+        };
+        let action = "p requires_action 1000/- EUR";
+        charge("AUTHENTICATION_PENDING", "AUTHENTICATION_PENDING", action);
+        let authorized = "p authorized 1000/- EUR";
+        charge("AUTHORIZATION_SUCCEEDED", "CAPTURE_PENDING", authorized);
+        charge(
+            "AUTHORIZATION_SUCCEEDED",
+            "CAPTURED",
+            "p captured 1000/- EUR",
+        );
+        charge("AUTHORIZATION_FAILED", "FAILED", "p failed 1000/- EUR");
+        // One of several.
+        charge("CAPTURE_SUCCEEDED", "CAPTURED", "p captured -/- -");
+        charge("REFUND_SUCCEEDED", "CAPTURED", "p refunded -/- -");
+        charge("REFUND_PENDING", "REFUND_PROCESSING", UNLISTED);
+        let fetched = format!("{UNLISTED}, fetch p");
+        charge("REFUND_FAILED", "CAPTURED", &fetched);
+        charge("VOID_SUCCEEDED", "VOIDED", "p canceled -/- -");
+        charge("VOID_SUCCEEDED", "CAPTURED", &fetched);
+        charge("DISCARDED", "DISCARDED", "p canceled -/- -");
+        check("CHARGEBACK_SUCCEEDED", "", "p disputed -/- -");
+        check("FUNDS_STATE_CHANGED", "CAPTURED", UNLISTED);
+    }
+}
