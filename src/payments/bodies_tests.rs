@@ -248,3 +248,42 @@ fn ppros_charge_is_told_from_its_beginning_to_its_end() {
         check("FUNDS_STATE_CHANGED", "CAPTURED", UNLISTED);
     }
 }
+
+#[test]
+fn worldpays_refund_that_was_sent_is_to_be_fetched() {
+    let check = |kind: &str, expected: &str| {
+        let body = format!(
+            r#"{{"eventId":"bb55-1","eventTimestamp":"2026-09-21T14:13:20.407","eventDetails":{{"classification":"payment","downstreamReference":"3378","transactionReference":"p","type":"{kind}","date":"2026-09-20","reference":"12345","amount":{{"value":100,"currencyCode":"EUR"}},"_links":{{"payment":{{"href":""}}}}}}}}"#
+        );
+        check("worldpay-access", &body, expected);
+    };
+    for kind in ["sentForRefund", "refundFailed"] {
+        check(kind, &format!("{UNLISTED}, fetch p"));
+    }
+    check("refunded", "p refunded -/- -");
+    check("sentForSettlement", "p captured -/- -");
+}
+
+#[test]
+fn an_ach_payment_at_recurly_is_pending_first() {
+    let check = |kind: &str, expected| {
+        let body = format!(
+            r#"{{"id":"rafhdbbf41mc","object_type":"payment","site_id":"s","event_type":"{kind}","event_time":"2026-09-21T14:13:20Z","uuid":"p"}}"#
+        );
+        check("recurly", &body, expected);
+    };
+    check("scheduled", "p pending -/- -");
+    check("processing", "p pending -/- -");
+    check("authorized", "p authorized -/- -");
+    check("succeeded", "p succeeded -/- -");
+    check("fraud_info_updated", UNLISTED);
+}
+
+#[test]
+fn an_event_of_dwollas_may_have_its_time_as_created_alone() {
+    let body = r#"{"id":"4a42-1","topic":"customer_transfer_completed","created":"2026-09-21T14:13:20.323Z","resourceId":"p"}"#;
+    let profile = crate::signature::builtin().get("dwolla").unwrap();
+    let facts = super::profiles_tests::facts(profile, body.to_owned());
+    let created: jiff::Timestamp = "2026-09-21T14:13:20.323Z".parse().unwrap();
+    assert_eq!(facts.occurred_at, Some(created));
+}
