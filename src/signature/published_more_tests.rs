@@ -113,4 +113,28 @@ pub(super) const MORE: &[Published] = &[
         body: r#"{"live":"false","notificationItems":[{"NotificationRequestItem":{"additionalData":{"hmacSignature":"xhpHvYq2u2Np0rstbZ6QjLGu7JWhvf7Iwaa6EviJSX0="},"amount":{"currency":"EUR","value":1000},"eventCode":"CAPTURE","eventDate":"1970-01-01T00:00:00Z","merchantAccountCode":"merchantAccount","merchantReference":"reference","originalReference":"originalReference","paymentMethod":"VISA","pspReference":"pspReference","reason":"reason","success":"true"}}]}"#,
         now: ANY,
     },
+    Published {
+        profile: "checkbook",
+        source: "docs.checkbook.io/docs/webhooks",
+        secrets: &["335b5728e25b47e88995fce207bff380"],
+        url: None,
+        headers: &[(
+            "signature",
+            "nonce=1243549809,signature=4ee9758fc0bceb3ca1a2fe397fbd125364cfffdb04296fa118dab9778a4b3ce3",
+        )],
+        body: r#"{"status": "PAID", "id": "ed0af5fb335c47dd8eb53199ba50f5c4", "type": "CHECK"}"#,
+        now: ANY,
+    },
+    Published {
+        profile: "increase-classic",
+        source: "increase-python tests/api_resources/test_webhooks.py",
+        secrets: &["whsec_zlFsbBZ8Xcodlpcu6NDTdSzZRLSdhkst"],
+        url: None,
+        headers: &[(
+            "increase-webhook-signature",
+            "t=2022-01-31T23:59:59Z,v1=3f9c3dcc820ca3adfae8e196d05b09dfef63b91db5ce5ac1407090f2aa424a6f",
+        )],
+        body: r#"{"id":"event_123abc","created_at":"2020-01-31T23:59:59Z"}"#,
+        now: 1_643_673_599,
+    },
 ];
