@@ -287,3 +287,43 @@ fn an_event_of_dwollas_may_have_its_time_as_created_alone() {
     let created: jiff::Timestamp = "2026-09-21T14:13:20.323Z".parse().unwrap();
     assert_eq!(facts.occurred_at, Some(created));
 }
+
+#[test]
+fn a_payment_of_cashfrees_is_the_same_by_text_and_by_number() {
+    let check = |body: &str, expected: &str| check("cashfree", body, expected);
+    check(
+        r#"{"data":{"order":{"order_id":"order_OFR_2","order_amount":2,"order_currency":"INR","order_tags":null},"payment":{"cf_payment_id":"789727431","payment_status":"SUCCESS","payment_amount":170.00,"payment_currency":"INR","payment_time":"2026-09-21T19:43:20+05:30","auth_id":null}},"event_time":"2026-09-21T19:43:20+05:30","type":"PAYMENT_SUCCESS_WEBHOOK"}"#,
+        "789727431 succeeded 17000/- INR",
+    );
+    check(
+        r#"{"data":{"refund":{"cf_refund_id":11325632,"cf_payment_id":789727431,"refund_id":"r","order_id":"o","refund_amount":2.00,"refund_currency":"INR","refund_type":"MERCHANT_INITIATED","refund_status":"SUCCESS","refund_splits":[{"merchantVendorId":"v","amount":1,"percentage":null}],"metadata":null}},"event_time":"2026-09-21T19:43:28+05:30","type":"REFUND_STATUS_WEBHOOK"}"#,
+        "789727431 refunded -/- -",
+    );
+    let fetched = format!("{UNLISTED}, fetch 7");
+    check(
+        r#"{"data":{"auto_refund":{"order_id":"o","refund_type":"PAYMENT_AUTO_REFUND","refund_status":"SUCCESS","refund_amount":100,"refund_currency":"INR","cf_payment_id":"7","cf_refund_id":"r"}},"event_time":"2026-09-21T19:43:28+05:30","type":"AUTO_REFUND_STATUS_WEBHOOK"}"#,
+        &fetched,
+    );
+}
+
+#[test]
+fn a_transaction_of_adyens_platform_is_no_transfer() {
+    let transaction = r#"{"data":{"id":"EVJN1","amount":{"value":-10000,"currency":"EUR"},"status":"booked","transfer":{"categoryData":{"priority":"regular","type":"bank"},"id":"3JNC","reference":"r"},"creationDate":"2026-09-21T16:13:20+02:00","balancePlatform":"YOUR_BALANCE_PLATFORM"},"environment":"test","timestamp":"2026-09-21T16:13:20+02:00","type":"balancePlatform.transaction.created"}"#;
+    check("adyen-platform", transaction, UNLISTED);
+}
+
+#[test]
+fn dodos_refund_may_be_a_part() {
+    let check = |body: &str, expected| check("dodo", body, expected);
+    let refund = |partial: bool| {
+        format!(
+            r#"{{"business_id":"b","type":"refund.succeeded","timestamp":"2026-09-21T14:13:20Z","data":{{"payload_type":"Refund","business_id":"b","payment_id":"p","refund_id":"r","amount":123,"currency":"AED","is_partial":{partial},"status":"succeeded","created_at":"2026-09-21T14:13:18Z"}}}}"#
+        )
+    };
+    check(&refund(true), "p partially_refunded -/- -");
+    check(&refund(false), "p refunded -/- -");
+    check(
+        r#"{"business_id":"b","type":"dispute.opened","timestamp":"2026-09-21T14:13:20Z","data":{"payload_type":"Dispute","amount":"123","business_id":"b","currency":"AED","dispute_id":"d","dispute_stage":"pre_dispute","dispute_status":"dispute_opened","payment_id":"p"}}"#,
+        "p disputed -/- -",
+    );
+}
