@@ -157,6 +157,8 @@ const TOLD: &[(&str, &str)] = &[
     ("pix", "pix: succeeded 1999/- BRL"),
     ("polar", "order.created: pending 1999/0 BRL; order.paid: succeeded 1999/0 BRL; order.refunded: refunded 1999/1999 BRL"),
     ("rapyd", "PAYMENT_COMPLETED: succeeded 1999/- BRL; PAYMENT_DISPUTE_UPDATED: dispute_won -/- -"),
+    ("ppro", "PAYMENT_CHARGE_CAPTURE_SUCCEEDED: captured -/- -; PAYMENT_CHARGE_VOID_SUCCEEDED: canceled -/- -"),
+    ("ppro-hash", "PAYMENT_CHARGE_CAPTURE_SUCCEEDED: captured -/- -; PAYMENT_CHARGE_VOID_SUCCEEDED: canceled -/- -"),
     ("razorpay", "payment.captured: captured 1999/0 BRL; refund.processed: refunded 1999/1999 BRL"),
     ("recurly", "payment.succeeded: succeeded -/- -"),
     ("revolut", "ORDER_COMPLETED: succeeded -/- -"),

@@ -403,8 +403,8 @@ fn a_trial_that_begins_at_bluesnap_is_no_payment() {
 }
 
 #[test]
-fn a_charge_that_failed_at_bluesnap_is_told_in_two_words() {
-    for kind in ["DECLINE", "CC_CHARGE_FAILED"] {
+fn a_charge_that_failed_at_bluesnap_is_told_in_three_words() {
+    for kind in ["DECLINE", "CC_CHARGE_FAILED", "FRAUD_DECLINE"] {
         let body = format!("transactionType={kind}&referenceNumber=p");
         check("bluesnap", &body, "p failed -/- -");
     }
