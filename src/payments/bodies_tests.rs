@@ -215,7 +215,7 @@ fn iata_pays_refund_that_names_itself_alone_is_to_be_fetched() {
 
 #[test]
 fn ppros_charge_is_told_from_its_beginning_to_its_end() {
-    for profile in ["ppro", "ppro-hash"] {
+    for profile in ["ppro", "ppro-hmac"] {
         let check = |kind: &str, status: &str, expected: &str| {
             let body = format!(
                 r#"{{"specversion":"1.0.2","source":"https://www.ppro.com","datacontenttype":"application/json","id":"DBmK-1","type":"{kind}","subject":"p","time":"2026-09-21T14:13:20.123Z","data":{{"paymentChargeId":"p","paymentChargeStatus":"{status}","paymentMethod":"IDEAL","merchantId":"merch-1","paymentSessionId":"sess_1","amount":{{"value":1000,"currency":"EUR"}}}}}}"#

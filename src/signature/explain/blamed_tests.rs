@@ -108,7 +108,7 @@ fn what_stands_around_the_secret_of_a_digest_is_named() {
     let digest = hex::encode(Sha256::digest(format!("{BODY}.{SECRET}")));
     let check = |configured: String, expected: KeyMistake| {
         let headers = [("webhook-signature", &*digest)];
-        let found = report("ppro-hash", &[&configured], &headers, BODY);
+        let found = report("ppro", &[&configured], &headers, BODY);
         assert_eq!(found.mistakes, [Mistake::Key(expected)], "{configured}");
     };
     check(format!("{SECRET} "), KeyMistake::Space);

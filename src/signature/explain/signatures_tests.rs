@@ -51,7 +51,7 @@ fn what_stands_twice_is_not_said_to_be_missing() {
 fn a_digest_and_an_hmac_are_told_apart() {
     let found = |signature: &str| {
         let headers = [("webhook-signature", signature)];
-        let found = report("ppro-hash", &[SECRET], &headers, BODY);
+        let found = report("ppro", &[SECRET], &headers, BODY);
         tells_nothing(&found, signature);
         found.mistakes
     };
