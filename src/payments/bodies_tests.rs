@@ -59,18 +59,6 @@ fn modern_treasurys_payment_order_is_denied_or_drafted_anew() {
 }
 
 #[test]
-fn what_modern_treasury_sends_out_is_no_payment() {
-    let check = |direction: &str, expected| {
-        let body = format!(
-            r#"{{"event":"completed","data":{{"amount":123100,"currency":"USD","direction":"{direction}","id":"p","object":"payment_order","status":"completed","type":"wire","updated_at":"2026-09-21T14:13:20Z"}}}}"#
-        );
-        check("modern-treasury", &body, expected);
-    };
-    check("credit", "names no payment");
-    check("debit", "p succeeded 123100/- USD");
-}
-
-#[test]
 fn rapyds_refund_without_a_time_is_not_put_at_the_beginning_of_all_time() {
     let refund = r#"{"id":"c73cd65e-1","token":"wh_1","type":"REFUND_COMPLETED","data":{"id":"refund_1","amount":87.36,"payment":"p","currency":"ILS","reason":"Direct Refund","status":"Completed","created_at":1768959,"updated_at":1768960},"attempts":[],"trigger_operation_id":"t","status":"","created_at":0,"next_attempt_at":0,"uri":""}"#;
     let profile = crate::signature::builtin().get("rapyd").unwrap();
