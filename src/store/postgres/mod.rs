@@ -30,6 +30,8 @@ mod late_tests;
 mod mend;
 pub(super) mod moving;
 #[cfg(test)]
+mod moving_tests;
+#[cfg(test)]
 mod mute_tests;
 mod opening;
 mod parts;

@@ -401,9 +401,10 @@ async fn a_duplicate_of_which_nobody_knew_whether_it_was_counted_is_counted_once
         standing: Standing::Quarantined,
         ..with_body(event("evt_2"), "x")
     };
-    let late = event("evt_3");
+    let (late, more) = (event("evt_3"), event("evt_4"));
     let at = |event: &Event, second: i64| received(event.clone(), second);
-    // Each batch as the database may take it: of one event, of several that belong together, with another body first, as copies.
+    // Each batch as the database may take it: of one event, of several that belong together, with another body first, as copies of one
+    // or of several.
     let batches = [
         vec![at(&first, 100)],
         vec![at(&first, 101)],
@@ -419,6 +420,16 @@ async fn a_duplicate_of_which_nobody_knew_whether_it_was_counted_is_counted_once
         vec![at(&unreadable, 111)],
         vec![at(&unreadable, 112)],
         vec![at(&late, 113), at(&late, 114), at(&late, 115)],
+        vec![
+            at(&other, 116),
+            at(&other, 117),
+            at(&first, 118),
+            at(&first, 119),
+            at(&late, 120),
+            at(&late, 121),
+            at(&more, 122),
+            at(&more, 123),
+        ],
     ];
     for batch in &batches {
         store.accept(batch.clone()).await.unwrap();
@@ -433,10 +444,11 @@ async fn a_duplicate_of_which_nobody_knew_whether_it_was_counted_is_counted_once
         found
     };
     let expected = [
-        ("evt_1", "accepted", 6),
-        ("evt_1", "conflict", 3),
+        ("evt_1", "accepted", 8),
+        ("evt_1", "conflict", 5),
         ("evt_2", "quarantined", 1),
-        ("evt_3", "accepted", 2),
+        ("evt_3", "accepted", 4),
+        ("evt_4", "accepted", 1),
     ];
     let expected = expected.map(|(id, verdict, times)| (id.to_owned(), verdict, times));
     assert_eq!(counted(&store).await, expected);
@@ -446,7 +458,7 @@ async fn a_duplicate_of_which_nobody_knew_whether_it_was_counted_is_counted_once
     for batch in &batches {
         spooling.spool(batch, Some(settled)).await.unwrap();
     }
-    let lost = [&first, &other, &unreadable, &late].map(|event| at(event, 200));
+    let lost = [&first, &other, &unreadable, &late, &more].map(|event| at(event, 200));
     spooling.spool(&lost, Some(settled)).await.unwrap();
     emptied(&store).await;
     let expected = expected.map(|(id, verdict, times)| (id, verdict, times + 1));

@@ -185,3 +185,48 @@ async fn one_tenants_export_goes_on_whatever_comes_to_another() {
         assert!(out == whole);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_tenants_export_is_not_gone_on_with_where_anything_of_it_changed() {
+    for place in places() {
+        let store = at_one_moment(&place).await;
+        for (id, second) in [("evt_mine", 1_790_000_050), ("evt_older", 1_790_000_040)] {
+            let event = payment_event(id, "pay_mine", "pending", second);
+            let event = received(event, 1_790_000_060);
+            accept(&store, of_tenant(event, "a-tenant", "p")).await;
+        }
+        let tenant = Export {
+            tenant: Some("a-tenant".to_owned()),
+        };
+        let mut changes = vec![
+            "UPDATE SCHEMA.payments SET changed_at = changed_at + 1 WHERE payment_id = 'pay_mine'",
+            "UPDATE SCHEMA.events SET fetch_needed = true WHERE event_id = 'evt_mine'",
+        ];
+        if session(&place.url).await.is_some() {
+            changes.extend([
+                "DELETE FROM SCHEMA.superseded WHERE tenant_id = 'a-tenant'",
+                "DELETE FROM SCHEMA.bodies WHERE tenant_id = 'a-tenant'",
+            ]);
+        }
+        for change in changes {
+            let mut whole = Vec::new();
+            tenant
+                .run(&place.url, None, &mut whole, &mut |_, _| {})
+                .await
+                .unwrap();
+            let go_on = async || {
+                let part = Part::read(&mut &whole[..whole.len() / 2]).unwrap();
+                let mut out = whole[..usize::try_from(part.bytes).unwrap()].to_vec();
+                tenant
+                    .run(&place.url, Some(part), &mut out, &mut |_, _| {})
+                    .await
+                    .map(|_| out)
+            };
+            assert!(go_on().await.unwrap() == whole, "{change}");
+            run(&place, change).await;
+            let resumed = go_on().await;
+            let refused = matches!(resumed, Err(ExportFailure::NotTheSame { .. }));
+            assert!(refused, "{change}");
+        }
+    }
+}

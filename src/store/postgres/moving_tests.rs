@@ -1,0 +1,85 @@
+//! How far a run of a spool was moved, and which of its events are there already.
+
+use std::collections::HashSet;
+
+use super::batch::Prepared;
+use super::moving::{Moving, move_batch};
+use super::mute_tests::target;
+use super::session::{Purpose, Session};
+use super::tests::server::fresh_database;
+use crate::inbox::{Event, Limits, Receipt};
+use crate::store::fixtures::{accept, event, of_tenant, received, with_body};
+use crate::store::{Store, Url};
+
+fn moving(position: i64, uncertain: bool, event: Event) -> Moving {
+    let prepared = Prepared::prepare(event);
+    Moving {
+        position,
+        uncertain,
+        prepared,
+    }
+}
+
+#[tokio::test]
+async fn each_run_of_a_spool_and_each_tenant_has_a_mark_of_its_own() {
+    let Some(url) = fresh_database() else {
+        return;
+    };
+    let url: Url = url.parse().unwrap();
+    let _store = Store::open(&url, Limits::default()).await.unwrap();
+    let mut session = Session::open(&target(&url), Purpose::Write).await.unwrap();
+    let mut names = HashSet::new();
+    let all = [
+        ("tenant-42", &b"one"[..]),
+        ("tenant-42", b"another"),
+        ("tenant-43", b"one"),
+    ];
+    // All are under way before any of them goes on; the farthest goes first.
+    for positions in [[1, 1, 1], [9, 5, 3]] {
+        for ((tenant, run), position) in all.into_iter().zip(positions) {
+            let id = format!("evt_{position}_{}", String::from_utf8_lossy(run));
+            let event = of_tenant(event(&id), tenant, "p");
+            let batch = [moving(position, false, event)];
+            for expected in [1, 0] {
+                let moved = move_batch(&mut session, &mut names, run, &batch).await;
+                assert_eq!(moved.unwrap().len(), expected, "{tenant} {id}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_came_at_the_same_moment_is_not_taken_for_an_uncertain_event() {
+    let Some(url) = fresh_database() else {
+        return;
+    };
+    let url: Url = url.parse().unwrap();
+    let store = Store::open(&url, Limits::default()).await.unwrap();
+    let of = |tenant, id, body| {
+        let event = received(with_body(event(id), body), 100);
+        of_tenant(event, tenant, "p")
+    };
+    let kept = of("tenant-42", "evt_1", "{}");
+    assert_eq!(accept(&store, kept.clone()).await, Receipt::Accepted);
+    let mut session = Session::open(&target(&url), Purpose::Write).await.unwrap();
+    let mut names = HashSet::new();
+    let cases = [
+        // It is there.
+        (kept, Receipt::Accepted),
+        (of("tenant-42", "evt_2", "{}"), Receipt::Accepted),
+        (of("tenant-42", "evt_1", "{\"a\":1}"), Receipt::Conflict),
+        (of("tenant-43", "evt_1", "{}"), Receipt::Accepted),
+    ];
+    for (position, (event, expected)) in (1..).zip(cases) {
+        let batch = [moving(position, true, event)];
+        let moved = move_batch(&mut session, &mut names, b"run", &batch)
+            .await
+            .unwrap();
+        let receipts: Vec<Receipt> = moved.into_iter().map(|(_, receipt)| receipt).collect();
+        assert_eq!(receipts, [expected], "{position}");
+    }
+    let kept = store.views().events(crate::store::suite::all()).await;
+    let kept = kept.unwrap().items;
+    assert_eq!(kept.len(), 4);
+    assert!(kept.iter().all(|event| event.duplicates == 0));
+}
