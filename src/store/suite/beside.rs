@@ -171,6 +171,67 @@ pub(in crate::store) async fn refusals_outlive_a_restart_and_go_on_counting(plac
     );
 }
 
+pub(in crate::store) async fn refusals_are_listed_newest_first_in_pages_and_by_tenant(
+    place: &Place,
+) {
+    let store = place.open().await;
+    let book = Book::default();
+    for number in 0..25 {
+        // Five share each second.
+        let mut one = refusal(&format!("CN={number:02}"), 1000 + number / 5);
+        one.producer = (number % 3 > 0).then(|| ClaimedProducer {
+            tenant_id: format!("tenant-{}", number % 3).into(),
+            name: "p".into(),
+        });
+        book.record(one);
+    }
+    store.flush(&book).await.unwrap();
+    let listed = async |mut filter: Filter| {
+        let mut found = Vec::new();
+        loop {
+            let page = store.views().refusals(filter.clone()).await.unwrap();
+            assert!(page.items.len() <= 4);
+            let shown = page.items.into_iter();
+            found.extend(shown.map(|one| (one.last_seen, one.subject.unwrap())));
+            filter.after = page.next;
+            if filter.after.is_none() {
+                return found;
+            }
+        }
+    };
+    let four = Filter { limit: 4, ..all() };
+    let everybodys = listed(four.clone()).await;
+    assert!(everybodys.windows(2).all(|pair| pair[0].0 >= pair[1].0));
+    let names = |found: Vec<(_, String)>| {
+        let mut names: Vec<_> = found.into_iter().map(|(_, subject)| subject).collect();
+        names.sort();
+        names
+    };
+    let expected = |chosen: fn(&i64) -> bool| {
+        let chosen = (0..25).filter(chosen);
+        chosen
+            .map(|number| format!("CN={number:02}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(everybodys), expected(|_| true));
+    let one = Filter {
+        tenant: Some("tenant-2".to_owned()),
+        ..four.clone()
+    };
+    assert_eq!(
+        names(listed(one.clone()).await),
+        expected(|number| number % 3 == 2)
+    );
+    let lately = Filter {
+        since: Some(at(1003)),
+        ..one
+    };
+    assert_eq!(
+        names(listed(lately).await),
+        expected(|number| number % 3 == 2 && *number >= 15)
+    );
+}
+
 pub(in crate::store) async fn a_stop_cuts_no_writing_that_has_begun(place: &Place) {
     let store = place.open().await;
     let store = Arc::new(store);

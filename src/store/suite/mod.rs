@@ -40,6 +40,7 @@ macro_rules! inbox_suite {
             of_several_in_one_delivery_each_counts_when_its_turn_comes
             a_body_that_is_no_text_is_shown_in_base64
             refusals_outlive_a_restart_and_go_on_counting
+            refusals_are_listed_newest_first_in_pages_and_by_tenant
             a_stop_cuts_no_writing_that_has_begun
             the_table_of_refusals_is_bounded
             certificates_and_secrets_in_use_are_remembered
