@@ -33,7 +33,9 @@ const SWEEP_MIN: Duration = Duration::from_millis(10);
 /// Chains that a review verifies between two pauses, a few milliseconds' work, and how long it pauses.
 const REVIEWED_AT_ONCE: usize = 32;
 const REVIEW_PAUSE: Duration = Duration::from_millis(1);
-/// How many sweeps a connection that was told to close may take for it before it is cut.
+/// How many sweeps a connection that was told to close may take for it before it is cut, counted from its last request. A request that
+/// begins later than so many sweeps after that counts for nothing: over HTTP/2 they could go on for ever, since it is the peer who says
+/// that it has heard of the end.
 const GRACE_SWEEPS: u32 = 3;
 
 /// The registry of live authenticated connections. Clones are the same registry.
@@ -248,8 +250,7 @@ impl Connections {
                     }
                 }
                 Signal::Close => {
-                    let told = now.wrapping_sub(live.signalled_at.load(Ordering::Relaxed));
-                    if told.min(idle) > GRACE_SWEEPS {
+                    if connection.told_for().min(idle) > GRACE_SWEEPS {
                         connection.tell(Signal::Abort);
                     }
                 }
@@ -349,9 +350,20 @@ impl Connection {
     /// Counts a request until the guard is dropped.
     pub(super) fn begin(&self) -> InFlight {
         self.live.requests.fetch_add(1, Ordering::Relaxed);
+        let in_time = match self.signal() {
+            Signal::Open => true,
+            Signal::Close | Signal::Abort => self.told_for() <= GRACE_SWEEPS,
+        };
         InFlight {
             connection: self.clone(),
+            in_time,
         }
+    }
+
+    /// How many sweeps ago it was told to end, if it was.
+    fn told_for(&self) -> u32 {
+        let now = self.live.registry.sweeps.load(Ordering::Relaxed);
+        now.wrapping_sub(self.live.signalled_at.load(Ordering::Relaxed))
     }
 
     fn tell(&self, signal: Signal) {
@@ -372,6 +384,8 @@ impl Connection {
 /// A request that is being answered.
 pub(super) struct InFlight {
     connection: Connection,
+    /// The connection had not been told to end, or only just.
+    in_time: bool,
 }
 
 impl InFlight {
@@ -392,8 +406,10 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let live = &self.connection.live;
-        let now = live.registry.sweeps.load(Ordering::Relaxed);
-        live.idle_since.store(now, Ordering::Relaxed);
+        if self.in_time {
+            let now = live.registry.sweeps.load(Ordering::Relaxed);
+            live.idle_since.store(now, Ordering::Relaxed);
+        }
         live.requests.fetch_sub(1, Ordering::Release);
     }
 }

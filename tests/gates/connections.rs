@@ -282,6 +282,30 @@ async fn connections_that_fail_are_closed_idle_at_once_and_busy_after_their_answ
 }
 
 #[tokio::test]
+async fn who_goes_on_asking_over_http_2_after_the_goodbye_is_cut() {
+    let server = Server::start(quick(Duration::from_millis(200)));
+    let mut config = server.client.clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut deaf = server.try_connect(&config).await.unwrap();
+    deaf.write_all(H2_BEGUN).await.unwrap();
+    // It acknowledges nothing, so that the server never learns whether its GOAWAY was heard.
+    let mut goes_on = async || -> std::io::Result<()> {
+        for stream in (1_u32..).step_by(2) {
+            deaf.write_all(&h2_get(stream)).await?;
+            if deaf.read(&mut [0; 4096]).await? == 0 {
+                break;
+            }
+            if stream == 1 {
+                server.acceptor.connections().close_where(|_| true);
+            }
+        }
+        Ok(())
+    };
+    let _ended = timeout(PATIENCE, goes_on()).await.unwrap();
+    server.count(0).await;
+}
+
+#[tokio::test]
 async fn a_review_closes_what_trust_was_withdrawn_from_and_leaves_what_has_only_ended() {
     let server = Server::start(Limits::default());
     let mut idle = server.connect().await;

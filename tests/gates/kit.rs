@@ -320,6 +320,19 @@ pub(crate) fn h2_request(path: &str) -> Request<Empty<Bytes>> {
         .unwrap()
 }
 
+/// How HTTP/2 begins, by hand (RFC 9113 §3.4): no settings, and all the room there is for answers.
+pub(crate) const H2_BEGUN: &[u8] =
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x04\x08\0\0\0\0\0\x7f\xff\0\0";
+
+/// `GET /` by hand, whole in one HEADERS frame.
+pub(crate) fn h2_get(stream: u32) -> Vec<u8> {
+    let fields = b"\x82\x84\x87\x41\x09localhost";
+    let mut frame = vec![0, 0, u8::try_from(fields.len()).unwrap(), 1, 5];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(fields);
+    frame
+}
+
 pub(crate) fn quick(header_timeout: Duration) -> Limits {
     Limits {
         header_timeout,
