@@ -11,11 +11,12 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use super::body_memory::{BodyMemory, Exhausted, Reservation};
+use super::head::bytes_of;
 
 /// How much of a refused body is read and forgotten, at most.
 const READ_AWAY_BYTES: usize = 16 * 1024 * 1024;
 
-/// A body, and the memory that it takes until its delivery has been answered.
+/// A body, and the memory that it and its head take until its delivery has been answered.
 pub(super) struct Held {
     pub(super) bytes: Bytes,
     _reservation: Reservation,
@@ -26,7 +27,7 @@ pub(super) enum Unread {
     TooLarge,
     TooSlow,
     Broken,
-    /// Too many bodies are held already.
+    /// Too many heads and bodies are held already.
     Exhausted,
 }
 
@@ -49,6 +50,12 @@ pub(super) async fn read(
         read_away(body, head.version, deadline);
         return Err(Unread::TooLarge);
     }
+    // A head stays for as long as its body is waited for, and a hundred of them may come over one connection.
+    let head_bytes = bytes_of(head);
+    if let Err(Exhausted) = reservation.reach(head_bytes) {
+        read_away(body, head.version, deadline);
+        return Err(Unread::Exhausted);
+    }
     let mut first: Option<Bytes> = None;
     let mut rest: Option<BytesMut> = None;
     let mut length = 0_usize;
@@ -69,7 +76,7 @@ pub(super) async fn read(
             return Err(Unread::TooLarge);
         }
         // Memory is reserved for what came, not for what was announced: a lie must not shut others out.
-        if let Err(Exhausted) = reservation.reach(length) {
+        if let Err(Exhausted) = reservation.reach(head_bytes.saturating_add(length)) {
             read_away(body, head.version, deadline);
             return Err(Unread::Exhausted);
         }

@@ -1,10 +1,10 @@
-//! The memory that all bodies on their way share.
+//! The memory that all deliveries on their way share, heads and bodies.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of bodies that are held at once, from the first that arrives until the delivery is answered.
+/// Bytes of heads and bodies that are held at once, from the first that arrives until the delivery is answered.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
 /// In what measure it is taken.
 const UNIT: usize = 1024;
@@ -13,14 +13,14 @@ const UNIT: usize = 1024;
 #[derive(Debug)]
 pub(super) struct BodyMemory(Arc<Semaphore>);
 
-/// What one body takes of it, until this is dropped.
+/// What one delivery takes of it, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Reservation {
     memory: Arc<Semaphore>,
     taken: Option<OwnedSemaphorePermit>,
 }
 
-/// Too many bodies are held already.
+/// Too much is held already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
@@ -31,7 +31,7 @@ impl Default for BodyMemory {
 }
 
 impl BodyMemory {
-    /// The reservation of a body of which nothing came yet: it takes nothing.
+    /// The reservation of a delivery of which nothing came yet: it takes nothing.
     pub(super) fn reserve(&self) -> Reservation {
         Reservation {
             memory: Arc::clone(&self.0),
@@ -41,7 +41,7 @@ impl BodyMemory {
 }
 
 impl Reservation {
-    /// Takes what a body needs that has so many bytes by now.
+    /// Takes what a delivery needs of which there are so many bytes by now.
     pub(super) fn reach(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let taken = self
             .taken

@@ -4,18 +4,24 @@ use std::net::Ipv6Addr;
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::uri::Authority;
 use http::{HeaderValue, Version};
 
 use super::answer::Answer;
 use crate::signature;
 
-/// Over HTTP/2 the host stands in `:authority`, and mostly there alone (RFC 9113 §8.3.1): who signs a host, signs that one.
+/// What a header takes besides its name and its value.
+const HEADER_PLACE: usize = 128;
+
+/// Over HTTP/2 the host stands in `:authority`, and mostly there alone (RFC 9113 §8.3.1): who signs a host, signs that one. Before it,
+/// that of a whole URL as the target goes before the one `Host` that must be there as well (RFC 9112 §3.2.2).
 pub(super) fn name_the_host(head: &mut Parts) {
-    let authority = head.uri.authority().map(Authority::as_str);
-    if head.version >= Version::HTTP_2
-        && !head.headers.contains_key(HOST)
-        && let Some(Ok(host)) = authority.map(HeaderValue::from_str)
+    let Some(authority) = head.uri.authority() else {
+        return;
+    };
+    let hosts = head.headers.get_all(HOST).iter().count();
+    let instead_of = usize::from(head.version < Version::HTTP_2);
+    if hosts == instead_of
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         head.headers.insert(HOST, host);
     }
@@ -109,6 +115,16 @@ fn is_port(port: &str) -> bool {
         && (port.is_empty() || port.parse::<u16>().is_ok())
 }
 
+/// What a head takes of the memory, about: a map keeps a place for each header, and over HTTP/2 a byte may stand for a whole one.
+pub(super) fn bytes_of(head: &Parts) -> usize {
+    let headers = head.headers.iter();
+    let fields: usize = headers
+        .map(|(name, value)| HEADER_PLACE + name.as_str().len() + value.len())
+        .sum();
+    let target = head.uri.path_and_query().map_or(0, |it| it.as_str().len());
+    fields.saturating_add(target)
+}
+
 /// What a signature may cover besides the body.
 pub(super) fn asked(head: &Parts) -> signature::Request<'_> {
     let path_and_query = head
@@ -173,6 +189,10 @@ mod tests {
                 malformed.clone(),
             ),
             (old, whole, &["a.example:8443"], named("a.example:8443")),
+            (old, whole, &["b.example"], named("a.example:8443")),
+            (old, whole, &["a b"], named("a.example:8443")),
+            (old, whole, &[], malformed.clone()),
+            (old, whole, &["a.example:8443", "b"], malformed.clone()),
             // An older client may name none, and no client a wrong one.
             (Version::HTTP_10, "/hooks", &[], Ok(None)),
             (Version::HTTP_10, "/hooks", &["a b"], malformed.clone()),
@@ -182,6 +202,19 @@ mod tests {
         ] {
             assert_eq!(read(version, uri, hosts), expected, "{uri} {hosts:?}");
         }
+    }
+
+    #[test]
+    fn a_head_takes_room_for_each_header_however_short() {
+        let size = |headers: usize| {
+            let mut request = http::Request::builder().uri("/hooks");
+            for _ in 0..headers {
+                request = request.header("a", "");
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            bytes_of(&head)
+        };
+        assert_eq!([size(0), size(1), size(900)], [6, 135, 116_106]);
     }
 
     #[test]

@@ -81,6 +81,28 @@ fn bodies_for_which_there_is_no_room_are_told_to_come_again_and_counted() {
 }
 
 #[test]
+fn heads_whose_bodies_do_not_come_take_of_the_same_room() {
+    let receiver = Receiver::with(&Changes {
+        limits: "body_timeout = \"60s\"",
+        ..Changes::default()
+    });
+    let producer = receiver.producer();
+    // 900 headers of a byte each are more than 100 kB in memory: of 2,500 such heads 256 MiB have no room for all.
+    let _held: Vec<Connection> = (0..25)
+        .map(|_| producer.begun_over_http_2(100, 900).unwrap())
+        .collect();
+    let turned_away = || {
+        let metrics = receiver.admin("/metrics").body;
+        let mut lines = metrics.lines();
+        let counted = lines.find_map(|line| {
+            line.strip_prefix("countersign_failures_total{cause=\"overloaded\"} ")
+        })?;
+        (counted != "0").then_some(())
+    };
+    eventually(Duration::from_secs(30), turned_away);
+}
+
+#[test]
 fn the_operators_side_has_room_for_64_connections_and_none_for_silence() {
     let receiver = Receiver::start();
     let begun = Instant::now();

@@ -193,6 +193,36 @@ impl Producer {
         .into_bytes()
     }
 
+    /// A connection of HTTP/2 on which so many deliveries have begun, each with so many headers of a byte each; their bodies never come.
+    pub(crate) fn begun_over_http_2(
+        &self,
+        deliveries: u32,
+        headers: usize,
+    ) -> io::Result<Connection> {
+        let mut tls = (*self.tls).clone();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let mut connection = Connection::open(self.address, Arc::new(tls))?;
+        // No settings (RFC 9113 §3.4).
+        connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")?;
+        for stream in (0..deliveries).map(|delivery| 1 + 2 * delivery) {
+            let mut fields = b"\x83\x87\x01\x09localhost\x04".to_vec();
+            fields.push(u8::try_from(self.path.len()).unwrap());
+            fields.extend(self.path.as_bytes());
+            // The first names a header, the others mean that one (RFC 7541 §6.1, §6.2.1).
+            if stream == 1 {
+                fields.extend(b"\x40\x01a\0");
+            }
+            fields.resize(fields.len() + headers, 0xbe);
+            let mut frame = vec![0];
+            frame.extend(u16::try_from(fields.len()).unwrap().to_be_bytes());
+            frame.extend([1, 4]);
+            frame.extend(stream.to_be_bytes());
+            frame.extend(fields);
+            connection.send(&frame)?;
+        }
+        Ok(connection)
+    }
+
     /// The same, signed at another time.
     pub(crate) fn signed_at(&self, unix_seconds: u64, body: &str) -> Vec<u8> {
         let signature = sign(&self.secret, unix_seconds, body);
