@@ -88,7 +88,7 @@ const TABLE: &[Described] = &[
         Kind::Counter,
         Unit::Count,
         FAILURES,
-        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: no room for more bodies; defect)",
+        "Deliveries answered 503, by cause (the store's queue_full, timed_out, unavailable, commit, row, shutting_down; request_timeout; overloaded: no room for more deliveries; defect)",
     ),
     (
         Kind::Counter,
