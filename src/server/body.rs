@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-use super::body_memory::{BodyMemory, Exhausted, Reservation};
+use super::delivery_memory::{DeliveryMemory, Exhausted, Reservation};
 use super::head::bytes_of;
 
 /// How much of a refused body is read and forgotten, at most.
@@ -37,7 +37,7 @@ pub(super) async fn read(
     head: &Parts,
     bytes_max: usize,
     within: Duration,
-    memory: &BodyMemory,
+    memory: &DeliveryMemory,
 ) -> Result<Held, Unread> {
     let mut reservation = memory.reserve();
     let announced = head

@@ -52,7 +52,7 @@ pub(super) async fn identify<I>(
                 .and_then(|peer| directory.watching(peer.leaf(), head.uri.path()))
                 .filter(|_| head.method == Method::POST);
             if let Some(producer) = watching {
-                let (shadow, memory) = (&receiver.shadow, &receiver.body_memory);
+                let (shadow, memory) = (&receiver.shadow, &receiver.delivery_memory);
                 shadow
                     .judge(&current.snapshot, producer, memory, head, body, at)
                     .await;

@@ -13,7 +13,7 @@ mod admin_listener;
 mod answer;
 mod background;
 mod body;
-mod body_memory;
+mod delivery_memory;
 mod certificates;
 mod claimed;
 mod clock_doubt;

@@ -34,7 +34,7 @@ pub(super) async fn receive<I: Inbox + 'static>(
     let limits = admitted.current.snapshot.limits();
     let deadline = begun + limits.request_timeout;
     let (bytes_max, within) = (limits.body_bytes, limits.body_timeout);
-    let body = body::read(body, head, bytes_max, within, &receiver.body_memory)
+    let body = body::read(body, head, bytes_max, within, &receiver.delivery_memory)
         .await
         .map_err(|unread| match unread {
             Unread::TooLarge => Answer::body_too_large(bytes_max),

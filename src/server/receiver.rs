@@ -10,10 +10,10 @@ use http::HeaderValue;
 use jiff::Timestamp;
 
 use super::answer::Answer;
-use super::body_memory::BodyMemory;
 use super::claimed::Claimed;
 use super::clock_doubt::ClockDoubt;
 use super::current::{Current, LiveCurrent};
+use super::delivery_memory::DeliveryMemory;
 use super::record::{Recorder, Told};
 use super::shadow::ShadowTally;
 use crate::identity::{Identified, IdentityRefusal};
@@ -39,7 +39,7 @@ pub(super) struct Receiver<I> {
     pub(super) recorder: Arc<Recorder>,
     pub(super) seen: Arc<Seen>,
     pub(super) shadow: ShadowTally,
-    pub(super) body_memory: BodyMemory,
+    pub(super) delivery_memory: DeliveryMemory,
     pub(super) clock: ClockDoubt,
     requests: AtomicU64,
     process: u32,
@@ -68,7 +68,7 @@ impl<I> Receiver<I> {
             recorder,
             seen,
             shadow,
-            body_memory: BodyMemory::default(),
+            delivery_memory: DeliveryMemory::default(),
             clock: ClockDoubt::new(Instant::now()),
             requests: AtomicU64::new(0),
             process,

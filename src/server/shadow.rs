@@ -8,8 +8,8 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::body;
-use super::body_memory::BodyMemory;
 use super::claimed::Claimed;
+use super::delivery_memory::DeliveryMemory;
 use super::head::asked;
 use crate::config::Snapshot;
 use crate::identity::{Identified, Producer, ShadowMark, Would};
@@ -125,7 +125,7 @@ impl ShadowTally {
         &self,
         snapshot: &Snapshot,
         producer: &Producer,
-        memory: &BodyMemory,
+        memory: &DeliveryMemory,
         head: &Parts,
         body: Incoming,
         now: Timestamp,

@@ -11,7 +11,7 @@ const UNIT: usize = 1024;
 
 /// What is left of it, in units of [`UNIT`] bytes.
 #[derive(Debug)]
-pub(super) struct BodyMemory(Arc<Semaphore>);
+pub(super) struct DeliveryMemory(Arc<Semaphore>);
 
 /// What one delivery takes of it, until this is dropped.
 #[derive(Debug)]
@@ -24,13 +24,13 @@ pub(super) struct Reservation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
-impl Default for BodyMemory {
+impl Default for DeliveryMemory {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(BYTES_MAX / UNIT)))
     }
 }
 
-impl BodyMemory {
+impl DeliveryMemory {
     /// The reservation of a delivery of which nothing came yet: it takes nothing.
     pub(super) fn reserve(&self) -> Reservation {
         Reservation {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_body_takes_the_same_memory_in_however_many_pieces_it_comes() {
-        let memory = BodyMemory::default();
+        let memory = DeliveryMemory::default();
         let left = || memory.0.available_permits();
         let all = left();
         let mut in_bytes = memory.reserve();
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn there_is_no_more_than_there_is() {
-        let memory = BodyMemory::default();
+        let memory = DeliveryMemory::default();
         let (mut one, mut other) = (memory.reserve(), memory.reserve());
         one.reach(BYTES_MAX - 1).unwrap();
         assert_eq!(other.reach(1), Err(Exhausted));
