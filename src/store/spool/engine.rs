@@ -19,6 +19,7 @@ use crate::store::look::look_at_file;
 use crate::store::migrations::{SPOOL, known};
 use crate::store::sqlite;
 use crate::store::sqlite::file::{FileKind, Writing, unavailable};
+use crate::store::sqlite::unsynced::Unsynced;
 
 /// The spool's file: "CSSP".
 pub(super) static FILE: FileKind = FileKind {
@@ -60,7 +61,7 @@ pub(super) struct Spool {
     counts: Arc<Counts>,
 }
 
-/// How large the file may be, and its log.
+/// How large the file may be.
 #[derive(Debug)]
 struct Bounds {
     path: PathBuf,
@@ -69,11 +70,8 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// Sets them for this connection. Pages that the file may have.
+    /// Sets it for this connection. Pages that the file may have.
     fn set(&self, connection: &Connection) -> rusqlite::Result<u64> {
-        // By whoever commits then, the log is moved into the file.
-        let log_pages = self.reserve.log_pages();
-        connection.pragma_update_and_check(None, "wal_autocheckpoint", log_pages, |_| Ok(()))?;
         let pages_max = i64::try_from(self.pages(connection)?).unwrap_or(i64::MAX);
         // It is never less than there are.
         let pages_max =
@@ -159,6 +157,11 @@ impl Spool {
             },
             counts,
         })
+    }
+
+    /// What is known of the file's last sync.
+    pub(super) fn unsynced(&self) -> Arc<Unsynced> {
+        Arc::clone(self.writing.place().unsynced())
     }
 
     /// Closes the file. What was moved out of it is in the database: of one that holds nothing, nothing needs to be left.
@@ -335,7 +338,12 @@ impl Engine for Spool {
         self.write(batch, isolation)
     }
 
-    async fn tidy(&mut self) {}
+    async fn tidy(&mut self) {
+        if let Some(connection) = self.writing.in_place() {
+            let pages = self.bounds.reserve.log_pages();
+            self.writing.place().bound_log(connection, pages);
+        }
+    }
 }
 
 #[cfg(test)]

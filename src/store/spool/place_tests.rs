@@ -1,9 +1,16 @@
 //! What becomes of what waits in a spool while its file, or its log, is not where it was.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rusqlite::Connection;
+
+use super::backlog::Counts;
+use super::engine::Spool;
+use super::queue::Queue;
+use super::reserve::Reserve;
 use super::tests::{Site, impatient};
-use crate::inbox::{Inbox, Receipt};
+use crate::inbox::{Engine, Inbox, Isolation, Receipt};
 use crate::store::fixtures::*;
 use crate::store::{Store, StoreFault, events_in_spool};
 
@@ -81,4 +88,39 @@ async fn a_log_that_is_taken_away_is_noticed_and_all_of_it_is_in_the_file() {
     let next = received(event("evt_next"), 501);
     assert_eq!(accept(&store, next).await, Receipt::Spooled);
     store.close().await;
+}
+
+#[tokio::test]
+async fn the_mover_moves_again_what_a_failed_sync_of_the_writers_lost() {
+    let site = Site::new(64 << 20);
+    let file = &site.settings.path;
+    let reserve = Arc::new(Reserve::of(file, 100_000, 1_000));
+    let counts = Arc::new(Counts::default());
+    let mut spool = Spool::open(&site.settings, Arc::clone(&reserve), counts).unwrap();
+    let mut queue = Queue::new(file, reserve, spool.unsynced());
+    assert_eq!(queue.count().unwrap().waiting, 0);
+    let before = std::fs::read(file).unwrap();
+    let row = |number: u64| Spool::prepare(received(event(&format!("evt_{number}")), 100));
+    let most = [(0..200).map(row).collect()];
+    spool.commit(&most, Isolation::Together).await.unwrap();
+    let reader = Connection::open(file).unwrap();
+    let reading = reader.unchecked_transaction().unwrap();
+    reading
+        .query_row("SELECT count(*) FROM waiting", [], |_| Ok(()))
+        .unwrap();
+    let last = [vec![row(200)]];
+    spool.commit(&last, Isolation::Together).await.unwrap();
+    // No further than the reader sees, and so without a sync.
+    spool.tidy().await;
+    drop(reading);
+    std::fs::write(file, before).unwrap();
+    let unsynced = spool.unsynced();
+    // SQLITE_IOERR_FSYNC
+    let failed = rusqlite::ffi::Error::new(1034);
+    unsynced.note::<()>(&Err(rusqlite::Error::SqliteFailure(failed, None)));
+    // What it reads before, the system would still have in memory.
+    let _unread = queue.count();
+    let alone = file.with_file_name("alone.db");
+    std::fs::copy(file, &alone).unwrap();
+    assert_eq!(events_in_spool(&alone).unwrap(), 201);
 }

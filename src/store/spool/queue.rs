@@ -11,8 +11,8 @@ use super::engine::{FILE, bytes_in_use};
 use super::reserve::Reserve;
 use crate::store::StoreFault;
 use crate::store::sqlite;
-use crate::store::sqlite::file::truncate_the_log;
 use crate::store::sqlite::place::Place;
+use crate::store::sqlite::unsynced::Unsynced;
 
 /// Bytes in use with which the file is made small again: SQLite holds them in memory meanwhile, for nowhere but in this file may bodies
 /// be written.
@@ -36,7 +36,7 @@ pub(super) struct Waiting {
 /// The mover's own connection.
 #[derive(Debug)]
 pub(super) struct Queue {
-    place: Place,
+    place: Arc<Place>,
     reserve: Arc<Reserve>,
     connection: Option<Connection>,
     /// Whether the file was found to be away: then nothing may be moved into it, for the log that stays is for the one that is put back.
@@ -44,10 +44,10 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Of the file that is at this path.
-    pub(super) fn new(path: &Path, reserve: Arc<Reserve>) -> Self {
+    /// Of the file that is at this path, and of whose last sync this is known.
+    pub(super) fn new(path: &Path, reserve: Arc<Reserve>, unsynced: Arc<Unsynced>) -> Self {
         Self {
-            place: Place::of(path),
+            place: Arc::new(Place::beside(path, unsynced)),
             reserve,
             connection: None,
             away: false,
@@ -60,36 +60,25 @@ impl Queue {
     }
 
     fn connection(&mut self) -> Result<&mut Connection, StoreFault> {
-        let away = !self.place.file().is_in_place();
-        let opened = self.connection.take();
-        let as_before = opened.is_some() && away == self.away;
-        let connection = match opened {
+        self.away = !self.place.file().is_in_place();
+        let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => {
-                self.place.file().expect()?;
-                let connection = FILE.open(self.place.file().path())?;
-                self.place.opened_again();
-                connection
-            }
+            None => self.open()?,
         };
-        if !as_before {
-            let log_pages = if away { 0 } else { self.reserve.log_pages() };
-            sqlite::file::leave_the_log(&connection)
-                .and_then(|()| {
-                    connection.pragma_update_and_check(
-                        None,
-                        "wal_autocheckpoint",
-                        log_pages,
-                        |_| Ok(()),
-                    )
-                })
-                .map_err(|error| sqlite::file::fault(self.place.file().path(), error))?;
-            self.away = away;
-        }
-        if !away {
+        if !self.away {
             self.look_at_the_log(&connection);
         }
         Ok(self.connection.insert(connection))
+    }
+
+    fn open(&self) -> Result<Connection, StoreFault> {
+        self.place.file().expect()?;
+        let path = self.place.file().path();
+        let connection = FILE.open(path)?;
+        sqlite::file::leave_the_log(&connection)
+            .map_err(|error| sqlite::file::fault(path, error))?;
+        self.place.opened_again();
+        Ok(connection)
     }
 
     /// A log that was taken away is gone with the process, and with it all that waits there alone: it is moved into the file.
@@ -106,6 +95,7 @@ impl Queue {
         &mut self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreFault> {
+        let place = Arc::clone(&self.place);
         let mut done = work(self.connection()?);
         if done.as_ref().is_err_and(lacks_room) && !self.away {
             if self.reserve.give() {
@@ -116,8 +106,13 @@ impl Queue {
             }
             let connection = self.connection()?;
             // With what it holds in the file, the log begins anew and need not grow. Deliveries may have filled it since the room was given.
-            let _best_effort = truncate_the_log(connection);
+            let _best_effort = place.empty_log(connection);
             done = work(connection);
+        }
+        if let Some(connection) = &self.connection
+            && !self.away
+        {
+            place.bound_log(connection, self.reserve.log_pages());
         }
         if done.is_err() && self.place.expect().is_ok() {
             // Another connection may do better, and finds the same. Of a file or a log that was taken away, only this one has what waits.
@@ -252,11 +247,12 @@ impl Queue {
         if !self.place.file().is_in_place() {
             return Ok(());
         }
+        let place = Arc::clone(&self.place);
         let tidied = self.with(|connection| {
             if bytes_in_use(connection)? <= TIDY_BYTES_MAX {
                 connection.execute_batch("VACUUM")?;
             }
-            truncate_the_log(connection)
+            place.empty_log(connection)
         });
         self.keep_in_reserve();
         tidied

@@ -73,7 +73,7 @@ impl Spooling {
                 // SQLite needs room even to open a file: that of the reserve, on a disk that is full.
                 let spool =
                     open().or_else(|fault| if reserve.give() { open() } else { Err(fault) })?;
-                let mut queue = Queue::new(&settings.path, reserve);
+                let mut queue = Queue::new(&settings.path, reserve, spool.unsynced());
                 let tried_again = queue.take_back()?;
                 queue.keep_in_reserve();
                 counts.recounted(counts.get(), queue.count()?);

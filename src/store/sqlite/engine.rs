@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::checkpoints::{Checkpoints, Left};
+use super::checkpoints::Checkpoints;
 use super::file::{FileKind, Writing, unavailable};
 use super::names::Names;
 use super::place::Place;
@@ -50,9 +50,10 @@ impl Sqlite {
         connection: Connection,
         errands: Arc<Errands>,
     ) -> Result<Self, StoreFault> {
-        let checkpoints = Checkpoints::start(path)?;
+        let writing = Writing::new(&FILE, path, connection)?;
+        let checkpoints = Checkpoints::start(Arc::clone(writing.place()))?;
         Ok(Self {
-            writing: Writing::new(&FILE, path, connection)?,
+            writing,
             names: Names::default(),
             errands,
             checkpoints,
@@ -61,11 +62,8 @@ impl Sqlite {
 
     /// Moves what is in the log into the file, and closes it.
     pub(in crate::store) fn close(self) {
-        match self.checkpoints.end(self.writing.in_place()) {
-            Left::Sound => self.writing.close(),
-            // Nothing is moved, and the log stays: the next start begins with all of it.
-            Left::Doubtful => drop(self.writing),
-        }
+        let _place = self.checkpoints.end();
+        self.writing.close();
     }
 
     /// What it knows of the file and its log.

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
-use super::place::{Place, found, is_moved, log_of, refuse_a_log_alone, room_beside};
+use super::moving::left;
+use super::place::{Place, found, log_of, refuse_a_log_alone, room_beside};
 use super::write::WriteError;
 use crate::inbox::{BatchFailure, Cause};
 use crate::store::StoreFault;
@@ -189,7 +190,7 @@ impl Writing {
     }
 
     /// The connection, if its log may be moved into its file now.
-    pub(super) fn in_place(&self) -> Option<&Connection> {
+    pub(in crate::store) fn in_place(&self) -> Option<&Connection> {
         let connection = self.connection.as_ref()?;
         self.place.expect().is_ok().then_some(connection)
     }
@@ -371,12 +372,16 @@ impl Writing {
         }
         // The log is complete without this; the next start would do it.
         let _best_effort = connection.busy_timeout(BUSY);
+        // Where the disk failed, SQLite would move the last step alone once more, and then throw the log away.
+        let Some(sound) = self.place.wait_moving().made_sound(connection) else {
+            return;
+        };
         let may_go = match self.place.expect_log() {
-            // Where the disk failed, SQLite would move the last step alone once more, and then throw the log away.
-            Ok(()) => truncate_the_log(connection).is_ok(),
-            // As a last resort SQLite may try it, unless what is left is another log's.
+            Ok(()) => sound.empty(connection).is_ok(),
             Err(_) => {
-                !self.place.move_all(connection) || is_moved(connection, "NOOP").unwrap_or(false)
+                drop(sound);
+                // As a last resort SQLite may try it, unless what is left is another log's.
+                !self.place.move_all(connection) || left(connection).is_ok_and(|left| left == 0)
             }
         };
         if may_go && file.is_in_place() {
@@ -466,11 +471,6 @@ fn take_the_log_away(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
         .map(drop)
-}
-
-/// Moves all that the log holds into the file, and leaves it empty.
-pub(in crate::store) fn truncate_the_log(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// WAL, and every commit synced. Two processes that open a new file at once may meet here.

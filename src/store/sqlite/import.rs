@@ -1,13 +1,15 @@
 //! The embedded store as an import sees it: rows found by their names, and rows written as they were.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::checkpoints::{Checkpoints, Left};
+use super::checkpoints::Checkpoints;
 use super::engine;
 use super::export;
 use super::file::leave_the_log;
+use super::place::Place;
 use super::write::effect_number;
 use crate::store::row::{FORGOTTEN, payment_key};
 use crate::store::transfer::importing::{ImportFailure, ImportMode};
@@ -40,7 +42,7 @@ impl SqliteShelf {
         Ok(match mode {
             ImportMode::Write => Self {
                 connection: engine::open(path)?,
-                checkpoints: Some(Checkpoints::start(path)?),
+                checkpoints: Some(Checkpoints::start(Arc::new(Place::of(path)))?),
             },
             ImportMode::Compare => Self {
                 connection: engine::open_to_read(path)?,
@@ -88,14 +90,12 @@ impl SqliteShelf {
     /// Moves what is in the log into the file, and closes it.
     pub(in crate::store) fn close(self) {
         if let Some(checkpoints) = self.checkpoints {
-            if checkpoints.end(Some(&self.connection)) == Left::Sound {
-                // The log is complete without this; the next start would do it.
-                let _best_effort = self
-                    .connection
-                    .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
-            } else {
-                let _best_effort = leave_the_log(&self.connection);
-            }
+            let place = checkpoints.end();
+            // The log is complete without this; the next start would do it.
+            let _best_effort = match place.wait_moving().made_sound(&self.connection) {
+                Some(log) => log.empty(&self.connection).map(drop),
+                None => leave_the_log(&self.connection),
+            };
         }
     }
 

@@ -13,6 +13,7 @@ mod fault_tests;
 pub(super) mod file;
 mod gaps;
 pub(super) mod import;
+mod moving;
 mod names;
 pub(super) mod place;
 #[cfg(test)]
@@ -25,7 +26,7 @@ pub(super) mod retention;
 #[cfg(test)]
 mod retention_tests;
 pub(super) mod shadows;
-mod unsynced;
+pub(super) mod unsynced;
 mod write;
 
 pub(super) use engine::{Sqlite, open, open_to_read};

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use super::unsynced::Unsynced;
 use crate::store::StoreFault;
 
 /// Device and number: what tells a file from another that bears its name later.
@@ -68,6 +69,22 @@ impl Lasting {
         }
     }
 
+    /// The file, wherever it is.
+    fn open(&self, options: &std::fs::OpenOptions) -> io::Result<std::fs::File> {
+        #[cfg(target_os = "linux")]
+        if let Some(trace) = &self.trace {
+            use std::os::fd::AsRawFd as _;
+            return options.open(format!("/proc/self/fd/{}", trace.as_raw_fd()));
+        }
+        self.expect_if_found().map_err(io::Error::other)?;
+        options.open(&self.path)
+    }
+
+    /// The same, to be written to.
+    pub(super) fn open_to_write(&self) -> io::Result<std::fs::File> {
+        self.open(std::fs::OpenOptions::new().write(true))
+    }
+
     /// Where the file is now, if it was given another name. Of one that was removed, or copied to another disk, nothing is found.
     pub(super) fn elsewhere(&self) -> Option<PathBuf> {
         #[cfg(target_os = "linux")]
@@ -92,17 +109,34 @@ pub(in crate::store) struct Place {
     moved: AtomicBool,
     /// Whether the writer waits for a lock.
     locked: AtomicBool,
+    unsynced: Arc<Unsynced>,
 }
 
 impl Place {
-    /// Of a file and a log that are there.
+    /// Of a file and a log that are there, and that nobody else in this process has open for writing.
     pub(in crate::store) fn of(path: &Path) -> Self {
+        Self::beside(path, Arc::new(Unsynced::of(path)))
+    }
+
+    /// The same, beside others who know this of its last sync.
+    pub(in crate::store) fn beside(path: &Path, unsynced: Arc<Unsynced>) -> Self {
         Self {
             file: Lasting::at(path),
             log: Mutex::new(Arc::new(Lasting::at(&log_of(path)))),
             moved: AtomicBool::new(false),
             locked: AtomicBool::new(false),
+            unsynced,
         }
+    }
+
+    /// What is known of the file's last sync.
+    pub(in crate::store) fn unsynced(&self) -> &Arc<Unsynced> {
+        &self.unsynced
+    }
+
+    /// The log, wherever it is.
+    pub(super) fn open_log(&self) -> io::Result<std::fs::File> {
+        self.log().open(std::fs::OpenOptions::new().read(true))
     }
 
     pub(in crate::store) fn file(&self) -> &Lasting {
@@ -122,11 +156,20 @@ impl Place {
     }
 
     /// Moves what a log that was taken away holds into the file, which is in its place. Whether all of it is there.
+    ///
+    /// Of a log that has no name any more, this may be done only until all was moved: what others write from then on is in
+    /// another log, and whoever looked for it in this one would write old pages over new ones.
     pub(in crate::store) fn move_all(&self, connection: &Connection) -> bool {
-        let moved = self.moved.load(Ordering::Acquire);
-        let moved = move_all(connection, moved).unwrap_or(moved);
-        self.moved.store(moved, Ordering::Release);
-        moved
+        let before = self.moved.load(Ordering::Acquire);
+        let sound = self.wait_moving().made_sound(connection);
+        let moved = match sound {
+            Some(sound) if !before || sound.left() == 0 => {
+                sound.empty(connection).is_ok_and(|emptied| emptied.all)
+            }
+            Some(_) | None => false,
+        };
+        self.moved.store(moved || before, Ordering::Release);
+        moved || before
     }
 
     pub(super) fn locked(&self, locked: bool) {
@@ -256,23 +299,4 @@ fn seen(path: &Path) -> io::Result<Option<std::fs::Metadata>> {
 
 fn identity(path: &Path) -> io::Result<Option<Identity>> {
     Ok(seen(path)?.map(|metadata| (metadata.dev(), metadata.ino())))
-}
-
-/// Moves all that the log holds into the file, and cuts it off. Whether all of it is in the file.
-///
-/// Of a log that has no name any more, this may be done only until all was moved (`moved`): what others write from then on is in
-/// another log, and whoever looked for it in this one would write old pages over new ones.
-fn move_all(connection: &Connection, moved: bool) -> rusqlite::Result<bool> {
-    if moved && !is_moved(connection, "NOOP")? {
-        return Ok(true);
-    }
-    Ok(is_moved(connection, "TRUNCATE")? || moved)
-}
-
-/// Whether the file has all of the log, after a checkpoint in this mode.
-pub(super) fn is_moved(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        let (pages, moved): (i64, i64) = (row.get("log")?, row.get("checkpointed")?);
-        Ok(pages == moved)
-    })
 }

@@ -5,8 +5,9 @@
 //! lets the log begin anew. So no step is taken, and the log kept, until all that was moved was written, and synced, again.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Error, ErrorKind};
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,26 +16,26 @@ use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
 
-use super::place::log_of;
-
 /// Bytes before the log's first frame, and before the page in each frame (SQLite's file format, section 4.1).
-const LOG_HEADER_BYTES: u64 = 32;
+const LOG_HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: u64 = 24;
 
 /// How often it is tried: each time all that was moved is written.
 const MEND_EVERY: Duration = Duration::from_secs(1);
 
-/// What is known of a file's last sync.
+/// What is known of a file's last sync. In a process there is one of it for each file, however many connections have that open.
 #[derive(Debug)]
-pub(super) struct Unsynced {
+pub(in crate::store) struct Unsynced {
     path: PathBuf,
     doubtful: AtomicBool,
     /// Whoever moves the log holds it until how that ended was noted: another move, or a mend, would meanwhile count as whole what is
     /// not, and lay old pages over new ones.
     moving: Mutex<()>,
     failed: Mutex<Option<Instant>>,
-    /// Kept open once it was: to close any way to the file takes away SQLite's locks on it, all of this process.
-    file: Mutex<Option<File>>,
+    /// Whether it was told already that what a failed sync may have lost could not be moved again.
+    told: AtomicBool,
+    /// Never closed once it was opened: to close any way to the file takes away SQLite's locks on it, all of this process.
+    file: Mutex<Option<ManuallyDrop<File>>>,
 }
 
 impl Unsynced {
@@ -44,6 +45,7 @@ impl Unsynced {
             doubtful: AtomicBool::new(false),
             moving: Mutex::default(),
             failed: Mutex::default(),
+            told: AtomicBool::new(false),
             file: Mutex::default(),
         }
     }
@@ -68,7 +70,7 @@ impl Unsynced {
     }
 
     /// Takes note of how a move ended.
-    pub(super) fn note<T>(&self, moved: &rusqlite::Result<T>) {
+    pub(in crate::store) fn note<T>(&self, moved: &rusqlite::Result<T>) {
         let of_the_disk = moved
             .as_ref()
             .is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure));
@@ -81,36 +83,65 @@ impl Unsynced {
         }
     }
 
-    /// Whether it failed only just now.
+    /// Whether to mend it failed only just now.
     pub(super) fn is_to_rest(&self) -> bool {
         let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|at| at.elapsed() < MEND_EVERY)
     }
 
-    /// Writes the first `moved` frames of the log into the file once more, and syncs it. Nobody may be moving the log, nor
-    /// writing to it.
-    pub(super) fn mend(&self, moved: u64) -> io::Result<()> {
-        let mended = self.write_again(moved);
-        let failed = mended.is_err().then(Instant::now);
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-        mended
-    }
-
-    fn write_again(&self, moved: u64) -> io::Result<()> {
+    /// Writes the first `frames` of the log into the file (`open`) once more, and syncs it. Nobody may write to the log meanwhile.
+    pub(super) fn write_again(
+        &self,
+        log: &File,
+        frames: u64,
+        open: impl FnOnce() -> io::Result<File>,
+    ) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match &mut *file {
             Some(file) => file,
-            none => none.insert(OpenOptions::new().write(true).open(&self.path)?),
+            none => none.insert(ManuallyDrop::new(open()?)),
         };
-        copy(&File::open(log_of(&self.path))?, file, moved)?;
-        file.sync_data()?;
-        self.doubtful.store(false, Ordering::Release);
-        tracing::info!(
-            store = %self.path.display(),
-            pages = moved,
-            "what the store's log had moved before its disk failed is in the file"
-        );
-        Ok(())
+        copy(log, file, frames)?;
+        file.sync_data()
+    }
+
+    /// Takes note of how it ended to write so many frames again. Whether the file has all that was moved.
+    pub(super) fn note_mended(&self, mended: io::Result<u64>) -> bool {
+        let failed = mended.is_err().then(Instant::now);
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        match mended {
+            Ok(pages) => {
+                self.doubtful.store(false, Ordering::Release);
+                self.told.store(false, Ordering::Relaxed);
+                tracing::info!(
+                    store = %self.path.display(),
+                    pages,
+                    "what the store's log had moved before its disk failed is in the file"
+                );
+                true
+            }
+            Err(error) => {
+                // Once: every batch would say it again.
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        store = %self.path.display(),
+                        error = &error as &dyn std::error::Error,
+                        "what a failed sync may have lost could not be moved into the store's file again; it is tried each second, and its log \
+                         grows meanwhile"
+                    );
+                }
+                false
+            }
+        }
+    }
+}
+
+/// What tells a log from the one that begins anew in the same file. Of an empty one it is empty as well.
+pub(super) fn generation(log: &File) -> io::Result<[u8; LOG_HEADER_BYTES]> {
+    let mut header = [0; LOG_HEADER_BYTES];
+    match log.read_exact_at(&mut header, 0) {
+        Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(error),
+        _ => Ok(header),
     }
 }
 
@@ -127,8 +158,8 @@ fn copy(log: &File, file: &File, frames: u64) -> io::Result<()> {
         ));
     }
     let frame_at = |frame: u64| {
-        LOG_HEADER_BYTES
-            .saturating_add(frame.saturating_mul(FRAME_HEADER_BYTES.saturating_add(page_bytes)))
+        let bytes = FRAME_HEADER_BYTES.saturating_add(page_bytes);
+        (LOG_HEADER_BYTES as u64).saturating_add(frame.saturating_mul(bytes))
     };
     let mut last = HashMap::new();
     for frame in 0..frames {
