@@ -80,9 +80,9 @@ pub struct PerRequest {
 }
 
 impl PerRequest {
-    pub async fn open(url: &str) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    pub async fn open(url: &str, count: usize) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut sessions = Vec::new();
-        for number in 0..32 {
+        for number in 0..count {
             let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
             tokio::spawn(connection);
             if number == 0 {

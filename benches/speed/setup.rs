@@ -34,17 +34,20 @@ pub enum Candidate {
     Sqlite,
     /// The real binary, on PostgreSQL.
     Postgres,
-    /// All gates, and one statement of PostgreSQL for each request.
+    /// All gates, and one statement of PostgreSQL for each request, on as many sessions as it has use for.
     PerRequest,
+    /// The same, on as many as a pool has that nobody set.
+    SmallPool,
 }
 
 impl Candidate {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Bare,
         Self::NoStore,
         Self::Sqlite,
         Self::Postgres,
         Self::PerRequest,
+        Self::SmallPool,
     ];
 
     pub fn name(self) -> &'static str {
@@ -54,6 +57,16 @@ impl Candidate {
             Self::Sqlite => "durable, sqlite",
             Self::Postgres => "durable, postgres",
             Self::PerRequest => "postgres, per request",
+            Self::SmallPool => "the same, 10 sessions",
+        }
+    }
+
+    /// Sessions of a receiver that asks PostgreSQL once for each request. sqlx's and node-postgres' pools have ten.
+    fn sessions(self) -> Option<usize> {
+        match self {
+            Self::PerRequest => Some(32),
+            Self::SmallPool => Some(10),
+            Self::Bare | Self::NoStore | Self::Sqlite | Self::Postgres => None,
         }
     }
 
@@ -129,7 +142,7 @@ impl Data {
     /// An empty store.
     pub fn fresh(candidate: Candidate) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let postgres = match candidate {
-            Candidate::Postgres | Candidate::PerRequest => {
+            Candidate::Postgres | Candidate::PerRequest | Candidate::SmallPool => {
                 Some(postgres::fresh_database().ok_or("no PostgreSQL")?)
             }
             Candidate::Bare | Candidate::NoStore | Candidate::Sqlite => None,
@@ -285,8 +298,10 @@ pub fn serve_as(role: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
             bare::serve(listener, bare_config(&folder)?).await?;
             return Ok(());
         }
-        if role == Candidate::PerRequest.name() {
-            let inbox = postgres::PerRequest::open(&std::env::var(POSTGRES)?).await?;
+        let candidate = Candidate::ALL.iter().find(|each| each.name() == role);
+        if let Some(sessions) = candidate.and_then(|candidate| candidate.sessions()) {
+            let url = std::env::var(POSTGRES)?;
+            let inbox = postgres::PerRequest::open(&url, sessions).await?;
             countersign::server::serve_into(config, inbox, |address| println!("{address}")).await?;
             return Ok(());
         }
