@@ -5,6 +5,7 @@ use tokio_postgres::{Error, Row};
 use super::replay_notes::Notes;
 use super::text::{give_back, read_recency, read_register, recency, register};
 use crate::payments::{Effect, Payment, Recency, Registers};
+use crate::store::HISTORY_MAX;
 use crate::store::replay::fold::{Fold, KeptEvent};
 use crate::store::replay::outcome::{PaymentState, ReplayFailure};
 
@@ -43,10 +44,19 @@ impl Folded {
     }
 }
 
-/// Payments of a table one after another, from a cursor over their parts.
+/// Which events payments are folded from.
+#[derive(Clone, Copy)]
+pub(super) enum Events {
+    /// Those that they know by their keys. A payment that may have more than these is left out.
+    Known,
+    /// Those that were gathered.
+    Gathered,
+}
+
+/// Payments of a table one after another, from a cursor over their events.
 pub(super) struct Folding<'a> {
-    notes: Notes<'a>,
-    /// The payment of which more parts may come.
+    pub(super) notes: Notes<'a>,
+    /// The payment of which more events may come.
     open: Option<Folded>,
     /// Of the events that were folded, those of another effect than was kept.
     pub(super) effects: Vec<Changed>,
@@ -54,7 +64,26 @@ pub(super) struct Folding<'a> {
 }
 
 impl<'a> Folding<'a> {
-    pub(super) async fn open(notes: Notes<'a>, table: &str) -> Result<Self, ReplayFailure> {
+    /// `payments` is a table of their keys.
+    pub(super) async fn open(
+        notes: Notes<'a>,
+        payments: &str,
+        events: Events,
+    ) -> Result<Self, ReplayFailure> {
+        let (bound, events) = match events {
+            // Asked for one payment after another, by its keys; `OFFSET 0` keeps them from being taken for a join. Of their
+            // effects nobody asks.
+            Events::Known => (
+                format!("AND cardinality(p.history) < {HISTORY_MAX}"),
+                "LATERAL (SELECT e.*, false AS late FROM countersign.events e
+                     WHERE e.tenant_id = p.tenant_id AND e.key = ANY (p.history) AND e.payment_key = p.key AND e.verdict = 0
+                     OFFSET 0) x ON true",
+            ),
+            Events::Gathered => (
+                String::new(),
+                "pg_temp.parts x ON x.tenant_id = t.tenant_id AND x.payment_key = t.key",
+            ),
+        };
         notes
             .batch(&format!(
                 "DECLARE folding NO SCROLL CURSOR FOR
@@ -62,8 +91,8 @@ impl<'a> Folding<'a> {
                      p.amount_minor AS amount_minor_register, p.amount_refunded_minor AS amount_refunded_minor_register,
                      p.currency AS currency_register, x.received_at, x.key AS event_key, x.occurred_at, x.event_id,
                      x.producer, x.status, x.amount_minor, x.amount_refunded_minor, x.currency, x.late
-                 FROM pg_temp.{table} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key
-                     LEFT JOIN pg_temp.parts x ON x.tenant_id = t.tenant_id AND x.payment_key = t.key
+                 FROM {payments} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key {bound}
+                     LEFT JOIN {events}
                  ORDER BY t.tenant_id, t.key, x.received_at, x.key"
             ))
             .await?;

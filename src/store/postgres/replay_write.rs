@@ -6,7 +6,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::replay_fold::{Changed, Folded, Folding, Words, column, words};
+use super::replay_fold::{Changed, Events, Folded, Folding, Words, column, words};
 use super::replay_notes::Notes;
 use super::text::give_back;
 use crate::payments::Effect;
@@ -14,6 +14,12 @@ use crate::store::HISTORY_MAX;
 use crate::store::replay::outcome::{
     PaymentChange, PaymentState, ReplayFailure, Replayed, SkippedPayment,
 };
+
+/// The payments of what was read, of which nothing is read otherwise: the others are made anew in any case.
+const DOUBTFUL: &str = "ANALYZE pg_temp.touched;
+    INSERT INTO pg_temp.doubtful SELECT tenant_id, key FROM pg_temp.touched
+        GROUP BY tenant_id, key HAVING NOT bool_or(otherwise) ORDER BY tenant_id, key;
+    ANALYZE pg_temp.doubtful";
 
 /// Nothing is pruned while it is held: what an event is missing must not change between looking and writing.
 const NOBODY_PRUNES: &str = "SELECT pg_advisory_xact_lock(hashtext('countersign retention'))";
@@ -115,8 +121,22 @@ const WRITE_PAYMENTS: &str = "UPDATE countersign.payments p SET changed_at = n.c
 
 /// A row that is not what its events come to is made anew even where no claim changed: this is how a damaged one is mended.
 pub(super) async fn look_for_unsound_payments(notes: Notes<'_>) -> Result<(), ReplayFailure> {
-    gather(notes, "touched").await?;
-    let mut folding = Folding::open(notes, "touched").await?;
+    notes.batch(DOUBTFUL).await?;
+    let doubtful = "pg_temp.doubtful";
+    note_unsound(Folding::open(notes, doubtful, Events::Known).await?).await?;
+    notes.batch("TRUNCATE pg_temp.parts").await?;
+    if gather_many(notes, doubtful).await? {
+        notes.batch("ANALYZE pg_temp.parts").await?;
+        let many = format!(
+            "(SELECT t.* FROM {} WHERE cardinality(p.history) >= {HISTORY_MAX})",
+            payments_of(doubtful)
+        );
+        note_unsound(Folding::open(notes, &many, Events::Gathered).await?).await?;
+    }
+    Ok(())
+}
+
+async fn note_unsound(mut folding: Folding<'_>) -> Result<(), ReplayFailure> {
     loop {
         let folded = folding.next().await?;
         let unsound: Vec<&Folded> = folded
@@ -128,7 +148,8 @@ pub(super) async fn look_for_unsound_payments(notes: Notes<'_>) -> Result<(), Re
                 unsound.iter().map(|folded| of(folded)).collect()
             };
             let keys: Vec<&[u8]> = unsound.iter().map(|folded| folded.key.as_slice()).collect();
-            notes
+            folding
+                .notes
                 .execute(
                     "INSERT INTO pg_temp.rebuild SELECT * FROM unnest($1, $2, $3) AS row ON CONFLICT DO NOTHING",
                     &[
@@ -159,7 +180,7 @@ pub(super) async fn write(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(
     ] {
         notes.execute(step, &[]).await?;
     }
-    gather(notes, "rebuild").await?;
+    gather(notes, "pg_temp.rebuild").await?;
     set_apart(notes, replayed).await?;
     notes.batch(MOVE).await?;
     let arrived = format!(
@@ -167,7 +188,7 @@ pub(super) async fn write(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(
          JOIN countersign.events e ON e.tenant_id = r.tenant_id AND e.key = r.key {PART_FROM} WHERE e.payment_key IS NOT NULL"
     );
     notes.execute(&arrived, &[]).await?;
-    let mut folding = Folding::open(notes, "rebuild").await?;
+    let mut folding = Folding::open(notes, "pg_temp.rebuild", Events::Gathered).await?;
     loop {
         let folded = folding.next().await?;
         write_payments(notes, &folded).await?;
@@ -192,35 +213,46 @@ pub(super) async fn write(notes: Notes<'_>, replayed: &mut Replayed) -> Result<(
 /// tenant's are gone through.
 async fn gather(notes: Notes<'_>, table: &str) -> Result<(), ReplayFailure> {
     notes
-        .batch(&format!("TRUNCATE pg_temp.parts; ANALYZE pg_temp.{table}"))
+        .batch(&format!("TRUNCATE pg_temp.parts; ANALYZE {table}"))
         .await?;
-    let payments = format!(
-        "pg_temp.{table} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key"
-    );
     let known = format!(
         "INSERT INTO pg_temp.parts SELECT e.tenant_id, e.payment_key, {PART}
          FROM {payments} CROSS JOIN LATERAL unnest(p.history) AS h (key)
              JOIN countersign.events e ON e.tenant_id = p.tenant_id AND e.key = h.key AND e.payment_key = p.key {PART_FROM}
-         WHERE cardinality(p.history) < {HISTORY_MAX} AND e.verdict = 0 ON CONFLICT DO NOTHING"
+         WHERE cardinality(p.history) < {HISTORY_MAX} AND e.verdict = 0 ON CONFLICT DO NOTHING",
+        payments = payments_of(table)
     );
     notes.execute(&known, &[]).await?;
-    let long =
-        format!("SELECT FROM {payments} WHERE cardinality(p.history) >= {HISTORY_MAX} LIMIT 1");
-    if !notes.query(&long, &[]).await?.is_empty() {
-        let all = format!(
-            "INSERT INTO pg_temp.parts SELECT e.tenant_id, e.payment_key, {PART}
-             FROM {payments} JOIN countersign.events e ON e.tenant_id = p.tenant_id AND e.payment_key = p.key {PART_FROM}
-             WHERE cardinality(p.history) >= {HISTORY_MAX} AND e.verdict = 0 ON CONFLICT DO NOTHING"
-        );
-        notes
-            .batch("SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on")
-            .await?;
-        notes.execute(&all, &[]).await?;
-        notes
-            .batch("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off")
-            .await?;
-    }
+    gather_many(notes, table).await?;
     notes.batch("ANALYZE pg_temp.parts").await
+}
+
+/// Finds the events of those payments in a table that may have more than they know by their keys; tells whether there are any.
+async fn gather_many(notes: Notes<'_>, table: &str) -> Result<bool, ReplayFailure> {
+    let payments = payments_of(table);
+    let many =
+        format!("SELECT FROM {payments} WHERE cardinality(p.history) >= {HISTORY_MAX} LIMIT 1");
+    if notes.query(&many, &[]).await?.is_empty() {
+        return Ok(false);
+    }
+    let all = format!(
+        "INSERT INTO pg_temp.parts SELECT e.tenant_id, e.payment_key, {PART}
+         FROM {payments} JOIN countersign.events e ON e.tenant_id = p.tenant_id AND e.payment_key = p.key {PART_FROM}
+         WHERE cardinality(p.history) >= {HISTORY_MAX} AND e.verdict = 0 ON CONFLICT DO NOTHING"
+    );
+    notes
+        .batch("SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on")
+        .await?;
+    notes.execute(&all, &[]).await?;
+    notes
+        .batch("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off")
+        .await?;
+    Ok(true)
+}
+
+/// The payments in a table, and their rows `p`.
+fn payments_of(table: &str) -> String {
+    format!("{table} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key")
 }
 
 /// Takes out all that would make a payment of a part of its events, and names the payments that are left as they are.
