@@ -37,20 +37,24 @@ const BEGIN: &str = concat!(
     durably!()
 );
 
-/// What was read; what today's mapping reads otherwise; the payments of all that was read, and those to be made anew; and the
-/// events of such, as a payment is made of them.
+/// What was read; what today's mapping reads otherwise; the payments of all that was read, those among them of which nothing is
+/// read otherwise, and those to be made anew; which payment an event leaves and which it comes to; those that may have more events
+/// than they know by their keys, and the events of such.
 const NOTEBOOK: &str = "
     CREATE TEMP TABLE seen (tenant_id text COLLATE \"C\", received_at bigint, key bytea,
         PRIMARY KEY (tenant_id, received_at, key)) ON COMMIT DROP;
     CREATE TEMP TABLE reread (tenant_id text COLLATE \"C\", key bytea, kind text, occurred_at bigint, payment_key bytea,
         payment_id text, status text, amount_minor bigint, amount_refunded_minor bigint, currency text, named_payment_id text,
         fetch_needed boolean NOT NULL, PRIMARY KEY (tenant_id, key)) ON COMMIT DROP;
-    CREATE TEMP TABLE touched (tenant_id text COLLATE \"C\", key bytea, PRIMARY KEY (tenant_id, key)) ON COMMIT DROP;
+    CREATE TEMP TABLE touched (tenant_id text COLLATE \"C\", key bytea, otherwise boolean) ON COMMIT DROP;
+    CREATE TEMP TABLE doubtful (tenant_id text COLLATE \"C\", key bytea, PRIMARY KEY (tenant_id, key)) ON COMMIT DROP;
     CREATE TEMP TABLE rebuild (tenant_id text COLLATE \"C\", key bytea, payment_id text NOT NULL, PRIMARY KEY (tenant_id, key))
         ON COMMIT DROP;
     CREATE TEMP TABLE moving (tenant_id text COLLATE \"C\", key bytea, from_key bytea, to_key bytea,
         PRIMARY KEY (tenant_id, key)) ON COMMIT DROP;
+    CREATE INDEX ON pg_temp.moving (tenant_id, to_key);
     CREATE TEMP TABLE gapped (tenant_id text COLLATE \"C\", key bytea, PRIMARY KEY (tenant_id, key)) ON COMMIT DROP;
+    CREATE TEMP TABLE many (tenant_id text COLLATE \"C\", key bytea, PRIMARY KEY (tenant_id, key)) ON COMMIT DROP;
     CREATE TEMP TABLE parts (tenant_id text COLLATE \"C\", payment_key bytea NOT NULL, received_at bigint NOT NULL, key bytea,
         occurred_at bigint, event_id text, producer text, status text, amount_minor bigint, amount_refunded_minor bigint,
         currency text, late boolean, has_body boolean, PRIMARY KEY (tenant_id, key)) ON COMMIT DROP;

@@ -1,5 +1,7 @@
 //! Payments of PostgreSQL folded from their events again, as many rows at a time as memory should hold.
 
+use std::collections::VecDeque;
+
 use tokio_postgres::{Error, Row};
 
 use super::replay_notes::Notes;
@@ -23,6 +25,8 @@ pub(super) struct Folded {
     row: Words,
     pub(super) before: Option<PaymentState>,
     pub(super) fold: Fold,
+    /// The keys of its events, the latest received last, as many as a payment knows.
+    history: VecDeque<Vec<u8>>,
 }
 
 /// The words of a row: the last event, and the four registers.
@@ -37,6 +41,15 @@ impl Folded {
         self.fold.payment.as_ref().map(words).as_ref() == Some(&self.row)
     }
 
+    /// The column `history`, as a literal.
+    pub(super) fn history(&self) -> String {
+        let keys = self.history.iter().rev();
+        let keys: Vec<String> = keys
+            .map(|key| format!("\"\\\\x{}\"", hex::encode(key)))
+            .collect();
+        format!("{{{}}}", keys.join(","))
+    }
+
     /// What is left of its events cannot be compared with it.
     pub(super) fn has_forgotten(&self) -> bool {
         let found = self.fold.payment.as_ref().map_or(0, Payment::events);
@@ -47,7 +60,7 @@ impl Folded {
 /// Which events payments are folded from.
 #[derive(Clone, Copy)]
 pub(super) enum Events {
-    /// Those that they know by their keys. A payment that may have more than these is left out.
+    /// Those that they know by their keys, and those that came to them. Payments that may have more are left out.
     Known,
     /// Those that were gathered.
     Gathered,
@@ -64,25 +77,26 @@ pub(super) struct Folding<'a> {
 }
 
 impl<'a> Folding<'a> {
-    /// `payments` is a table of their keys.
     pub(super) async fn open(
         notes: Notes<'a>,
-        payments: &str,
+        table: &str,
         events: Events,
     ) -> Result<Self, ReplayFailure> {
-        let (bound, events) = match events {
-            // Asked for one payment after another, by its keys; `OFFSET 0` keeps them from being taken for a join. Of their
-            // effects nobody asks.
-            Events::Known => (
-                format!("AND cardinality(p.history) < {HISTORY_MAX}"),
-                "LATERAL (SELECT e.*, false AS late FROM countersign.events e
-                     WHERE e.tenant_id = p.tenant_id AND e.key = ANY (p.history) AND e.payment_key = p.key AND e.verdict = 0
-                     OFFSET 0) x ON true",
-            ),
-            Events::Gathered => (
-                String::new(),
-                "pg_temp.parts x ON x.tenant_id = t.tenant_id AND x.payment_key = t.key",
-            ),
+        let found = match events {
+            // Asked for one payment after another, by its keys; `OFFSET 0` keeps them from being taken for a join.
+            Events::Known => {
+                "CROSS JOIN LATERAL (SELECT p.history || ARRAY(SELECT m.key FROM pg_temp.moving m
+                     WHERE m.tenant_id = p.tenant_id AND m.to_key = p.key) AS keys OFFSET 0) known
+                 LEFT JOIN LATERAL (SELECT e.*, (SELECT true FROM countersign.superseded s
+                         WHERE s.tenant_id = e.tenant_id AND s.key = e.key) IS NOT NULL AS late
+                     FROM countersign.events e
+                     WHERE e.tenant_id = p.tenant_id AND e.key = ANY (known.keys) AND e.payment_key = p.key AND e.verdict = 0
+                     OFFSET 0) x ON true
+                 WHERE (SELECT true FROM pg_temp.many m WHERE m.tenant_id = t.tenant_id AND m.key = t.key) IS NULL"
+            }
+            Events::Gathered => {
+                "LEFT JOIN pg_temp.parts x ON x.tenant_id = t.tenant_id AND x.payment_key = t.key"
+            }
         };
         notes
             .batch(&format!(
@@ -91,8 +105,7 @@ impl<'a> Folding<'a> {
                      p.amount_minor AS amount_minor_register, p.amount_refunded_minor AS amount_refunded_minor_register,
                      p.currency AS currency_register, x.received_at, x.key AS event_key, x.occurred_at, x.event_id,
                      x.producer, x.status, x.amount_minor, x.amount_refunded_minor, x.currency, x.late
-                 FROM {payments} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key {bound}
-                     LEFT JOIN {events}
+                 FROM pg_temp.{table} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key {found}
                  ORDER BY t.tenant_id, t.key, x.received_at, x.key"
             ))
             .await?;
@@ -175,6 +188,7 @@ fn begin(row: &Row) -> Result<Folded, Error> {
         before: Some(state).filter(|state| state.events > 0),
         row: row_words,
         fold: Fold::default(),
+        history: VecDeque::new(),
     })
 }
 
@@ -183,6 +197,11 @@ fn add(folded: &mut Folded, row: &Row) -> Result<Option<Changed>, Error> {
     let Some(received_at) = row.try_get::<_, Option<i64>>("received_at")? else {
         return Ok(None);
     };
+    let key: Vec<u8> = row.try_get("event_key")?;
+    if folded.history.len() >= HISTORY_MAX as usize {
+        folded.history.pop_front();
+    }
+    folded.history.push_back(key.clone());
     let payment_id = give_back(folded.payment_id.clone());
     let event_id = give_back(row.try_get("event_id")?);
     let effect = folded.fold.take(&KeptEvent {
@@ -199,11 +218,7 @@ fn add(folded: &mut Folded, row: &Row) -> Result<Option<Changed>, Error> {
     if row.try_get::<_, bool>("late")? == (effect == Effect::Superseded) {
         return Ok(None);
     }
-    Ok(Some((
-        folded.tenant.clone(),
-        row.try_get("event_key")?,
-        effect,
-    )))
+    Ok(Some((folded.tenant.clone(), key, effect)))
 }
 
 pub(super) fn words(payment: &Payment) -> Words {
