@@ -1,10 +1,13 @@
 //! Payments of PostgreSQL folded from their events again, as many rows at a time as memory should hold.
 
+use std::collections::VecDeque;
+
 use tokio_postgres::{Error, Row};
 
 use super::replay_notes::Notes;
 use super::text::{give_back, read_recency, read_register, recency, register};
 use crate::payments::{Effect, Payment, Recency, Registers};
+use crate::store::HISTORY_MAX;
 use crate::store::replay::fold::{Fold, KeptEvent};
 use crate::store::replay::outcome::{PaymentState, ReplayFailure};
 
@@ -22,6 +25,8 @@ pub(super) struct Folded {
     row: Words,
     pub(super) before: Option<PaymentState>,
     pub(super) fold: Fold,
+    /// The keys of its events, the latest received last, as many as a payment knows.
+    history: VecDeque<Vec<u8>>,
 }
 
 /// The words of a row: the last event, and the four registers.
@@ -36,6 +41,15 @@ impl Folded {
         self.fold.payment.as_ref().map(words).as_ref() == Some(&self.row)
     }
 
+    /// The column `history`, as a literal.
+    pub(super) fn history(&self) -> String {
+        let keys = self.history.iter().rev();
+        let keys: Vec<String> = keys
+            .map(|key| format!("\"\\\\x{}\"", hex::encode(key)))
+            .collect();
+        format!("{{{}}}", keys.join(","))
+    }
+
     /// What is left of its events cannot be compared with it.
     pub(super) fn has_forgotten(&self) -> bool {
         let found = self.fold.payment.as_ref().map_or(0, Payment::events);
@@ -43,10 +57,19 @@ impl Folded {
     }
 }
 
-/// Payments of a table one after another, from a cursor over their parts.
+/// Which events payments are folded from.
+#[derive(Clone, Copy)]
+pub(super) enum Events {
+    /// Those that they know by their keys, and those that came to them. Payments that may have more are left out.
+    Known,
+    /// Those that were gathered.
+    Gathered,
+}
+
+/// Payments of a table one after another, from a cursor over their events.
 pub(super) struct Folding<'a> {
-    notes: Notes<'a>,
-    /// The payment of which more parts may come.
+    pub(super) notes: Notes<'a>,
+    /// The payment of which more events may come.
     open: Option<Folded>,
     /// Of the events that were folded, those of another effect than was kept.
     pub(super) effects: Vec<Changed>,
@@ -54,7 +77,27 @@ pub(super) struct Folding<'a> {
 }
 
 impl<'a> Folding<'a> {
-    pub(super) async fn open(notes: Notes<'a>, table: &str) -> Result<Self, ReplayFailure> {
+    pub(super) async fn open(
+        notes: Notes<'a>,
+        table: &str,
+        events: Events,
+    ) -> Result<Self, ReplayFailure> {
+        let found = match events {
+            // Asked for one payment after another, by its keys; `OFFSET 0` keeps them from being taken for a join.
+            Events::Known => {
+                "CROSS JOIN LATERAL (SELECT p.history || ARRAY(SELECT m.key FROM pg_temp.moving m
+                     WHERE m.tenant_id = p.tenant_id AND m.to_key = p.key) AS keys OFFSET 0) known
+                 LEFT JOIN LATERAL (SELECT e.*, (SELECT true FROM countersign.superseded s
+                         WHERE s.tenant_id = e.tenant_id AND s.key = e.key) IS NOT NULL AS late
+                     FROM countersign.events e
+                     WHERE e.tenant_id = p.tenant_id AND e.key = ANY (known.keys) AND e.payment_key = p.key AND e.verdict = 0
+                     OFFSET 0) x ON true
+                 WHERE (SELECT true FROM pg_temp.many m WHERE m.tenant_id = t.tenant_id AND m.key = t.key) IS NULL"
+            }
+            Events::Gathered => {
+                "LEFT JOIN pg_temp.parts x ON x.tenant_id = t.tenant_id AND x.payment_key = t.key"
+            }
+        };
         notes
             .batch(&format!(
                 "DECLARE folding NO SCROLL CURSOR FOR
@@ -62,8 +105,7 @@ impl<'a> Folding<'a> {
                      p.amount_minor AS amount_minor_register, p.amount_refunded_minor AS amount_refunded_minor_register,
                      p.currency AS currency_register, x.received_at, x.key AS event_key, x.occurred_at, x.event_id,
                      x.producer, x.status, x.amount_minor, x.amount_refunded_minor, x.currency, x.late
-                 FROM pg_temp.{table} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key
-                     LEFT JOIN pg_temp.parts x ON x.tenant_id = t.tenant_id AND x.payment_key = t.key
+                 FROM pg_temp.{table} t JOIN countersign.payments p ON p.tenant_id = t.tenant_id AND p.key = t.key {found}
                  ORDER BY t.tenant_id, t.key, x.received_at, x.key"
             ))
             .await?;
@@ -146,6 +188,7 @@ fn begin(row: &Row) -> Result<Folded, Error> {
         before: Some(state).filter(|state| state.events > 0),
         row: row_words,
         fold: Fold::default(),
+        history: VecDeque::new(),
     })
 }
 
@@ -154,6 +197,11 @@ fn add(folded: &mut Folded, row: &Row) -> Result<Option<Changed>, Error> {
     let Some(received_at) = row.try_get::<_, Option<i64>>("received_at")? else {
         return Ok(None);
     };
+    let key: Vec<u8> = row.try_get("event_key")?;
+    if folded.history.len() >= HISTORY_MAX as usize {
+        folded.history.pop_front();
+    }
+    folded.history.push_back(key.clone());
     let payment_id = give_back(folded.payment_id.clone());
     let event_id = give_back(row.try_get("event_id")?);
     let effect = folded.fold.take(&KeptEvent {
@@ -170,11 +218,7 @@ fn add(folded: &mut Folded, row: &Row) -> Result<Option<Changed>, Error> {
     if row.try_get::<_, bool>("late")? == (effect == Effect::Superseded) {
         return Ok(None);
     }
-    Ok(Some((
-        folded.tenant.clone(),
-        row.try_get("event_key")?,
-        effect,
-    )))
+    Ok(Some((folded.tenant.clone(), key, effect)))
 }
 
 pub(super) fn words(payment: &Payment) -> Words {

@@ -5,19 +5,23 @@ use jiff::Timestamp;
 use super::mute_tests::{target, waiting};
 use super::session::{Purpose, Session};
 use super::tests::server::Postgres;
-use crate::inbox::{Event, Limits, Receipt};
+use crate::inbox::{Event, Inbox, Limits, Receipt};
 use crate::payments::Status;
 use crate::signature::builtin;
-use crate::store::fixtures::{Place, accept, payment_event, with_body};
+use crate::store::fixtures::{Place, accept, payment_event, received, with_body};
 use crate::store::replay::asked::{Mappings, Replay, ReplayMode};
 use crate::store::replay::outcome::{ReplayFailure, Replayed};
 use crate::store::{Export, ImportMode, Store, Url, import};
 
 /// An event that a mapping reads again as it was read when it came.
 fn told(id: &str, status: Status) -> Event {
-    let event = payment_event(id, "pay_1", status.as_str(), 1_790_000_000);
+    told_of("pay_1", id, status)
+}
+
+fn told_of(payment: &str, id: &str, status: Status) -> Event {
+    let event = payment_event(id, payment, status.as_str(), 1_790_000_000);
     let body = format!(
-        "{{\"id\":\"{id}\",\"type\":\"payment.{status}\",\"created\":1790000000,\"data\":{{\"payment_id\":\"pay_1\",\
+        "{{\"id\":\"{id}\",\"type\":\"payment.{status}\",\"created\":1790000000,\"data\":{{\"payment_id\":\"{payment}\",\
          \"amount\":1999,\"currency\":\"EUR\",\"status\":\"{status}\"}}}}",
         status = status.as_str()
     );
@@ -139,4 +143,62 @@ async fn a_replay_whose_commit_was_not_answered_does_not_say_that_nothing_was_ch
         matches!(failure, ReplayFailure::Uncertain { .. }),
         "{failure:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_goes_through_the_events_a_few_times_though_the_latest_have_no_statistics() {
+    let Some(server) = Postgres::start(&["autovacuum = off"]) else {
+        return;
+    };
+    let url: Url = server.create_database("inbox").parse().unwrap();
+    let store = Store::open(&url, Limits::default()).await.unwrap();
+    let came = async |numbers: std::ops::Range<i64>| {
+        let events = numbers.map(|number| {
+            let (payment, id) = (format!("pay_{number}"), format!("evt_{number}"));
+            received(
+                told_of(&payment, &id, Status::Succeeded),
+                1_790_000_000 + number,
+            )
+        });
+        store.accept(events.collect()).await.unwrap();
+    };
+    for first in (0..5_000).step_by(250) {
+        if first == 500 {
+            server.psql("inbox", "ANALYZE");
+        }
+        came(first..first + 250).await;
+    }
+    drop(store);
+    server.psql("inbox", "SELECT pg_stat_reset()");
+    assert_eq!(replay(&url, ReplayMode::DryRun).await.events_read, 5_000);
+    let fetched = "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_user_tables WHERE relid = 'countersign.events'::regclass";
+    let fetched: u64 = server.psql("inbox", fetched).trim().parse().unwrap();
+    assert!((5_000..30_000).contains(&fetched), "{fetched}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_that_stays_as_it_was_is_not_written() {
+    let Some(server) = Postgres::start(&[]) else {
+        return;
+    };
+    let url: Url = server.create_database("inbox").parse().unwrap();
+    let store = Store::open(&url, Limits::default()).await.unwrap();
+    for (payment, id, status) in [
+        ("pay_1", "evt_1", Status::Pending),
+        ("pay_1", "evt_2", Status::Succeeded),
+        ("pay_2", "evt_3", Status::Pending),
+    ] {
+        accept(&store, told_of(payment, id, status)).await;
+    }
+    server.psql("inbox", "UPDATE countersign.events SET kind = 'otherwise'");
+    let rows = || {
+        server.psql(
+            "inbox",
+            "SELECT ctid, payment_id FROM countersign.payments ORDER BY 2",
+        )
+    };
+    let before = rows();
+    let replayed = replay(&url, ReplayMode::Commit).await;
+    assert_eq!((replayed.events_changed, replayed.payments_changed), (3, 0));
+    assert_eq!(rows(), before);
 }
