@@ -67,16 +67,14 @@ async fn however_much_a_tenant_has_of_a_kind_all_of_it_moves() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_its_payments_history_has_no_room_for_is_no_difference() {
-    for (from, to) in moves() {
-        let store = from.open().await;
+    let places = [Some(Place::sqlite()), Place::postgres()];
+    for place in places.into_iter().flatten() {
+        let store = place.open().await;
         let events = (0..=HISTORY_MAX)
             .map(|number| payment_event(&format!("evt_{number}"), "pay_1", "succeeded", number));
         store.accept(events.collect()).await.unwrap();
-        let whole = export(&from.url).await;
-        assert!(put(&to.url, &whole).await.unwrap().is_equal());
-        for place in [&from, &to] {
-            assert!(compared(&place.url, &whole).await.is_equal());
-        }
+        let whole = export(&place.url).await;
+        assert!(compared(&place.url, &whole).await.is_equal());
     }
 }
 
