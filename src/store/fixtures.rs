@@ -110,6 +110,19 @@ pub(super) fn another_leaf() -> Certificate {
     Certificate::decode(&der).unwrap()
 }
 
+/// A certificate like it, of this issuer and this subject: names as long as its own.
+pub(super) fn leaf_named(issuer: &str, subject: &str) -> Certificate {
+    let mut der = decode_pem_certificates(LEAF.as_bytes()).unwrap().remove(0);
+    let own = b"payments-provider";
+    for name in [issuer, subject] {
+        assert_eq!(name.len(), own.len());
+        let place = der.windows(own.len()).position(|bytes| bytes == own);
+        let place = place.unwrap();
+        der[place..place + own.len()].copy_from_slice(name.as_bytes());
+    }
+    Certificate::decode(&der).unwrap()
+}
+
 /// An event of tenant-42's payments-provider that speaks of no payment.
 pub(super) fn event(id: &str) -> Event {
     let body = format!("{{\"id\":\"{id}\"}}");

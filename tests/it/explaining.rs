@@ -53,19 +53,29 @@ fn at(seconds: u64) -> String {
 }
 
 #[test]
-fn a_right_signature_is_told_to_be_right() {
-    let (output, _) = explain(BODY, BODY, &[&at(1)]);
-    assert_eq!(output.code, Some(0), "{output:?}");
-    assert!(
-        output
-            .stdout
-            .contains("the signature is right, by file:secret"),
-        "{output:?}"
+fn what_was_found_is_told_in_full() {
+    let stale = format!(
+        "timestamp-outside-tolerance: the delivery was signed at 2026-09-21T14:13:20.000Z, too far from {}",
+        "2026-09-21T14:30:00.000Z"
     );
-    assert!(
-        output.stdout.contains(&format!("{TIME}.{{\"id\"")),
-        "{output:?}"
-    );
+    let cause = "\nlikely cause\n  the signature is right, and only the time is not: a clock that is off, \
+        a delivery that is old (say when it arrived with --at), or a replay\n";
+    let right = "the signature is right, by file:secret";
+    for (seconds, code, first, age, last) in [
+        (1, 0, right, "1s before", ""),
+        (-1, 0, right, "1s ahead of", ""),
+        (1000, 1, &*stale, "16m 40s before", cause),
+    ] {
+        let at = format!("--at={}", TIME.cast_signed() + seconds);
+        let (output, _) = explain(BODY, BODY, &[&at]);
+        assert_eq!(output.code, Some(code), "{output:?}");
+        let expected = format!(
+            "{first}\n\nexpected\n  signature in the header x-webhook-signature: 71 characters, a list, or a text with a key\n  \
+             timestamp in the header x-webhook-timestamp: {TIME}\n  its time is {age} --at\n\n\
+             the signed content, byte for byte (escaped)\n  {TIME}.{BODY}\n{last}"
+        );
+        assert_eq!(output.stdout, expected);
+    }
 }
 
 #[test]
@@ -144,12 +154,31 @@ fn a_signature_that_is_listed_otherwise_is_told_so_and_not_printed() {
 
 #[test]
 fn a_stale_delivery_is_told_apart_from_a_wrong_signature() {
-    let (output, _) = explain(BODY, BODY, &[&at(3600), "--json"]);
-    assert_eq!(output.code, Some(1), "{output:?}");
-    let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
-    assert_eq!(report["reason"], "timestamp-outside-tolerance");
-    assert_eq!(report["signature_is_right"], true);
-    assert_eq!(report["age_seconds"], 3600);
+    let (right, _) = explain(BODY, BODY, &[&at(1), "--json"]);
+    let (stale, _) = explain(BODY, BODY, &[&at(3600), "--json"]);
+    assert_eq!((right.code, stale.code), (Some(0), Some(1)), "{stale:?}");
+    let mut expected = serde_json::json!({
+        "verified": true, "reason": null, "detail": null, "nothing_is_signed": false, "secret": "file:secret",
+        "expected": [
+            {"what": "signature", "place": "the header x-webhook-signature",
+             "found": "71 characters, a list, or a text with a key"},
+            {"what": "timestamp", "place": "the header x-webhook-timestamp", "found": TIME.to_string()},
+        ],
+        "signed_content": [format!("{TIME}.{BODY}")], "age_seconds": 1, "signature_is_right": true,
+        "time_in_the_other_unit": false, "search_was_cut_off": false, "mistakes": [], "mistaken_secret": null,
+        "body_is_compressed": false, "likely_cause": [],
+    });
+    assert_eq!(right.objects(), [expected.clone()]);
+    let stale = &stale.objects()[0];
+    expected["verified"] = false.into();
+    expected["reason"] = "timestamp-outside-tolerance".into();
+    expected["secret"] = serde_json::Value::Null;
+    expected["age_seconds"] = 3600.into();
+    for told in ["detail", "likely_cause"] {
+        assert_ne!(stale[told], expected[told]);
+        expected[told] = stale[told].clone();
+    }
+    assert_eq!(*stale, expected);
 }
 
 /// Explains a delivery of Stripe, signed over `BODY`, whose head and body are given.
@@ -265,6 +294,7 @@ fn a_header_that_stands_twice_is_not_said_to_be_missing() {
         told.contains("the signature itself is right, and yet"),
         "{output:?}"
     );
+    assert!(told.contains("what was signed cannot be put together"));
     assert!(!told.contains("missing"), "{output:?}");
 }
 

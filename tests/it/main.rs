@@ -54,6 +54,7 @@ mod retention;
 mod rotation;
 mod sending;
 mod shadow;
+mod tables;
 mod told;
 
 pub(crate) use kit::{

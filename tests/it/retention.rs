@@ -47,6 +47,14 @@ fn show(receiver: &Receiver, id: &str) -> Value {
 #[test]
 fn what_would_go_is_told_and_goes_beside_a_running_receiver() {
     let receiver = Receiver::start();
+    let prune_its = |config: &str| {
+        let command = ["prune", "--config", config, "--tenant", "tenant-42"];
+        receiver.countersign(&command)
+    };
+    // Of a tenant that is configured there may be nothing yet.
+    let empty = prune_its("countersign.toml");
+    assert_eq!(empty.code, Some(0), "{empty:?}");
+    assert!(empty.stderr.contains("nothing goes"), "{empty:?}");
     let mut producer = receiver.producer();
     let old = event("evt_old", "pay_1", "succeeded");
     assert_eq!(producer.deliver(&old).status, 204);
@@ -80,12 +88,31 @@ fn what_would_go_is_told_and_goes_beside_a_running_receiver() {
     assert!(told[1]["disk"]["store"].as_u64().unwrap() > 0);
     assert_eq!(show(&receiver, "evt_old")["body"], old.as_str());
 
-    let table = receiver.countersign(&["prune", "--config", config]);
-    assert_eq!(table.code, Some(0), "{table:?}");
-    assert!(
-        table.stdout.contains("1 bodies, 0 events and 0 keys went"),
-        "{table:?}"
+    // Of one that is configured no more there may be something.
+    let text = std::fs::read_to_string(receiver.directory().join("countersign.toml")).unwrap();
+    receiver.write("another.toml", &text.replace("tenant-42", "tenant-43"));
+    assert_eq!(prune_its("another.toml").code, Some(0));
+    let table = prune_its(config);
+    assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
+    let bytes = told[0]["bytes"].to_string();
+    let lines: Vec<Vec<&str>> = table
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[0], ["TENANT", "BODIES", "EVENTS", "KEYS", "BYTES"]);
+    assert_eq!(lines[1], ["tenant-42", "1", "0", "0", &bytes]);
+    let summary = format!(
+        "1 bodies, 0 events and 0 keys went; {bytes} bytes of bodies and headers\n\
+         sqlite:data/countersign.db: "
     );
+    let (_, disk) = table.stdout.split_once(&summary).unwrap();
+    let disk: Vec<&str> = disk
+        .split(|letter: char| letter.is_ascii_digit())
+        .filter(|words| !words.is_empty())
+        .collect();
+    let expected = [" bytes on disk, ", " of them free, and ", " in its log\n"];
+    assert_eq!(disk, expected, "{table:?}");
     let shown = show(&receiver, "evt_old");
     assert_eq!(
         (&shown["body"], &shown["body_pruned"]),
@@ -117,7 +144,8 @@ fn what_would_go_is_told_and_goes_beside_a_running_receiver() {
     );
 
     let nobody = prune(&["--tenant", "nobody"]);
-    assert_eq!(nobody.code, Some(1), "{nobody:?}");
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(1), ""));
+    assert!(nobody.stderr.contains("there is no tenant \"nobody\""));
     let wrong = with_times(&receiver, "bodies_days = 31\nevents_days = 30");
     let unusable = receiver.countersign(&["prune", "--config", wrong]);
     assert_eq!(unusable.code, Some(2), "{unusable:?}");

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::batch::Prepared;
-use super::moving::{Moving, move_batch};
+use super::moving::{Moving, forget_old_marks, move_batch};
 use super::mute_tests::target;
 use super::session::{Purpose, Session};
 use super::tests::server::fresh_database;
@@ -45,6 +45,33 @@ async fn each_run_of_a_spool_and_each_tenant_has_a_mark_of_its_own() {
                 assert_eq!(moved.unwrap().len(), expected, "{tenant} {id}");
             }
         }
+    }
+}
+
+/// Its spool may have been offline all the while.
+#[tokio::test]
+async fn a_mark_is_kept_for_thirty_days_after_the_last_move() {
+    let Some(url) = fresh_database() else {
+        return;
+    };
+    let url: Url = url.parse().unwrap();
+    let _store = Store::open(&url, Limits::default()).await.unwrap();
+    let mut session = Session::open(&target(&url), Purpose::Write).await.unwrap();
+    let mut names = HashSet::new();
+    let batch = [moving(1, false, event("evt_1"))];
+    for (run, days) in [(&b"old"[..], 31), (b"young", 29)] {
+        let moved = move_batch(&mut session, &mut names, run, &batch).await;
+        assert_eq!(moved.unwrap().len(), 1);
+        let aged = format!(
+            "UPDATE countersign.spools SET moved_at = moved_at - {days} * 86400000000 WHERE spool_id = '{}'",
+            String::from_utf8_lossy(run)
+        );
+        session.client.batch_execute(&aged).await.unwrap();
+    }
+    forget_old_marks(&session.client).await.unwrap();
+    for (run, expected) in [(&b"old"[..], 1), (b"young", 0)] {
+        let moved = move_batch(&mut session, &mut names, run, &batch).await;
+        assert_eq!(moved.unwrap().len(), expected);
     }
 }
 

@@ -147,14 +147,28 @@ pub(in crate::store) async fn refusals_outlive_a_restart_and_go_on_counting(plac
     let store = place.open().await;
     let book = Book::default();
     store.load(&book).await.unwrap();
-    assert_eq!(book.record(refusal("CN=a", 40)), 4);
+    // What was refused before all of them is written last, and the last one claims other things.
+    assert_eq!(book.record(refusal("CN=a", 5)), 4);
+    let claimed = ClaimedProducer {
+        tenant_id: "tenant-42".into(),
+        name: "another-provider".into(),
+    };
+    let last = Refusal {
+        issuer: Some("CN=another ca".to_owned()),
+        serial: Some("2b".to_owned()),
+        server_name: Some("other.example".to_owned()),
+        producer: Some(claimed),
+        detail: Some("it ended".to_owned()),
+        ..refusal("CN=a", 40)
+    };
+    assert_eq!(book.record(last), 5);
     store.flush(&book).await.unwrap();
     let rows = store.views().refusals(all()).await.unwrap().items;
     let expected = serde_json::json!([{
-        "gate": "handshake", "reason": "expired", "subject": "CN=a", "issuer": "CN=ca", "serial": "2a",
-        "address": "192.0.2.7", "server_name": "hooks.example", "producer": "payments-provider",
-        "tenant_id": "tenant-42", "first_seen": "1970-01-01T00:00:10.000Z",
-        "last_seen": "1970-01-01T00:00:40.000Z", "count": 4, "detail": null,
+        "gate": "handshake", "reason": "expired", "subject": "CN=a", "issuer": "CN=another ca", "serial": "2b",
+        "address": "192.0.2.7", "server_name": "other.example", "producer": "another-provider",
+        "tenant_id": "tenant-42", "first_seen": "1970-01-01T00:00:05.000Z",
+        "last_seen": "1970-01-01T00:00:40.000Z", "count": 5, "detail": "it ended",
     }]);
     assert_eq!(serde_json::to_value(&rows).unwrap(), expected);
     assert!(
@@ -266,6 +280,13 @@ pub(in crate::store) async fn the_table_of_refusals_is_bounded(place: &Place) {
                 round * 10_000 + number,
             ));
         }
+        if round == 2 {
+            // A group of another tenant, beside the one that is silent longest, and like it in all that names it.
+            let mut other = refusal("CN=0.0", 30_000);
+            let claimed = other.producer.as_mut().unwrap();
+            claimed.tenant_id = "tenant-43".into();
+            book.record(other);
+        }
         while !book.drain_is_done() {
             store.flush(&book).await.unwrap();
         }
@@ -275,45 +296,62 @@ pub(in crate::store) async fn the_table_of_refusals_is_bounded(place: &Place) {
     assert_eq!(book.groups(), Book::GROUPS_MAX);
     let latest = store
         .views()
-        .refusals(Filter { limit: 1, ..all() })
+        .refusals(Filter { limit: 2, ..all() })
         .await
         .unwrap()
         .items;
-    assert_eq!(latest[0].subject.as_deref(), Some("CN=2.3999"));
+    let subjects = [&latest[0], &latest[1]].map(|group| group.subject.as_deref());
+    assert_eq!(subjects, [Some("CN=0.0"), Some("CN=2.3999")]);
+    assert_eq!(latest[0].tenant_id.as_deref(), Some("tenant-43"));
 }
 
 pub(in crate::store) async fn certificates_and_secrets_in_use_are_remembered(place: &Place) {
     let store = place.open().await;
-    let event = event("evt_1");
+    let event = Event {
+        leaf: leaf_named("private-authority", "payments-provider"),
+        ..event("evt_1")
+    };
     let (tenant, producer) = (event.key.tenant.clone(), Arc::clone(&event.key.producer));
     let secret: Arc<str> = Arc::from("file:new.secret");
-    store
-        .seen()
-        .note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(100));
-    store
-        .seen()
-        .note_leaf(&tenant, &producer, &event.leaf, &leaf(), at(300));
-    store
-        .seen()
-        .note_secret(&tenant, &producer, &secret, at(200));
-    store.flush(&Book::default()).await.unwrap();
+    let anchor = |name: &str| leaf_named(name, name);
+    for (seconds, anchor) in [
+        ([100, 300], anchor("private-authority")),
+        ([200, 400], anchor("another-authority")),
+    ] {
+        for second in seconds {
+            let seen = store.seen();
+            seen.note_leaf(&tenant, &producer, &event.leaf, &anchor, at(second));
+            seen.note_secret(&tenant, &producer, &secret, at(second));
+        }
+        store.flush(&Book::default()).await.unwrap();
+    }
+    let leaf = event.leaf.clone();
+    let later = Event {
+        leaf: leaf.clone(),
+        ..received(referring("evt_2", "x"), 1_790_000_020)
+    };
+    store.accept(vec![event, later]).await.unwrap();
+    let expected = serde_json::json!([{
+        "tenant_id": "tenant-42", "producer": "payments-provider", "subject": "CN=payments-provider",
+        "issuer": "CN=private-authority", "serial": leaf.serial().to_string(), "sha256": leaf.sha256().to_string(),
+        "spki_sha256": hex::encode(leaf.spki().0), "not_before": "2026-11-24T04:43:38.000Z",
+        "not_after": "2036-11-21T04:43:38.000Z", "anchor_subject": "CN=another-authority",
+        "anchor_sha256": anchor("another-authority").sha256().to_string(),
+        "first_seen": "1970-01-01T00:01:40.000Z", "last_seen": "1970-01-01T00:06:40.000Z",
+    }]);
     let leaves = store.views().leaves_seen().await.unwrap();
-    assert_eq!(leaves.len(), 1);
-    assert_eq!(
-        (leaves[0].first_seen, leaves[0].last_seen),
-        (Millis(at(100)), Millis(at(300)))
-    );
-    assert_eq!(
-        leaves[0].anchor_sha256.as_deref(),
-        Some(leaf().sha256().to_string().as_str())
-    );
-    accept(&store, event).await;
+    assert_eq!(serde_json::to_value(&leaves).unwrap(), expected);
     let secrets = store.views().secrets_seen().await.unwrap();
     let used: Vec<_> = secrets
         .iter()
-        .map(|secret| secret.secret.as_str())
+        .map(|secret| (secret.secret.as_str(), secret.first_used))
         .collect();
-    assert_eq!(used, ["file:certs/producer.secret", "file:new.secret"]);
+    let expected = [
+        ("file:certs/producer.secret", Millis(at(1_790_000_010))),
+        ("file:new.secret", Millis(at(100))),
+    ];
+    assert_eq!(used, expected);
+    assert_eq!(secrets[1].last_used, Millis(at(400)));
 }
 
 /// Tenants and producers that share names, a certificate and a reference to a secret: what each has is its own, whether the writer
@@ -453,9 +491,14 @@ pub(in crate::store) fn met(subject: &str, would: Would) -> ShadowSighting<'_> {
 }
 
 pub(in crate::store) async fn what_shadow_marks_would_decide_adds_up_over_restarts(place: &Place) {
-    for second in [10, 20] {
+    // Written in another order than they were met in; the last was met from elsewhere.
+    for (second, address) in [(20, 7), (10, 7), (30, 8)] {
         let store = place.open().await;
         let shadows: &Shadows = store.shadows();
+        let met = |subject, would| ShadowSighting {
+            address: Ipv4Addr::new(192, 0, 2, address).into(),
+            ..met(subject, would)
+        };
         shadows.note(&met("CN=a", Would::Accept), at(second));
         shadows.note(&met("CN=a", Would::Agree), at(second + 1));
         shadows.note(&met("CN=a", Would::Refuse), at(second + 2));
@@ -469,11 +512,29 @@ pub(in crate::store) async fn what_shadow_marks_would_decide_adds_up_over_restar
     let seen = store.views().shadows_seen().await.unwrap();
     let expected = serde_json::json!([
         {"mark": "secret", "what": "file:next.secret", "tenant_id": "tenant-42", "producer": "payments-provider",
-         "subject": "CN=b", "address": "192.0.2.7", "accept": 0, "agree": 2, "refuse": 0,
-         "first_seen": "1970-01-01T00:00:13.000Z", "last_seen": "1970-01-01T00:00:23.000Z"},
+         "subject": "CN=b", "address": "192.0.2.8", "accept": 0, "agree": 3, "refuse": 0,
+         "first_seen": "1970-01-01T00:00:13.000Z", "last_seen": "1970-01-01T00:00:33.000Z"},
         {"mark": "secret", "what": "file:next.secret", "tenant_id": "tenant-42", "producer": "payments-provider",
-         "subject": "CN=a", "address": "192.0.2.7", "accept": 2, "agree": 2, "refuse": 2,
-         "first_seen": "1970-01-01T00:00:10.000Z", "last_seen": "1970-01-01T00:00:22.000Z"},
+         "subject": "CN=a", "address": "192.0.2.8", "accept": 3, "agree": 3, "refuse": 3,
+         "first_seen": "1970-01-01T00:00:10.000Z", "last_seen": "1970-01-01T00:00:32.000Z"},
     ]);
     assert_eq!(serde_json::to_value(&seen).unwrap(), expected);
+}
+
+pub(in crate::store) async fn the_table_of_tallies_is_bounded(place: &Place) {
+    let store = place.open().await;
+    let max = Shadows::TALLIES_MAX;
+    for (count, second) in [(10, 1), (max - 5, 2)] {
+        for number in 0..count {
+            let subject = format!("CN={second}.{number}");
+            store
+                .shadows()
+                .note(&met(&subject, Would::Agree), at(second));
+        }
+        store.flush(&Book::default()).await.unwrap();
+    }
+    let seen = store.views().shadows_seen().await.unwrap();
+    assert_eq!(seen.len(), max);
+    let old = seen.iter().filter(|tally| tally.last_seen == Millis(at(1)));
+    assert_eq!(old.count(), 5);
 }

@@ -47,6 +47,7 @@ macro_rules! inbox_suite {
             what_an_event_came_with_is_its_own_producers_after_a_restart_too
             an_event_shows_the_certificate_and_the_secret_of_its_own_delivery
             what_shadow_marks_would_decide_adds_up_over_restarts
+            the_table_of_tallies_is_bounded
             a_closed_store_takes_nothing
             a_body_that_has_had_its_time_goes_and_its_event_stays
             a_forgotten_event_is_recognised_and_shown_nowhere

@@ -1,13 +1,15 @@
 //! Exports that are at fault, and stores that hold something else: what is told of them, and what stays as it is.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::tests::{compared, export, moves, put, shown};
 use crate::identity::{ShadowMark, Would};
+use crate::inbox::Event;
 use crate::refusals::Book;
 use crate::store::fixtures::*;
-use crate::store::views::Filter;
 use crate::store::{ImportFailure, ShadowSighting, TransferFault, check_export};
 
 /// The export with one change of one line's text.
@@ -286,21 +288,53 @@ async fn what_names_something_that_nobody_brought_is_refused_with_its_batch() {
     let from = Place::sqlite();
     let store = from.open().await;
     accept(&store, payment_event("evt_1", "pay_1", "succeeded", 5)).await;
+    let another = payment_event("evt_2", "pay_2", "succeeded", 5);
     let whole = export(&from.url).await;
     let text = std::str::from_utf8(&whole).unwrap();
-    for (kind, what) in [
-        ("producer", "tenant"),
-        ("payment", "payment"),
-        ("leaf", "certificate"),
-        ("secret", "secret"),
+    for (kinds, named, what) in [
+        (
+            &["producer", "secret", "leaf"][..],
+            "payment pay_1",
+            "tenant",
+        ),
+        (
+            &["producer"],
+            "secret file:certs/producer.secret",
+            "producer",
+        ),
+        (&["payment"], "event evt_1", "payment"),
+        (&["leaf"], "event evt_1", "certificate"),
+        (&["secret"], "event evt_1", "secret"),
     ] {
-        let named = format!("\"row\":\"{kind}\"");
-        let lines = text.lines().filter(|line| !line.contains(&named));
-        let without = with_true_end(&lines.collect::<Vec<_>>());
+        let kinds: Vec<_> = kinds
+            .iter()
+            .map(|kind| format!("\"row\":\"{kind}\""))
+            .collect();
+        let is_left = |line: &&str| !kinds.iter().any(|kind| line.contains(kind));
+        let without = with_true_end(&text.lines().filter(is_left).collect::<Vec<_>>());
         for to in [Some(Place::sqlite()), Place::postgres()]
             .into_iter()
             .flatten()
         {
+            // What is there is another tenant's, another producer's, or another one of its own.
+            let store = to.open().await;
+            let another = |tenant, producer, leaf, secret| Event {
+                leaf,
+                secret: Some(Arc::from(secret)),
+                ..of_tenant(another.clone(), tenant, producer)
+            };
+            let (tenant, producer) = ("tenant-42", "payments-provider");
+            let secret = "file:certs/producer.secret";
+            accept(&store, another("tenant-43", producer, leaf(), secret)).await;
+            if what != "tenant" {
+                let anothers = another(tenant, "another-provider", leaf(), secret);
+                accept(&store, anothers).await;
+            }
+            if !["tenant", "producer"].contains(&what) {
+                let its_own = another(tenant, producer, another_leaf(), "file:another.secret");
+                accept(&store, its_own).await;
+            }
+            store.close().await;
             let failure = put(&to.url, without.as_bytes()).await.unwrap_err();
             let ImportFailure::Dangling {
                 name, what: told, ..
@@ -308,15 +342,12 @@ async fn what_names_something_that_nobody_brought_is_refused_with_its_batch() {
             else {
                 panic!("{failure}");
             };
-            if kind == "producer" {
-                // The first that names it, in the engine's own words.
-                assert!(["tenant", "producer"].contains(&told), "{told}");
-            } else {
-                assert_eq!((name.as_str(), told), ("event evt_1 of tenant-42", what));
-            }
-            let views = to.open().await;
-            let events = views.views().events(Filter::default()).await.unwrap();
-            assert!(events.items.is_empty());
+            assert_eq!(told, what);
+            assert!(name.starts_with(named), "{name}");
+            let store = to.open().await;
+            let views = store.views();
+            let events = views.events_by_id(Some("tenant-42"), "evt_1").await;
+            assert!(events.unwrap().is_empty());
         }
     }
 }

@@ -15,6 +15,8 @@ pub(super) mod frame;
 pub(super) mod import;
 pub(super) mod importing;
 pub(super) mod lines;
+#[cfg(test)]
+mod long_use_tests;
 pub(super) mod part_file;
 pub(super) mod record;
 #[cfg(test)]

@@ -157,6 +157,7 @@ pub(super) async fn filled(place: &Place, seed: u64) -> Store {
     for (second, (tenant, name, subject)) in (0_i64..).zip([
         ("", "", "CN=a stranger \u{ffff}"),
         ("tenant-42", "payments-provider", "CN=payments-provider"),
+        ("tenant-42", "payments-provider", "CN=other"),
         ("a-tenant", "other", "CN=other"),
     ]) {
         for (more, would) in (0..).zip([Would::Accept, Would::Agree, Would::Refuse]) {
@@ -488,15 +489,22 @@ async fn one_tenant_can_be_moved_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_something_was_seen_is_joined() {
-    for (from, to) in moves() {
+    let early = (100, 300, "private-authority");
+    let late = (200, 400, "another-authority");
+    let ways = [(early, late), (late, early)];
+    for ((from, to), (there, here)) in ways
+        .into_iter()
+        .flat_map(|way| moves().into_iter().map(move |places| (places, way)))
+    {
         let seen = event("evt_1");
         let (tenant, producer) = (seen.key.tenant.clone(), Arc::clone(&seen.key.producer));
-        for (place, first, last) in [(&from, 100, 300), (&to, 200, 400)] {
+        for (place, (first, last, anchor)) in [(&from, there), (&to, here)] {
             let store = place.open().await;
+            let anchor = leaf_named(anchor, anchor);
             for second in [first, last] {
                 store
                     .seen()
-                    .note_leaf(&tenant, &producer, &seen.leaf, &leaf(), at(second));
+                    .note_leaf(&tenant, &producer, &seen.leaf, &anchor, at(second));
                 store
                     .seen()
                     .note_secret(&tenant, &producer, &Arc::from("s"), at(second));
@@ -514,13 +522,23 @@ async fn when_something_was_seen_is_joined() {
             assert_eq!(joined[kind][0][first], "1970-01-01T00:01:40.000Z");
             assert_eq!(joined[kind][0][last], "1970-01-01T00:06:40.000Z");
         }
+        // The anchor of the latest delivery.
+        let anchor = leaf_named(late.2, late.2);
+        assert_eq!(
+            joined["leaves"][0]["anchor_subject"],
+            "CN=another-authority"
+        );
+        assert_eq!(
+            joined["leaves"][0]["anchor_sha256"],
+            anchor.sha256().to_string()
+        );
         assert!(compared(&to.url, &whole).await.is_equal());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_anchor_that_was_written_down_after_an_export_is_no_difference() {
-    for (place, _) in moves() {
+    for (place, to) in moves() {
         let store = place.open().await;
         let kept = event("evt_1");
         accept(&store, kept.clone()).await;
@@ -530,9 +548,13 @@ async fn an_anchor_that_was_written_down_after_an_export_is_no_difference() {
         seen.note_leaf(tenant, producer, &kept.leaf, &leaf(), kept.received_at);
         store.flush(&Book::default()).await.unwrap();
         assert!(compared(&place.url, &before).await.is_equal());
-        // The other way round the export knows more.
+        // The other way round the export knows more, and tells it.
         let after = export(&place.url).await;
         assert_ne!(before, after);
+        for part in [&before, &after] {
+            assert!(put(&to.url, part).await.unwrap().is_equal());
+        }
+        assert_eq!(rows(&export(&to.url).await), rows(&after));
     }
 }
 
@@ -552,6 +574,22 @@ async fn only_an_export_that_has_tallies_of_shadow_marks_needs_a_version_that_kn
         );
         filled(&place, 9).await;
         let text = String::from_utf8(export(&place.url).await).unwrap();
-        assert!(text.contains("\"version\":2,") && text.contains("\"shadows\":3"));
+        assert!(text.contains("\"version\":2,") && text.contains("\"shadows\":4"));
+        // An older version can read all there is of a tenant that has none of them.
+        for (tenant, version) in [
+            ("z-tenant", "\"version\":1,"),
+            ("a-tenant", "\"version\":2,"),
+        ] {
+            let one = Export {
+                tenant: Some(tenant.to_owned()),
+            };
+            let mut out = Vec::new();
+            let exported = one.run(&place.url, None, &mut out, &mut |_, _| {}).await;
+            exported.unwrap();
+            assert!(
+                String::from_utf8(out).unwrap().contains(version),
+                "{tenant}"
+            );
+        }
     }
 }
