@@ -187,10 +187,12 @@ async fn write_leaves(client: &Client, rows: &[&LeafRecord]) -> Result<(), Refus
              ORDER BY tenant_id COLLATE \"C\", producer COLLATE \"C\", sha256
              ON CONFLICT (tenant_id, producer, sha256) DO UPDATE
                  SET first_seen = least(l.first_seen, excluded.first_seen),
-                     anchor_subject = CASE WHEN excluded.last_seen >= l.last_seen THEN excluded.anchor_subject
-                         ELSE l.anchor_subject END,
-                     anchor_sha256 = CASE WHEN excluded.last_seen >= l.last_seen THEN excluded.anchor_sha256
-                         ELSE l.anchor_sha256 END,
+                     anchor_subject = CASE WHEN excluded.last_seen >= l.last_seen
+                         THEN coalesce(excluded.anchor_subject, l.anchor_subject)
+                         ELSE coalesce(l.anchor_subject, excluded.anchor_subject) END,
+                     anchor_sha256 = CASE WHEN excluded.last_seen >= l.last_seen
+                         THEN coalesce(excluded.anchor_sha256, l.anchor_sha256)
+                         ELSE coalesce(l.anchor_sha256, excluded.anchor_sha256) END,
                      last_seen = greatest(l.last_seen, excluded.last_seen)",
             &[
                 (&tenants, Type::TEXT_ARRAY),

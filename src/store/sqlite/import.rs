@@ -171,8 +171,10 @@ impl SqliteShelf {
                  anchor_subject, anchor_sha256, first_seen, last_seen)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (tenant, producer, sha256) DO UPDATE SET first_seen = min(first_seen, excluded.first_seen),
-                 anchor_subject = iif(excluded.last_seen >= last_seen, excluded.anchor_subject, anchor_subject),
-                 anchor_sha256 = iif(excluded.last_seen >= last_seen, excluded.anchor_sha256, anchor_sha256),
+                 anchor_subject = iif(excluded.last_seen >= last_seen, ifnull(excluded.anchor_subject, anchor_subject),
+                     ifnull(anchor_subject, excluded.anchor_subject)),
+                 anchor_sha256 = iif(excluded.last_seen >= last_seen, ifnull(excluded.anchor_sha256, anchor_sha256),
+                     ifnull(anchor_sha256, excluded.anchor_sha256)),
                  last_seen = max(last_seen, excluded.last_seen)",
             params![
                 tenant,

@@ -4,7 +4,8 @@ use std::io::Cursor;
 
 use super::tests::{export, moves, put, rows};
 use crate::inbox::Inbox;
-use crate::store::fixtures::{Place, accept, event, payment_event};
+use crate::refusals::Book;
+use crate::store::fixtures::{Place, accept, event, leaf, payment_event, received};
 use crate::store::{ImportFailure, Imported, import_file};
 
 /// More than two batches of payments.
@@ -78,5 +79,32 @@ async fn a_file_is_written_whole_and_found_again() {
             );
         }
         assert_eq!(rows(&export(&to.url).await), rows(&whole));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leafs_anchor_that_either_side_knows_stays_known() {
+    for (from_knows, first, second) in [(false, 100, 200), (true, 100, 200), (true, 200, 100)] {
+        for (from, to) in moves() {
+            for (place, id, time, knows) in [
+                (&to, "evt_1", first, !from_knows),
+                (&from, "evt_2", second, from_knows),
+            ] {
+                let store = place.open().await;
+                let kept = received(event(id), time);
+                accept(&store, kept.clone()).await;
+                if knows {
+                    let (tenant, producer) = (&kept.key.tenant, &kept.key.producer);
+                    store
+                        .seen()
+                        .note_leaf(tenant, producer, &kept.leaf, &leaf(), kept.received_at);
+                    store.flush(&Book::default()).await.unwrap();
+                }
+            }
+            let imported = put(&to.url, &export(&from.url).await).await.unwrap();
+            let joined = export(&to.url).await;
+            let known = format!("\"anchor_sha256\":\"{}\"", leaf().sha256());
+            assert!(rows(&joined).contains(&known), "{imported:?}");
+        }
     }
 }
