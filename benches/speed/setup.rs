@@ -57,7 +57,7 @@ impl Candidate {
             Self::Sqlite => "durable, sqlite",
             Self::Postgres => "durable, postgres",
             Self::PerRequest => "postgres, per request",
-            Self::SmallPool => "the same, 10 sessions",
+            Self::SmallPool => "10 sessions, per request",
         }
     }
 

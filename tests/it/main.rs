@@ -61,3 +61,8 @@ pub(crate) use kit::{
     Answer, Authority, Identity, Leaf, Producer, Receiver, authority, event, eventually, peers,
     postgres, producer, receiver,
 };
+
+/// A tenant whose producer has the subject and the name of the first one's, on a path of its own.
+const SECOND_TENANT: &str = "[[tenants]]\nid = \"tenant-7\"\n[[tenants.producers]]\nname = \"payments-provider\"\n\
+                             subject = \"CN=payments-provider,O=Example,OU=tenant-42\"\npath = \"/webhooks/seven\"\n\
+                             secrets = [\"file:certs/producer.secret\"]\n";

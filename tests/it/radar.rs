@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{Authority, Leaf, Receiver, authority::SUBJECT, event, eventually, receiver::Changes};
+use crate::{
+    Authority, Leaf, Receiver, SECOND_TENANT, authority::SUBJECT, event, eventually,
+    receiver::Changes,
+};
 
 const SECONDS_10: Duration = Duration::from_secs(10);
 
@@ -95,11 +98,8 @@ fn a_certificate_that_was_replaced_warns_nobody_of_its_end() {
 
 #[test]
 fn one_tenants_refusals_are_not_told_of_anothers_producer_of_the_same_subject_and_name() {
-    let second = "[[tenants]]\nid = \"tenant-7\"\n[[tenants.producers]]\nname = \"payments-provider\"\n\
-                  subject = \"CN=payments-provider,O=Example,OU=tenant-42\"\npath = \"/webhooks/seven\"\n\
-                  secrets = [\"file:certs/producer.secret\"]\n";
     let receiver = Receiver::with(&Changes {
-        more: second,
+        more: SECOND_TENANT,
         ..Changes::default()
     });
     let mut forger = receiver.producer();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Receiver, event, eventually, peers::Output, receiver::Changes};
+use crate::{Receiver, SECOND_TENANT, event, eventually, peers::Output, receiver::Changes};
 
 /// The cells of a table's first row: each begins where its head does.
 fn first_row(table: &Output, heads: &[&str]) -> Vec<String> {
@@ -118,11 +118,8 @@ fn each_value_of_a_list_stands_under_its_head() {
 
 #[test]
 fn a_payment_of_two_tenants_is_shown_for_the_one_that_is_asked_for() {
-    let second = "[[tenants]]\nid = \"tenant-7\"\n[[tenants.producers]]\nname = \"payments-provider\"\n\
-                  subject = \"CN=payments-provider,O=Example,OU=tenant-42\"\npath = \"/webhooks/seven\"\n\
-                  secrets = [\"file:certs/producer.secret\"]\n";
     let receiver = Receiver::with(&Changes {
-        more: second,
+        more: SECOND_TENANT,
         ..Changes::default()
     });
     let show = |more: &[&str]| {

@@ -20,14 +20,19 @@ fn moving(position: i64, uncertain: bool, event: Event) -> Moving {
     }
 }
 
+/// A store on a database of its own, and a session there.
+async fn opened() -> Option<(Store, Session)> {
+    let url: Url = fresh_database()?.parse().unwrap();
+    let store = Store::open(&url, Limits::default()).await.unwrap();
+    let session = Session::open(&target(&url), Purpose::Write).await.unwrap();
+    Some((store, session))
+}
+
 #[tokio::test]
 async fn each_run_of_a_spool_and_each_tenant_has_a_mark_of_its_own() {
-    let Some(url) = fresh_database() else {
+    let Some((_store, mut session)) = opened().await else {
         return;
     };
-    let url: Url = url.parse().unwrap();
-    let _store = Store::open(&url, Limits::default()).await.unwrap();
-    let mut session = Session::open(&target(&url), Purpose::Write).await.unwrap();
     let mut names = HashSet::new();
     let all = [
         ("tenant-42", &b"one"[..]),
@@ -51,12 +56,9 @@ async fn each_run_of_a_spool_and_each_tenant_has_a_mark_of_its_own() {
 /// Its spool may have been offline all the while.
 #[tokio::test]
 async fn a_mark_is_kept_for_thirty_days_after_the_last_move() {
-    let Some(url) = fresh_database() else {
+    let Some((_store, mut session)) = opened().await else {
         return;
     };
-    let url: Url = url.parse().unwrap();
-    let _store = Store::open(&url, Limits::default()).await.unwrap();
-    let mut session = Session::open(&target(&url), Purpose::Write).await.unwrap();
     let mut names = HashSet::new();
     let batch = [moving(1, false, event("evt_1"))];
     for (run, days) in [(&b"old"[..], 31), (b"young", 29)] {
@@ -77,18 +79,15 @@ async fn a_mark_is_kept_for_thirty_days_after_the_last_move() {
 
 #[tokio::test]
 async fn what_came_at_the_same_moment_is_not_taken_for_an_uncertain_event() {
-    let Some(url) = fresh_database() else {
+    let Some((store, mut session)) = opened().await else {
         return;
     };
-    let url: Url = url.parse().unwrap();
-    let store = Store::open(&url, Limits::default()).await.unwrap();
     let of = |tenant, id, body| {
         let event = received(with_body(event(id), body), 100);
         of_tenant(event, tenant, "p")
     };
     let kept = of("tenant-42", "evt_1", "{}");
     assert_eq!(accept(&store, kept.clone()).await, Receipt::Accepted);
-    let mut session = Session::open(&target(&url), Purpose::Write).await.unwrap();
     let mut names = HashSet::new();
     let cases = [
         // It is there.
