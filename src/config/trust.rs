@@ -300,5 +300,5 @@ fn not_a_ca<T>(found: &Found<T>, subject: &DistinguishedName, findings: &mut Fin
 /// The same certificate in two files is one.
 fn once_each(found: &mut Vec<Found<Certificate>>) {
     let mut seen = std::collections::HashSet::new();
-    found.retain(|found| seen.insert(found.what.sha256()));
+    found.retain(|found| seen.insert(*found.what.sha256()));
 }

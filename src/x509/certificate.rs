@@ -127,8 +127,8 @@ impl Certificate {
     }
 
     /// SHA-256 of the whole DER.
-    pub fn sha256(&self) -> Sha256Fingerprint {
-        self.0.sha256
+    pub fn sha256(&self) -> &Sha256Fingerprint {
+        &self.0.sha256
     }
 
     /// SHA-256 of the SubjectPublicKeyInfo.

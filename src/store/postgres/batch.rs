@@ -7,6 +7,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::text::{hold, recency};
 use crate::inbox::{Event, Receipt, Standing};
+use crate::payments::{Claim, Status};
 use crate::store::row::{Row, Verdict, half};
 
 /// What is acknowledged must be on disk, whatever the server's or the role's default is, and a stronger one stays: so in SQL, for the
@@ -104,6 +105,22 @@ struct Group<'a> {
     again: Vec<i64>,
     /// Whether it is the first body that came with its key.
     lead: bool,
+}
+
+impl<'a> Group<'a> {
+    fn row(&self) -> &'a Row {
+        &self.event.row
+    }
+
+    fn claim(&self) -> Option<&'a Claim> {
+        let claim = self.row().claim.as_ref();
+        claim.map(|claim| &claim.claim)
+    }
+}
+
+/// A column of the batch.
+fn each<'a, T>(groups: &[Group<'a>], value: impl FnMut(&Group<'a>) -> T) -> Vec<T> {
+    groups.iter().map(value).collect()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -248,15 +265,14 @@ impl<'a> Folded<'a> {
 
     /// The arguments of the statement.
     pub(super) fn columns(&self) -> Columns<'_> {
-        let mut columns = Columns::default();
         let mut payments = HashSet::with_capacity(self.groups.len());
-        for group in &self.groups {
+        let belongs_to_another = |group: &Group<'_>| {
             let payment = group.event.payment_key;
-            columns.crowded |= !group.lead
-                || !group.again.is_empty()
-                || payment.is_some_and(|payment| !payments.insert(payment));
-            columns.push(group);
-        }
+            let shares_it = payment.is_some_and(|payment| !payments.insert(payment));
+            !group.lead || !group.again.is_empty() || shares_it
+        };
+        let crowded = self.groups.iter().any(belongs_to_another);
+        let mut columns = Columns::of(&self.groups, crowded);
         if columns.is_plain() {
             columns.order_payments();
         }
@@ -265,7 +281,7 @@ impl<'a> Folded<'a> {
 }
 
 /// The batch, turned on its side: an array for each column.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Columns<'a> {
     arrival: Vec<i32>,
     lead: Vec<bool>,
@@ -281,7 +297,7 @@ pub(super) struct Columns<'a> {
     kind: Vec<Option<Held<'a>>>,
     body_sha256: Vec<&'a [u8]>,
     secret: Vec<Option<Held<'a>>>,
-    leaf_sha256: Vec<Vec<u8>>,
+    leaf_sha256: Vec<&'a [u8]>,
     payment_key: Vec<Option<&'a [u8]>>,
     payment_id: Vec<Option<Held<'a>>>,
     recency: Vec<Option<&'a str>>,
@@ -305,60 +321,63 @@ pub(super) struct Columns<'a> {
 type Held<'a> = std::borrow::Cow<'a, str>;
 
 impl<'a> Columns<'a> {
-    fn push(&mut self, group: &Group<'a>) {
-        let event = group.event;
-        let row = &event.row;
-        let claim = row.claim.as_ref().map(|claim| &claim.claim);
-        let verdict = match row.standing {
-            Standing::Readable => Verdict::Accepted,
-            Standing::Quarantined => Verdict::Quarantined,
-        };
-        self.arrival.push(group.arrival);
-        self.lead.push(group.lead);
-        self.tenant.push(row.tenant.as_str());
-        self.key.push(&row.key);
-        self.other_key.push(&event.other_key);
-        self.received_at.push(row.received_at);
-        self.occurred_at.push(row.occurred_at);
-        self.copies.push(
-            i64::try_from(group.again.len()).map_or(i64::MAX, |again| again.saturating_add(1)),
-        );
-        self.again_from.push(
-            i32::try_from(self.again_at.len()).map_or(i32::MAX, |before| before.saturating_add(1)),
-        );
-        self.again_at.extend(&group.again);
-        self.verdict
-            .push(i16::try_from(verdict.number()).unwrap_or_default());
-        self.producer.push(hold(&row.producer));
-        self.event_id.push(hold(&row.event_id));
-        self.kind.push(row.kind.as_deref().map(hold));
-        self.body_sha256.push(&row.body_sha256);
-        self.secret.push(row.secret.as_deref().map(hold));
-        self.leaf_sha256.push(row.leaf.sha256().0.to_vec());
-        self.payment_key
-            .push(event.payment_key.as_ref().map(<[u8; 16]>::as_slice));
-        let payment_id = claim
-            .map(|claim| claim.payment_id())
-            .or(row.named_payment_id.as_deref());
-        self.payment_id.push(payment_id.map(hold));
-        self.recency.push(event.recency.as_deref());
-        self.status.push(
-            claim
-                .and_then(|claim| claim.status())
-                .map(|status| status.as_str()),
-        );
-        self.amount_minor
-            .push(claim.and_then(|claim| claim.amount_minor()));
-        self.amount_refunded_minor
-            .push(claim.and_then(|claim| claim.amount_refunded_minor()));
-        self.currency.push(
-            claim
-                .and_then(|claim| claim.currency())
-                .map(|currency| currency.code().to_owned()),
-        );
-        self.headers.push(row.headers.as_str());
-        self.body.push(&row.body);
-        self.fetch_needed.push(row.fetch_needed);
+    fn of(groups: &[Group<'a>], crowded: bool) -> Self {
+        let mut again_at = Vec::new();
+        let again_from = each(groups, |group| {
+            let from = again_at.len().saturating_add(1);
+            again_at.extend(&group.again);
+            i32::try_from(from).unwrap_or(i32::MAX)
+        });
+        Self {
+            arrival: each(groups, |group| group.arrival),
+            lead: each(groups, |group| group.lead),
+            tenant: each(groups, |group| group.row().tenant.as_str()),
+            key: each(groups, |group| group.row().key.as_slice()),
+            other_key: each(groups, |group| group.event.other_key()),
+            received_at: each(groups, |group| group.row().received_at),
+            occurred_at: each(groups, |group| group.row().occurred_at),
+            copies: each(groups, |group| {
+                i64::try_from(group.again.len()).map_or(i64::MAX, |again| again.saturating_add(1))
+            }),
+            verdict: each(groups, |group| {
+                let verdict = match group.row().standing {
+                    Standing::Readable => Verdict::Accepted,
+                    Standing::Quarantined => Verdict::Quarantined,
+                };
+                i16::try_from(verdict.number()).unwrap_or_default()
+            }),
+            producer: each(groups, |group| hold(&group.row().producer)),
+            event_id: each(groups, |group| hold(&group.row().event_id)),
+            kind: each(groups, |group| group.row().kind.as_deref().map(hold)),
+            body_sha256: each(groups, |group| group.row().body_sha256.as_slice()),
+            secret: each(groups, |group| group.row().secret.as_deref().map(hold)),
+            leaf_sha256: each(groups, |group| group.row().leaf.sha256().0.as_slice()),
+            payment_key: each(groups, |group| {
+                group.event.payment_key.as_ref().map(<[u8; 16]>::as_slice)
+            }),
+            payment_id: each(groups, |group| {
+                let claimed = group.claim().map(Claim::payment_id);
+                claimed
+                    .or(group.row().named_payment_id.as_deref())
+                    .map(hold)
+            }),
+            recency: each(groups, |group| group.event.recency.as_deref()),
+            status: each(groups, |group| {
+                group.claim()?.status().map(Status::as_str)
+            }),
+            amount_minor: each(groups, |group| group.claim()?.amount_minor()),
+            amount_refunded_minor: each(groups, |group| group.claim()?.amount_refunded_minor()),
+            currency: each(groups, |group| {
+                Some(group.claim()?.currency()?.code().to_owned())
+            }),
+            headers: each(groups, |group| group.row().headers.as_str()),
+            body: each(groups, |group| &*group.row().body),
+            fetch_needed: each(groups, |group| group.row().fetch_needed),
+            again_at,
+            again_from,
+            by_payment: Vec::new(),
+            crowded,
+        }
     }
 
     /// Whether nothing of it belongs together, and of nothing more is to be fetched.
