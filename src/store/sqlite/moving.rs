@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::MutexGuard;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, ffi};
 
 use super::place::Place;
 use super::unsynced::generation;
@@ -30,6 +30,16 @@ struct Held {
 }
 
 impl Held {
+    /// What a move tells. Where another process was at it, or at the log's index, SQLite knows neither, and says -1.
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (pages, moved) = (row.get("log")?, row.get("checkpointed")?);
+        if pages < 0 || moved < 0 {
+            let busy = ffi::Error::new(ffi::SQLITE_BUSY);
+            return Err(rusqlite::Error::SqliteFailure(busy, None));
+        }
+        Ok(Self { pages, moved })
+    }
+
     fn left(self) -> i64 {
         self.pages.saturating_sub(self.moved)
     }
@@ -150,9 +160,8 @@ impl Sound<'_> {
     /// Moves all, and gives back the room that the log took. It waits for readers and writers as the connection does for a lock.
     pub(super) fn empty(&self, connection: &Connection) -> rusqlite::Result<Emptied> {
         let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-            let (pages, moved): (i64, i64) = (row.get("log")?, row.get("checkpointed")?);
             Ok(Emptied {
-                all: pages == moved,
+                all: Held::read(row)?.left() == 0,
                 cut_off: row.get::<_, i64>("busy")? == 0,
             })
         });
@@ -170,12 +179,7 @@ pub(super) fn left(connection: &Connection) -> rusqlite::Result<i64> {
 fn held(connection: &Connection) -> rusqlite::Result<Held> {
     connection
         .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
-        .query_row([], |row| {
-            Ok(Held {
-                pages: row.get("log")?,
-                moved: row.get("checkpointed")?,
-            })
-        })
+        .query_row([], Held::read)
 }
 
 #[cfg(test)]
@@ -185,9 +189,8 @@ mod tests {
     use crate::store::sqlite::engine::open;
 
     fn io_failure() -> rusqlite::Result<()> {
-        // SQLITE_IOERR_FSYNC
         Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(1034),
+            ffi::Error::new(ffi::SQLITE_IOERR_FSYNC),
             None,
         ))
     }
@@ -285,13 +288,27 @@ mod tests {
     }
 
     #[test]
+    fn a_move_that_another_was_at_has_moved_nothing() {
+        let connection = Connection::open_in_memory().unwrap();
+        let told = |pages: i64, moved: i64| {
+            let sql = "SELECT ?1 AS log, ?2 AS checkpointed";
+            let held = connection.query_row(sql, [pages, moved], Held::read);
+            held.map(Held::left).ok()
+        };
+        // What SQLite says while another process holds the lock for it.
+        assert_eq!(told(-1, -1), None);
+        assert_eq!(told(5, -1), None);
+        assert_eq!((told(5, 5), told(5, 2)), (Some(0), Some(3)));
+    }
+
+    #[test]
     fn only_a_disk_that_fails_casts_doubt_on_what_was_moved() {
         let site = fixtures::Place::sqlite();
         let place = Place::of(&site.file());
         let unsynced = place.unsynced();
         unsynced.note(&Ok(()));
-        // SQLITE_FULL, SQLITE_BUSY
-        for code in [13, 5] {
+        // SQLITE_FULL, SQLITE_BUSY, and SQLITE_IOERR_WRITE, which a quota gives: what was not written was not lost after it was.
+        for code in [13, 5, 778] {
             let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
             unsynced.note::<()>(&Err(error));
         }

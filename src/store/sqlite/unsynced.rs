@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use rusqlite::ErrorCode;
+use rusqlite::ffi;
 
 /// Bytes before the log's first frame, and before the page in each frame (SQLite's file format, section 4.1).
 const LOG_HEADER_BYTES: usize = 32;
@@ -71,10 +71,10 @@ impl Unsynced {
 
     /// Takes note of how a move ended.
     pub(in crate::store) fn note<T>(&self, moved: &rusqlite::Result<T>) {
-        let of_the_disk = moved
+        let sync_failed = moved
             .as_ref()
-            .is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure));
-        if of_the_disk && !self.doubtful.swap(true, Ordering::AcqRel) {
+            .is_err_and(|error| code(error) == Some(ffi::SQLITE_IOERR_FSYNC));
+        if sync_failed && !self.doubtful.swap(true, Ordering::AcqRel) {
             tracing::error!(
                 store = %self.path.display(),
                 "the disk failed while the store's log was moved into its file: the log is kept until all of it was moved again; look at the disk \
@@ -134,6 +134,11 @@ impl Unsynced {
             }
         }
     }
+}
+
+/// SQLite's extended code.
+fn code(error: &rusqlite::Error) -> Option<i32> {
+    error.sqlite_error().map(|error| error.extended_code)
 }
 
 /// What tells a log from the one that begins anew in the same file. Of an empty one it is empty as well.
