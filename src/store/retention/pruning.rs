@@ -122,11 +122,15 @@ impl Prune {
                 let readers = views.file().ok_or_else(|| no_store(url))?;
                 // Opening for writing makes a store where there is none: this one is there, and has our schema.
                 readers.read(|_| Ok(())).await?;
+                let connection = sqlite::open(path)?;
                 let mut hand = Hand::Own {
-                    connection: Some(sqlite::open(path)?),
+                    connection: Some(connection),
+                    place: Arc::new(sqlite::place::Place::of(path)),
                     steps: 0,
                 };
-                pass(readers, &mut hand, &asked, pruner).await
+                let passed = pass(readers, &mut hand, &asked, pruner).await;
+                hand.close();
+                passed
             }
         }
     }
@@ -176,15 +180,20 @@ enum Hand<'a> {
     /// A connection of our own, which waits for the writer's turn as another process does.
     Own {
         connection: Option<Connection>,
+        place: Arc<sqlite::place::Place>,
         steps: u32,
     },
 }
 
 impl Hand<'_> {
     async fn take(&mut self, step: Step) -> Result<Tally, PruneFailure> {
-        let (connection, steps) = match self {
+        let (connection, place, steps) = match self {
             Self::Writer(store) => return store.take(step).await,
-            Self::Own { connection, steps } => (connection, steps),
+            Self::Own {
+                connection,
+                place,
+                steps,
+            } => (connection, Arc::clone(place), steps),
         };
         *steps = steps.wrapping_add(1);
         let checkpoint = steps.is_multiple_of(STEPS_PER_CHECKPOINT);
@@ -200,8 +209,8 @@ impl Hand<'_> {
                     Ok(tally)
                 });
             if checkpoint {
-                // What cannot be moved now stays in the log, and is moved later.
-                let _moved = own.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+                // A receiver that is there does it itself.
+                place.bound_log(&own, 1);
             }
             (own, taken)
         };
@@ -215,6 +224,18 @@ impl Hand<'_> {
         };
         *connection = Some(own);
         taken.map_err(PruneFailure::from)
+    }
+
+    /// Moves what is in the log into the file, unless a receiver does.
+    fn close(self) {
+        if let Self::Own {
+            connection: Some(connection),
+            place,
+            ..
+        } = self
+        {
+            place.leave(&connection);
+        }
     }
 }
 

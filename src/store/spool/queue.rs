@@ -12,7 +12,7 @@ use super::reserve::Reserve;
 use crate::store::StoreFault;
 use crate::store::sqlite;
 use crate::store::sqlite::place::Place;
-use crate::store::sqlite::unsynced::Unsynced;
+use crate::store::sqlite::unsynced::{Holding, Unsynced};
 
 /// Bytes in use with which the file is made small again: SQLite holds them in memory meanwhile, for nowhere but in this file may bodies
 /// be written.
@@ -39,6 +39,8 @@ pub(super) struct Queue {
     place: Arc<Place>,
     reserve: Arc<Reserve>,
     connection: Option<Connection>,
+    /// While there is a connection.
+    holding: Option<Holding>,
     /// Whether the file was found to be away: then nothing may be moved into it, for the log that stays is for the one that is put back.
     away: bool,
 }
@@ -50,6 +52,7 @@ impl Queue {
             place: Arc::new(Place::beside(path, unsynced)),
             reserve,
             connection: None,
+            holding: None,
             away: false,
         }
     }
@@ -68,6 +71,8 @@ impl Queue {
         if !self.away {
             self.look_at_the_log(&connection);
         }
+        self.holding
+            .get_or_insert_with(|| self.place.unsynced().hold());
         Ok(self.connection.insert(connection))
     }
 
@@ -117,6 +122,7 @@ impl Queue {
         if done.is_err() && self.place.expect().is_ok() {
             // Another connection may do better, and finds the same. Of a file or a log that was taken away, only this one has what waits.
             self.connection = None;
+            self.holding = None;
         }
         done.map_err(|error| sqlite::file::fault(self.place.file().path(), error))
     }

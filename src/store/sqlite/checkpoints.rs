@@ -10,16 +10,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::file::{LOCK_TOLD, fault, leave_the_log, set_up};
+use super::file::{LOCK_TOLD, fault, leave_the_log, set_up, sync_fully};
 use super::moving::Sound;
 use super::place::{Place, room_beside};
 use crate::store::fault::StoreFault;
+
+/// How often the thread looks after the log though nobody wakes it: while no delivery comes, others may write.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long it may then keep them from it.
+const OTHERS_WAIT: Duration = Duration::from_millis(50);
 
 /// Pages in the log that are not in the file yet, from which on the thread moves them.
 const STEP_PAGES: i64 = 2_000;
@@ -54,6 +59,7 @@ impl Checkpoints {
         let connection =
             Connection::open_with_flags(path, flags).map_err(|error| fault(path, error))?;
         set_up(&connection)
+            .and_then(|()| sync_fully(&connection))
             .and_then(|()| leave_the_log(&connection))
             .map_err(|error| fault(path, error))?;
         // One signal is enough: the thread moves all that there is.
@@ -92,7 +98,7 @@ impl Checkpoints {
             return;
         };
         if is_short(room_beside(&self.file), log.left()) {
-            let emptied = empty(&log, writer);
+            let emptied = empty(&log, writer, Duration::ZERO);
             let failed = !matches!(emptied, Ok(true));
             // Once: every batch would say it again.
             if !self.told.swap(failed, Ordering::Relaxed) {
@@ -117,13 +123,33 @@ impl Checkpoints {
 }
 
 fn run(connection: &Connection, woken: &Receiver<()>, place: &Place) {
+    let _holding = place.unsynced().hold();
     let mut failing = false;
-    while woken.recv().is_ok() {
+    loop {
+        let woken = woken.recv_timeout(LOOK_EVERY);
+        // The writer does so as well, while it has a connection.
+        if place.file().is_in_place()
+            && let Err(StoreFault::LogDisplaced { moved: false, .. }) = place.expect_log()
+        {
+            place.move_all(connection);
+        }
+        if let Err(RecvTimeoutError::Disconnected) = woken {
+            return;
+        }
         // What a failed sync may have lost the writer moves again.
-        let Some(log) = place.wait_moving().if_sound(connection) else {
+        let sound = place.wait_moving().filter(|_| place.expect().is_ok());
+        let Some(log) = sound.and_then(|moving| moving.if_sound(connection)) else {
             continue;
         };
-        let moved = log.step(connection);
+        if woken.is_err() && log.left() < STEP_PAGES {
+            continue;
+        }
+        let moved = if woken.is_err() && log.pages() >= LOG_PAGES_MAX {
+            // Another process writes, which leaves the log to this one and never lets it begin anew.
+            empty(&log, connection, OTHERS_WAIT).map(drop)
+        } else {
+            log.step(connection)
+        };
         let failed = moved.is_err();
         // Once: on a full disk every batch would say it again.
         if !failing {
@@ -139,11 +165,11 @@ fn is_short(room: Option<u64>, left: i64) -> bool {
     room.is_some_and(|room| room < left.saturating_add(BATCH_BYTES))
 }
 
-/// Moves all, and gives back the room that the log took; whether it could. It waits for no reader: the next batch tries again.
-fn empty(log: &Sound<'_>, writer: &Connection) -> rusqlite::Result<bool> {
-    writer.busy_timeout(Duration::ZERO)?;
-    let emptied = log.empty(writer);
-    writer.busy_timeout(LOCK_TOLD)?;
+/// Moves all, and gives back the room that the log took; whether it could. So long it waits for others: the next time tries again.
+fn empty(log: &Sound<'_>, connection: &Connection, wait: Duration) -> rusqlite::Result<bool> {
+    connection.busy_timeout(wait)?;
+    let emptied = log.empty(connection);
+    connection.busy_timeout(LOCK_TOLD)?;
     emptied.map(|emptied| emptied.cut_off)
 }
 

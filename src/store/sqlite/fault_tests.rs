@@ -422,3 +422,30 @@ async fn a_log_without_its_file_is_not_thrown_away_by_a_start() {
     );
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_log_that_is_taken_away_from_a_writer_without_a_connection_is_in_the_file_after_the_stop()
+{
+    let place = Place::sqlite();
+    let mut engine = engine(&place.file());
+    let kept = rows(&[event("evt_1")]);
+    engine.commit(&kept, Isolation::Together).await.unwrap();
+    // As after a commit whose sync failed: only what moves the log still holds it.
+    engine.forget_connection();
+    std::fs::remove_file(super::place::log_of(&place.file())).unwrap();
+    let more = rows(&[event("evt_2")]);
+    let refused = engine.commit(&more, Isolation::Together).await;
+    let Err(BatchFailure::Unavailable(cause)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(
+        matches!(cause.downcast_ref(), Some(StoreFault::LogDisplaced { .. })),
+        "{cause}"
+    );
+    engine.close();
+    let file = Connection::open(place.file()).unwrap();
+    let events = file.query_row("SELECT count(*) FROM events", [], |row| {
+        row.get::<_, i64>(0)
+    });
+    assert_eq!(events, Ok(1));
+}

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
+use super::found_log;
 use super::moving::left;
 use super::place::{Place, found, log_of, refuse_a_log_alone, room_beside};
 use super::write::WriteError;
@@ -62,6 +63,7 @@ impl FileKind {
         set_up(&connection).map_err(|error| fault(path, error))?;
         self.own(path, &connection)?;
         write_ahead(&connection).map_err(|error| fault(path, error))?;
+        found_log::make_durable(path, &connection)?;
         self.migrate(path, &mut connection)?;
         Ok(connection)
     }
@@ -209,10 +211,11 @@ impl Writing {
     /// process. The connection stays, for what was acknowledged may be in the log that it holds open, and nowhere else.
     fn expect_in_place(&mut self) -> Result<(), BatchFailure> {
         let found = self.place.file().expect();
-        // Without a connection nothing holds the log: it may have gone as it should, with the last that did.
-        let found = match self.connection {
-            Some(_) => found.and_then(|()| self.expect_log()),
-            None => found,
+        // Where no connection holds the log, it may have gone as it should, with the last that did.
+        let is_held = self.connection.is_some() || self.place.unsynced().is_held();
+        let found = match found {
+            Ok(()) if is_held => self.expect_log(),
+            found => found,
         };
         if found.is_err() != self.displaced {
             self.displaced = found.is_err();
@@ -373,7 +376,8 @@ impl Writing {
         // The log is complete without this; the next start would do it.
         let _best_effort = connection.busy_timeout(BUSY);
         // Where the disk failed, SQLite would move the last step alone once more, and then throw the log away.
-        let Some(sound) = self.place.wait_moving().made_sound(connection) else {
+        let moving = self.place.wait_moving();
+        let Some(sound) = moving.and_then(|moving| moving.made_sound(connection)) else {
             return;
         };
         let may_go = match self.place.expect_log() {
@@ -486,6 +490,10 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
         }
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
+    sync_fully(connection)
+}
+
+pub(super) fn sync_fully(connection: &Connection) -> rusqlite::Result<()> {
     // Only macOS knows the difference: its plain fsync does not reach the disk.
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)

@@ -8,7 +8,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::checkpoints::Checkpoints;
 use super::engine;
 use super::export;
-use super::file::leave_the_log;
 use super::place::Place;
 use super::write::effect_number;
 use crate::store::row::{FORGOTTEN, payment_key};
@@ -90,12 +89,7 @@ impl SqliteShelf {
     /// Moves what is in the log into the file, and closes it.
     pub(in crate::store) fn close(self) {
         if let Some(checkpoints) = self.checkpoints {
-            let place = checkpoints.end();
-            // The log is complete without this; the next start would do it.
-            let _best_effort = match place.wait_moving().made_sound(&self.connection) {
-                Some(log) => log.empty(&self.connection).map(drop),
-                None => leave_the_log(&self.connection),
-            };
+            checkpoints.end().leave(&self.connection);
         }
     }
 

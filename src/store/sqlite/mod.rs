@@ -11,6 +11,8 @@ pub(super) mod export;
 #[cfg(test)]
 mod fault_tests;
 pub(super) mod file;
+mod found_log;
+mod frames;
 mod gaps;
 pub(super) mod import;
 mod moving;
@@ -26,6 +28,7 @@ pub(super) mod retention;
 #[cfg(test)]
 mod retention_tests;
 pub(super) mod shadows;
+mod turn;
 pub(super) mod unsynced;
 mod write;
 

@@ -3,21 +3,23 @@
 use std::io;
 use std::sync::MutexGuard;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, ffi};
 
+use super::file::leave_the_log;
+use super::frames::generation;
 use super::place::Place;
-use super::unsynced::generation;
+use super::turn::Turn;
 
-/// The right to move a file's log, which nobody else in this process has meanwhile.
+/// The right to move a file's log, which nobody else has meanwhile.
 #[derive(Debug)]
-pub(in crate::store) struct Moving<'a> {
+pub(super) struct Moving<'a> {
     place: &'a Place,
-    _alone: MutexGuard<'a, ()>,
+    turn: MutexGuard<'a, Turn>,
 }
 
 /// The same, of a file that has all that was moved into it.
 #[derive(Debug)]
-pub(in crate::store) struct Sound<'a> {
+pub(super) struct Sound<'a> {
     moving: Moving<'a>,
     held: Held,
 }
@@ -30,6 +32,16 @@ struct Held {
 }
 
 impl Held {
+    /// What a move tells. Where another process was at it, or at the log's index, SQLite knows neither, and says -1.
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (pages, moved) = (row.get("log")?, row.get("checkpointed")?);
+        if pages < 0 || moved < 0 {
+            let busy = ffi::Error::new(ffi::SQLITE_BUSY);
+            return Err(rusqlite::Error::SqliteFailure(busy, None));
+        }
+        Ok(Self { pages, moved })
+    }
+
     fn left(self) -> i64 {
         self.pages.saturating_sub(self.moved)
     }
@@ -37,7 +49,7 @@ impl Held {
 
 /// What became of a log that was to be emptied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct Emptied {
+pub(super) struct Emptied {
     /// Whether the file has all that the log held.
     pub(super) all: bool,
     /// Whether the room that it took was given back. A reader may keep it.
@@ -47,25 +59,22 @@ pub(in crate::store) struct Emptied {
 impl Place {
     /// The right to move the log; `None` while another does.
     pub(super) fn moving(&self) -> Option<Moving<'_>> {
-        let alone = self.unsynced().alone()?;
-        Some(Moving {
-            place: self,
-            _alone: alone,
-        })
+        let turn = self.unsynced().alone()?;
+        Some(Moving { place: self, turn })
     }
 
-    /// The same, once nobody else does.
-    pub(super) fn wait_moving(&self) -> Moving<'_> {
-        Moving {
-            place: self,
-            _alone: self.unsynced().wait_alone(),
-        }
+    /// The same, once nobody else in this process does; `None` while it is another process's turn.
+    pub(super) fn wait_moving(&self) -> Option<Moving<'_>> {
+        let turn = self.unsynced().wait_alone()?;
+        Some(Moving { place: self, turn })
     }
 
     /// Moves the log from so many pages on, unless another does. Not within a transaction.
     pub(in crate::store) fn bound_log(&self, connection: &Connection, pages: i64) {
         let sound = self
             .moving()
+            // Beside another log, what this one holds may be older than the file.
+            .filter(|_| self.expect().is_ok())
             .and_then(|moving| moving.made_sound(connection));
         if let Some(sound) = sound
             && sound.pages() >= pages
@@ -78,32 +87,56 @@ impl Place {
 
     /// Moves all that the log holds, and cuts it off. It stays where a failed sync is not mended.
     pub(in crate::store) fn empty_log(&self, connection: &Connection) -> rusqlite::Result<()> {
-        match self.wait_moving().made_sound(connection) {
+        let sound = self
+            .wait_moving()
+            .and_then(|moving| moving.made_sound(connection));
+        match sound {
             Some(sound) => sound.empty(connection).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// The same, of a connection that is closed next: SQLite would move what it left, and throw the log away, whatever was lost.
+    pub(in crate::store) fn leave(&self, connection: &Connection) {
+        let sound = self
+            .wait_moving()
+            .and_then(|moving| moving.made_sound(connection));
+        // The log is complete without this; the next start would do it.
+        let _best_effort = match sound {
+            Some(sound) => sound.empty(connection).map(drop),
+            None => leave_the_log(connection),
+        };
     }
 }
 
 impl<'a> Moving<'a> {
     /// Nothing where the file may lack what was moved into it.
-    pub(super) fn if_sound(self, connection: &Connection) -> Option<Sound<'a>> {
-        if self.place.unsynced().is_doubtful() {
-            return None;
-        }
-        let held = held(connection).ok()?;
-        Some(Sound { moving: self, held })
+    pub(super) fn if_sound(mut self, connection: &Connection) -> Option<Sound<'a>> {
+        let held = self.look(connection)?;
+        let doubtful = self.place.unsynced().is_doubtful();
+        (!doubtful).then_some(Sound { moving: self, held })
     }
 
     /// The same, once what a failed sync may have lost was moved again.
-    pub(super) fn made_sound(self, connection: &Connection) -> Option<Sound<'a>> {
+    pub(super) fn made_sound(mut self, connection: &Connection) -> Option<Sound<'a>> {
+        let held = self.look(connection)?;
         let unsynced = self.place.unsynced();
-        if unsynced.is_doubtful()
-            && (unsynced.is_to_rest() || !unsynced.note_mended(self.write_again(connection)))
-        {
+        if !unsynced.is_doubtful() {
+            return Some(Sound { moving: self, held });
+        }
+        if unsynced.is_to_rest() || !unsynced.note_mended(self.write_again(connection)) {
             return None;
         }
         self.if_sound(connection)
+    }
+
+    /// What the log holds. Where it was another process's turn to move it, nobody knows how the syncs of that one ended.
+    fn look(&mut self, connection: &Connection) -> Option<Held> {
+        let held = held(connection).ok()?;
+        if self.turn.was_taken_over() && held.moved > 0 {
+            self.place.unsynced().inherit();
+        }
+        Some(held)
     }
 
     /// Writes all that was moved into the file once more. How many frames those were.
@@ -150,15 +183,19 @@ impl Sound<'_> {
     /// Moves all, and gives back the room that the log took. It waits for readers and writers as the connection does for a lock.
     pub(super) fn empty(&self, connection: &Connection) -> rusqlite::Result<Emptied> {
         let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-            let (pages, moved): (i64, i64) = (row.get("log")?, row.get("checkpointed")?);
             Ok(Emptied {
-                all: pages == moved,
+                all: Held::read(row)?.left() == 0,
                 cut_off: row.get::<_, i64>("busy")? == 0,
             })
         });
         self.moving.place.unsynced().note(&emptied);
         emptied
     }
+}
+
+/// Pages in the log.
+pub(super) fn pages(connection: &Connection) -> rusqlite::Result<i64> {
+    held(connection).map(|held| held.pages)
 }
 
 /// Pages in the log that are not in the file yet.
@@ -170,12 +207,7 @@ pub(super) fn left(connection: &Connection) -> rusqlite::Result<i64> {
 fn held(connection: &Connection) -> rusqlite::Result<Held> {
     connection
         .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
-        .query_row([], |row| {
-            Ok(Held {
-                pages: row.get("log")?,
-                moved: row.get("checkpointed")?,
-            })
-        })
+        .query_row([], Held::read)
 }
 
 #[cfg(test)]
@@ -185,15 +217,22 @@ mod tests {
     use crate::store::sqlite::engine::open;
 
     fn io_failure() -> rusqlite::Result<()> {
-        // SQLITE_IOERR_FSYNC
         Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(1034),
+            ffi::Error::new(ffi::SQLITE_IOERR_FSYNC),
             None,
         ))
     }
 
     /// A store of whose log one step was moved, and what is on its disk if the sync of that step failed: nothing of it.
     fn half_moved() -> (fixtures::Place, Place, Connection) {
+        let (site, place, writer, _) = half_moved_beside(|_| ());
+        (site, place, writer)
+    }
+
+    /// The same, beside what had the file open before.
+    fn half_moved_beside<T>(
+        beside: impl FnOnce(&std::path::Path) -> T,
+    ) -> (fixtures::Place, Place, Connection, T) {
         let site = fixtures::Place::sqlite();
         let writer = open(&site.file()).unwrap();
         let place = Place::of(&site.file());
@@ -205,6 +244,7 @@ mod tests {
                  INSERT INTO mine SELECT randomblob(900) FROM n",
             )
             .unwrap();
+        let beside = beside(&site.file());
         let reader = Connection::open(site.file()).unwrap();
         let reading = reader.unchecked_transaction().unwrap();
         reading
@@ -216,7 +256,7 @@ mod tests {
         drop(reading);
         std::fs::write(site.file(), before).unwrap();
         place.unsynced().note(&io_failure());
-        (site, place, writer)
+        (site, place, writer, beside)
     }
 
     fn is_whole(site: &fixtures::Place) -> bool {
@@ -275,7 +315,7 @@ mod tests {
         let (_site, place, writer) = half_moved();
         let half = held(&writer).unwrap();
         assert!(half.left() > 0);
-        let under_way = place.wait_moving();
+        let under_way = place.wait_moving().unwrap();
         place.bound_log(&writer, 1);
         assert!(place.unsynced().is_doubtful());
         assert_eq!(held(&writer).unwrap().moved, half.moved);
@@ -285,13 +325,49 @@ mod tests {
     }
 
     #[test]
+    fn a_move_that_another_was_at_has_moved_nothing() {
+        let connection = Connection::open_in_memory().unwrap();
+        let told = |pages: i64, moved: i64| {
+            let sql = "SELECT ?1 AS log, ?2 AS checkpointed";
+            let held = connection.query_row(sql, [pages, moved], Held::read);
+            held.map(Held::left).ok()
+        };
+        // What SQLite says while another process holds the lock for it.
+        assert_eq!(told(-1, -1), None);
+        assert_eq!(told(5, -1), None);
+        assert_eq!((told(5, 5), told(5, 2)), (Some(0), Some(3)));
+    }
+
+    #[test]
+    fn one_process_moves_a_log_and_the_next_begins_by_moving_again_what_the_last_had_moved() {
+        // What another process has open, and knows.
+        let (site, place, writer, (others, other)) =
+            half_moved_beside(|file| (open(file).unwrap(), Place::of(file)));
+        let half = held(&others).unwrap();
+        assert!(half.left() > 0 && half.moved > 0);
+        other.bound_log(&others, 1);
+        other.empty_log(&others).unwrap();
+        assert!(!other.unsynced().is_doubtful());
+        assert_eq!(held(&others).unwrap().moved, half.moved);
+        // It never learns that a sync of the first one failed.
+        drop((place, writer));
+        other.bound_log(&others, 1);
+        assert_eq!(left(&others), Ok(0));
+        // Which has nothing in its cache of the file as it was meanwhile.
+        let fresh = Connection::open(site.file()).unwrap();
+        let anew = "UPDATE mine SET a = 2 WHERE a = 1";
+        fresh.execute_batch(anew).unwrap();
+        assert!(is_whole(&site));
+    }
+
+    #[test]
     fn only_a_disk_that_fails_casts_doubt_on_what_was_moved() {
         let site = fixtures::Place::sqlite();
         let place = Place::of(&site.file());
         let unsynced = place.unsynced();
         unsynced.note(&Ok(()));
-        // SQLITE_FULL, SQLITE_BUSY
-        for code in [13, 5] {
+        // SQLITE_FULL, SQLITE_BUSY, and SQLITE_IOERR_WRITE, which a quota gives: what was not written was not lost after it was.
+        for code in [13, 5, 778] {
             let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
             unsynced.note::<()>(&Err(error));
         }

@@ -160,14 +160,18 @@ impl Place {
     /// Of a log that has no name any more, this may be done only until all was moved: what others write from then on is in
     /// another log, and whoever looked for it in this one would write old pages over new ones.
     pub(in crate::store) fn move_all(&self, connection: &Connection) -> bool {
+        let Some(moving) = self.wait_moving() else {
+            return self.moved.load(Ordering::Acquire);
+        };
+        // Only now: another connection of ours may have done it meanwhile.
         let before = self.moved.load(Ordering::Acquire);
-        let sound = self.wait_moving().made_sound(connection);
-        let moved = match sound {
+        let moved = match moving.made_sound(connection) {
             Some(sound) if !before || sound.left() == 0 => {
                 sound.empty(connection).is_ok_and(|emptied| emptied.all)
             }
             Some(_) | None => false,
         };
+        // A second look finds no log at all any more.
         self.moved.store(moved || before, Ordering::Release);
         moved || before
     }

@@ -4,21 +4,18 @@
 //! pages of every step, and its next sync succeeds without them; SQLite writes those of the last step alone again, and then
 //! lets the log begin anew. So no step is taken, and the log kept, until all that was moved was written, and synced, again.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Error, ErrorKind};
+use std::io;
 use std::mem::ManuallyDrop;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use rusqlite::ErrorCode;
+use rusqlite::ffi;
 
-/// Bytes before the log's first frame, and before the page in each frame (SQLite's file format, section 4.1).
-const LOG_HEADER_BYTES: usize = 32;
-const FRAME_HEADER_BYTES: u64 = 24;
+use super::frames;
+use super::turn::Turn;
 
 /// How often it is tried: each time all that was moved is written.
 const MEND_EVERY: Duration = Duration::from_secs(1);
@@ -30,7 +27,9 @@ pub(in crate::store) struct Unsynced {
     doubtful: AtomicBool,
     /// Whoever moves the log holds it until how that ended was noted: another move, or a mend, would meanwhile count as whole what is
     /// not, and lay old pages over new ones.
-    moving: Mutex<()>,
+    moving: Mutex<Turn>,
+    /// Connections beside the writer's that have the file open, and with it its log, wherever that is.
+    held: AtomicUsize,
     failed: Mutex<Option<Instant>>,
     /// Whether it was told already that what a failed sync may have lost could not be moved again.
     told: AtomicBool,
@@ -44,24 +43,46 @@ impl Unsynced {
             path: path.into(),
             doubtful: AtomicBool::new(false),
             moving: Mutex::default(),
+            held: AtomicUsize::new(0),
             failed: Mutex::default(),
             told: AtomicBool::new(false),
             file: Mutex::default(),
         }
     }
 
-    /// The right to move the log; `None` while another does.
-    pub(super) fn alone(&self) -> Option<MutexGuard<'_, ()>> {
-        match self.moving.try_lock() {
-            Ok(alone) => Some(alone),
-            Err(TryLockError::Poisoned(alone)) => Some(alone.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    /// The right to move the log; `None` while another does, or another process has its turn.
+    pub(super) fn alone(&self) -> Option<MutexGuard<'_, Turn>> {
+        let alone = match self.moving.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.in_turn(alone)
     }
 
-    /// The same, once nobody else does.
-    pub(super) fn wait_alone(&self) -> MutexGuard<'_, ()> {
-        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same, once nobody else in this process does.
+    pub(super) fn wait_alone(&self) -> Option<MutexGuard<'_, Turn>> {
+        self.in_turn(self.moving.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn in_turn<'a>(&self, mut turn: MutexGuard<'a, Turn>) -> Option<MutexGuard<'a, Turn>> {
+        turn.take(&self.path).then_some(turn)
+    }
+
+    /// Counts a connection that has the file open, until the value is dropped.
+    pub(in crate::store) fn hold(self: &Arc<Self>) -> Holding {
+        self.held.fetch_add(1, Ordering::AcqRel);
+        Holding(Arc::clone(self))
+    }
+
+    /// Whether any connection beside the writer's has the file open.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire) > 0
+    }
+
+    /// The process whose turn it was to move the log is gone, and with it what it knew of its last sync.
+    pub(super) fn inherit(&self) {
+        self.doubtful.store(true, Ordering::Release);
     }
 
     /// Whether the file may lack what was moved into it.
@@ -71,10 +92,10 @@ impl Unsynced {
 
     /// Takes note of how a move ended.
     pub(in crate::store) fn note<T>(&self, moved: &rusqlite::Result<T>) {
-        let of_the_disk = moved
+        let sync_failed = moved
             .as_ref()
-            .is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure));
-        if of_the_disk && !self.doubtful.swap(true, Ordering::AcqRel) {
+            .is_err_and(|error| code(error) == Some(ffi::SQLITE_IOERR_FSYNC));
+        if sync_failed && !self.doubtful.swap(true, Ordering::AcqRel) {
             tracing::error!(
                 store = %self.path.display(),
                 "the disk failed while the store's log was moved into its file: the log is kept until all of it was moved again; look at the disk \
@@ -101,7 +122,7 @@ impl Unsynced {
             Some(file) => file,
             none => none.insert(ManuallyDrop::new(open()?)),
         };
-        copy(log, file, frames)?;
+        frames::copy(log, file, frames)?;
         file.sync_data()
     }
 
@@ -116,7 +137,7 @@ impl Unsynced {
                 tracing::info!(
                     store = %self.path.display(),
                     pages,
-                    "what the store's log had moved before its disk failed is in the file"
+                    "what the store's log had moved is in the file, written and synced once more"
                 );
                 true
             }
@@ -136,54 +157,17 @@ impl Unsynced {
     }
 }
 
-/// What tells a log from the one that begins anew in the same file. Of an empty one it is empty as well.
-pub(super) fn generation(log: &File) -> io::Result<[u8; LOG_HEADER_BYTES]> {
-    let mut header = [0; LOG_HEADER_BYTES];
-    match log.read_exact_at(&mut header, 0) {
-        Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(error),
-        _ => Ok(header),
+/// A connection that has the file open.
+#[derive(Debug)]
+pub(in crate::store) struct Holding(Arc<Unsynced>);
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// The last of each page among the log's first frames.
-fn copy(log: &File, file: &File, frames: u64) -> io::Result<()> {
-    if frames == 0 {
-        return Ok(());
-    }
-    let page_bytes = u64::from(number(log, 8)?);
-    if !page_bytes.is_power_of_two() || !(512..=65_536).contains(&page_bytes) {
-        return Err(Error::new(
-            ErrorKind::InvalidData,
-            "this is no log of SQLite's",
-        ));
-    }
-    let frame_at = |frame: u64| {
-        let bytes = FRAME_HEADER_BYTES.saturating_add(page_bytes);
-        (LOG_HEADER_BYTES as u64).saturating_add(frame.saturating_mul(bytes))
-    };
-    let mut last = HashMap::new();
-    for frame in 0..frames {
-        last.insert(number(log, frame_at(frame))?, frame);
-    }
-    let mut page = vec![0; usize::try_from(page_bytes).map_err(Error::other)?];
-    for (number, frame) in last {
-        let Some(before) = number.checked_sub(1) else {
-            return Err(Error::new(
-                ErrorKind::InvalidData,
-                "a page of SQLite's log has no number",
-            ));
-        };
-        log.read_exact_at(
-            &mut page,
-            frame_at(frame).saturating_add(FRAME_HEADER_BYTES),
-        )?;
-        file.write_all_at(&page, u64::from(before).saturating_mul(page_bytes))?;
-    }
-    Ok(())
-}
-
-fn number(log: &File, at: u64) -> io::Result<u32> {
-    let mut bytes = [0; 4];
-    log.read_exact_at(&mut bytes, at)?;
-    Ok(u32::from_be_bytes(bytes))
+/// SQLite's extended code.
+fn code(error: &rusqlite::Error) -> Option<i32> {
+    error.sqlite_error().map(|error| error.extended_code)
 }

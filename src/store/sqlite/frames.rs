@@ -1,0 +1,86 @@
+//! The frames of a log, as they lie in its file (SQLite's file format, section 4).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Error, ErrorKind};
+use std::os::unix::fs::FileExt as _;
+
+/// Bytes before the log's first frame, and before the page in each frame.
+const LOG_HEADER_BYTES: usize = 32;
+const FRAME_HEADER_BYTES: u64 = 24;
+/// Bytes that are written over themselves at a time.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// What tells a log from the one that begins anew in the same file. Of an empty one it is empty as well.
+pub(super) fn generation(log: &File) -> io::Result<[u8; LOG_HEADER_BYTES]> {
+    let mut header = [0; LOG_HEADER_BYTES];
+    match log.read_exact_at(&mut header, 0) {
+        Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(error),
+        _ => Ok(header),
+    }
+}
+
+/// Writes the last of each page among the log's first frames into the file.
+pub(super) fn copy(log: &File, file: &File, frames: u64) -> io::Result<()> {
+    if frames == 0 {
+        return Ok(());
+    }
+    let page_bytes = page_bytes(log)?;
+    let mut last = HashMap::new();
+    for frame in 0..frames {
+        last.insert(number(log, frame_at(frame, page_bytes))?, frame);
+    }
+    let mut page = vec![0; usize::try_from(page_bytes).map_err(Error::other)?];
+    for (number, frame) in last {
+        let Some(before) = number.checked_sub(1) else {
+            return Err(Error::new(
+                ErrorKind::InvalidData,
+                "a page of SQLite's log has no number",
+            ));
+        };
+        let page_at = frame_at(frame, page_bytes).saturating_add(FRAME_HEADER_BYTES);
+        log.read_exact_at(&mut page, page_at)?;
+        file.write_all_at(&page, u64::from(before).saturating_mul(page_bytes))?;
+    }
+    Ok(())
+}
+
+/// Writes the log's first frames over themselves, and what is before them.
+pub(super) fn write_over(log: &File, frames: u64) -> io::Result<()> {
+    if frames == 0 {
+        return Ok(());
+    }
+    let end = frame_at(frames, page_bytes(log)?);
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    while at < end {
+        let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+        let (piece, _rest) = piece.split_at_mut(left.min(PIECE_BYTES));
+        log.read_exact_at(piece, at)?;
+        log.write_all_at(piece, at)?;
+        at = at.saturating_add(piece.len() as u64);
+    }
+    Ok(())
+}
+
+fn page_bytes(log: &File) -> io::Result<u64> {
+    let page_bytes = u64::from(number(log, 8)?);
+    if !page_bytes.is_power_of_two() || !(512..=65_536).contains(&page_bytes) {
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            "this is no log of SQLite's",
+        ));
+    }
+    Ok(page_bytes)
+}
+
+fn frame_at(frame: u64, page_bytes: u64) -> u64 {
+    let bytes = FRAME_HEADER_BYTES.saturating_add(page_bytes);
+    (LOG_HEADER_BYTES as u64).saturating_add(frame.saturating_mul(bytes))
+}
+
+fn number(log: &File, at: u64) -> io::Result<u32> {
+    let mut bytes = [0; 4];
+    log.read_exact_at(&mut bytes, at)?;
+    Ok(u32::from_be_bytes(bytes))
+}
