@@ -116,7 +116,13 @@ pub(super) fn admin(
                 || listen.ip().is_unspecified())
         {
             let what = "is where server.listen is";
-            let mend = "give the operator's side a port of its own, as 127.0.0.1:9443";
+            let usual = file::Admin::default().listen;
+            let free = if usual.ends_with(&format!(":{}", listen.port())) {
+                "127.0.0.1:9444"
+            } else {
+                usual.as_str()
+            };
+            let mend = format!("give the operator's side a port of its own, as {free}");
             context.findings.fault(&key, what, mend);
         }
     }
