@@ -293,7 +293,14 @@ pub(super) fn path(text: &str, key: &KeyPath, findings: &mut Findings) -> Option
             findings.fault(key, what, mend);
             None
         }
-        None => Some(text.into()),
+        None => {
+            if text.contains('*') {
+                // A request may have one there.
+                let what = "a * is that very character: a path is compared whole, and stands for no others";
+                findings.warn(key, what, "write each path that is delivered to in full");
+            }
+            Some(text.into())
+        }
     }
 }
 
