@@ -8,6 +8,7 @@ mod advice;
 mod backup;
 mod bench;
 mod burst;
+mod called;
 mod certs;
 mod check;
 mod cutoff;

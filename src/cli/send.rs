@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::burst::{Answer, Burst, Pace, Sent};
+use super::called;
 use super::interrupt;
 use super::output::{Outcome, complain, json_line, say};
 use super::provider::Provider;
@@ -244,7 +245,8 @@ impl Send {
             if status.is_success() {
                 let id = &answer.event_id;
                 say(&format!(
-                    "event {id}: see it with: countersign events show {id}"
+                    "event {id}: see it with: {} events show {id}",
+                    called::as_typed()
                 ));
             }
         }

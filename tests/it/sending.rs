@@ -356,6 +356,22 @@ fn a_body_and_an_event_of_ones_own_are_sent() {
 }
 
 #[test]
+fn a_command_that_is_told_can_be_run_as_this_one_was() {
+    let receiver = Receiver::start();
+    let output = receiver.countersign(&["send", "--url", &receiver.url()]);
+    let told = output.stdout.rsplit_once("see it with: ").unwrap().1;
+    let mut words = told.split_whitespace();
+    let arguments: Vec<_> = words.clone().skip(1).collect();
+    assert_eq!(
+        words.next(),
+        Some(env!("CARGO_BIN_EXE_countersign")),
+        "{told}"
+    );
+    let shown = receiver.countersign(&arguments);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+}
+
+#[test]
 fn what_a_signature_does_not_cover_is_marked_as_to_be_fetched_and_stays_so_when_it_is_read_again() {
     let receiver = receiver_for_all();
     let told = |name: &str, arguments: &[&str]| {
