@@ -344,11 +344,25 @@ fn a_body_and_an_event_of_ones_own_are_sent() {
     let output = send(&receiver, &["--body", "body.json"]);
     assert_eq!(output.code, Some(0), "{output:?}");
     let output = send(&receiver, &["--event", "payment.refunded"]);
+    assert_eq!(output.stderr, "");
     let id = object(&output)["event_id"].as_str().unwrap().to_owned();
     let event = receiver
         .countersign(&["events", "show", &id, "--json"])
         .json_lines();
     assert_eq!(event[0]["type"], "payment.refunded");
+    for (profile, hint) in [
+        (
+            "timestamped",
+            "\"timestamped\" maps the type \"refnuded\" to no status",
+        ),
+        (
+            "stripe",
+            "\"stripe\" maps the type \"refnuded\" to no payment",
+        ),
+    ] {
+        let output = send(&receiver, &["--profile", profile, "--event", "refnuded"]);
+        assert!(output.stderr.contains(hint), "{output:?}");
+    }
     let shown = receiver
         .countersign(&["events", "show", "mine", "--json"])
         .json_lines();
