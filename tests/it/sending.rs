@@ -466,7 +466,7 @@ fn what_stands_in_the_way_is_told_in_words() {
         (&["--profile", "braintree"], "--value key_id=TEXT"),
         (
             &["--secret", "file:none"],
-            "none: the secret cannot be read",
+            "none: the secret cannot be read: No such file or directory (os error 2); give the secret with --secret",
         ),
         (&["--secret", "hunter2"], "a secret is given by reference"),
         (
