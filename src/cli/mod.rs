@@ -207,6 +207,7 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }
         | StoreFault::Foreign { .. }
+        | StoreFault::OtherKind { .. }
         | StoreFault::Newer { .. }
         | StoreFault::Older { .. }
         | StoreFault::Migration { .. }

@@ -18,12 +18,12 @@ use crate::store::StoreFault;
 use crate::store::look::look_at_file;
 use crate::store::migrations::{SPOOL, known};
 use crate::store::sqlite;
-use crate::store::sqlite::file::{FileKind, Writing, unavailable};
+use crate::store::sqlite::file::{FileKind, SPOOL_ID, Writing, unavailable};
 use crate::store::sqlite::unsynced::Unsynced;
 
 /// The spool's file: "CSSP".
 pub(super) static FILE: FileKind = FileKind {
-    application_id: 0x4353_5350,
+    application_id: SPOOL_ID,
     steps: SPOOL,
 };
 

@@ -30,6 +30,13 @@ const CACHE_KIB: i64 = 16_384;
 const LOG_BYTES_KEPT: i64 = 64 << 20;
 
 /// What tells one kind of our files from another.
+/// The marks of our files, and what each is called.
+const KINDS: [(i64, &str); 2] = [(STORE_ID, "the store"), (SPOOL_ID, "a spool")];
+/// Marks the embedded store.
+pub(in crate::store) const STORE_ID: i64 = 0x4353_474e;
+/// Marks a spool.
+pub(in crate::store) const SPOOL_ID: i64 = 0x4353_5350;
+
 #[derive(Debug)]
 pub(in crate::store) struct FileKind {
     /// Marks the file as ours.
@@ -117,8 +124,10 @@ impl FileKind {
         if id == self.application_id || (id == 0 && is_empty) {
             return Ok(());
         }
-        Err(StoreFault::Foreign {
-            place: path.display().to_string(),
+        let place = path.display().to_string();
+        Err(match KINDS.iter().find(|(own, _)| *own == id) {
+            Some((_, kind)) => StoreFault::OtherKind { place, kind },
+            None => StoreFault::Foreign { place },
         })
     }
 
