@@ -330,7 +330,7 @@ impl StoreFault {
             Self::LogDisplaced { moved, .. } => mend_of_log(*moved).to_owned(),
             Self::Locked { path } => format!("find it with: fuser -v {}", path_word(path)),
             Self::NoRoom { .. } => {
-                "make room on that disk, or give it more: then deliveries are taken again without a restart (pruning frees none of it)"
+                "make room on that disk, or give it more (pruning frees none of it): a receiver that runs takes deliveries again without a restart"
                     .to_owned()
             }
             Self::DiskFails { .. } => {
@@ -356,7 +356,6 @@ impl StoreFault {
             Self::Foreign { .. } | Self::OtherKind { .. } => {
                 "name another one in store.url".to_owned()
             }
-            Self::Foreign { .. } => "name another one in store.url".to_owned(),
             Self::Newer { .. } => "use the newer version that wrote it".to_owned(),
             Self::Older { .. } => "run: countersign migrate".to_owned(),
             Self::Migration { .. } => "mend the cause and start again".to_owned(),
@@ -391,8 +390,8 @@ impl StoreFault {
             }
             Self::Newer { .. } => "use the newer version that wrote it",
             Self::NoWriter { .. } | Self::Migration { .. } => "mend the cause and start again",
-            | Self::OtherKind { .. }
             Self::Foreign { .. }
+            | Self::OtherKind { .. }
             | Self::NoStore { .. }
             | Self::IsDirectory { .. }
             | Self::Rights { .. }

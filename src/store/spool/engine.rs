@@ -303,7 +303,7 @@ pub fn events_in_spool(path: &Path) -> Result<u64, StoreFault> {
     };
     match count(&connection) {
         Ok(events) => Ok(u64::try_from(events).unwrap_or(0)),
-        Err(error) => Err(StoreFault::in_spool(sqlite::file::fault(path, error))),
+        Err(error) => Err(StoreFault::in_spool(sqlite::errors::fault(path, error))),
     }
 }
 
