@@ -72,6 +72,14 @@ pub enum CaFault {
         /// Its last second.
         not_after: jiff::Timestamp,
     },
+    /// The CA's own certificate.
+    #[error(
+        "this is the certificate of the CA itself, {subject}, which no list of its own revokes"
+    )]
+    OwnCertificate {
+        /// Its subject.
+        subject: String,
+    },
     /// A certificate that somebody else issued.
     #[error("the certificate with serial {serial} of {subject} was not issued by this CA")]
     ForeignCertificate {
@@ -141,6 +149,9 @@ impl CaFault {
             }
             Self::CaNotValid { .. } => {
                 "make a new CA with countersign certs init --out DIR, and trust both while leaves are replaced"
+            }
+            Self::OwnCertificate { .. } => {
+                "take it out of tls.client_ca, and of wherever else it is trusted"
             }
             Self::ForeignCertificate { .. } => {
                 "give a certificate of this CA, or the directory of the CA that issued it"

@@ -40,6 +40,10 @@ impl PrivateCa {
             .unwrap_or_default();
         let mut added = Vec::new();
         for certificate in certificates {
+            if certificate == self.certificate() {
+                let subject = certificate.subject().to_string();
+                return Err(CaFault::OwnCertificate { subject });
+            }
             if !certificate.is_issued_by(self.certificate()) || certificate.is_self_issued() {
                 return Err(CaFault::ForeignCertificate {
                     subject: certificate.subject().to_string(),

@@ -75,9 +75,10 @@ impl Backup {
             }
             Err(
                 failure @ (BackupFailure::Output { .. }
-                | BackupFailure::Copy(_)
-                | BackupFailure::Interrupted
-                | BackupFailure::Unsound { .. }),
+                | BackupFailure::Copy { .. }
+                | BackupFailure::NoDirectory { .. }
+                | BackupFailure::NoRoom { .. }
+                | BackupFailure::Interrupted),
             ) => failed(&failure),
         }
     }

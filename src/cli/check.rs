@@ -11,7 +11,7 @@ use crate::config::{
     Config, ConfigFile, Environment, Fault, Forsaken, StoreSettings, Warning, Weight,
 };
 use crate::server::ListenFailure;
-use crate::store::{Filter, ReadFailure, StoreFault, Url, Views, look};
+use crate::store::{Filter, ReadFailure, StoreFault, Url, Views, look, look_ahead};
 
 /// Check configuration, certificates, secrets and store, and print every fault
 #[derive(Debug, Args)]
@@ -85,6 +85,11 @@ impl Check {
                 let mend = trouble.mend.unwrap_or_else(|| MEND_STORE.to_owned());
                 let fault = Config::fault_of(place, environment, trouble.key, trouble.what, mend);
                 findings.push(Finding::of(fault));
+            }
+            if let Some((what, mend)) = look_ahead(&store.url) {
+                let key = &["store", "url"];
+                let fault = Config::fault_of(place, environment, key, what, mend.to_owned());
+                findings.push(Finding::warning(fault));
             }
             findings.extend(look_at_spools(&store, place, environment));
         }

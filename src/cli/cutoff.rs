@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::output::{self, Outcome, Table, complain, json_line, say};
 use super::unusable;
-use crate::config::{Config, ConfigFile, CutOff, CutOffFault, CutOffs, Environment};
+use crate::config::{Config, ConfigFile, CutOff, CutOffs, Environment};
 use crate::identity::TenantId;
 use crate::x509::{Serial, SpkiPin};
 
@@ -68,18 +68,8 @@ impl Cutoff {
         let cut_offs = match edited {
             Ok(cut_offs) => cut_offs,
             Err(fault) => {
-                let mend = match &fault {
-                    CutOffFault::File { path, .. } => {
-                        let directory = path.parent().unwrap_or(path).display();
-                        format!(
-                            "run it as a user who may write in {directory}, as the receiver's own"
-                        )
-                    }
-                    CutOffFault::Form { .. } | CutOffFault::Lost { .. } => {
-                        "mend the file, or take it away".to_owned()
-                    }
-                };
-                complain(&format!("countersign: {}; {mend}", output::chain(&fault)));
+                let (what, mend) = (output::chain(&fault), fault.mend());
+                complain(&format!("countersign: {what}; {mend}"));
                 return Outcome::Failed;
             }
         };

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jiff::Timestamp;
 
+use super::called::{self, word};
 use super::output::{self, Outcome, complain, say};
 use super::{serve, unusable};
 use crate::ca::{CaFault, Order, PrivateCa, ServerName, write_new_secret};
 use crate::config::{Config, ConfigFile, Environment, ListenAddress, TEMPLATE};
 use crate::server::Announced;
-use crate::text::{self, printable};
 use crate::x509::{DistinguishedName, NameFault};
 
 /// Who the first producer is.
@@ -226,25 +226,6 @@ fn exports(environment: &Environment) -> String {
     format!("\n  # what overrides the configuration here\n{lines}")
 }
 
-/// A word as a shell takes it, fit for a terminal.
-fn word(text: &str) -> String {
-    printable(&text::word(text))
-}
-
-/// How this program is called from `here`: a name without a slash would be looked for elsewhere.
-fn called(program: Option<&Path>, here: Option<&Path>) -> String {
-    let Some(program) = program else {
-        return "countersign".to_owned();
-    };
-    let beneath = here.and_then(|here| program.strip_prefix(here).ok());
-    let shown = match beneath {
-        Some(name) if name.components().count() == 1 => Path::new(".").join(name),
-        Some(path) => path.to_owned(),
-        None => program.to_owned(),
-    };
-    word(&shown.display().to_string())
-}
-
 /// How the first producer delivers.
 struct Delivery {
     path: String,
@@ -284,10 +265,7 @@ struct Hint {
 
 impl Hint {
     fn print(&self, announced: Announced) {
-        let program = std::env::current_exe().ok();
-        let here = std::env::current_dir().ok();
-        let program = called(program.as_deref(), here.as_deref());
-        say(&self.text(&program, announced));
+        say(&self.text(&called::from_here(), announced));
     }
 
     fn text(&self, program: &str, announced: Announced) -> String {
@@ -434,18 +412,6 @@ mod tests {
             "{told}"
         );
         assert!(!told.contains("openssl"), "{told}");
-    }
-
-    #[test]
-    fn a_program_is_called_from_where_one_is() {
-        let called = |program: &str| called(Some(Path::new(program)), Some(Path::new("/srv")));
-        assert_eq!(called("/srv/countersign"), "./countersign");
-        assert_eq!(called("/srv/bin/countersign"), "bin/countersign");
-        assert_eq!(
-            called("/opt/my bin/countersign"),
-            "'/opt/my bin/countersign'"
-        );
-        assert_eq!(super::called(None, None), "countersign");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Explain {
                 if self.json {
                     json_line(&object(&explanation));
                 } else {
-                    print(&explanation);
+                    print(&explanation, self.at.is_some());
                 }
                 if explanation.outcome.is_ok() {
                     Outcome::Done
@@ -145,7 +145,7 @@ fn told(faults: &[ProfileFault]) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-fn print(explanation: &Explanation) {
+fn print(explanation: &Explanation, at_given: bool) {
     match &explanation.outcome {
         Ok(()) if explanation.nothing_is_signed => {
             say("nothing is signed by this profile: the client's certificate is the only proof");
@@ -174,7 +174,7 @@ fn print(explanation: &Explanation) {
         ));
     }
     if let Some(age) = explanation.age {
-        say(&format!("  its time is {}", age_text(age)));
+        say(&format!("  its time is {}", age_text(age, at_given)));
     }
     match explanation.contents.as_slice() {
         [] => {
@@ -314,11 +314,19 @@ fn missing(named: &[String]) -> String {
     format!("{} {verb} missing", named.join(", and "))
 }
 
-fn age_text(age: SignedDuration) -> String {
-    if age.is_negative() {
-        format!("{:#} ahead of --at", age.abs())
+fn age_text(age: SignedDuration, at_given: bool) -> String {
+    let side = if age.is_negative() {
+        "ahead of"
     } else {
-        format!("{age:#} before --at")
+        "before"
+    };
+    let when = if at_given { "--at" } else { "now" };
+    // A sender's clock, and ours, are no better than that.
+    let seconds = SignedDuration::from_secs(age.abs().as_secs());
+    if seconds.is_zero() {
+        format!("less than a second {side} {when}")
+    } else {
+        format!("{seconds:#} {side} {when}")
     }
 }
 

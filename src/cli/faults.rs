@@ -35,6 +35,7 @@ pub(super) fn key_of(fault: &StoreFault) -> &'static [&'static str] {
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }
         | StoreFault::Foreign { .. }
+        | StoreFault::OtherKind { .. }
         | StoreFault::Newer { .. }
         | StoreFault::Older { .. }
         | StoreFault::Migration { .. }

@@ -8,6 +8,7 @@ mod advice;
 mod backup;
 mod bench;
 mod burst;
+mod called;
 mod certs;
 mod check;
 mod cutoff;
@@ -206,6 +207,7 @@ fn of_store(fault: &StoreFault) -> Outcome {
         | StoreFault::Unopenable { .. }
         | StoreFault::Damaged { .. }
         | StoreFault::Foreign { .. }
+        | StoreFault::OtherKind { .. }
         | StoreFault::Newer { .. }
         | StoreFault::Older { .. }
         | StoreFault::Migration { .. }

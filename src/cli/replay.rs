@@ -43,8 +43,8 @@ impl ReplayArguments {
             Err(faults) => return unusable(&faults),
         };
         let mappings = mappings(&config.snapshot);
-        if !self.is_known(&config.snapshot) {
-            complain("countersign: the configuration has no such tenant or producer");
+        if let Some(unknown) = self.unknown(&config.snapshot) {
+            complain(&format!("countersign: {}", printable(&unknown)));
             return Outcome::Failed;
         }
         let replay = Replay {
@@ -90,13 +90,37 @@ impl ReplayArguments {
         }
     }
 
-    fn is_known(&self, snapshot: &Snapshot) -> bool {
-        let fits = |wanted: &Option<String>, name: &str| {
+    /// What was named and is not in the configuration: its events could not be read.
+    fn unknown(&self, snapshot: &Snapshot) -> Option<String> {
+        let is = |wanted: &Option<String>, name: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == name)
         };
-        snapshot.directory().producers().iter().any(|producer| {
-            fits(&self.tenant, producer.tenant.as_str()) && fits(&self.producer, &producer.name)
-        })
+        let (mut tenant_known, mut producer_known) = (false, false);
+        for producer in snapshot.directory().producers() {
+            let of_tenant = is(&self.tenant, producer.tenant.as_str());
+            let so_named = is(&self.producer, &producer.name);
+            if of_tenant && so_named {
+                return None;
+            }
+            tenant_known |= of_tenant;
+            producer_known |= so_named;
+        }
+        let (tenant, producer) = (self.tenant.as_deref(), self.producer.as_deref());
+        Some(
+            match (tenant.unwrap_or_default(), producer.unwrap_or_default()) {
+                (tenant, _) if !tenant_known => {
+                    format!("there is no tenant \"{tenant}\" with a producer in the configuration")
+                }
+                (_, producer) if !producer_known => {
+                    format!("there is no producer \"{producer}\" in the configuration")
+                }
+                (tenant, producer) => {
+                    format!(
+                        "tenant \"{tenant}\" has no producer \"{producer}\" in the configuration"
+                    )
+                }
+            },
+        )
     }
 
     fn print(&self, replayed: &Replayed) {

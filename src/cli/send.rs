@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::burst::{Answer, Burst, Pace, Sent};
+use super::called;
 use super::interrupt;
 use super::output::{Outcome, complain, json_line, say};
 use super::provider::Provider;
@@ -20,6 +21,7 @@ use super::sender::{self, Author, Delivery, Stopped};
 use super::tamper::Tamper;
 use super::unusable;
 use crate::config::{ConfigFile, Environment};
+use crate::signature::{Facts, Profile};
 use crate::text::printable;
 
 /// How many deliveries are told of one by one.
@@ -114,6 +116,12 @@ impl Send {
         let connector = self.provider.connector(place)?;
 
         let order = self.order(&author)?;
+        if let Some(kind) = &self.event {
+            let first = self.write(&author, &order, body.as_ref(), 0)?;
+            if let Some(facts) = author.facts(&first) {
+                hint(&author.profile, kind, &facts);
+            }
+        }
         let burst = Burst {
             connector: &connector,
             target: &author.target,
@@ -244,7 +252,8 @@ impl Send {
             if status.is_success() {
                 let id = &answer.event_id;
                 say(&format!(
-                    "event {id}: see it with: countersign events show {id}"
+                    "event {id}: see it with: {} events show {id}",
+                    called::as_typed()
                 ));
             }
         }
@@ -252,6 +261,21 @@ impl Send {
             say(&printable(&text));
         }
     }
+}
+
+/// Says so where an event of this type moves no payment on: it is answered as any other, and may be a slip of the pen.
+fn hint(profile: &Profile, kind: &str, facts: &Facts) {
+    let what = match &facts.payment {
+        Err(_) => "no payment: such an event is kept, and unmapped",
+        Ok(payment) if payment.status.is_none() => {
+            "no status: such an event leaves its payment's as it is"
+        }
+        Ok(_) => return,
+    };
+    let (name, kind) = (profile.name(), printable(kind));
+    complain(&format!(
+        "countersign: the profile \"{name}\" maps the type \"{kind}\" to {what}"
+    ));
 }
 
 /// What a delivery is to tell.

@@ -61,6 +61,9 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Stopped> {
     read_or(path, what, mend)
 }
 
+/// Whose secret a profile takes, nobody but its provider can tell.
+const MEND_SECRET: &str = "give the secret with --secret file:FILE or env:NAME (`countersign dev` makes certs/producer.secret)";
+
 /// What a file holds that nothing here makes.
 pub(super) fn read_given(path: &Path, what: &str) -> Result<Vec<u8>, Stopped> {
     read_or(path, what, "name a file that is there")
@@ -109,7 +112,7 @@ pub(super) fn secrets(
     environment: &Environment,
 ) -> Result<Vec<(Arc<str>, Secret)>, Stopped> {
     let content = match SecretReference::from_str(reference)? {
-        SecretReference::File(path) => read(&path, "the secret")?,
+        SecretReference::File(path) => read_or(&path, "the secret", MEND_SECRET)?,
         SecretReference::Env(name) => {
             let value = environment.text(&name).ok_or_else(|| {
                 Stopped::Failed(format!(

@@ -129,6 +129,22 @@ pub enum CutOffFault {
     },
 }
 
+impl CutOffFault {
+    /// What to do about it.
+    pub fn mend(&self) -> String {
+        let Self::File { path, source, .. } = self else {
+            return "mend the file, or take it away".to_owned();
+        };
+        let directory = directory_of(path).display();
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if full.contains(&source.kind()) {
+            format!("make room where {directory} is: its disk, or a quota, is full")
+        } else {
+            format!("run it as a user who may write in {directory}, as the receiver's own")
+        }
+    }
+}
+
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -249,15 +265,19 @@ impl CutOffs {
 
     /// Writes the file whole and durably.
     fn write(&self) -> Result<(), CutOffFault> {
+        let beside = beside(&self.path, &std::process::id().to_string());
         let write = || -> io::Result<()> {
-            let beside = beside(&self.path, &std::process::id().to_string());
             let mut file = fs::File::create(&beside)?;
             file.write_all(self.text().as_bytes())?;
             file.sync_all()?;
             fs::rename(&beside, &self.path)?;
             fs::File::open(directory_of(&self.path))?.sync_all()
         };
-        write().map_err(|source| CutOffFault::File {
+        let written = write();
+        if written.is_err() {
+            let _never_made_or_moved = fs::remove_file(&beside);
+        }
+        written.map_err(|source| CutOffFault::File {
             path: self.path.clone(),
             doing: "written",
             source,
@@ -461,6 +481,31 @@ mod tests {
         });
         assert!(lifted.unwrap().entries().is_empty());
         assert!(CutOffs::read(&path).unwrap().entries().is_empty());
+    }
+
+    #[test]
+    fn of_a_list_that_cannot_be_written_nothing_is_left_and_its_mend_fits() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cutoffs.toml");
+        fs::create_dir(&path).unwrap();
+        let list = CutOffs {
+            path: path.clone(),
+            ..CutOffs::default()
+        };
+        assert!(list.write().is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        for (kind, mend) in [
+            (io::ErrorKind::StorageFull, "make room"),
+            (io::ErrorKind::PermissionDenied, "run it as a user"),
+        ] {
+            let (path, doing, source) = (path.clone(), "written", kind.into());
+            let fault = CutOffFault::File {
+                path,
+                doing,
+                source,
+            };
+            assert!(fault.mend().starts_with(mend), "{}", fault.mend());
+        }
     }
 
     fn producer(tenant: &str, name: &str, subject: &str) -> std::sync::Arc<Producer> {

@@ -116,7 +116,13 @@ pub(super) fn admin(
                 || listen.ip().is_unspecified())
         {
             let what = "is where server.listen is";
-            let mend = "give the operator's side a port of its own, as 127.0.0.1:9443";
+            let usual = file::Admin::default().listen;
+            let free = if usual.ends_with(&format!(":{}", listen.port())) {
+                "127.0.0.1:9444"
+            } else {
+                usual.as_str()
+            };
+            let mend = format!("give the operator's side a port of its own, as {free}");
             context.findings.fault(&key, what, mend);
         }
     }
@@ -287,7 +293,14 @@ pub(super) fn path(text: &str, key: &KeyPath, findings: &mut Findings) -> Option
             findings.fault(key, what, mend);
             None
         }
-        None => Some(text.into()),
+        None => {
+            if text.contains('*') {
+                // A request may have one there.
+                let what = "a * is that very character: a path is compared whole, and stands for no others";
+                findings.warn(key, what, "write each path that is delivered to in full");
+            }
+            Some(text.into())
+        }
     }
 }
 

@@ -88,6 +88,11 @@ pub(super) fn load_any(reference: &str, key: &KeyPath, context: &mut Context<'_>
             later => format!("{label}#{}", later + 1),
         };
         warn_of_a_stray_or_weak_one(line, &place, key, findings);
+        if let Some((what, mend)) = annotated(line) {
+            let line = index + 1;
+            let what = format!("line {line} of {label} {what}, and is a secret as it stands");
+            findings.warn(key, what, mend);
+        }
         secrets.push(Labelled {
             label: place.into(),
             secret: Secret::new(line.to_vec()),
@@ -177,6 +182,43 @@ fn stray(secret: &[u8]) -> Option<(String, &'static str)> {
     })
 }
 
+/// What a secret looks like around which somebody wrote what other files have, and the mend. A comment that stands here signs deliveries.
+fn annotated(secret: &[u8]) -> Option<(&'static str, &'static str)> {
+    let text = std::str::from_utf8(secret).ok()?;
+    let is_base64 = |text: &str| text.bytes().all(is_of_base64);
+    // Base64 may begin with two slashes.
+    if text.starts_with('#') || (text.starts_with("//") && !is_base64(text)) {
+        let mend = "take the line out: there are no comments here, and whoever knows it can sign; leave it if the provider's secret begins so";
+        return Some(("looks like a comment", mend));
+    }
+    let is_in = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+    if is_in('"') || is_in('\'') {
+        let mend = "take the quotes out, unless the provider's secret has them";
+        return Some(("stands in quotes", mend));
+    }
+    let (name, value) = text.split_once('=')?;
+    let name = name.strip_prefix("export ").unwrap_or(name);
+    // What base64 and base32 are filled up with stands at the end alone.
+    if is_name_of_variable(name) && !value.trim_start_matches('=').is_empty() {
+        let mend =
+            "keep what stands behind the =, unless the provider's secret has the rest as well";
+        return Some(("looks like a variable, NAME=value", mend));
+    }
+    None
+}
+
+/// As those in upper case are called that programs are configured by. What is shorter may be the beginning of a password.
+fn is_name_of_variable(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    name.len() > 2
+        && name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.bytes().all(is_part)
+}
+
+fn is_of_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte)
+}
+
 pub(super) fn warn_of_readers(path: &Path, key: &KeyPath, findings: &mut Findings) {
     findings.warn(
         key,
@@ -219,10 +261,9 @@ fn bits(secret: &[u8]) -> usize {
     let random = random_part(secret);
     // What stands there again and again was chosen once.
     let once = random.get(..period(random)).unwrap_or(random);
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte);
     let each = if random.iter().all(u8::is_ascii_hexdigit) {
         4
-    } else if random.iter().all(is_base64) {
+    } else if random.iter().copied().all(is_of_base64) {
         6
     } else {
         8
@@ -298,6 +339,39 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_as_if_it_stood_around_a_secret_is_told_with_its_mend() {
+        for (secret, what, mend) in [
+            (
+                "# rotated 2026-01-01 by Alice",
+                "a comment",
+                "take the line out",
+            ),
+            ("#", "a comment", "take the line out"),
+            ("// the old one", "a comment", "take the line out"),
+            ("\"c2VjcmV0\"", "in quotes", "take the quotes out"),
+            ("'c2VjcmV0'", "in quotes", "take the quotes out"),
+            ("STRIPE_SECRET=whsec_c2VjcmV0", "NAME=value", "behind the ="),
+            ("export KEY2=c2VjcmV0==", "NAME=value", "behind the ="),
+        ] {
+            let (told, mended) = annotated(secret.as_bytes()).unwrap();
+            assert!(told.contains(what), "{told}");
+            assert!(mended.contains(mend), "{mended}");
+        }
+        for secret in [
+            &b"//8Dc2VjcmV0"[..],
+            b"ABCDEFGHIJKLMNOP====",
+            b"SECRETS=",
+            b"\"",
+            b"AB=cd",
+            b"user:pa=ss",
+            b"name=value",
+            b"#\xff",
+        ] {
+            assert_eq!(annotated(secret), None, "{}", secret.escape_ascii());
+        }
+    }
+
+    #[test]
     fn a_secret_is_as_strong_as_its_alphabet() {
         assert_eq!(bits(b"5f3c1b0a9d8e7f6a4b2c0d1e3f5a7b9c"), 128);
         assert_eq!(bits(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), 192);
@@ -341,6 +415,7 @@ mod tests {
                 format!("{a}-{b}-{c}-{d}-{e}"),
             ] {
                 prop_assert!(bits(secret.as_bytes()) >= BITS_MIN, "{}", secret);
+                prop_assert_eq!(annotated(secret.as_bytes()), None, "{}", secret);
             }
         }
     }

@@ -28,10 +28,12 @@ pub(super) async fn receive<I: Inbox + 'static>(
     body: Incoming,
 ) -> Result<Response, Answer> {
     let begun = Instant::now();
+    let limits = admitted.current.snapshot.limits();
     if head.method != Method::POST {
+        let deadline = begun + limits.body_timeout;
+        body::read_away(body, head.version, deadline.into());
         return challenged(&admitted, head);
     }
-    let limits = admitted.current.snapshot.limits();
     let deadline = begun + limits.request_timeout;
     let (bytes_max, within) = (limits.body_bytes, limits.body_timeout);
     let body = body::read(body, head, bytes_max, within, &receiver.delivery_memory)

@@ -101,6 +101,13 @@ pub enum StoreFault {
         /// The store.
         place: String,
     },
+    /// A file of ours that is for something else.
+    OtherKind {
+        /// The file.
+        place: String,
+        /// What it is.
+        kind: &'static str,
+    },
     /// A newer countersign wrote it.
     Newer {
         /// The store.
@@ -271,6 +278,9 @@ impl StoreFault {
             Self::Foreign { place } => {
                 format!("{place}: this database belongs to another program")
             }
+            Self::OtherKind { place, kind } => {
+                format!("{place}: this file is {kind} of countersign, and serves as nothing else")
+            }
             Self::Newer {
                 place,
                 found,
@@ -320,7 +330,7 @@ impl StoreFault {
             Self::LogDisplaced { moved, .. } => mend_of_log(*moved).to_owned(),
             Self::Locked { path } => format!("find it with: fuser -v {}", path_word(path)),
             Self::NoRoom { .. } => {
-                "make room on that disk, or give it more: then deliveries are taken again without a restart (pruning frees none of it)"
+                "make room on that disk, or give it more (pruning frees none of it): a receiver that runs takes deliveries again without a restart"
                     .to_owned()
             }
             Self::DiskFails { .. } => {
@@ -338,10 +348,14 @@ impl StoreFault {
             }
             Self::Rights { grant, .. } => format!("let the owner say: {grant}"),
             Self::Unopenable { .. } => MEND_RIGHTS.to_owned(),
-            Self::Damaged { .. } => {
-                "put a backup in its place, or name another file in store.url".to_owned()
+            Self::Damaged { path, .. } => format!(
+                "stop the receiver, move the file and its -wal away, and put the last copy that countersign backup made in its place; without one, \
+                 save what can be read (by a sqlite3 that has .recover) with: sqlite3 {} .recover | sqlite3 NEW; or name another file in store.url",
+                path_word(path)
+            ),
+            Self::Foreign { .. } | Self::OtherKind { .. } => {
+                "name another one in store.url".to_owned()
             }
-            Self::Foreign { .. } => "name another one in store.url".to_owned(),
             Self::Newer { .. } => "use the newer version that wrote it".to_owned(),
             Self::Older { .. } => "run: countersign migrate".to_owned(),
             Self::Migration { .. } => "mend the cause and start again".to_owned(),
@@ -377,6 +391,7 @@ impl StoreFault {
             Self::Newer { .. } => "use the newer version that wrote it",
             Self::NoWriter { .. } | Self::Migration { .. } => "mend the cause and start again",
             Self::Foreign { .. }
+            | Self::OtherKind { .. }
             | Self::NoStore { .. }
             | Self::IsDirectory { .. }
             | Self::Rights { .. }

@@ -10,8 +10,10 @@ use super::postgres::session::{Purpose, Session};
 use super::sqlite;
 use super::{StoreFault, Url};
 
-/// Bytes below which a disk counts as full: the longest delivery, by default, takes as many.
-const ROOM_LEAST: u64 = 1 << 20;
+/// Bytes below which a disk counts as full: SQLite's log and its index grow by some pages with the shortest delivery.
+const ROOM_LEAST: u64 = 128 << 10;
+/// Bytes below which some deliveries find no room: the longest, by default, takes as many.
+const ROOM_ENOUGH: u64 = 1 << 20;
 
 /// Finds what would keep a receiver from writing here.
 pub async fn look(url: &Url) -> Result<(), StoreFault> {
@@ -29,7 +31,26 @@ pub async fn look(url: &Url) -> Result<(), StoreFault> {
     }
 }
 
-/// A disk that is full, or nearly so, takes no delivery.
+/// What is to be known of a store that can still be written: its disk is nearly full. In words, and the mend.
+pub fn look_ahead(url: &Url) -> Option<(String, &'static str)> {
+    let Url::Sqlite(path) = url else {
+        return None;
+    };
+    warn_of_room(path, sqlite::place::room_beside(path)?)
+}
+
+fn warn_of_room(path: &Path, bytes: u64) -> Option<(String, &'static str)> {
+    let is_little = (ROOM_LEAST..ROOM_ENOUGH).contains(&bytes);
+    is_little.then(|| {
+        let path = path.display();
+        let what = format!(
+            "{path}: its disk is nearly full ({bytes} bytes are left): short deliveries are taken, long ones are not"
+        );
+        (what, "make room on that disk, or give it more")
+    })
+}
+
+/// A disk that is full takes no delivery.
 fn look_for_room(path: &Path, room: Option<u64>) -> Result<(), StoreFault> {
     match room {
         Some(bytes) if bytes < ROOM_LEAST => Err(StoreFault::NoRoom {
@@ -190,7 +211,14 @@ mod tests {
             let told = full(Some(room)).unwrap_err();
             let what = format!("data.db: its disk is full ({room} bytes are left); make room");
             assert!(told.starts_with(&what), "{told}");
+            assert_eq!(warn_of_room(path, room), None, "it is a fault already");
         }
+        for room in [ROOM_LEAST, ROOM_ENOUGH - 1] {
+            let (told, _mend) = warn_of_room(path, room).unwrap();
+            let what = format!("data.db: its disk is nearly full ({room} bytes are left): ");
+            assert!(told.starts_with(&what), "{told}");
+        }
+        assert_eq!(warn_of_room(path, ROOM_ENOUGH), None);
     }
 
     #[tokio::test]

@@ -57,7 +57,7 @@ use supervision::Supervision;
 pub use aside::{AsideView, EventWhole};
 pub use fault::StoreFault;
 pub use location::{NotAUrl, Url};
-pub use look::look;
+pub use look::{look, look_ahead};
 pub use postgres::address::{Access, Address};
 pub use postgres::address_fault::AddressFault;
 pub use read_failure::ReadFailure;

@@ -14,6 +14,7 @@ use super::postgres::session::{Purpose, Session};
 use super::read_failure::ReadFailure;
 use super::retention::pruned::DiskUse;
 use super::sqlite;
+use super::sqlite::errors::damage;
 use super::sqlite::place::Lasting;
 use super::views::{
     EventDetail, EventView, Filter, LeafSeen, Page, PaymentDetail, PaymentView, RefusalView,
@@ -288,8 +289,9 @@ impl Readers {
                 Ok(result)
             }
             // The connection goes with it: the next reading begins afresh.
-            Err(error) => Err(ReadFailure::Statement {
-                source: error.into(),
+            Err(error) => Err(match damage(self.file.path(), error.into()) {
+                Ok(fault) => ReadFailure::Store(fault),
+                Err(source) => ReadFailure::Statement { source },
             }),
         }
     }

@@ -77,7 +77,7 @@ fn of_alert(alert: AlertDescription) -> String {
         ),
         AlertDescription::CertificateRevoked => (
             "certificate revoked",
-            "the client's certificate was revoked; issue another",
+            "the client's certificate was revoked, or its bearer was cut off (at the receiver: countersign cutoff --list); issue another, or let it in again",
         ),
         AlertDescription::CertificateUnknown => (
             "certificate unknown",

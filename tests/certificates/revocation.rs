@@ -100,8 +100,12 @@ fn a_certificate_of_another_ca_is_not_revoked() {
         issue(&openssl, "one", "ours"),
         issue(&openssl, "two", "theirs"),
     );
-    let root = openssl.leaf("one/ca.crt");
-    for foreign in [theirs, root] {
+    let (root, other_root) = (openssl.leaf("one/ca.crt"), openssl.leaf("two/ca.crt"));
+    let own = PrivateCa::revoke(&openssl.path("one"), &[root], Timestamp::now());
+    let own = own.unwrap_err();
+    assert!(matches!(own, CaFault::OwnCertificate { .. }), "{own}");
+    assert!(own.mend().contains("tls.client_ca"), "{own}");
+    for foreign in [theirs, other_root] {
         let refused = PrivateCa::revoke(
             &openssl.path("one"),
             &[ours.clone(), foreign],

@@ -354,6 +354,12 @@ fn the_operators_side_is_open_to_this_machine_alone_unless_it_asks_for_a_token()
             "countersign.toml:2: admin.listen: is where server.listen is; give the operator's side a port of its own, as 127.0.0.1:9443",
         ],
     );
+    check(
+        "[server]\nlisten = \"127.0.0.1:9443\"\n",
+        &[
+            "countersign.toml: admin.listen: is where server.listen is; give the operator's side a port of its own, as 127.0.0.1:9444",
+        ],
+    );
 }
 
 #[test]

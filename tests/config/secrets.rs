@@ -31,6 +31,18 @@ fn what_nobody_sees_in_the_file_of_a_secret_is_told() {
             text(format!("a{SECRET}\r{SECRET}")),
             "producer.secret holds a carriage return",
         ),
+        (
+            text(format!("# rotated by Alice\n{SECRET}\n")),
+            "line 1 of file:certs/producer.secret looks like a comment",
+        ),
+        (
+            text(format!("{SECRET}\n\"b{SECRET}\"\n")),
+            "line 2 of file:certs/producer.secret stands in quotes",
+        ),
+        (
+            text(format!("PAYMENTS_SECRET={SECRET}")),
+            "line 1 of file:certs/producer.secret looks like a variable",
+        ),
         (utf16("\u{feff}"), "producer.secret is written in UTF-16"),
         (utf16(""), "producer.secret is written in UTF-16"),
     ] {
@@ -43,5 +55,9 @@ fn what_nobody_sees_in_the_file_of_a_secret_is_told() {
         };
         let named = told.iter().any(|told| told.contains(expected));
         assert!(named, "{expected}: {told:?}");
+        assert!(
+            told.iter()
+                .all(|told| !told.contains(SECRET) && !told.contains("Alice"))
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use countersign::config::{Config, ConfigFile, Environment, TEMPLATE};
 use jiff::Timestamp;
 
-use crate::{check, directory, load, write};
+use crate::{TENANT, check, directory, load, write};
 
 #[test]
 fn each_key_of_the_template_counts_once_its_sign_is_taken_away() {
@@ -209,5 +209,20 @@ secrets = [\"file:certs/producer.secret\"]
             "countersign.toml:7: tenants[0].producers[0].account.equals: is empty; write account = { pointer = \"/data/account\", equals = \"acct_1\" }",
             "countersign.toml:8: tenants[0].producers[1].name: is missing; write name = \"payments-provider\"",
         ],
+    );
+}
+
+#[test]
+fn a_star_in_a_path_is_told_to_stand_for_itself() {
+    let directory = directory();
+    let text = format!("[server]\npaths = [\"/webhooks/*\"]\n{TENANT}");
+    let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+    let told: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    let [told] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert!(
+        told.contains(":2: server.paths[0]: a * is that very character"),
+        "{told}"
     );
 }

@@ -465,6 +465,13 @@ fn over_http_2_what_is_refused_by_its_head_is_answered_before_its_body_comes() {
         &format!("{}/nowhere", receiver.url()),
     ]);
     assert!(output.stdout.ends_with("\n404"), "{output:?}");
+    // A stream whose body nobody reads is reset, and then the answer may be gone.
+    for method in ["GET", "PUT"] {
+        for _ in 0..20 {
+            let output = receiver.curl(&["--http2", "-X", method, "--data", "x", &receiver.url()]);
+            assert!(output.stdout.ends_with("\n405"), "{method} {output:?}");
+        }
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn what_was_found_is_told_in_full() {
         let (output, _) = explain(BODY, BODY, &[&at]);
         assert_eq!(output.code, Some(code), "{output:?}");
         let expected = format!(
-            "{first}\n\nexpected\n  signature in the header x-webhook-signature: 71 characters, a list, or a text with a key\n  \
+            "{first}\n\nexpected\n  signature in the header x-webhook-signature: 71 characters, neither hexadecimal nor base64 as a whole: a list, or a value behind its name, as in v1=…\n  \
              timestamp in the header x-webhook-timestamp: {TIME}\n  its time is {age} --at\n\n\
              the signed content, byte for byte (escaped)\n  {TIME}.{BODY}\n{last}"
         );
@@ -161,7 +161,7 @@ fn a_stale_delivery_is_told_apart_from_a_wrong_signature() {
         "verified": true, "reason": null, "detail": null, "nothing_is_signed": false, "secret": "file:secret",
         "expected": [
             {"what": "signature", "place": "the header x-webhook-signature",
-             "found": "71 characters, a list, or a text with a key"},
+             "found": "71 characters, neither hexadecimal nor base64 as a whole: a list, or a value behind its name, as in v1=…"},
             {"what": "timestamp", "place": "the header x-webhook-timestamp", "found": TIME.to_string()},
         ],
         "signed_content": [format!("{TIME}.{BODY}")], "age_seconds": 1, "signature_is_right": true,

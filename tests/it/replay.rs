@@ -87,6 +87,16 @@ fn is_applied_to_what_was_kept(receiver: &Receiver) {
     assert_eq!(same.len(), 1, "{same:?}");
     assert_eq!(same[0]["events_changed"], 0);
 
+    for (arguments, told) in [
+        (&["--tenant", "nope"][..], "there is no tenant \"nope\""),
+        (&["--producer", "nope"], "there is no producer \"nope\""),
+    ] {
+        let command = ["events", "replay", "--since", "1h"];
+        let output = receiver.countersign(&[&command, arguments].concat());
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stderr.contains(told), "{output:?}");
+    }
+
     let file = receiver.directory().join("countersign.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     mend(receiver);

@@ -344,15 +344,45 @@ fn a_body_and_an_event_of_ones_own_are_sent() {
     let output = send(&receiver, &["--body", "body.json"]);
     assert_eq!(output.code, Some(0), "{output:?}");
     let output = send(&receiver, &["--event", "payment.refunded"]);
+    assert_eq!(output.stderr, "");
     let id = object(&output)["event_id"].as_str().unwrap().to_owned();
     let event = receiver
         .countersign(&["events", "show", &id, "--json"])
         .json_lines();
     assert_eq!(event[0]["type"], "payment.refunded");
+    for (profile, hint) in [
+        (
+            "timestamped",
+            "\"timestamped\" maps the type \"refnuded\" to no status",
+        ),
+        (
+            "stripe",
+            "\"stripe\" maps the type \"refnuded\" to no payment",
+        ),
+    ] {
+        let output = send(&receiver, &["--profile", profile, "--event", "refnuded"]);
+        assert!(output.stderr.contains(hint), "{output:?}");
+    }
     let shown = receiver
         .countersign(&["events", "show", "mine", "--json"])
         .json_lines();
     assert_eq!(shown[0]["effect"], "unmapped");
+}
+
+#[test]
+fn a_command_that_is_told_can_be_run_as_this_one_was() {
+    let receiver = Receiver::start();
+    let output = receiver.countersign(&["send", "--url", &receiver.url()]);
+    let told = output.stdout.rsplit_once("see it with: ").unwrap().1;
+    let mut words = told.split_whitespace();
+    let arguments: Vec<_> = words.clone().skip(1).collect();
+    assert_eq!(
+        words.next(),
+        Some(env!("CARGO_BIN_EXE_countersign")),
+        "{told}"
+    );
+    let shown = receiver.countersign(&arguments);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
 }
 
 #[test]
@@ -436,7 +466,7 @@ fn what_stands_in_the_way_is_told_in_words() {
         (&["--profile", "braintree"], "--value key_id=TEXT"),
         (
             &["--secret", "file:none"],
-            "none: the secret cannot be read",
+            "none: the secret cannot be read: No such file or directory (os error 2); give the secret with --secret",
         ),
         (&["--secret", "hunter2"], "a secret is given by reference"),
         (

@@ -22,6 +22,7 @@ use super::provider::Provider;
 use super::runtime::on_every_core;
 use super::sender::Stopped;
 use super::unusable;
+use super::wire::Target;
 use crate::config::{ConfigFile, Environment};
 use crate::tls;
 
@@ -52,7 +53,7 @@ pub(super) struct Bench {
     mode: Mode,
     #[command(flatten)]
     provider: Provider,
-    /// How many connections, each kept alive; handshakes: how many at once [default: 64; handshakes 16, idle 1000, overload 5000]
+    /// How many connections, each kept alive; handshakes: how many at once [default: 64; handshakes 16, idle 200, overload 5000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     connections: Option<u16>,
     /// How long it is measured, after the warm-up [default: 10; idle 5]
@@ -115,20 +116,17 @@ impl Bench {
         place: &ConfigFile,
         environment: &Environment,
     ) -> Result<Report, Stopped> {
-        let author = self.provider.author(place, environment)?;
-        let connector = self.provider.connector(place)?;
-        let dial = Arc::new(Dial::find(&connector, &author.target).await?);
-        let body_bytes = usize::try_from(self.body_bytes).unwrap_or(usize::MAX);
-        let pattern = Arc::new(Pattern::new(author, body_bytes)?);
-        // Whether it can be signed is told before anything is opened.
-        let mut first = Mould::new(&pattern);
-        first.cast(Timestamp::now())?;
-        let bench = Prepared {
-            asked: self,
-            dial,
-            pattern,
-            body_bytes: first.body_bytes(),
+        let target = Target::parse(&self.provider.url)?;
+        let deliveries = match self.mode {
+            Mode::Handshakes | Mode::Idle => None,
+            // Whether they can be signed is told before anything is opened.
+            Mode::Closed | Mode::Rate | Mode::Overload => {
+                Some(self.deliveries(place, environment)?)
+            }
         };
+        let connector = self.provider.connector(place)?;
+        let dial = Arc::new(Dial::find(&connector, &target).await?);
+        let bench = Prepared { asked: self, dial };
         let files = tls::raise_open_files(self.connections())?;
         if files < self.connections() as u64 {
             complain(&format!(
@@ -136,29 +134,44 @@ impl Bench {
                 self.connections()
             ));
         }
-        if !matches!(self.mode, Mode::Handshakes | Mode::Idle) {
-            complain(&format!(
-                "countersign: the events that are sent to {} are real, and stay there; their ids begin with {ID_PREFIX}",
-                self.provider.url
-            ));
-        }
         let mut interrupt = interrupt::listen()?;
-        match self.mode {
-            Mode::Closed => bench.deliver(Mode::Closed, None, &mut interrupt).await,
-            Mode::Rate => {
-                let rate = self.rate.unwrap_or(2000.0);
-                bench.deliver(Mode::Rate, Some(rate), &mut interrupt).await
-            }
-            Mode::Overload => bench.overload(&mut interrupt).await,
-            Mode::Handshakes | Mode::Idle => bench.connect(&mut interrupt).await,
+        let Some(deliveries) = deliveries else {
+            return bench.connect(&mut interrupt).await;
+        };
+        complain(&format!(
+            "countersign: the events that are sent to {} are real, and stay there; their ids begin with {ID_PREFIX}",
+            self.provider.url
+        ));
+        if self.mode == Mode::Overload {
+            return bench.overload(&deliveries, &mut interrupt).await;
         }
+        let rate = (self.mode == Mode::Rate).then(|| self.rate.unwrap_or(2000.0));
+        let delivered = bench.deliver(self.mode, rate, &deliveries, &mut interrupt);
+        delivered.await
+    }
+
+    fn deliveries(
+        &self,
+        place: &ConfigFile,
+        environment: &Environment,
+    ) -> Result<Deliveries, Stopped> {
+        let author = self.provider.author(place, environment)?;
+        let body_bytes = usize::try_from(self.body_bytes).unwrap_or(usize::MAX);
+        let pattern = Arc::new(Pattern::new(author, body_bytes)?);
+        let mut first = Mould::new(&pattern);
+        first.cast(Timestamp::now())?;
+        Ok(Deliveries {
+            pattern,
+            body_bytes: first.body_bytes(),
+        })
     }
 
     fn connections(&self) -> usize {
         let usual = match self.mode {
             Mode::Closed | Mode::Rate => 64,
             Mode::Handshakes => 16,
-            Mode::Idle => 1000,
+            // A receiver lets one address have 256 if nobody says otherwise.
+            Mode::Idle => 200,
             Mode::Overload => 5000,
         };
         self.connections.map_or(usual, usize::from)
@@ -174,8 +187,12 @@ impl Bench {
 struct Prepared<'a> {
     asked: &'a Bench,
     dial: Arc<Dial>,
+}
+
+/// What is sent where more than connections are measured.
+struct Deliveries {
     pattern: Arc<Pattern>,
-    /// As it is sent.
+    /// Of each body, as it is sent.
     body_bytes: usize,
 }
 
@@ -210,6 +227,7 @@ impl Prepared<'_> {
         &self,
         mode: Mode,
         rate: Option<f64>,
+        deliveries: &Deliveries,
         interrupt: &mut Interrupt,
     ) -> Result<Report, Stopped> {
         let wanted = if mode == Mode::Closed && self.asked.mode == Mode::Overload {
@@ -224,22 +242,31 @@ impl Prepared<'_> {
         let ran = load::deliver(
             course,
             &self.dial,
-            &self.pattern,
+            &deliveries.pattern,
             lines,
             &mut watch,
             interrupt,
         )
         .await?;
-        let about = self.about(mode, course, (opened, wanted), &opening);
+        let about = About {
+            body_bytes: Some(deliveries.body_bytes),
+            ..self.about(mode, course, (opened, wanted), &opening)
+        };
         Ok(Report::new(about, &ran, watch.as_ref()))
     }
 
     /// Twice what was sustained just before, unless a rate was given.
-    async fn overload(&self, interrupt: &mut Interrupt) -> Result<Report, Stopped> {
+    async fn overload(
+        &self,
+        deliveries: &Deliveries,
+        interrupt: &mut Interrupt,
+    ) -> Result<Report, Stopped> {
         let (rate, sustained) = match self.asked.rate {
             Some(rate) => (rate, None),
             None => {
-                let report = self.deliver(Mode::Closed, None, interrupt).await?;
+                let report = self
+                    .deliver(Mode::Closed, None, deliveries, interrupt)
+                    .await?;
                 if report.interrupted || report.accepted == 0 {
                     return Ok(report);
                 }
@@ -247,7 +274,8 @@ impl Prepared<'_> {
                 (rate, Some(Box::new(report)))
             }
         };
-        let mut report = self.deliver(Mode::Overload, Some(rate), interrupt).await?;
+        let overloaded = self.deliver(Mode::Overload, Some(rate), deliveries, interrupt);
+        let mut report = overloaded.await?;
         report.sustained = sustained;
         Ok(report)
     }
@@ -269,7 +297,6 @@ impl Prepared<'_> {
         };
         let about = About {
             kept,
-            body_bytes: None,
             ..self.about(mode, course, (opened, wanted), &opening)
         };
         Ok(Report::new(about, &ran, watch.as_ref()))
@@ -289,7 +316,7 @@ impl Prepared<'_> {
             connections,
             connections_wanted,
             not_opened: opening.counts().errors,
-            body_bytes: Some(self.body_bytes),
+            body_bytes: None,
             warm_up_seconds: course.warm_up.as_secs_f64(),
             rate: course.rate,
             kept: None,

@@ -19,7 +19,7 @@ pub(super) fn described(text: &str) -> String {
     } else if Encoding::Base64url.decode(text).is_some() {
         "base64url"
     } else {
-        "a list, or a text with a key"
+        "neither hexadecimal nor base64 as a whole: a list, or a value behind its name, as in v1=…"
     };
     format!("{letters} characters, {kind}")
 }

@@ -362,9 +362,7 @@ impl<'a> Columns<'a> {
                     .map(hold)
             }),
             recency: each(groups, |group| group.event.recency.as_deref()),
-            status: each(groups, |group| {
-                group.claim()?.status().map(Status::as_str)
-            }),
+            status: each(groups, |group| group.claim()?.status().map(Status::as_str)),
             amount_minor: each(groups, |group| group.claim()?.amount_minor()),
             amount_refunded_minor: each(groups, |group| group.claim()?.amount_refunded_minor()),
             currency: each(groups, |group| {

@@ -18,12 +18,12 @@ use crate::store::StoreFault;
 use crate::store::look::look_at_file;
 use crate::store::migrations::{SPOOL, known};
 use crate::store::sqlite;
-use crate::store::sqlite::file::{FileKind, Writing, unavailable};
+use crate::store::sqlite::file::{FileKind, SPOOL_ID, Writing, unavailable};
 use crate::store::sqlite::unsynced::Unsynced;
 
 /// The spool's file: "CSSP".
 pub(super) static FILE: FileKind = FileKind {
-    application_id: 0x4353_5350,
+    application_id: SPOOL_ID,
     steps: SPOOL,
 };
 
@@ -303,7 +303,7 @@ pub fn events_in_spool(path: &Path) -> Result<u64, StoreFault> {
     };
     match count(&connection) {
         Ok(events) => Ok(u64::try_from(events).unwrap_or(0)),
-        Err(error) => Err(StoreFault::in_spool(sqlite::file::fault(path, error))),
+        Err(error) => Err(StoreFault::in_spool(sqlite::errors::fault(path, error))),
     }
 }
 

@@ -45,6 +45,23 @@ async fn refusal(store: &Store) -> String {
 }
 
 #[tokio::test]
+async fn the_store_is_no_spool_and_no_other_programs() {
+    let (site, store) = (Site::new(64 << 20), Place::sqlite());
+    store.open().await.close().await;
+    std::fs::copy(store.file(), &site.settings.path).unwrap();
+    let fault = site.settings.look().unwrap_err();
+    let told = fault.what_with_causes();
+    assert!(
+        told.contains("this file is the store of countersign"),
+        "{told}"
+    );
+    assert_eq!(
+        fault.mend().unwrap(),
+        "name another file in store.spool.path"
+    );
+}
+
+#[tokio::test]
 async fn a_stop_while_the_file_is_on_another_disk_leaves_the_log_to_its_copy() {
     let site = Site::new(64 << 20);
     let store = with_thirty(&site).await;

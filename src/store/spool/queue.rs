@@ -81,7 +81,7 @@ impl Queue {
         let path = self.place.file().path();
         let connection = FILE.open(path)?;
         sqlite::file::leave_the_log(&connection)
-            .map_err(|error| sqlite::file::fault(path, error))?;
+            .map_err(|error| sqlite::errors::fault(path, error))?;
         self.place.opened_again();
         Ok(connection)
     }
@@ -124,7 +124,7 @@ impl Queue {
             self.connection = None;
             self.holding = None;
         }
-        done.map_err(|error| sqlite::file::fault(self.place.file().path(), error))
+        done.map_err(|error| sqlite::errors::fault(self.place.file().path(), error))
     }
 
     /// Puts what was set aside back at the end: another version, or a mended database, may take it. A little at a time, for while it is

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::file::{LOCK_TOLD, fault, leave_the_log, set_up, sync_fully};
+use super::errors::fault;
+use super::file::{LOCK_TOLD, leave_the_log, set_up, sync_fully};
 use super::moving::Sound;
 use super::place::{Place, room_beside};
 use crate::store::fault::StoreFault;

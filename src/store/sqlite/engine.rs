@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::checkpoints::Checkpoints;
-use super::file::{FileKind, Writing, unavailable};
+use super::file::{FileKind, STORE_ID, Writing, unavailable};
 use super::names::Names;
 use super::place::Place;
 use super::write::{WriteError, write_delivery};
@@ -21,7 +21,7 @@ use crate::store::row::Row;
 
 /// The embedded store's file: "CSGN".
 static FILE: FileKind = FileKind {
-    application_id: 0x4353_474e,
+    application_id: STORE_ID,
     steps: SQLITE,
 };
 

@@ -1,16 +1,21 @@
 //! What goes wrong with a file, and how the embedded engine takes it.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 
 use super::engine::{Sqlite, open};
+use super::errors;
 use crate::inbox::{BatchFailure, Engine, Event, Inbox, InboxFailure, Isolation, Limits, Receipt};
 use crate::store::errands::Errands;
 use crate::store::fixtures::*;
 use crate::store::row::Row;
-use crate::store::{Filter, ReadFailure, Store, StoreFault, Views};
+use crate::store::{
+    BackupFailure, Export, ExportFailure, Filter, Mappings, ReadFailure, Replay, ReplayFailure,
+    ReplayMode, Store, StoreFault, Views, back_up,
+};
 
 async fn fault_of(place: &Place) -> StoreFault {
     Store::open(&place.url, Limits::default())
@@ -51,6 +56,105 @@ async fn a_damaged_schema_stops_the_start() {
     bytes[100..4096].fill(0x5a);
     std::fs::write(place.file(), bytes).unwrap();
     assert!(matches!(fault_of(&place).await, StoreFault::Damaged { .. }));
+}
+
+#[tokio::test]
+async fn a_file_that_is_damaged_within_is_named_by_whatever_reads_it() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    for number in 0..20 {
+        accept(&store, event(&format!("evt_{number}"))).await;
+    }
+    store.close().await;
+    drop(store);
+    let root: u32 = Connection::open(place.file())
+        .unwrap()
+        .query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'events'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let mut bytes = std::fs::read(place.file()).unwrap();
+    let end = usize::try_from(root).unwrap() * 4096;
+    bytes[end - 4096..end].fill(0x5a);
+    std::fs::write(place.file(), bytes).unwrap();
+    let check = |fault: StoreFault| {
+        assert!(matches!(fault, StoreFault::Damaged { .. }), "{fault}");
+        let told = fault.in_full();
+        for part in [
+            &*place.file().display().to_string(),
+            "malformed",
+            ".recover",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
+    };
+    let views = Views::open(&place.url).unwrap();
+    let Err(ReadFailure::Store(fault)) = views.events(Filter::default()).await else {
+        panic!("it was read");
+    };
+    check(fault);
+    let export = Export::default();
+    let mut out = Vec::new();
+    let exported = export.run(&place.url, None, &mut out, &mut |_, _| {}).await;
+    let Err(ExportFailure::Store(fault)) = exported else {
+        panic!("it was exported");
+    };
+    check(fault);
+    let replay = replay_of_all();
+    let replayed = replay
+        .run(&place.url, Mappings::default(), Box::new(|_, _| {}))
+        .await;
+    let Err(ReplayFailure::Store(fault)) = replayed else {
+        panic!("it was replayed");
+    };
+    check(fault);
+    let out = place.file().with_file_name("copy.db");
+    let copied = back_up(&place.url, &out, &mut |_, _| ControlFlow::Continue(()));
+    let Err(BackupFailure::Store(fault)) = copied else {
+        panic!("it was copied");
+    };
+    assert!(matches!(fault, StoreFault::Damaged { .. }), "{fault}");
+    assert!(!out.exists());
+}
+
+#[tokio::test]
+async fn a_log_without_its_file_is_told_to_whoever_reads() {
+    let place = Place::sqlite();
+    std::fs::write(place.file().with_file_name("inbox.db-wal"), "what is left").unwrap();
+    let start = fault_of(&place).await;
+    assert!(matches!(start, StoreFault::LogAlone { .. }), "{start}");
+    let views = Views::open(&place.url).unwrap();
+    let Err(ReadFailure::Store(fault)) = views.events(Filter::default()).await else {
+        panic!("it was read");
+    };
+    assert_eq!(fault.to_string(), start.to_string());
+    let replay = replay_of_all();
+    let replayed = replay
+        .run(&place.url, Mappings::default(), Box::new(|_, _| {}))
+        .await;
+    assert_eq!(replayed.unwrap_err().to_string(), start.to_string());
+}
+
+fn replay_of_all() -> Replay {
+    Replay {
+        since: jiff::Timestamp::UNIX_EPOCH,
+        tenant: None,
+        producer: None,
+        mode: ReplayMode::DryRun,
+    }
+}
+
+#[test]
+fn a_start_tells_of_a_disk_that_is_full_and_of_one_that_fails() {
+    let error = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+    let place = Place::sqlite();
+    let full = errors::fault(&place.file(), error(rusqlite::ffi::SQLITE_FULL));
+    assert!(matches!(full, StoreFault::NoRoom { .. }), "{full}");
+    // Of a disk that has room for the log's index.
+    let fails = errors::fault(&place.file(), error(rusqlite::ffi::SQLITE_IOERR_SHMSIZE));
+    assert!(matches!(fails, StoreFault::DiskFails { .. }), "{fails}");
 }
 
 #[tokio::test]

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
+use super::errors::{fault, of_disk};
 use super::found_log;
 use super::moving::left;
-use super::place::{Place, found, log_of, refuse_a_log_alone, room_beside};
+use super::place::{Place, found, log_of, refuse_a_log_alone, store_at};
 use super::write::WriteError;
 use crate::inbox::{BatchFailure, Cause};
 use crate::store::StoreFault;
@@ -29,6 +30,13 @@ const BUSY: Duration = Duration::from_secs(10);
 const CACHE_KIB: i64 = 16_384;
 /// Bytes that the log keeps on disk while it is empty, at most.
 const LOG_BYTES_KEPT: i64 = 64 << 20;
+
+/// The marks of our files, and what each is called.
+const KINDS: [(i64, &str); 2] = [(STORE_ID, "the store"), (SPOOL_ID, "a spool")];
+/// Marks the embedded store.
+pub(in crate::store) const STORE_ID: i64 = 0x4353_474e;
+/// Marks a spool.
+pub(in crate::store) const SPOOL_ID: i64 = 0x4353_5350;
 
 /// What tells one kind of our files from another.
 #[derive(Debug)]
@@ -70,10 +78,7 @@ impl FileKind {
 
     /// Opens the file for reading, if it has this program's schema.
     pub(in crate::store) fn open_to_read(&self, path: &Path) -> Result<Connection, StoreFault> {
-        let Some(found) = found(path)? else {
-            return Err(StoreFault::NoStore { path: path.into() });
-        };
-        if found.is_dir() {
+        if store_at(path)?.is_dir() {
             return Err(StoreFault::IsDirectory { path: path.into() });
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -119,8 +124,10 @@ impl FileKind {
         if id == self.application_id || (id == 0 && is_empty) {
             return Ok(());
         }
-        Err(StoreFault::Foreign {
-            place: path.display().to_string(),
+        let place = path.display().to_string();
+        Err(match KINDS.iter().find(|(own, _)| *own == id) {
+            Some((_, kind)) => StoreFault::OtherKind { place, kind },
+            None => StoreFault::Foreign { place },
         })
     }
 
@@ -289,16 +296,9 @@ impl Writing {
     fn named(&self, failure: BatchFailure) -> BatchFailure {
         let path = self.place.file().path();
         let fault = |cause: Cause| -> Cause {
-            match code(&cause) {
-                Some(ErrorCode::DiskFull) => Arc::new(StoreFault::NoRoom {
-                    path: path.into(),
-                    bytes: room_beside(path),
-                }),
-                Some(ErrorCode::SystemIoFailure) => Arc::new(StoreFault::DiskFails {
-                    path: path.into(),
-                    source: std::io::Error::other(chain(&*cause)),
-                }),
-                Some(_) | None => cause,
+            match of_disk(path, code(&cause), || chain(&*cause)) {
+                Some(fault) => Arc::new(fault),
+                None => cause,
             }
         };
         match failure {
@@ -508,22 +508,6 @@ fn busy(error: &rusqlite::Error) -> bool {
 
 fn schema(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-}
-
-/// What an error means before the store serves.
-pub(in crate::store) fn fault(path: &Path, error: rusqlite::Error) -> StoreFault {
-    let path: PathBuf = path.into();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreFault::Locked { path },
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreFault::Damaged {
-            path,
-            source: error.into(),
-        },
-        Some(_) | None => StoreFault::Unopenable {
-            path,
-            source: error.into(),
-        },
-    }
 }
 
 pub(in crate::store) fn unavailable(error: rusqlite::Error) -> BatchFailure {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::file::fault;
+use super::errors::fault;
 use super::frames::{generation, write_over};
 use super::moving::pages;
 use super::place::{log_of, unseen};

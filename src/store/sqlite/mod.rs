@@ -7,6 +7,7 @@ mod checkpoints;
 mod columns;
 pub(super) mod engine;
 mod errands;
+pub(super) mod errors;
 pub(super) mod export;
 #[cfg(test)]
 mod fault_tests;

@@ -255,6 +255,17 @@ pub(in crate::store) fn found(path: &Path) -> Result<Option<std::fs::Metadata>, 
     seen(path).map_err(|error| unseen(path, error))
 }
 
+/// What is at the path of a store that must be there.
+pub(super) fn store_at(path: &Path) -> Result<std::fs::Metadata, StoreFault> {
+    match found(path)? {
+        Some(found) => Ok(found),
+        None => {
+            refuse_a_log_alone(path)?;
+            Err(StoreFault::NoStore { path: path.into() })
+        }
+    }
+}
+
 /// Beside an empty file SQLite would throw it away. One that is empty still tells that there was a store.
 pub(in crate::store) fn refuse_a_log_alone(path: &Path) -> Result<(), StoreFault> {
     let log = log_of(path);

@@ -7,10 +7,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::Columns;
 use super::engine;
+use super::errors::damage;
 use super::gaps;
+use super::place::store_at;
 use super::write::{WriteError, effect_number};
 use crate::payments::Effect;
-use crate::store::StoreFault;
 use crate::store::replay::asked::{Mappings, Replay, ReplayMode};
 use crate::store::replay::fold::{Fold, KeptEvent};
 use crate::store::replay::outcome::{PaymentChange, PaymentState, ReplayFailure, Replayed};
@@ -49,9 +50,7 @@ pub(in crate::store) fn run(
     mappings: &Mappings,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Replayed, ReplayFailure> {
-    if !path.exists() {
-        return Err(StoreFault::NoStore { path: path.into() }.into());
-    }
+    store_at(path)?;
     let connection = engine::open(path)?;
     let again = Again {
         connection: &connection,
@@ -60,8 +59,9 @@ pub(in crate::store) fn run(
     };
     again
         .run(progress)
-        .map_err(|error| ReplayFailure::Statement {
-            source: error.into(),
+        .map_err(|error| match damage(path, error.into()) {
+            Ok(fault) => fault.into(),
+            Err(source) => ReplayFailure::Statement { source },
         })
 }
 

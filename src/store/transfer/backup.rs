@@ -12,12 +12,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::part_file::PartFile;
 use crate::store::fault::StoreFault;
 use crate::store::location::Url;
 use crate::store::sqlite;
+use crate::store::sqlite::errors::damage;
 
 /// Pages that are copied at once.
 const STEP_PAGES: i32 = 1000;
@@ -42,6 +43,20 @@ pub enum BackupFailure {
         /// The file.
         path: PathBuf,
     },
+    /// There is no directory to make it in.
+    #[error("{}: the directory {} does not exist; make it, or name a file elsewhere", path.display(), directory.display())]
+    NoDirectory {
+        /// The file.
+        path: PathBuf,
+        /// Its directory.
+        directory: PathBuf,
+    },
+    /// The file's disk is full.
+    #[error("{}: its disk is full; make room on it, or name a file on another", path.display())]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file cannot be made.
     #[error("{}: the copy could not be written", path.display())]
     Output {
@@ -52,17 +67,59 @@ pub enum BackupFailure {
         source: io::Error,
     },
     /// Pages could not be read or written.
-    #[error("the copy could not be made")]
-    Copy(#[source] rusqlite::Error),
+    #[error("{}: the copy could not be made", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// What the engine said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Whoever is told of the progress wanted no more of it.
     #[error("interrupted; nothing is left of the copy")]
     Interrupted,
-    /// The copy is not sound, and so neither is the store.
-    #[error("the copy fails SQLite's integrity check, and so the store is damaged: {found}")]
-    Unsound {
-        /// What the check says.
-        found: String,
-    },
+}
+
+/// Why no copy was made, before it is told of which file.
+#[derive(Debug)]
+pub(super) enum CopyFailure {
+    Statement(rusqlite::Error),
+    Interrupted,
+    /// The copy is not sound, and so neither is the store: what the check says.
+    Unsound(String),
+}
+
+impl CopyFailure {
+    fn of(self, store: &Path, out: &Path) -> BackupFailure {
+        let source = match self {
+            Self::Interrupted => return BackupFailure::Interrupted,
+            Self::Unsound(found) => {
+                let what = format!("a copy of it fails SQLite's integrity check: {found}");
+                return BackupFailure::Store(StoreFault::Damaged {
+                    path: store.into(),
+                    source: what.into(),
+                });
+            }
+            Self::Statement(error) => error,
+        };
+        // The store is only read.
+        if source.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            return BackupFailure::NoRoom { path: out.into() };
+        }
+        match damage(store, source.into()) {
+            Ok(fault) => BackupFailure::Store(fault),
+            Err(source) => BackupFailure::Copy {
+                path: out.into(),
+                source,
+            },
+        }
+    }
+}
+
+impl From<rusqlite::Error> for CopyFailure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Statement(error)
+    }
 }
 
 /// Who is told how many pages are copied, and of how many.
@@ -89,9 +146,15 @@ pub fn back_up(url: &Url, out: &Path, progress: Progress<'_>) -> Result<BackedUp
     let output = |source: io::Error| {
         let path = out.into();
         if source.kind() == io::ErrorKind::AlreadyExists {
-            return BackupFailure::Taken { path };
+            BackupFailure::Taken { path }
+        } else if source.kind() == io::ErrorKind::StorageFull {
+            BackupFailure::NoRoom { path }
+        } else if source.kind() == io::ErrorKind::NotFound {
+            let directory = out.parent().unwrap_or(out).into();
+            BackupFailure::NoDirectory { path, directory }
+        } else {
+            BackupFailure::Output { path, source }
         }
-        BackupFailure::Output { path, source }
     };
     let part = PartFile::of(out);
     if part.is_taken().map_err(output)? {
@@ -104,7 +167,8 @@ pub fn back_up(url: &Url, out: &Path, progress: Progress<'_>) -> Result<BackedUp
         }
         output(source)
     })?;
-    let copied = copy(&store, part.path(), progress).and_then(|()| {
+    let made = copy(&store, part.path(), progress).map_err(|failure| failure.of(path, out));
+    let copied = made.and_then(|()| {
         let bytes = file.metadata().map_err(output)?.len();
         part.finish(&file).map_err(output)?;
         Ok(BackedUp { bytes })
@@ -119,56 +183,44 @@ pub(super) fn copy(
     store: &Connection,
     part: &Path,
     progress: Progress<'_>,
-) -> Result<(), BackupFailure> {
+) -> Result<(), CopyFailure> {
     // What is read first decides of which moment the copy is.
-    store
-        .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")
-        .map_err(BackupFailure::Copy)?;
+    store.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut target = Connection::open_with_flags(part, flags).map_err(BackupFailure::Copy)?;
+    let mut target = Connection::open_with_flags(part, flags)?;
     // It is synced once, when it is whole.
-    target
-        .pragma_update(None, "synchronous", "OFF")
-        .map_err(BackupFailure::Copy)?;
+    target.pragma_update(None, "synchronous", "OFF")?;
     {
-        let backup = Backup::new(store, &mut target).map_err(BackupFailure::Copy)?;
+        let backup = Backup::new(store, &mut target)?;
         loop {
-            let step = backup.step(STEP_PAGES).map_err(BackupFailure::Copy)?;
+            let step = backup.step(STEP_PAGES)?;
             let pages = backup.progress();
             let all = u64::try_from(pages.pagecount).unwrap_or_default();
             let left = u64::try_from(pages.remaining).unwrap_or_default();
             let wish = progress(all.saturating_sub(left), all);
             match step {
                 StepResult::More | StepResult::Done if wish.is_break() => {
-                    return Err(BackupFailure::Interrupted);
+                    return Err(CopyFailure::Interrupted);
                 }
                 StepResult::Done => break,
                 StepResult::More => {}
                 // Nobody else has the copy open, and a reader's transaction waits for no lock.
                 StepResult::Busy | StepResult::Locked | _ => {
                     let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-                    return Err(BackupFailure::Copy(rusqlite::Error::SqliteFailure(
-                        busy, None,
-                    )));
+                    return Err(rusqlite::Error::SqliteFailure(busy, None).into());
                 }
             }
         }
     }
     // The receiver's log grows for as long as the store is read, and what is left takes long.
-    store.execute_batch("COMMIT").map_err(BackupFailure::Copy)?;
+    store.execute_batch("COMMIT")?;
     // One file, whole by itself: the log's mode is a mark in it, which the receiver sets again.
-    target
-        .pragma_update_and_check(None, "journal_mode", "DELETE", |row| {
-            row.get::<_, String>(0)
-        })
-        .map_err(BackupFailure::Copy)?;
-    let found: String = target
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(BackupFailure::Copy)?;
+    target.pragma_update_and_check(None, "journal_mode", "DELETE", |row| {
+        row.get::<_, String>(0)
+    })?;
+    let found: String = target.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if found != "ok" {
-        return Err(BackupFailure::Unsound { found });
+        return Err(CopyFailure::Unsound(found));
     }
-    target
-        .close()
-        .map_err(|(_connection, error)| BackupFailure::Copy(error))
+    target.close().map_err(|(_connection, error)| error.into())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 
-use super::backup::copy;
+use super::backup::{CopyFailure, copy};
 use crate::inbox::Inbox;
 use crate::store::fixtures::*;
 use crate::store::views::{Filter, PaymentView};
@@ -115,6 +115,20 @@ async fn of_a_copy_that_is_interrupted_nothing_is_left() {
 }
 
 #[tokio::test]
+async fn a_copy_that_has_no_directory_is_told_which() {
+    let place = Place::sqlite();
+    place.open().await.close().await;
+    let directory = place.file().with_file_name("nodir");
+    let failure = back_up(&place.url, &directory.join("copy.db"), &mut |_, _| GO_ON).unwrap_err();
+    let told = failure.to_string();
+    let expected = format!(
+        "the directory {} does not exist; make it",
+        directory.display()
+    );
+    assert!(told.contains(&expected), "{told}");
+}
+
+#[tokio::test]
 async fn a_copy_takes_no_other_files_place() {
     let place = Place::sqlite();
     let out = place.file().with_file_name("copy.db");
@@ -159,7 +173,7 @@ async fn a_damaged_store_is_not_taken_for_a_backup() {
     let out = place.file().with_file_name("copy.db");
     let failure = back_up(&place.url, &out, &mut |_, _| GO_ON).unwrap_err();
     assert!(
-        matches!(failure, BackupFailure::Unsound { .. }),
+        matches!(failure, BackupFailure::Store(StoreFault::Damaged { .. })),
         "{failure:?}"
     );
     assert!(!out.exists());
@@ -169,9 +183,6 @@ async fn a_damaged_store_is_not_taken_for_a_backup() {
     std::fs::write(&part, "").unwrap();
     let read = Connection::open(place.file()).unwrap();
     let failure = copy(&read, &part, &mut |_, _| GO_ON).unwrap_err();
-    assert!(
-        matches!(failure, BackupFailure::Unsound { .. }),
-        "{failure:?}"
-    );
+    assert!(matches!(failure, CopyFailure::Unsound(_)), "{failure:?}");
     assert!(read.is_autocommit());
 }

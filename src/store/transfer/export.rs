@@ -113,6 +113,17 @@ impl Export {
         out: &mut (dyn Write + Send),
         progress: OnRows<'_>,
     ) -> Result<Exported, ExportFailure> {
+        let written = self.write(url, part, out, progress).await;
+        written.map_err(|failure| failure.found_in(url))
+    }
+
+    async fn write(
+        &self,
+        url: &Url,
+        part: Option<Part>,
+        out: &mut (dyn Write + Send),
+        progress: OnRows<'_>,
+    ) -> Result<Exported, ExportFailure> {
         let tenant = self.tenant.as_deref();
         let source = match url {
             Url::Sqlite(path) => Source::Sqlite(sqlite::export::Source::open(path, tenant)?),

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 use super::frame::Counts;
 use super::record::{EventRecord, ForgottenRecord, PaymentRecord, Record, Unsound};
 use crate::store::fault::StoreFault;
+use crate::store::location::Url;
+use crate::store::sqlite::errors::damage;
 
 /// Writes lines, and keeps account of them.
 pub(in crate::store) struct Writing<'a> {
@@ -142,6 +144,17 @@ impl ExportFailure {
     ) -> Self {
         Self::Statement {
             source: error.into(),
+        }
+    }
+
+    /// The same, of the store at `url`: a file that a statement finds damaged is named, with its mend.
+    pub(super) fn found_in(self, url: &Url) -> Self {
+        match (self, url) {
+            (Self::Statement { source }, Url::Sqlite(path)) => match damage(path, source) {
+                Ok(fault) => Self::Store(fault),
+                Err(source) => Self::Statement { source },
+            },
+            (failure, _) => failure,
         }
     }
 
