@@ -18,6 +18,7 @@ mod claimed;
 mod clock_doubt;
 mod current;
 mod delivery_memory;
+mod ends;
 mod head;
 mod identify;
 mod journey;
