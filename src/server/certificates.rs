@@ -122,10 +122,13 @@ fn of_clients(
         let note = if revoked {
             Some(format!("revoked: a CRL of {} names it", leaf.issuer))
         } else {
-            forgotten(whose(leaf), configured).or_else(|| {
-                let successor = latest.but(whose(leaf), &leaf.sha256);
-                retirement(Some(leaf.last_seen.0), successor, now)
-            })
+            let ended = || (leaf.not_after.0 < now).then(|| "ended".to_owned());
+            forgotten(whose(leaf), configured)
+                .or_else(ended)
+                .or_else(|| {
+                    let successor = latest.but(whose(leaf), &leaf.sha256);
+                    retirement(Some(leaf.last_seen.0), successor, now)
+                })
         };
         CertificateView {
             role: Role::Client {

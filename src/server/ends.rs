@@ -28,6 +28,17 @@ pub(super) struct Warnings {
     told: Vec<TrustWarning>,
 }
 
+/// Something that ends.
+struct Ending<'a> {
+    /// What tells it from all others.
+    which: &'a str,
+    role: &'static str,
+    whose: &'a str,
+    /// A CRL has none.
+    serial: Option<&'a str>,
+    end: Timestamp,
+}
+
 /// What was last said of an end.
 #[derive(Clone, Copy)]
 struct Said {
@@ -95,7 +106,14 @@ impl Warnings {
             }
         }
         for (issuer, end) in newest {
-            self.warn(&format!("crl {issuer}"), "crl", &issuer, end, now);
+            let ending = Ending {
+                which: &format!("crl {issuer}"),
+                role: "crl",
+                whose: &issuer,
+                serial: None,
+                end,
+            };
+            self.warn(&ending, now);
         }
         meters.crls_end(ends);
         let Ok(seen) = store.views().leaves_seen().await else {
@@ -110,7 +128,14 @@ impl Warnings {
             }
             let end = leaf.not_after.0;
             let whose = format!("{} of {}", leaf.producer, leaf.tenant_id);
-            self.warn(&leaf.sha256, "client", &whose, end, now);
+            let ending = Ending {
+                which: &leaf.sha256,
+                role: "client",
+                whose: &whose,
+                serial: Some(&leaf.serial),
+                end,
+            };
+            self.warn(&ending, now);
             ends.push(CertificateEnd {
                 subject: leaf.subject.clone(),
                 serial: leaf.serial.clone(),
@@ -136,11 +161,18 @@ impl Warnings {
         let mut ends = Vec::new();
         for leaf in leaves {
             let end = leaf.validity().not_after;
-            let subject = leaf.subject().to_string();
-            self.warn(&leaf.sha256().to_string(), role, &subject, end, now);
+            let (subject, serial) = (leaf.subject().to_string(), leaf.serial().to_string());
+            let ending = Ending {
+                which: &leaf.sha256().to_string(),
+                role,
+                whose: &subject,
+                serial: Some(&serial),
+                end,
+            };
+            self.warn(&ending, now);
             ends.push(CertificateEnd {
                 subject,
-                serial: leaf.serial().to_string(),
+                serial,
                 producer: String::new(),
                 at: end.as_second(),
             });
@@ -148,7 +180,14 @@ impl Warnings {
         meters.certificates_end(role, ends);
     }
 
-    fn warn(&mut self, which: &str, role: &str, whose: &str, end: Timestamp, now: Timestamp) {
+    fn warn(&mut self, ending: &Ending<'_>, now: Timestamp) {
+        let Ending {
+            which,
+            role,
+            whose,
+            serial,
+            end,
+        } = *ending;
         let left = (end.as_second() - now.as_second()).div_euclid(DAY_SECONDS);
         let (said, is_new) = Said::next(self.said.get(which).copied(), end, left);
         match said {
@@ -156,9 +195,9 @@ impl Warnings {
             None => drop(self.said.remove(which)),
         }
         if is_new && left < 0 {
-            tracing::error!(role, whose, ended = %format!("{end:.0}"), "a certificate has ended");
+            tracing::error!(role, whose, serial, ended = %format!("{end:.0}"), "a certificate has ended");
         } else if is_new {
-            tracing::warn!(role, whose, days_left = left, ends = %format!("{end:.0}"), "a certificate ends soon");
+            tracing::warn!(role, whose, serial, days_left = left, ends = %format!("{end:.0}"), "a certificate ends soon");
         }
     }
 }
