@@ -57,6 +57,11 @@ impl NetworkFault {
 }
 
 impl Network {
+    /// Whether it leaves out nobody who has this kind of address.
+    pub fn is_everybody(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether the address lies in the block. An IPv4 address mapped into IPv6 is the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
