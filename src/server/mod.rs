@@ -30,6 +30,7 @@ mod operator;
 mod receive;
 mod receiver;
 mod record;
+mod remark;
 mod retention;
 mod shadow;
 mod signals;
