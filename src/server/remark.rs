@@ -12,8 +12,10 @@ use super::claimed::Claimed;
 use super::identify::Admitted;
 use super::receiver::Receiver;
 use crate::inbox::{Event, Receipt};
+use crate::payments::unreadable;
 use crate::refusals::kept;
 use crate::signature::{Facts, ItemVerdict, VerifiedDelivery};
+use crate::text::chain;
 use crate::tls::PeerCertificates;
 
 /// Of an answer that nobody has told of.
@@ -47,7 +49,7 @@ pub(super) fn of_answer<I>(receiver: &Receiver<I>, head: &Parts, answer: &Answer
     );
 }
 
-/// Of what was kept: conflicts, and of new events the types that their mapping lacks.
+/// Of what was kept: conflicts, and of new events what their mapping lacks or could not read.
 pub(super) fn of_kept<I>(
     receiver: &Receiver<I>,
     admitted: &Admitted,
@@ -86,8 +88,25 @@ pub(super) fn of_kept<I>(
         let (Some(facts), Some(meters)) = (facts, meters) else {
             continue;
         };
-        if facts.payment.is_err() {
+        let Ok(payment) = &facts.payment else {
             meters.unmapped(facts.event_type.as_deref());
+            continue;
+        };
+        for unread in unreadable(payment) {
+            let field = unread.field();
+            meters.unread(field);
+            if let Some(suppressed) = receiver.recorder.may_log_of_sender() {
+                let event_id = id_of(at);
+                tracing::warn!(
+                    tenant,
+                    producer = name,
+                    event_id = event_id.as_deref(),
+                    field,
+                    reason = chain(&unread),
+                    suppressed,
+                    "a value of a kept event could not be read: its payment lacks it"
+                );
+            }
         }
     }
 }
