@@ -177,7 +177,7 @@ pub(super) async fn unknown() -> Response {
         status: StatusCode::NOT_FOUND,
         name: "not-found",
         title: "Not found",
-        detail: "the pages are /healthz, /readyz, /metrics, /api/events, /api/payments, /api/refusals, /api/certificates, and /api/reload for POST".to_owned(),
+        detail: "the pages are /healthz, /readyz, /metrics, /api/events, /api/events/TENANT/ID, /api/payments, /api/payments/TENANT/ID, /api/refusals, /api/certificates, and /api/reload for POST".to_owned(),
     })
 }
 

@@ -18,14 +18,17 @@ use rcgen::{KeyPair, PublicKeyData, SigningKey};
 
 use crate::secret::Secret;
 use crate::x509::der;
-use crate::x509::{Certificate, DistinguishedName, SigningRequest, Validity, encode_pem};
+use crate::x509::{
+    Certificate, DistinguishedName, OF_A_REHEARSAL, OF_A_REHEARSAL_OCTETS, SigningRequest,
+    Validity, encode_pem,
+};
 
 pub use directory::write_new_secret;
 pub use fault::CaFault;
 pub use revoke::Revocation;
 pub use template::{KeyUse, ServerName, Template};
 
-use template::Issuer;
+use template::{Issuer, MadeFor};
 
 /// The longest life that is given to a certificate.
 pub const DAYS_MAX: u32 = 36_500;
@@ -244,7 +247,7 @@ fn certify(
     key: &KeyPair,
     raw_spki: &[u8],
 ) -> Result<Certificate, CaFault> {
-    let tbs = template.encode(issuer, &random_serial()?, raw_spki);
+    let tbs = template.encode(issuer, &serial(template.made_for)?, raw_spki);
     let signed = seal(&tbs, issuer.algorithm, key)?;
     Certificate::decode(&signed).map_err(|source| CaFault::Unsound { source })
 }
@@ -262,13 +265,22 @@ fn seal(message: &[u8], algorithm: &[u8], key: &KeyPair) -> Result<Vec<u8>, CaFa
     ]))
 }
 
-/// 16 random bytes. The first two bits are given: a serial is positive, not zero, and always of the same length.
-fn random_serial() -> Result<[u8; 16], CaFault> {
-    let mut serial: [u8; 16] = random()?;
-    if let Some(first) = serial.first_mut() {
-        *first = (*first & 0x3f) | 0x40;
+/// Random bytes: 16, of which the first two bits are given, since a serial is positive, not zero, and always of the same length; or those
+/// behind the mark of a rehearsal.
+fn serial(made_for: MadeFor) -> Result<Vec<u8>, CaFault> {
+    match made_for {
+        MadeFor::Use => {
+            let mut serial: [u8; 16] = random()?;
+            if let Some(first) = serial.first_mut() {
+                *first = (*first & 0x3f) | 0x40;
+            }
+            Ok(serial.into())
+        }
+        MadeFor::Rehearsal => {
+            let behind: [u8; OF_A_REHEARSAL_OCTETS - OF_A_REHEARSAL.len()] = random()?;
+            Ok([&OF_A_REHEARSAL[..], &behind].concat())
+        }
     }
-    Ok(serial)
 }
 
 fn random<const N: usize>() -> Result<[u8; N], CaFault> {

@@ -18,6 +18,7 @@ pub struct Template {
     subject: DistinguishedName,
     validity: Validity,
     version: Version,
+    pub(super) made_for: MadeFor,
     rank: Rank,
     key_uses: Vec<KeyUse>,
     purpose: Option<Purpose>,
@@ -29,6 +30,13 @@ pub struct Template {
 enum Version {
     V1,
     V3,
+}
+
+/// Who is to have it: its serial number tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MadeFor {
+    Use,
+    Rehearsal,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +52,7 @@ impl Template {
             subject,
             validity,
             version: Version::V3,
+            made_for: MadeFor::Use,
             rank: Rank::Leaf,
             key_uses: vec![KeyUse::DigitalSignature],
             purpose: Some(Purpose::ClientAuth),
@@ -69,6 +78,13 @@ impl Template {
             purpose: None,
             ..Self::client(subject, validity)
         }
+    }
+
+    /// One that nobody has in use ([`Serial::is_of_a_rehearsal`](crate::x509::Serial::is_of_a_rehearsal)).
+    #[must_use]
+    pub fn for_rehearsal(mut self) -> Self {
+        self.made_for = MadeFor::Rehearsal;
+        self
     }
 
     /// Version 1: without any extension, as `openssl x509 -req` writes it.

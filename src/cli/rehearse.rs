@@ -1,7 +1,7 @@
 //! `countersign rehearse`: plays the provider against a running receiver, good and bad, and tells what passed.
 //!
-//! Its events bear ids that begin with `rehearsal_`, in their bodies where a body's SHA-256 is the event's id. They stay, and so do the certificates that it was let in with and the refusals: it
-//! changes nothing but what a provider can change.
+//! Its events bear ids that begin with `rehearsal_`, in their bodies where a body's SHA-256 is the event's id; the certificates that it makes
+//! have serial numbers that say so. What it sends stays, and so do the refusals: it changes nothing but what a provider can change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use crate::x509::{Certificate, decode_certificates};
 
 /// What stays in the store, so that nobody takes it for the provider's.
 const LEFT: &str = "What it leaves stays in the store, with the producer: events whose ids begin with rehearsal_ (in their bodies, where a body's SHA-256 is \
-                    the event's id), the certificates that were made for it and accepted (certs list), and what was refused (refusals list).";
+                    the event's id), and what was refused (refusals list). The certificates that were made for it have serial numbers that begin with \
+                    72656865617273616c (rehearsal): nobody is told of them as in use.";
 
 /// Play the provider against a running receiver: what it must take, and what it must refuse
 ///
 /// What must be accepted must be in the store as well, where the configuration's can be read. Exit code 0 if nothing failed, 1
 /// otherwise, 2 if there is nothing to play it with. What it leaves stays with the producer: events
-/// whose ids begin with rehearsal_ (in their bodies, where a body's SHA-256 is the event's id), the certificates that it was let in
-/// with, and what was refused.
+/// whose ids begin with rehearsal_ (in their bodies, where a body's SHA-256 is the event's id), and what was refused.
 #[derive(Debug, Args)]
 pub(super) struct Rehearse {
     /// The receiver [default: the configured one, on this machine]

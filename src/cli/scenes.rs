@@ -97,11 +97,8 @@ impl Identity {
     /// A client's certificate for a day.
     pub(super) fn issue(ca: &PrivateCa, subject: &DistinguishedName) -> Result<Self, Stopped> {
         let valid = validity(Timestamp::now(), -ONE_DAY, ONE_DAY);
-        let issued = ca.sign(
-            &Template::client(subject.clone(), valid),
-            KeyAlgorithm::EcP256,
-        )?;
-        Self::of(&issued)
+        let template = Template::client(subject.clone(), valid).for_rehearsal();
+        Self::of(&ca.sign(&template, KeyAlgorithm::EcP256)?)
     }
 
     fn of(issued: &Issued) -> Result<Self, Stopped> {
@@ -188,7 +185,7 @@ impl Stage {
 
         let now = Timestamp::now();
         let valid = validity(now, -ONE_DAY, ONE_DAY);
-        let client = |validity| Template::client(self.subject.clone(), validity);
+        let client = |validity| Template::client(self.subject.clone(), validity).for_rehearsal();
         let stranger = DistinguishedName::parse_as_encoded(STRANGER)?;
         let foreign_ca = PrivateCa::generate(
             &Template::authority(stranger.clone(), valid),
@@ -202,7 +199,7 @@ impl Stage {
             ("not yet valid", client(to_come), Expected::Alert),
             (
                 "wrong subject",
-                Template::client(stranger, valid),
+                Template::client(stranger, valid).for_rehearsal(),
                 Expected::Problem("unknown-producer"),
             ),
             (

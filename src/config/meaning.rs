@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::secret::Secret;
 use crate::store::{Access, NotAUrl, Url};
-use crate::tls::{self, ReusePort};
+use crate::tls::{self, Network, ReusePort};
 
 use super::bounds::{number, span};
 use super::context::Context;
@@ -22,17 +22,7 @@ pub(super) fn server(shape: &file::Server, findings: &mut Findings) -> Option<Se
     let example = "0.0.0.0:8443, or [::]:8443 for IPv6 too";
     let listen = address(&shape.listen, &at.key("listen"), example, findings);
     let paths = paths(&shape.paths, &at.key("paths"), findings);
-    let trusted_proxies = shape.trusted_proxies.iter().enumerate();
-    let trusted_proxies = trusted_proxies
-        .filter_map(|(index, text)| match text.parse() {
-            Ok(network) => Some(network),
-            Err(fault) => {
-                let key = at.key("trusted_proxies").index(index);
-                findings.fault(&key, tls::NetworkFault::to_string(&fault), fault.mend());
-                None
-            }
-        })
-        .collect();
+    let trusted_proxies = trusted_proxies(&shape.trusted_proxies, &at, findings);
     let limits = &shape.limits;
     let at = at.key("limits");
     let timeouts = Duration::from_millis(10)..=Duration::from_secs(3600);
@@ -78,6 +68,25 @@ pub(super) fn server(shape: &file::Server, findings: &mut Findings) -> Option<Se
         body_timeout: body_timeout?,
         request_timeout: request_timeout?,
     })
+}
+
+fn trusted_proxies(texts: &[String], at: &KeyPath, findings: &mut Findings) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let key = at.key("trusted_proxies").index(index);
+        match text.parse::<Network>() {
+            Ok(network) => {
+                if network.is_everybody() {
+                    let what = "every sender is trusted to say what its address is";
+                    let mend = "write the load balancer's addresses alone";
+                    findings.warn(&key, what, mend);
+                }
+                networks.push(network);
+            }
+            Err(fault) => findings.fault(&key, fault.to_string(), fault.mend()),
+        }
+    }
+    networks
 }
 
 pub(super) fn admin(

@@ -126,6 +126,23 @@ pub enum Unreadable {
     AmountRefunded(#[source] AmountFault),
 }
 
+impl Unreadable {
+    /// Every field that can be one.
+    pub const FIELDS: [&'static str; 4] = ["status", "currency", "amount", "amount_refunded"];
+
+    /// The field's name, out of [`Self::FIELDS`].
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        let [status, currency, amount, amount_refunded] = Self::FIELDS;
+        match self {
+            Self::Status(_) => status,
+            Self::Currency => currency,
+            Self::Amount(_) => amount,
+            Self::AmountRefunded(_) => amount_refunded,
+        }
+    }
+}
+
 /// Why an event that names a payment makes no claim.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unmapped {
@@ -152,43 +169,13 @@ impl Claim {
         event_id: &str,
         producer: &Arc<str>,
     ) -> Result<Self, Unmapped> {
-        let mut unreadable = Vec::new();
-        let status = match facts.status.as_deref().map(str::parse) {
-            None => None,
-            Some(Ok(status)) => Some(status),
-            Some(Err(fault)) => {
-                unreadable.push(Unreadable::Status(fault));
-                None
-            }
-        };
-        let currency = match facts.currency.as_deref().map(str::parse::<Currency>) {
-            None => Ok(None),
-            Some(Ok(currency)) => Ok(Some(currency)),
-            Some(Err(_unknown)) => {
-                unreadable.push(Unreadable::Currency);
-                Err(AmountFault::NoCurrency)
-            }
-        };
-        let convert = |text: &str| {
-            let currency = currency?;
-            match facts.unit {
-                AmountUnit::Minor => Amount::minor(text, facts.minor_digits, currency),
-                AmountUnit::Major => Amount::major(text, currency.ok_or(AmountFault::NoCurrency)?),
-            }
-        };
-        let mut amount =
-            |text: Option<&str>, name: fn(AmountFault) -> Unreadable| match text.map(convert) {
-                None => None,
-                Some(Ok(amount)) => Some(amount),
-                Some(Err(fault)) => {
-                    unreadable.push(name(fault));
-                    None
-                }
-            };
-        let amount_minor = amount(facts.amount.as_deref(), Unreadable::Amount);
-        let amount_refunded_minor =
-            amount(facts.amount_refunded.as_deref(), Unreadable::AmountRefunded);
-        let currency = currency.unwrap_or_default();
+        let Stated {
+            status,
+            amount_minor,
+            amount_refunded_minor,
+            currency,
+            unreadable,
+        } = Stated::read(facts);
         if status.is_none()
             && amount_minor.is_none()
             && amount_refunded_minor.is_none()
@@ -272,6 +259,69 @@ impl Claim {
     #[must_use]
     pub fn unreadable(&self) -> &[Unreadable] {
         &self.unreadable
+    }
+}
+
+/// What cannot be read of what an event states. Neither the event nor its payment is kept with it.
+#[must_use]
+pub fn unreadable(facts: &PaymentFacts) -> Vec<Unreadable> {
+    Stated::read(facts).unreadable
+}
+
+/// The fields that an event states, each by itself.
+struct Stated {
+    status: Option<Status>,
+    amount_minor: Option<i64>,
+    amount_refunded_minor: Option<i64>,
+    currency: Option<Currency>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Stated {
+    fn read(facts: &PaymentFacts) -> Self {
+        let mut unreadable = Vec::new();
+        let status = match facts.status.as_deref().map(str::parse) {
+            None => None,
+            Some(Ok(status)) => Some(status),
+            Some(Err(fault)) => {
+                unreadable.push(Unreadable::Status(fault));
+                None
+            }
+        };
+        let currency = match facts.currency.as_deref().map(str::parse::<Currency>) {
+            None => Ok(None),
+            Some(Ok(currency)) => Ok(Some(currency)),
+            Some(Err(_unknown)) => {
+                unreadable.push(Unreadable::Currency);
+                Err(AmountFault::NoCurrency)
+            }
+        };
+        let convert = |text: &str| {
+            let currency = currency?;
+            match facts.unit {
+                AmountUnit::Minor => Amount::minor(text, facts.minor_digits, currency),
+                AmountUnit::Major => Amount::major(text, currency.ok_or(AmountFault::NoCurrency)?),
+            }
+        };
+        let mut amount =
+            |text: Option<&str>, name: fn(AmountFault) -> Unreadable| match text.map(convert) {
+                None => None,
+                Some(Ok(amount)) => Some(amount),
+                Some(Err(fault)) => {
+                    unreadable.push(name(fault));
+                    None
+                }
+            };
+        let amount_minor = amount(facts.amount.as_deref(), Unreadable::Amount);
+        let amount_refunded_minor =
+            amount(facts.amount_refunded.as_deref(), Unreadable::AmountRefunded);
+        Self {
+            status,
+            amount_minor,
+            amount_refunded_minor,
+            currency: currency.unwrap_or_default(),
+            unreadable,
+        }
     }
 }
 

@@ -31,7 +31,7 @@ mod status;
 mod whose_tests;
 
 pub use amount::{Amount, AmountFault};
-pub use claim::{Claim, Recency, Unmapped, Unreadable};
+pub use claim::{Claim, Recency, Unmapped, Unreadable, unreadable};
 pub use currency::{Currency, UnknownCurrency};
 pub use payment::{Effect, Payment, Registers, UnreadablePayment};
 pub use status::{Status, UnknownStatus};

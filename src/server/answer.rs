@@ -36,6 +36,15 @@ impl Afterwards {
     }
 }
 
+/// Where the operator hears of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Whoever refused, or failed, has said so.
+    AtItsGate,
+    /// No gate refused it: it is neither recorded nor logged before it is given.
+    Nowhere,
+}
+
 /// An answer that is no success: a problem, and what goes with it.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -46,6 +55,7 @@ pub(super) struct Answer {
     allow: Option<&'static str>,
     held_back: Duration,
     afterwards: Afterwards,
+    heard: Heard,
 }
 
 impl Answer {
@@ -68,6 +78,20 @@ impl Answer {
             allow: None,
             held_back: Duration::ZERO,
             afterwards: Afterwards::Keep,
+            heard: Heard::AtItsGate,
+        }
+    }
+
+    /// What a sender whose certificate held did wrong, and no gate is there to refuse.
+    fn of_no_gate(
+        status: StatusCode,
+        name: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            heard: Heard::Nowhere,
+            ..Self::new(status, name, title, detail)
         }
     }
 
@@ -95,6 +119,16 @@ impl Answer {
         self.held_back
     }
 
+    /// Where the operator hears of it.
+    pub(super) fn heard(&self) -> Heard {
+        self.heard
+    }
+
+    /// The status with which it is given.
+    pub(super) fn status(&self) -> StatusCode {
+        self.problem.status
+    }
+
     /// The problem's name.
     pub(super) fn name(&self) -> &'static str {
         self.problem.name
@@ -113,7 +147,7 @@ impl Answer {
     }
 
     pub(super) fn not_found() -> Self {
-        Self::new(
+        Self::of_no_gate(
             StatusCode::NOT_FOUND,
             "not-found",
             "No such path",
@@ -122,7 +156,7 @@ impl Answer {
     }
 
     pub(super) fn method_not_allowed() -> Self {
-        let answer = Self::new(
+        let answer = Self::of_no_gate(
             StatusCode::METHOD_NOT_ALLOWED,
             "method-not-allowed",
             "Deliveries are posted",
@@ -136,7 +170,7 @@ impl Answer {
 
     pub(super) fn body_too_large(limit: usize) -> Self {
         let detail = format!("send at most {limit} bytes");
-        Self::new(
+        Self::of_no_gate(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body-too-large",
             "The body is too large",
@@ -147,7 +181,7 @@ impl Answer {
 
     pub(super) fn body_too_slow() -> Self {
         let detail = "send the whole body in time";
-        Self::new(
+        Self::of_no_gate(
             StatusCode::REQUEST_TIMEOUT,
             "body-too-slow",
             "The body did not arrive in time",
@@ -158,7 +192,7 @@ impl Answer {
 
     pub(super) fn body_unreadable() -> Self {
         let detail = "the body ended early, or its framing is broken";
-        Self::new(
+        Self::of_no_gate(
             StatusCode::BAD_REQUEST,
             "body-unreadable",
             "The body could not be read",
@@ -169,7 +203,7 @@ impl Answer {
 
     pub(super) fn no_single_host() -> Self {
         let detail = "send exactly one Host header (a name or an address, and a port at most), and over HTTP/2 the same in :authority";
-        Self::new(
+        Self::of_no_gate(
             StatusCode::BAD_REQUEST,
             "host-malformed",
             "The request names no host that can be, or several",
@@ -180,7 +214,7 @@ impl Answer {
 
     pub(super) fn unknown_transfer_coding() -> Self {
         let detail = "send the body with Content-Length, or with Transfer-Encoding: chunked alone";
-        Self::new(
+        Self::of_no_gate(
             StatusCode::NOT_IMPLEMENTED,
             "transfer-coding-unknown",
             "The transfer coding is not known here",
@@ -194,7 +228,7 @@ impl Answer {
             || "the body is not a JSON object".to_owned(),
             |fault| fault.to_string(),
         );
-        Self::new(
+        Self::of_no_gate(
             StatusCode::BAD_REQUEST,
             "payload-malformed",
             "The body cannot be read",

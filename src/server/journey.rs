@@ -14,11 +14,12 @@ use http::{HeaderName, Method};
 use hyper::body::Incoming;
 use tower::{Service, service_fn};
 
-use super::answer::{Afterwards, Answer};
+use super::answer::{Afterwards, Answer, Heard};
 use super::head::name_the_host;
 use super::identify::identify;
 use super::receive::receive;
 use super::receiver::Receiver;
+use super::remark;
 use crate::inbox::Inbox;
 use crate::telemetry::Wait;
 use crate::tls::Connection;
@@ -57,6 +58,11 @@ async fn respond<I: Inbox + 'static>(
 ) -> Response {
     let begun = Instant::now();
     let answered = catch_panic(receiver, head, body).await;
+    if let Err(answer) = &answered
+        && answer.heard() == Heard::Nowhere
+    {
+        remark::of_answer(receiver, head, answer);
+    }
     if let Err(answer) = &answered
         && !answer.held_back().is_zero()
     {

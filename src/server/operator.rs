@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::certificates;
 use super::current::{Current, LiveCurrent};
+use super::ends::Warnings;
 use super::record::Recorder;
 use crate::admin::{Certificates, Guard, OK, Operator, Readiness, Reloaded, SPOOLING};
 use crate::config::{Config, Reloader, Watch};
@@ -156,7 +157,7 @@ impl Desk {
     pub(super) async fn pulse(self: Arc<Self>, every: Duration, exporter: Exporter) {
         let mut beat = tokio::time::interval(every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut warnings = certificates::Warnings::default();
+        let mut warnings = Warnings::default();
         let mut asking = None;
         let mut was_well = false;
         loop {

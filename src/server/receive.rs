@@ -16,7 +16,8 @@ use super::body::{self, Unread};
 use super::head::asked;
 use super::identify::{Admitted, as_of_now};
 use super::receiver::Receiver;
-use crate::inbox::{Event, Inbox, InboxFailure, Receipt, Standing};
+use super::remark;
+use crate::inbox::{Event, Inbox, InboxFailure, Receipt};
 use crate::signature::{self, Item, ItemVerdict, SignatureRefusal, VerifiedDelivery};
 use crate::telemetry::{OVERLOADED, ProducerMeters, REQUEST_TIMEOUT, Wait};
 
@@ -106,7 +107,6 @@ async fn accept<I: Inbox>(
     let current = &admitted.current;
     let events = Event::read(delivery, admitted.at);
     receiver.note(current, delivery, admitted.at);
-    let unmapped = unmapped(&events);
     let kept = match timeout_at(deadline.into(), receiver.inbox.accept(events)).await {
         Ok(kept) => kept,
         Err(_elapsed) => {
@@ -126,29 +126,13 @@ async fn accept<I: Inbox>(
     {
         receiver.recorder.kept();
     }
-    if let Some(meters) = current.meters(delivery.from().producer().id) {
-        // A spooled one may turn out to be known: better one too many than a mapping that is never missed.
-        let new =
-            |at: usize| matches!(receipts.get(at), Some(Receipt::Accepted | Receipt::Spooled));
-        for (_, kind) in unmapped.iter().filter(|(at, _)| new(*at)) {
-            meters.unmapped(kind.as_deref());
-        }
-    }
+    remark::of_kept(receiver, admitted, delivery, &receipts);
     Ok(receipts)
 }
 
 fn turned_away<I>(receiver: &Receiver<I>, failure: &InboxFailure) -> Answer {
     receiver.log_failure(failure);
     receiver.fail(failure.name(), Answer::from(failure))
-}
-
-/// The types of the events that speak of no payment, each with its place in the delivery: what a mapping may lack.
-fn unmapped(events: &[Event]) -> Vec<(usize, Option<Box<str>>)> {
-    let events = events.iter().enumerate();
-    events
-        .filter(|(_, event)| event.payment.is_none() && event.standing == Standing::Readable)
-        .map(|(at, event)| (at, event.kind.clone()))
-        .collect()
 }
 
 /// What the sender is told of an outcome that is durable.

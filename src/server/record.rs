@@ -36,6 +36,8 @@ pub(super) struct Recorder {
     refusal_lines: LineBound,
     /// Our own failures have lines of their own: strangers must not silence them.
     failure_lines: LineBound,
+    /// Nor those about senders that are let in.
+    sender_lines: LineBound,
     unaccepted_lines: LineBound,
     limit_lines: LineBound,
     last_failure: LastFailure,
@@ -99,6 +101,7 @@ impl Recorder {
             shadow,
             refusal_lines: bound(REFUSALS),
             failure_lines: bound(FAILURES),
+            sender_lines: bound(REFUSALS),
             unaccepted_lines: bound(UNACCEPTED),
             limit_lines: bound(UNACCEPTED),
             last_failure: LastFailure::none(now),
@@ -149,6 +152,11 @@ impl Recorder {
     /// Whether a line about a failure of ours may be logged now, and how many were not since the last one.
     pub(super) fn may_log_failure(&self) -> Option<u64> {
         self.failure_lines.take(Instant::now())
+    }
+
+    /// The same of a line about what a sender that was let in did.
+    pub(super) fn may_log_of_sender(&self) -> Option<u64> {
+        self.sender_lines.take(Instant::now())
     }
 
     fn record(&self, refusal: Refusal, claimed: Claimed<'_>) {

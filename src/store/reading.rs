@@ -177,16 +177,19 @@ impl Views {
         }
     }
 
-    /// The client certificates that deliveries came with, by producer, the latest used first.
+    /// The client certificates that deliveries came with, by producer, the latest used first. Those that a rehearsal made are kept for its
+    /// events alone: nobody has one in use, and nobody is to renew it.
     pub async fn leaves_seen(&self) -> Result<Vec<LeafSeen>, ReadFailure> {
-        match &self.source {
-            Source::Sqlite(readers) => readers.read(sqlite::read::leaves).await,
+        let mut seen = match &self.source {
+            Source::Sqlite(readers) => readers.read(sqlite::read::leaves).await?,
             Source::Postgres(readers) => {
                 readers
                     .read(async |client| postgres::read::leaves(client).await)
-                    .await
+                    .await?
             }
-        }
+        };
+        seen.retain(|leaf| !leaf.is_of_a_rehearsal());
+        Ok(seen)
     }
 
     /// What the store takes on disk.

@@ -11,6 +11,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::refusals::Group;
+use crate::x509::Serial;
 
 /// What a store gives of what it keeps aside under one id, at most.
 pub(super) const ASIDE_MAX: i64 = 100;
@@ -300,6 +301,13 @@ pub struct LeafSeen {
     pub first_seen: Millis,
     /// When it last came.
     pub last_seen: Millis,
+}
+
+impl LeafSeen {
+    pub(super) fn is_of_a_rehearsal(&self) -> bool {
+        let serial = self.serial.parse();
+        serial.is_ok_and(|serial: Serial| serial.is_of_a_rehearsal())
+    }
 }
 
 /// A secret that verified deliveries.

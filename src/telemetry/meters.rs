@@ -9,6 +9,7 @@ use super::described::{Described, Kind, describe_all};
 use super::ends::{CertificateEnd, CrlEnd};
 use crate::identity::IdentityRefusal;
 use crate::inbox::{BATCH_METRIC, COMMIT_METRIC, EVENTS_METRIC, InboxFailure};
+use crate::payments::Unreadable;
 use crate::refusals::Gate;
 use crate::tls::{HandshakeReason, LimitReached};
 
@@ -26,6 +27,7 @@ const REQUEST: &str = "countersign_request_seconds";
 const STORE_WAIT: &str = "countersign_store_wait_seconds";
 const FAILURES: &str = "countersign_failures_total";
 const UNMAPPED: &str = "countersign_unmapped_events_total";
+const UNREAD: &str = "countersign_unread_values_total";
 const CLOSED_AT_LIMIT: &str = "countersign_connections_closed_total";
 const CONNECTIONS: &str = "countersign_connections";
 const SHADOW: &str = "countersign_shadow_verdicts_total";
@@ -95,6 +97,12 @@ const TABLE: &[Described] = &[
         Unit::Count,
         UNMAPPED,
         "New events that speak of no payment, by tenant, producer and the provider's event type (\"other\" after the first 100)",
+    ),
+    (
+        Kind::Counter,
+        Unit::Count,
+        UNREAD,
+        "Values of new events that stand where the mapping says and cannot be read, by tenant, producer and field (status, currency, amount, amount_refunded)",
     ),
     (
         Kind::Counter,
@@ -385,6 +393,7 @@ pub struct ProducerMeters {
     pub quarantined: Counter,
     /// Readable events that went to the spool.
     pub spooled: Counter,
+    unread: [(&'static str, Counter); Unreadable::FIELDS.len()],
     unmapped: Arc<UnmappedTypes>,
 }
 
@@ -398,7 +407,15 @@ impl ProducerMeters {
             conflict: of("conflict"),
             quarantined: of("quarantined"),
             spooled: counter!(super::backlog::SPOOLED, "tenant" => tenant.to_owned(), "producer" => producer.to_owned()),
+            unread: Unreadable::FIELDS.map(|field| (field, counter!(UNREAD, "tenant" => tenant.to_owned(), "producer" => producer.to_owned(), "field" => field))),
             unmapped: UnmappedTypes::of(tenant, producer),
+        }
+    }
+
+    /// A value of a new event could not be read: that of this field, out of [`Unreadable::FIELDS`].
+    pub fn unread(&self, field: &'static str) {
+        for (_, counter) in self.unread.iter().filter(|(name, _)| *name == field) {
+            counter.increment(1);
         }
     }
 

@@ -83,6 +83,9 @@ enum Ended {
     Limit(LimitReached),
     #[error("refused: {}", .0.as_str())]
     Refused(HandshakeReason),
+    /// Nobody is told: it happens every few seconds, and refuses nothing.
+    #[error("a load balancer looked whether somebody is there, and said nothing")]
+    Looked,
     #[error("the connection failed")]
     Io(#[from] io::Error),
 }
@@ -199,19 +202,20 @@ impl Shared {
         let read = time::timeout_at(deadline, proxy_protocol::read(tcp)).await;
         let (reason, detail) = match read {
             Ok(Ok((header, replay))) => {
-                let (address, is_local) = match header {
+                let (address, is_nobody) = match header {
                     Header::Proxied(address) => (address, false),
-                    Header::Unknown => (proxy, false),
-                    Header::Local => (proxy, true),
+                    // HAProxy's checks say so by version 1 and version 2.
+                    Header::Unknown | Header::Local => (proxy, true),
                 };
                 return Ok(Behind {
                     address,
-                    is_local,
+                    is_nobody,
                     replay,
                 });
             }
             Ok(Err(refusal)) => {
                 let reason = match refusal {
+                    HeaderRefusal::Nothing => return Err(Ended::Looked),
                     HeaderRefusal::Closed | HeaderRefusal::Io(_) => HandshakeReason::Closed,
                     HeaderRefusal::Missing | HeaderRefusal::Malformed(_) => {
                         HandshakeReason::Malformed
@@ -243,7 +247,7 @@ impl Shared {
     ) -> Result<(TlsStream<Socket>, Connection), Ended> {
         let Behind {
             address,
-            is_local,
+            is_nobody,
             replay,
         } = behind;
         let beginning = Arc::new(Beginning::default());
@@ -273,8 +277,7 @@ impl Shared {
                     }
                 }
             }
-            // A load balancer looks whether we are there and says nothing: that is no refusal.
-            Err(error) if is_local && beginning.is_empty() => return Err(Ended::Io(error)),
+            Err(_ended) if is_nobody && beginning.is_empty() => return Err(Ended::Looked),
             Err(error) => {
                 let mut refusal = capture.refused(&error, address);
                 // rustls may not have come so far as to tell, if the peer said little and went away.
@@ -341,8 +344,8 @@ impl Shared {
 /// Who is at the other end, when a proxy may stand between.
 struct Behind {
     address: SocketAddr,
-    /// The proxy's own connection.
-    is_local: bool,
+    /// The proxy's own connection, or one of whose peer it says nothing.
+    is_nobody: bool,
     /// What was read after the header.
     replay: Vec<u8>,
 }
@@ -351,7 +354,7 @@ impl Behind {
     fn nobody(address: SocketAddr) -> Self {
         Self {
             address,
-            is_local: false,
+            is_nobody: false,
             replay: Vec::new(),
         }
     }

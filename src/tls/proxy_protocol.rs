@@ -57,6 +57,11 @@ impl NetworkFault {
 }
 
 impl Network {
+    /// Whether it leaves out nobody who has this kind of address.
+    pub fn is_everybody(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether the address lies in the block. An IPv4 address mapped into IPv6 is the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -143,6 +148,9 @@ pub enum HeaderRefusal {
     /// It begins as a header and goes on as none.
     #[error("malformed PROXY header: {0}")]
     Malformed(&'static str),
+    /// The connection ended, or broke, before a byte of it.
+    #[error("the connection ended before a PROXY header")]
+    Nothing,
     /// The proxy ended the connection.
     #[error("the connection ended within the PROXY header")]
     Closed,
@@ -162,13 +170,12 @@ pub(super) async fn read(
         }
         // `parse` fails on whatever could not become a header, so this is bounded by the longest one.
         let room = V2_BYTES_MAX.saturating_sub(bytes.len());
-        let read = (&mut *stream)
-            .take(room as u64)
-            .read_buf(&mut bytes)
-            .await
-            .map_err(HeaderRefusal::Io)?;
-        if read == 0 {
-            return Err(HeaderRefusal::Closed);
+        let read = (&mut *stream).take(room as u64).read_buf(&mut bytes).await;
+        match read {
+            Ok(0) | Err(_) if bytes.is_empty() => return Err(HeaderRefusal::Nothing),
+            Ok(0) => return Err(HeaderRefusal::Closed),
+            Ok(_) => {}
+            Err(source) => return Err(HeaderRefusal::Io(source)),
         }
     }
 }
@@ -451,6 +458,10 @@ mod tests {
         assert!(matches!(
             read(&mut &bytes[..9]).await,
             Err(HeaderRefusal::Closed)
+        ));
+        assert!(matches!(
+            read(&mut &b""[..]).await,
+            Err(HeaderRefusal::Nothing)
         ));
     }
 

@@ -39,5 +39,6 @@ pub use report::{CertificateReport, CertificateRole};
 pub use request::SigningRequest;
 pub use revocation::{REVOCATION_LIST_BYTES_MAX, RevocationList};
 pub use serial::{NotASerial, Serial};
+pub(crate) use serial::{OF_A_REHEARSAL, OF_A_REHEARSAL_OCTETS};
 pub use signed::{SignedData, SubjectPublicKey};
 pub use validity::Validity;

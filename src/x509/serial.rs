@@ -6,6 +6,13 @@ use std::str::FromStr;
 /// Longer than RFC 5280 §4.1.2.2 allows (20), as some issuers do not know of it.
 pub(super) const OCTETS_MAX: usize = 32;
 
+/// What the serial numbers of certificates that a rehearsal makes begin with: `rehearsal` in ASCII, and random octets behind it up to the
+/// 20 that RFC 5280 allows. A serial number stands in a certificate of any version, in every row and list that knows it, and is its CA's
+/// alone to choose, where an extension may be taken over from a request.
+pub(crate) const OF_A_REHEARSAL: [u8; 9] = *b"rehearsal";
+/// How long such a one is.
+pub(crate) const OF_A_REHEARSAL_OCTETS: usize = 20;
+
 /// A serial number; `Display` is lower-case hex without separators, as `openssl x509 -serial` less its case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Serial(Box<[u8]>);
@@ -21,6 +28,11 @@ impl Serial {
     /// The INTEGER's contents: big-endian two's complement in the fewest bytes.
     pub fn contents(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Whether its certificate was made for a rehearsal: nobody has it in use.
+    pub fn is_of_a_rehearsal(&self) -> bool {
+        self.0.len() == OF_A_REHEARSAL_OCTETS && self.0.starts_with(&OF_A_REHEARSAL)
     }
 }
 
@@ -95,6 +107,27 @@ mod tests {
         }
         for text in ["", ":", "xyz", "-01", &"ab".repeat(40)] {
             assert_eq!(text.parse::<Serial>(), Err(NotASerial), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_serial_is_of_a_rehearsal_if_it_begins_so_and_is_as_long() {
+        let check = |text: &str, octets: usize| {
+            let contents = text.bytes().chain(1..).take(octets);
+            let serial = Serial::decode(&contents.collect::<Vec<_>>()).unwrap();
+            // As rows have it.
+            let read: Serial = serial.to_string().parse().unwrap();
+            assert_eq!(read, serial);
+            serial.is_of_a_rehearsal()
+        };
+        assert!(check("rehearsal", 20));
+        for (text, octets) in [
+            ("rehearsal", 19),
+            ("rehearsal", 21),
+            ("rehearse", 20),
+            ("", 20),
+        ] {
+            assert!(!check(text, octets), "{text} {octets}");
         }
     }
 }

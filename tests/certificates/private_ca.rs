@@ -464,7 +464,14 @@ fn a_template_makes_every_kind_of_leaf_that_a_rehearsal_needs() {
     };
     let client = |validity| Template::client(subject(PRODUCER), validity);
     let sound = client(at(-1, 1));
-    check(&sound, "leaf.crt: OK");
+    for (template, is_of_a_rehearsal) in [
+        (sound.clone(), false),
+        (sound.clone().for_rehearsal(), true),
+        (sound.clone().for_rehearsal().with_version_1(), true),
+    ] {
+        let serial = check(&template, "leaf.crt: OK").serial().clone();
+        assert_eq!(serial.is_of_a_rehearsal(), is_of_a_rehearsal, "{serial}");
+    }
     check(&client(at(-3, -1)), "certificate has expired");
     check(&client(at(1, 3)), "certificate is not yet valid");
     check(

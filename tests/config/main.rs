@@ -457,6 +457,25 @@ fn what_tls_names_must_be_what_it_should_be() {
 }
 
 #[test]
+fn who_lets_every_sender_say_its_own_address_is_warned() {
+    let directory = directory();
+    let text = format!(
+        "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"0.0.0.0/0\",\n  \"::/0\"]\n{TENANT}"
+    );
+    let config = load(directory.path(), &text, &Environment::empty()).unwrap();
+    let root = format!("{}/", directory.path().display());
+    let told = config.warnings.iter();
+    let told: Vec<_> = told.map(|one| one.to_string().replace(&root, "")).collect();
+    assert_eq!(
+        told,
+        [
+            "countersign.toml:2: server.trusted_proxies[1]: every sender is trusted to say what its address is; write the load balancer's addresses alone",
+            "countersign.toml:3: server.trusted_proxies[2]: every sender is trusted to say what its address is; write the load balancer's addresses alone",
+        ]
+    );
+}
+
+#[test]
 fn what_works_but_should_be_known_is_a_warning() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = directory();

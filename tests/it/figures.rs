@@ -59,6 +59,38 @@ fn each_outcome_of_a_delivery_is_counted_once() {
 }
 
 #[test]
+fn a_value_that_cannot_be_read_is_counted_once_and_told_of_with_its_event() {
+    let receiver = Receiver::start();
+    let unread = || {
+        ["status", "currency", "amount", "amount_refunded"].map(|field| {
+            let series = format!("countersign_unread_values_total{{tenant=\"tenant-42\",producer=\"payments-provider\",field=\"{field}\"}}");
+            figure(&receiver, &series)
+        })
+    };
+    assert_eq!(unread(), [0; 4]);
+    let mut producer = receiver.producer();
+    for (id, written, instead, expected) in [
+        ("evt_1", "1999", "1999", [0, 0, 0, 0]),
+        ("evt_2", "1999", "19.99", [0, 0, 1, 0]),
+        ("evt_3", "1999", "\"19.99\"", [0, 0, 2, 0]),
+        ("evt_4", "1999", "-5", [0, 0, 3, 0]),
+        // No amount is read with a currency that cannot be read.
+        ("evt_5", "EUR", "EURO", [0, 1, 4, 1]),
+    ] {
+        let body = event(id).replace(written, instead);
+        for _first_and_again in 0..2 {
+            assert_eq!(producer.deliver(&body).status, 204, "{body}");
+            assert_eq!(unread(), expected, "{body}");
+        }
+    }
+    eventually(SECONDS_10, || {
+        let log = receiver.log();
+        let told = "event_id=\"evt_4\" field=\"amount\" reason=\"the amount: is negative\"";
+        log.contains(told).then_some(())
+    });
+}
+
+#[test]
 fn what_is_turned_away_is_counted_once_with_whose_it_claims_to_be() {
     let receiver = Receiver::start();
     let refused = |gate: &str, reason: &str, whose: [&str; 2]| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Authority, Leaf, Receiver, SECOND_TENANT, authority::SUBJECT, event, eventually,
-    receiver::Changes,
+    producer::unix_now, receiver::Changes,
 };
 
 const SECONDS_10: Duration = Duration::from_secs(10);
@@ -94,6 +94,33 @@ fn a_certificate_that_was_replaced_warns_nobody_of_its_end() {
         let now = ours();
         (now.len() == 1 && now[0] != before).then_some(())
     });
+}
+
+#[test]
+fn of_a_certificate_that_ends_the_log_says_which_and_the_list_that_it_has() {
+    let mut receiver = Receiver::start();
+    let last = unix_now() + 3;
+    let brief = receiver.authority.issue_until(&Leaf::of(SUBJECT), last);
+    let mut producer = receiver.producer_as(Some(&brief));
+    assert_eq!(producer.deliver(&event("evt_1")).status, 204);
+    let client = |receiver: &Receiver| {
+        let listed = receiver.countersign(&["certs", "list", "--json"]);
+        let mut lines = listed.json_lines().into_iter();
+        lines.find(|one| one["role"] == "client").unwrap()
+    };
+    let serial = client(&receiver)["serial"].as_str().unwrap().to_owned();
+    let said = |receiver: &mut Receiver, what: &str| {
+        receiver.restart();
+        eventually(SECONDS_10, || {
+            let log = receiver.log();
+            let mut lines = log.lines().filter(|line| line.contains(what));
+            lines.find(|line| line.contains(&serial)).map(drop)
+        });
+    };
+    said(&mut receiver, "a certificate ends soon");
+    eventually(SECONDS_10, || (unix_now() > last).then_some(()));
+    assert_eq!(client(&receiver)["note"], "ended");
+    said(&mut receiver, "a certificate has ended");
 }
 
 #[test]

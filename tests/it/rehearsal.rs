@@ -1,10 +1,11 @@
 //! `countersign rehearse`: every scene against a real receiver, and what it skips.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::peers::Output;
 use crate::receiver::Changes;
-use crate::{Receiver, postgres};
+use crate::{Receiver, event, eventually, postgres};
 
 fn receiver() -> Receiver {
     Receiver::with(&Changes {
@@ -388,7 +389,54 @@ fn what_it_leaves_in_the_store_is_told_at_its_end() {
     let receiver = receiver();
     let told = receiver.countersign(&["rehearse", "--url", &receiver.url()]);
     let last = told.stdout.lines().last().unwrap();
-    for left in ["rehearsal_", "certs list", "refusals list"] {
+    for left in ["rehearsal_", "72656865617273616c", "refusals list"] {
         assert!(last.contains(left), "{told:?}");
+    }
+}
+
+#[test]
+fn certificates_that_are_made_for_it_are_in_its_events_and_nobodys_in_use() {
+    let mut receiver = receiver();
+    trust_another_ca(&receiver);
+    assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
+    std::fs::remove_file(receiver.directory().join("certs/producer.crt")).unwrap();
+    let (scenes, code) = rehearse(&receiver, &["--ca", "rehearsal"]);
+    assert_eq!(code, 0, "{scenes:#?}");
+    let of_a_rehearsal = hex::encode("rehearsal");
+    let events = receiver.countersign(&["events", "list", "--json"]);
+    let events = events.json_lines();
+    assert!(events.len() > 1, "{events:#?}");
+    for event in events.iter().filter(|event| event["event_id"] != "evt_1") {
+        let serial = event["leaf"]["serial"].as_str().unwrap();
+        assert!(serial.starts_with(&of_a_rehearsal), "{event}");
+    }
+    receiver.restart();
+    let metrics = eventually(Duration::from_secs(10), || {
+        let metrics = receiver.admin("/metrics").body;
+        metrics
+            .contains("countersign_certificate_not_after_seconds{role=\"client\"")
+            .then_some(metrics)
+    });
+    let listed = receiver.countersign(&["certs", "list", "--json"]).stdout;
+    // What was refused bears their serial numbers, too.
+    let of_certificates = |text: String| {
+        let lines = text.lines();
+        let lines = lines.filter(|line| {
+            line.to_lowercase().contains("a certificate ") || line.starts_with("Its certificate")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let why = receiver.countersign(&["why", "payments-provider"]).stdout;
+    assert!(
+        of_certificates(why.clone()).contains("Its certificate"),
+        "{why}"
+    );
+    for told in [
+        metrics,
+        listed,
+        of_certificates(why),
+        of_certificates(receiver.log()),
+    ] {
+        assert!(!told.contains(&of_a_rehearsal), "{told}");
     }
 }

@@ -1,7 +1,9 @@
 //! What is told of an event whole, and of a fault with its place and its mend.
 
-use crate::receiver::binary;
-use crate::{Receiver, event, peers};
+use std::time::Duration;
+
+use crate::receiver::{Changes, binary};
+use crate::{Receiver, event, eventually, peers};
 
 #[test]
 fn a_conflict_is_shown_beside_its_event_alike_on_both_sides() {
@@ -414,4 +416,68 @@ fn check_tells_everything_at_once_whatever_else_is_wrong() {
     ] {
         assert!(told(level, key), "{level} {key}: {}", checked.stdout);
     }
+}
+
+/// Waits for a log line with all of this.
+#[track_caller]
+fn logged(receiver: &Receiver, parts: &[&str]) {
+    eventually(Duration::from_secs(10), || {
+        let log = receiver.log();
+        let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
+        log.lines().any(has_all).then_some(())
+    });
+}
+
+#[test]
+fn what_a_sender_that_is_let_in_does_wrong_is_logged_with_whose_it_is() {
+    let receiver = Receiver::with(&Changes {
+        limits: "body_bytes = 1000\nbody_timeout = \"200ms\"",
+        ..Changes::default()
+    });
+    let (url, other) = (
+        receiver.url(),
+        format!("{}/{}", receiver.url(), "x".repeat(500)),
+    );
+    receiver.curl(&["-X", "POST", &other]);
+    receiver.curl(&["-X", "PUT", &url]);
+    let mut producer = receiver.producer();
+    assert_eq!(producer.deliver(&" ".repeat(1001)).status, 413);
+    assert_eq!(producer.renewed().deliver("[]").status, 400);
+    let mut slow = producer.connect().unwrap();
+    let answer = slow.exchange(&producer.begun(10)).unwrap();
+    assert_eq!(answer.status, 408, "{answer:?}");
+    let path = format!("path=\"/webhooks/payments/{}…\"", "x".repeat(256 - 19));
+    for (status, problem, more) in [
+        (404, "not-found", &*path),
+        (405, "method-not-allowed", "method=\"PUT\""),
+        (
+            413,
+            "body-too-large",
+            "method=\"POST\" path=\"/webhooks/payments\"",
+        ),
+        (400, "payload-malformed", ""),
+        (408, "body-too-slow", ""),
+    ] {
+        let status = format!("a request was not taken status={status}");
+        let problem = format!("problem=\"{problem}\"");
+        let whose = "tenant=\"tenant-42\" producer=\"payments-provider\" subject=\"OU=tenant-42,O=Example,CN=payments-provider\" address=127.0.0.1";
+        logged(&receiver, &[&status, &problem, whose, more, "suppressed=0"]);
+    }
+    let mut producer = producer.renewed();
+    assert_eq!(producer.deliver(&event("evt_1")).status, 204);
+    let answer = producer.deliver(&event("evt_1").replace("1999", "2000"));
+    assert_eq!(answer.status, 204);
+    logged(
+        &receiver,
+        &[
+            "kept as a conflict",
+            "producer=\"payments-provider\" event_id=\"evt_1\" address=127.0.0.1",
+        ],
+    );
+    // A refusal has its own line.
+    producer.secret = b"another".to_vec();
+    assert_eq!(producer.deliver(&event("evt_2")).status, 401);
+    logged(&receiver, &["signature-mismatch"]);
+    let log = receiver.log();
+    assert_eq!(log.matches("a request was not taken").count(), 5, "{log}");
 }
