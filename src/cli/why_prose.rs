@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::known::{Certificate, Known, Refused, Sender};
 use super::output::say;
 use crate::config::Snapshot;
-use crate::server::in_words;
+use crate::server::{in_words, of_another};
 use crate::store::ShadowSeen;
 use crate::text::printable;
 
@@ -61,8 +61,9 @@ fn tell_producer(known: &Known<'_>, snapshot: &Snapshot, now: Timestamp) {
         tell_certificate(certificate, now);
     }
     for secret in &known.secrets {
+        let doubt = of_another(snapshot, secret).map_or_else(String::new, |why| format!("; {why}"));
         say(&format!(
-            "Its secret {} last verified a delivery at {:.0}.",
+            "Its secret {} last verified a delivery at {:.0}{doubt}.",
             printable(&secret.secret),
             secret.last_used.0
         ));

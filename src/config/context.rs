@@ -1,11 +1,12 @@
 //! What the reading of one configuration shares: findings, the environment, and every file that it names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use super::environment::{Environment, Stray};
@@ -24,6 +25,8 @@ pub(super) struct Context<'a> {
     pub(super) base: PathBuf,
     /// Every file that was named, there or not, as it was before it was read: what a reload watches.
     pub(super) files: Marks,
+    /// When the files of secrets were last written, by their references.
+    pub(super) secret_files: HashMap<String, Timestamp>,
     /// Variables that secrets refer to.
     pub(super) variables: BTreeSet<String>,
     /// Variables that name no key; those that secrets refer to need not.
@@ -72,6 +75,11 @@ pub(super) struct FileRead {
 }
 
 impl FileRead {
+    /// When it was last written, as far as that can be known.
+    pub(super) fn written(&self) -> Option<Timestamp> {
+        Timestamp::try_from(self.metadata.modified().ok()?).ok()
+    }
+
     /// Whether users other than its owner and group may read it.
     pub(super) fn is_open_to_others(&self) -> bool {
         self.metadata.permissions().mode() & 0o007 != 0

@@ -40,7 +40,7 @@ mod trust;
 mod verifiers;
 mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -428,6 +428,7 @@ fn parts(
             profiles,
             cut_offs: cut_offs?,
             retention: retention?,
+            secret_files: Arc::new(std::mem::take(&mut context.secret_files)),
         };
         Some((parts, admin?))
     };
@@ -524,6 +525,7 @@ fn open_with<'e>(
         environment,
         base: path.parent().map(Path::to_owned).unwrap_or_default(),
         files: Marks::new(),
+        secret_files: HashMap::new(),
         variables: BTreeSet::new(),
         strays,
     };

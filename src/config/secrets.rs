@@ -122,6 +122,9 @@ impl Content {
             SecretReference::File(path) => {
                 let path = context.resolve(path);
                 let read = context.read(key, &path, SECRET_FILE_BYTES_MAX)?;
+                if let Some(written) = read.written() {
+                    context.secret_files.insert(label.clone(), written);
+                }
                 Some(Self {
                     label,
                     open_file: read.is_open_to_others().then_some(path),

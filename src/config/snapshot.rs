@@ -1,10 +1,11 @@
 //! What a reload swaps: built and checked whole, then never changed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 
 use crate::identity::{Directory, Producer, ProducerId};
 use crate::signature::{Profiles, Verifier};
@@ -28,6 +29,7 @@ pub struct Snapshot {
     paths: HashSet<Arc<str>>,
     cut_offs: CutOffs,
     retention: Retention,
+    secret_files: Arc<HashMap<String, Timestamp>>,
 }
 
 /// Parts of a snapshot, each without a fault.
@@ -40,6 +42,8 @@ pub(super) struct Parts {
     pub(super) profiles: Profiles,
     pub(super) cut_offs: CutOffs,
     pub(super) retention: Retention,
+    /// When the files of secrets were last written, by their references.
+    pub(super) secret_files: Arc<HashMap<String, Timestamp>>,
 }
 
 impl Snapshot {
@@ -53,6 +57,7 @@ impl Snapshot {
             profiles,
             cut_offs,
             retention,
+            secret_files,
         } = parts;
         let (tls, directory) = apply(&cut_offs, tls, directory);
         let server_config =
@@ -73,6 +78,7 @@ impl Snapshot {
             paths,
             cut_offs,
             retention,
+            secret_files,
         })
     }
 
@@ -86,6 +92,7 @@ impl Snapshot {
             profiles: self.profiles.clone(),
             cut_offs,
             retention: self.retention.clone(),
+            secret_files: Arc::clone(&self.secret_files),
         })
     }
 
@@ -127,6 +134,16 @@ impl Snapshot {
     /// Gate 3: how this producer's deliveries are checked.
     pub fn verifier(&self, producer: ProducerId) -> Option<&Arc<Verifier>> {
         self.verifiers.get(producer.0)
+    }
+
+    /// When the file was last written in which the secret of this name stands.
+    pub fn secret_written(&self, label: &str) -> Option<Timestamp> {
+        let of_line = label.rsplit_once('#').map(|(file, _line)| file);
+        let names = std::iter::once(label).chain(of_line);
+        names
+            .filter_map(|name| self.secret_files.get(name))
+            .next()
+            .copied()
     }
 
     /// All profiles, built in and the user's own.

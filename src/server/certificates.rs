@@ -63,7 +63,7 @@ fn listed(
     let configured = configured(snapshot);
     let mut all = of_files(snapshot, of_anchors(trust.anchors(), seen, now));
     all.extend(of_clients(snapshot, seen, &configured, now));
-    all.extend(of_secrets(secrets, &configured, now));
+    all.extend(of_secrets(snapshot, secrets, &configured, now));
     all.extend(marks(snapshot, shadows));
     all
 }
@@ -153,6 +153,7 @@ fn of_clients(
 }
 
 fn of_secrets(
+    snapshot: &Snapshot,
     secrets: &[SecretSeen],
     configured: &HashSet<(&str, &str)>,
     now: Timestamp,
@@ -165,10 +166,12 @@ fn of_secrets(
         latest.note(owner(secret), &secret.secret, secret.last_used.0);
     }
     let views = secrets.iter().map(|secret| {
-        let note = forgotten(owner(secret), configured).or_else(|| {
-            let successor = latest.but(owner(secret), &secret.secret);
-            retirement(Some(secret.last_used.0), successor, now)
-        });
+        let note = forgotten(owner(secret), configured)
+            .or_else(|| of_another(snapshot, secret).map(ToOwned::to_owned))
+            .or_else(|| {
+                let successor = latest.but(owner(secret), &secret.secret);
+                retirement(Some(secret.last_used.0), successor, now)
+            });
         let reference = secret.secret.clone();
         CertificateView {
             producer: Some(secret.producer.clone()),
@@ -179,6 +182,22 @@ fn of_secrets(
         }
     });
     views.collect()
+}
+
+/// Why what was seen of a secret may be of another than the one that bears its name now: a name is a place, and what stands there is
+/// replaced when secrets are rotated.
+pub fn of_another(snapshot: &Snapshot, secret: &SecretSeen) -> Option<&'static str> {
+    let mut producers = snapshot.directory().producers().iter();
+    let producer = producers.find(|producer| {
+        producer.tenant.as_str() == secret.tenant_id && *producer.name == *secret.producer
+    })?;
+    let verifier = snapshot.verifier(producer.id)?;
+    if !verifier.has_secret(&secret.secret) {
+        return Some("it is configured no longer");
+    }
+    let written = snapshot.secret_written(&secret.secret)?;
+    (written > secret.last_used.0)
+        .then_some("its file was written since: another secret may stand there")
 }
 
 /// What is to be said of something whose producer, by tenant and name, is not among those that are configured.

@@ -37,7 +37,7 @@ mod signals;
 mod sockets;
 mod tasks;
 
-pub use certificates::{certificates, configured_certificates, is_revoked};
+pub use certificates::{certificates, configured_certificates, is_revoked, of_another};
 pub use life_cycle::{Prelude, ServeFailure, Start, serve, serve_into};
 pub use marks::{in_words, still_marked};
 pub use signals::{Signals, StopSignals};

@@ -88,6 +88,11 @@ impl Verifier {
         self.secrets.iter().map(|secret| &secret.shown)
     }
 
+    /// Whether it has a secret of this name.
+    pub fn has_secret(&self, label: &str) -> bool {
+        self.secrets.iter().any(|secret| *secret.label == *label)
+    }
+
     /// What the producer's configuration adds to the profile.
     pub fn settings(&self) -> Settings {
         Settings {

@@ -124,6 +124,43 @@ fn of_a_certificate_that_ends_the_log_says_which_and_the_list_that_it_has() {
 }
 
 #[test]
+fn what_a_secret_was_seen_to_do_is_not_said_of_another_that_took_its_place() {
+    let receiver = Receiver::start();
+    let file = receiver.directory().join("certs/producer.secret");
+    let secret = std::fs::read_to_string(&file).unwrap();
+    // Long before the delivery, whatever this file system's clock says.
+    let written = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let dated = |moment| {
+        let file = std::fs::File::options().write(true).open(&file).unwrap();
+        file.set_modified(moment).unwrap();
+    };
+    dated(written);
+    assert_eq!(receiver.producer().deliver(&event("evt_1")).status, 204);
+    let note = |name: &str| {
+        let listed = receiver.countersign(&["certs", "list", "--json"]);
+        let mut lines = listed.json_lines().into_iter();
+        let of_it = lines.find(|one| one["secret"] == name)?;
+        Some(of_it["note"].as_str().unwrap_or_default().to_owned())
+    };
+    let name = "file:certs/producer.secret";
+    assert_eq!(eventually(SECONDS_10, || note(name)), "");
+    let next = "7".repeat(32);
+    receiver.write("certs/producer.secret", &format!("{next}\n{secret}"));
+    dated(std::time::SystemTime::now() + Duration::from_secs(3600));
+    let doubt = "its file was written since: another secret may stand there";
+    assert_eq!(note(name).unwrap(), doubt);
+    let why = receiver.countersign(&["why", "payments-provider"]);
+    assert!(why.stdout.contains(doubt), "{why:?}");
+    let config = std::fs::read_to_string(receiver.directory().join("countersign.toml")).unwrap();
+    receiver.write("certs/other.secret", &next);
+    receiver.write(
+        "countersign.toml",
+        &config.replace("certs/producer.secret", "certs/other.secret"),
+    );
+    assert_eq!(note(name).unwrap(), "it is configured no longer");
+}
+
+#[test]
 fn one_tenants_refusals_are_not_told_of_anothers_producer_of_the_same_subject_and_name() {
     let receiver = Receiver::with(&Changes {
         more: SECOND_TENANT,
