@@ -43,13 +43,10 @@ impl KeptHeaders {
         path_and_query: Option<&str>,
         bytes_max: usize,
     ) -> Self {
-        let is_kept = |name: &HeaderName| {
-            !speaks_of_identity(name.as_str()) && !bears_a_credential(name.as_str())
-        };
         let read = headers.iter().filter(|(name, _)| reads(name));
         let others = headers
             .iter()
-            .filter(|(name, _)| is_kept(name) && !reads(name));
+            .filter(|(name, _)| may_be_kept(name) && !reads(name));
         let named = read.chain(others).take(HEADERS_MAX);
         let named = named.map(|(name, value)| (name.as_str(), text(value, VALUE_BYTES_MAX)));
         let path = path_and_query.map(|path| (PATH, Cow::Borrowed(path)));
@@ -57,14 +54,13 @@ impl KeptHeaders {
         if whole.0.len() <= bytes_max {
             return whole;
         }
-        Self::crowded(headers, reads, is_kept, path_and_query, bytes_max)
+        Self::crowded(headers, reads, path_and_query, bytes_max)
     }
 
     /// A name is kept with all its values or not at all, since of two values nothing is read, and of the one that were left something would.
     fn crowded(
         headers: &HeaderMap,
         reads: impl Fn(&HeaderName) -> bool,
-        is_kept: impl Fn(&HeaderName) -> bool,
         path_and_query: Option<&str>,
         bytes_max: usize,
     ) -> Self {
@@ -87,7 +83,9 @@ impl KeptHeaders {
             pairs = was_read(path_and_query.map(whole_parameters), 2, READ_BYTES_MAX);
         }
         let mut left = bytes_max.saturating_sub(bytes_of(&pairs));
-        let others = headers.keys().filter(|name| is_kept(name) && !reads(name));
+        let others = headers
+            .keys()
+            .filter(|name| may_be_kept(name) && !reads(name));
         let others = others.map(|name| of(name, HEADERS_MAX, VALUE_BYTES_MAX));
         let mut others: Vec<_> = others.map(|pairs| (bytes_of(&pairs), pairs)).collect();
         // The short ones first: among them are those that bear a time, an id and a signature.
@@ -152,66 +150,68 @@ fn whole_characters(text: &str, bytes_max: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// What proxies tell of a client's certificate, or of a user. Header names are lower-case here; many a proxy takes `_` for `-`.
-fn speaks_of_identity(name: &str) -> bool {
-    const BEGINNINGS: [&[u8]; 16] = [
-        b"cf-cert-",
-        b"remote-user",
-        b"x-auth-request-",
-        b"x-authenticated-",
-        b"x-cert-",
-        b"x-client-",
-        b"x-forwarded-email",
-        b"x-forwarded-groups",
-        b"x-forwarded-preferred-username",
-        b"x-forwarded-user",
-        b"x-mtls-",
-        b"x-peer-cert",
-        b"x-remote-user",
-        b"x-ssl",
-        b"x-tls-",
-        b"x-webauth-",
-    ];
-    const WITHIN: [&[u8]; 6] = [
-        b"client-cert",
-        b"clientcert",
-        b"client-verif",
-        b"mtls-",
-        b"ssl-client",
-        b"tls-client",
-    ];
-    let name = name.as_bytes();
-    let begins = |rest: &[u8], word: &[u8]| {
-        let alike =
-            |(found, wanted): (&u8, &u8)| found == wanted || (*found == b'_' && *wanted == b'-');
-        rest.len() >= word.len() && rest.iter().zip(word).all(alike)
-    };
-    if BEGINNINGS.iter().any(|beginning| begins(name, beginning)) {
-        return true;
-    }
-    // A word of ours begins with one of these; so most places need no comparison.
-    name.iter().enumerate().any(|(at, first)| {
+/// Whether a header is no proxy's word on a client's certificate or a user, and bears no credential. It is asked of each header of
+/// each delivery: a word is only compared where its first letter stands.
+fn may_be_kept(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    let begin = name.first().map_or(&[][..], |first| beginnings(*first));
+    let within = name.iter().enumerate().any(|(at, first)| {
         let rest = name.get(at..).unwrap_or_default();
-        matches!(first, b'c' | b'm' | b's' | b't') && WITHIN.iter().any(|word| begins(rest, word))
-    })
+        words(*first).iter().any(|word| begins_with(rest, word))
+    });
+    !within && !begin.iter().any(|word| begins_with(name, word))
 }
 
-fn bears_a_credential(name: &str) -> bool {
-    let name = name.as_bytes();
-    // One pass, and a word is only compared where its first letter stands: this is asked of each header of each delivery.
-    name.iter().enumerate().any(|(at, first)| {
-        let words: &[&[u8]] = match first {
-            b'a' => &[b"api-key", b"apikey", b"authorization"],
-            b'c' => &[b"cookie", b"credential"],
-            b'p' => &[b"password"],
-            b's' => &[b"secret"],
-            b't' => &[b"token"],
-            b'v' => &[b"verif-hash"],
-            _ => return false,
-        };
-        let rest = name.get(at..).unwrap_or_default();
-        words.iter().any(|word| rest.starts_with(word))
-    })
+/// Names are lower-case here; many a proxy takes `_` for `-`.
+fn begins_with(name: &[u8], word: &[u8]) -> bool {
+    let alike =
+        |(found, wanted): (&u8, &u8)| found == wanted || (*found == b'_' && *wanted == b'-');
+    name.len() >= word.len() && name.iter().zip(word).all(alike)
+}
+
+/// How the names of headers begin in which proxies tell of a client's certificate, or of a user: those with this first letter.
+fn beginnings(first: u8) -> &'static [&'static [u8]] {
+    match first {
+        b'c' => &[b"cf-cert-"],
+        b'r' => &[b"remote-user"],
+        b'x' => &[
+            b"x-auth-request-",
+            b"x-authenticated-",
+            b"x-cert-",
+            b"x-client-",
+            b"x-forwarded-email",
+            b"x-forwarded-groups",
+            b"x-forwarded-preferred-username",
+            b"x-forwarded-user",
+            b"x-mtls-",
+            b"x-peer-cert",
+            b"x-remote-user",
+            b"x-ssl",
+            b"x-tls-",
+            b"x-webauth-",
+        ],
+        _ => &[],
+    }
+}
+
+/// Words with this first letter that stand anywhere in such names, and in those of headers that bear a credential.
+fn words(first: u8) -> &'static [&'static [u8]] {
+    match first {
+        b'a' => &[b"api-key", b"apikey", b"authorization"],
+        b'c' => &[
+            b"client-cert",
+            b"clientcert",
+            b"client-verif",
+            b"cookie",
+            b"credential",
+        ],
+        b'm' => &[b"mtls-"],
+        b'p' => &[b"password"],
+        b's' => &[b"secret", b"ssl-client"],
+        b't' => &[b"tls-client", b"token"],
+        b'v' => &[b"verif-hash"],
+        _ => &[],
+    }
 }
 
 #[cfg(test)]
@@ -233,6 +233,7 @@ mod tests {
             "authorization",
             "cookie",
             "x-gitlab-token",
+            "api_key",
             "x-webhook-signature",
         ] {
             headers.append(
