@@ -209,7 +209,7 @@ impl Hand<'_> {
                     Ok(tally)
                 });
             if checkpoint {
-                // A receiver that is there does it itself.
+                // What cannot be moved now stays in the log, and is moved later.
                 place.bound_log(&own, 1);
             }
             (own, taken)
@@ -226,7 +226,7 @@ impl Hand<'_> {
         taken.map_err(PruneFailure::from)
     }
 
-    /// Moves what is in the log into the file, unless a receiver does.
+    /// Moves what is in the log into the file.
     fn close(self) {
         if let Self::Own {
             connection: Some(connection),
@@ -234,7 +234,7 @@ impl Hand<'_> {
             ..
         } = self
         {
-            place.leave(&connection);
+            sqlite::file::leave(&place, &connection);
         }
     }
 }

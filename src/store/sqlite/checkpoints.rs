@@ -22,10 +22,8 @@ use super::moving::Sound;
 use super::place::{Place, room_beside};
 use crate::store::fault::StoreFault;
 
-/// How often the thread looks after the log though nobody wakes it: while no delivery comes, others may write.
+/// How often the thread looks after the log though nobody wakes it: while no delivery comes, others may write, or take it away.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long it may then keep them from it.
-const OTHERS_WAIT: Duration = Duration::from_millis(50);
 
 /// Pages in the log that are not in the file yet, from which on the thread moves them.
 const STEP_PAGES: i64 = 2_000;
@@ -99,7 +97,7 @@ impl Checkpoints {
             return;
         };
         if is_short(room_beside(&self.file), log.left()) {
-            let emptied = empty(&log, writer, Duration::ZERO);
+            let emptied = empty(&log, writer);
             let failed = !matches!(emptied, Ok(true));
             // Once: every batch would say it again.
             if !self.told.swap(failed, Ordering::Relaxed) {
@@ -138,19 +136,19 @@ fn run(connection: &Connection, woken: &Receiver<()>, place: &Place) {
             return;
         }
         // What a failed sync may have lost the writer moves again.
-        let sound = place.wait_moving().filter(|_| place.expect().is_ok());
-        let Some(log) = sound.and_then(|moving| moving.if_sound(connection)) else {
+        let moving = place.wait_moving();
+        // Beside another log, what this one holds may be older than the file.
+        let sound = place
+            .expect()
+            .ok()
+            .and_then(|()| moving.if_sound(connection));
+        let Some(log) = sound else {
             continue;
         };
         if woken.is_err() && log.left() < STEP_PAGES {
             continue;
         }
-        let moved = if woken.is_err() && log.pages() >= LOG_PAGES_MAX {
-            // Another process writes, which leaves the log to this one and never lets it begin anew.
-            empty(&log, connection, OTHERS_WAIT).map(drop)
-        } else {
-            log.step(connection)
-        };
+        let moved = log.step(connection);
         let failed = moved.is_err();
         // Once: on a full disk every batch would say it again.
         if !failing {
@@ -166,11 +164,11 @@ fn is_short(room: Option<u64>, left: i64) -> bool {
     room.is_some_and(|room| room < left.saturating_add(BATCH_BYTES))
 }
 
-/// Moves all, and gives back the room that the log took; whether it could. So long it waits for others: the next time tries again.
-fn empty(log: &Sound<'_>, connection: &Connection, wait: Duration) -> rusqlite::Result<bool> {
-    connection.busy_timeout(wait)?;
-    let emptied = log.empty(connection);
-    connection.busy_timeout(LOCK_TOLD)?;
+/// Moves all, and gives back the room that the log took; whether it could. It waits for no reader: the next batch tries again.
+fn empty(log: &Sound<'_>, writer: &Connection) -> rusqlite::Result<bool> {
+    writer.busy_timeout(Duration::ZERO)?;
+    let emptied = log.empty(writer);
+    writer.busy_timeout(LOCK_TOLD)?;
     emptied.map(|emptied| emptied.cut_off)
 }
 

@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
 use super::errors::{fault, of_disk};
 use super::found_log;
-use super::moving::left;
+use super::moving::{Sound, left};
 use super::place::{Place, found, log_of, refuse_a_log_alone, store_at};
 use super::write::WriteError;
 use crate::inbox::{BatchFailure, Cause};
@@ -164,6 +164,9 @@ impl FileKind {
         transaction.commit().map_err(|error| fault(path, error))
     }
 }
+
+/// How long the last moves of a command wait for others.
+const LEAVE_WAIT: Duration = Duration::from_millis(50);
 
 /// How long another connection may hold the file until the writer says so.
 pub(super) const LOCK_TOLD: Duration = Duration::from_secs(2);
@@ -376,8 +379,7 @@ impl Writing {
         // The log is complete without this; the next start would do it.
         let _best_effort = connection.busy_timeout(BUSY);
         // Where the disk failed, SQLite would move the last step alone once more, and then throw the log away.
-        let moving = self.place.wait_moving();
-        let Some(sound) = moving.and_then(|moving| moving.made_sound(connection)) else {
+        let Some(sound) = self.place.wait_moving().made_sound(connection) else {
             return;
         };
         let may_go = match self.place.expect_log() {
@@ -469,6 +471,22 @@ pub(in crate::store) fn leave_the_log(connection: &Connection) -> rusqlite::Resu
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map(drop)
+}
+
+/// Moves all that the log holds, of a connection that is closed next, beside others that may write: SQLite would move what is left, and
+/// throw the log away, whatever a failed sync lost.
+pub(in crate::store) fn leave(place: &Place, connection: &Connection) {
+    let left = |sound: Sound<'_>| {
+        sound.step(connection)?;
+        // Who waits for a reader here keeps all writers waiting.
+        connection.busy_timeout(LEAVE_WAIT)?;
+        sound.empty(connection)
+    };
+    let sound = place.wait_moving().made_sound(connection);
+    if !sound.is_some_and(|sound| left(sound).is_ok_and(|emptied| emptied.all)) {
+        // The log is complete without this; the next start would do it.
+        let _best_effort = leave_the_log(connection);
+    }
 }
 
 fn take_the_log_away(connection: &Connection) -> rusqlite::Result<()> {

@@ -12,7 +12,7 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::errors::fault;
-use super::frames::{generation, write_over};
+use super::frames::{Pieces, generation};
 use super::moving::pages;
 use super::place::{log_of, unseen};
 use crate::store::StoreFault;
@@ -22,22 +22,26 @@ pub(super) fn make_durable(path: &Path, connection: &Connection) -> Result<(), S
     let of_sqlite = |error| fault(path, error);
     let log = log_of(path);
     let of_the_disk = |error| unseen(&log, error);
-    let found = pages(connection).map_err(of_sqlite)?;
-    if let Ok(frames) = u64::try_from(found)
-        && frames > 0
-    {
-        let log = OpenOptions::new().read(true).write(true).open(&log);
-        let log = log.map_err(of_the_disk)?;
-        let before = generation(&log).map_err(of_the_disk)?;
-        // Nobody may write meanwhile: old frames would go over new ones.
-        let alone = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
-            .map_err(of_sqlite)?;
-        // One that began anew did so when all of it was in the file.
-        if generation(&log).map_err(of_the_disk)? == before {
-            write_over(&log, frames).map_err(of_the_disk)?;
+    if pages(connection).map_err(of_sqlite)? > 0 {
+        let found = OpenOptions::new().read(true).write(true).open(&log);
+        let found = found.map_err(of_the_disk)?;
+        let first = generation(&found).map_err(of_the_disk)?;
+        // Of this very log, however it was before.
+        let frames = u64::try_from(pages(connection).map_err(of_sqlite)?).unwrap_or(0);
+        let mut pieces = Pieces::of(&found, frames).map_err(of_the_disk)?;
+        loop {
+            // Nobody may write meanwhile, or old frames would go over new ones; and nobody has to wait for all of it.
+            let alone = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+                .map_err(of_sqlite)?;
+            // One that began anew did so when all of it was in the file.
+            let is_the_same = generation(&found).map_err(of_the_disk)? == first;
+            let more = is_the_same && pieces.write_next_over(&found).map_err(of_the_disk)?;
+            alone.rollback().map_err(of_sqlite)?;
+            if !more {
+                break;
+            }
         }
-        log.sync_all().map_err(of_the_disk)?;
-        alone.rollback().map_err(of_sqlite)?;
+        found.sync_all().map_err(of_the_disk)?;
     }
     sync_directory(&log).map_err(of_the_disk)
 }
@@ -61,13 +65,14 @@ mod tests {
     use super::*;
     use crate::store::fixtures::Place;
     use crate::store::sqlite::engine::open;
-    use crate::store::sqlite::file::leave_the_log;
+    use rusqlite::config::DbConfig;
 
     #[test]
     fn what_a_log_holds_that_is_found_is_written_once_more_and_stays_what_it_was() {
         let site = Place::sqlite();
         let first = open(&site.file()).unwrap();
-        leave_the_log(&first).unwrap();
+        let left = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        first.set_db_config(left, true).unwrap();
         let write = "CREATE TABLE mine (a); INSERT INTO mine VALUES (randomblob(1000000))";
         first.execute_batch(write).unwrap();
         drop(first);

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 const LOG_HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: u64 = 24;
 /// Bytes that are written over themselves at a time.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 1 << 20;
 
 /// What tells a log from the one that begins anew in the same file. Of an empty one it is empty as well.
 pub(super) fn generation(log: &File) -> io::Result<[u8; LOG_HEADER_BYTES]> {
@@ -45,22 +45,36 @@ pub(super) fn copy(log: &File, file: &File, frames: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the log's first frames over themselves, and what is before them.
-pub(super) fn write_over(log: &File, frames: u64) -> io::Result<()> {
-    if frames == 0 {
-        return Ok(());
+/// The log's first frames, and what is before them, a piece at a time.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    at: u64,
+    end: u64,
+    piece: Vec<u8>,
+}
+
+impl Pieces {
+    pub(super) fn of(log: &File, frames: u64) -> io::Result<Self> {
+        let end = match frames {
+            0 => 0,
+            frames => frame_at(frames, page_bytes(log)?),
+        };
+        Ok(Self {
+            at: 0,
+            end,
+            piece: vec![0; PIECE_BYTES],
+        })
     }
-    let end = frame_at(frames, page_bytes(log)?);
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut at = 0;
-    while at < end {
-        let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
-        let (piece, _rest) = piece.split_at_mut(left.min(PIECE_BYTES));
-        log.read_exact_at(piece, at)?;
-        log.write_all_at(piece, at)?;
-        at = at.saturating_add(piece.len() as u64);
+
+    /// Writes the next piece over itself. Whether it was not the last.
+    pub(super) fn write_next_over(&mut self, log: &File) -> io::Result<bool> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let (piece, _rest) = self.piece.split_at_mut(left.min(PIECE_BYTES));
+        log.read_exact_at(piece, self.at)?;
+        log.write_all_at(piece, self.at)?;
+        self.at = self.at.saturating_add(piece.len() as u64);
+        Ok(self.at < self.end)
     }
-    Ok(())
 }
 
 fn page_bytes(log: &File) -> io::Result<u64> {

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::checkpoints::Checkpoints;
 use super::engine;
 use super::export;
+use super::file::leave;
 use super::place::Place;
 use super::write::effect_number;
 use crate::store::row::{FORGOTTEN, payment_key};
@@ -89,7 +90,7 @@ impl SqliteShelf {
     /// Moves what is in the log into the file, and closes it.
     pub(in crate::store) fn close(self) {
         if let Some(checkpoints) = self.checkpoints {
-            checkpoints.end().leave(&self.connection);
+            leave(&checkpoints.end(), &self.connection);
         }
     }
 

@@ -29,7 +29,6 @@ pub(super) mod retention;
 #[cfg(test)]
 mod retention_tests;
 pub(super) mod shadows;
-mod turn;
 pub(super) mod unsynced;
 mod write;
 

@@ -5,16 +5,14 @@ use std::sync::MutexGuard;
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, ffi};
 
-use super::file::leave_the_log;
 use super::frames::generation;
 use super::place::Place;
-use super::turn::Turn;
 
-/// The right to move a file's log, which nobody else has meanwhile.
+/// The right to move a file's log, which nobody else in this process has meanwhile.
 #[derive(Debug)]
 pub(super) struct Moving<'a> {
     place: &'a Place,
-    turn: MutexGuard<'a, Turn>,
+    _alone: MutexGuard<'a, ()>,
 }
 
 /// The same, of a file that has all that was moved into it.
@@ -59,14 +57,19 @@ pub(super) struct Emptied {
 impl Place {
     /// The right to move the log; `None` while another does.
     pub(super) fn moving(&self) -> Option<Moving<'_>> {
-        let turn = self.unsynced().alone()?;
-        Some(Moving { place: self, turn })
+        let alone = self.unsynced().alone()?;
+        Some(Moving {
+            place: self,
+            _alone: alone,
+        })
     }
 
-    /// The same, once nobody else in this process does; `None` while it is another process's turn.
-    pub(super) fn wait_moving(&self) -> Option<Moving<'_>> {
-        let turn = self.unsynced().wait_alone()?;
-        Some(Moving { place: self, turn })
+    /// The same, once nobody else does.
+    pub(super) fn wait_moving(&self) -> Moving<'_> {
+        Moving {
+            place: self,
+            _alone: self.unsynced().wait_alone(),
+        }
     }
 
     /// Moves the log from so many pages on, unless another does. Not within a transaction.
@@ -87,56 +90,32 @@ impl Place {
 
     /// Moves all that the log holds, and cuts it off. It stays where a failed sync is not mended.
     pub(in crate::store) fn empty_log(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sound = self
-            .wait_moving()
-            .and_then(|moving| moving.made_sound(connection));
-        match sound {
+        match self.wait_moving().made_sound(connection) {
             Some(sound) => sound.empty(connection).map(drop),
             None => Ok(()),
         }
-    }
-
-    /// The same, of a connection that is closed next: SQLite would move what it left, and throw the log away, whatever was lost.
-    pub(in crate::store) fn leave(&self, connection: &Connection) {
-        let sound = self
-            .wait_moving()
-            .and_then(|moving| moving.made_sound(connection));
-        // The log is complete without this; the next start would do it.
-        let _best_effort = match sound {
-            Some(sound) => sound.empty(connection).map(drop),
-            None => leave_the_log(connection),
-        };
     }
 }
 
 impl<'a> Moving<'a> {
     /// Nothing where the file may lack what was moved into it.
-    pub(super) fn if_sound(mut self, connection: &Connection) -> Option<Sound<'a>> {
-        let held = self.look(connection)?;
-        let doubtful = self.place.unsynced().is_doubtful();
-        (!doubtful).then_some(Sound { moving: self, held })
+    pub(super) fn if_sound(self, connection: &Connection) -> Option<Sound<'a>> {
+        if self.place.unsynced().is_doubtful() {
+            return None;
+        }
+        let held = held(connection).ok()?;
+        Some(Sound { moving: self, held })
     }
 
     /// The same, once what a failed sync may have lost was moved again.
-    pub(super) fn made_sound(mut self, connection: &Connection) -> Option<Sound<'a>> {
-        let held = self.look(connection)?;
+    pub(super) fn made_sound(self, connection: &Connection) -> Option<Sound<'a>> {
         let unsynced = self.place.unsynced();
-        if !unsynced.is_doubtful() {
-            return Some(Sound { moving: self, held });
-        }
-        if unsynced.is_to_rest() || !unsynced.note_mended(self.write_again(connection)) {
+        if unsynced.is_doubtful()
+            && (unsynced.is_to_rest() || !unsynced.note_mended(self.write_again(connection)))
+        {
             return None;
         }
         self.if_sound(connection)
-    }
-
-    /// What the log holds. Where it was another process's turn to move it, nobody knows how the syncs of that one ended.
-    fn look(&mut self, connection: &Connection) -> Option<Held> {
-        let held = held(connection).ok()?;
-        if self.turn.was_taken_over() && held.moved > 0 {
-            self.place.unsynced().inherit();
-        }
-        Some(held)
     }
 
     /// Writes all that was moved into the file once more. How many frames those were.
@@ -225,14 +204,6 @@ mod tests {
 
     /// A store of whose log one step was moved, and what is on its disk if the sync of that step failed: nothing of it.
     fn half_moved() -> (fixtures::Place, Place, Connection) {
-        let (site, place, writer, _) = half_moved_beside(|_| ());
-        (site, place, writer)
-    }
-
-    /// The same, beside what had the file open before.
-    fn half_moved_beside<T>(
-        beside: impl FnOnce(&std::path::Path) -> T,
-    ) -> (fixtures::Place, Place, Connection, T) {
         let site = fixtures::Place::sqlite();
         let writer = open(&site.file()).unwrap();
         let place = Place::of(&site.file());
@@ -244,7 +215,6 @@ mod tests {
                  INSERT INTO mine SELECT randomblob(900) FROM n",
             )
             .unwrap();
-        let beside = beside(&site.file());
         let reader = Connection::open(site.file()).unwrap();
         let reading = reader.unchecked_transaction().unwrap();
         reading
@@ -256,7 +226,7 @@ mod tests {
         drop(reading);
         std::fs::write(site.file(), before).unwrap();
         place.unsynced().note(&io_failure());
-        (site, place, writer, beside)
+        (site, place, writer)
     }
 
     fn is_whole(site: &fixtures::Place) -> bool {
@@ -315,7 +285,7 @@ mod tests {
         let (_site, place, writer) = half_moved();
         let half = held(&writer).unwrap();
         assert!(half.left() > 0);
-        let under_way = place.wait_moving().unwrap();
+        let under_way = place.wait_moving();
         place.bound_log(&writer, 1);
         assert!(place.unsynced().is_doubtful());
         assert_eq!(held(&writer).unwrap().moved, half.moved);
@@ -336,28 +306,6 @@ mod tests {
         assert_eq!(told(-1, -1), None);
         assert_eq!(told(5, -1), None);
         assert_eq!((told(5, 5), told(5, 2)), (Some(0), Some(3)));
-    }
-
-    #[test]
-    fn one_process_moves_a_log_and_the_next_begins_by_moving_again_what_the_last_had_moved() {
-        // What another process has open, and knows.
-        let (site, place, writer, (others, other)) =
-            half_moved_beside(|file| (open(file).unwrap(), Place::of(file)));
-        let half = held(&others).unwrap();
-        assert!(half.left() > 0 && half.moved > 0);
-        other.bound_log(&others, 1);
-        other.empty_log(&others).unwrap();
-        assert!(!other.unsynced().is_doubtful());
-        assert_eq!(held(&others).unwrap().moved, half.moved);
-        // It never learns that a sync of the first one failed.
-        drop((place, writer));
-        other.bound_log(&others, 1);
-        assert_eq!(left(&others), Ok(0));
-        // Which has nothing in its cache of the file as it was meanwhile.
-        let fresh = Connection::open(site.file()).unwrap();
-        let anew = "UPDATE mine SET a = 2 WHERE a = 1";
-        fresh.execute_batch(anew).unwrap();
-        assert!(is_whole(&site));
     }
 
     #[test]

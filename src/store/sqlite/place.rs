@@ -160,9 +160,7 @@ impl Place {
     /// Of a log that has no name any more, this may be done only until all was moved: what others write from then on is in
     /// another log, and whoever looked for it in this one would write old pages over new ones.
     pub(in crate::store) fn move_all(&self, connection: &Connection) -> bool {
-        let Some(moving) = self.wait_moving() else {
-            return self.moved.load(Ordering::Acquire);
-        };
+        let moving = self.wait_moving();
         // Only now: another connection of ours may have done it meanwhile.
         let before = self.moved.load(Ordering::Acquire);
         let moved = match moving.made_sound(connection) {

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use rusqlite::ffi;
 
 use super::frames;
-use super::turn::Turn;
 
 /// How often it is tried: each time all that was moved is written.
 const MEND_EVERY: Duration = Duration::from_secs(1);
@@ -27,7 +26,7 @@ pub(in crate::store) struct Unsynced {
     doubtful: AtomicBool,
     /// Whoever moves the log holds it until how that ended was noted: another move, or a mend, would meanwhile count as whole what is
     /// not, and lay old pages over new ones.
-    moving: Mutex<Turn>,
+    moving: Mutex<()>,
     /// Connections beside the writer's that have the file open, and with it its log, wherever that is.
     held: AtomicUsize,
     failed: Mutex<Option<Instant>>,
@@ -50,23 +49,18 @@ impl Unsynced {
         }
     }
 
-    /// The right to move the log; `None` while another does, or another process has its turn.
-    pub(super) fn alone(&self) -> Option<MutexGuard<'_, Turn>> {
-        let alone = match self.moving.try_lock() {
-            Ok(alone) => alone,
-            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        self.in_turn(alone)
+    /// The right to move the log; `None` while another does.
+    pub(super) fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.moving.try_lock() {
+            Ok(alone) => Some(alone),
+            Err(TryLockError::Poisoned(alone)) => Some(alone.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
-    /// The same, once nobody else in this process does.
-    pub(super) fn wait_alone(&self) -> Option<MutexGuard<'_, Turn>> {
-        self.in_turn(self.moving.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn in_turn<'a>(&self, mut turn: MutexGuard<'a, Turn>) -> Option<MutexGuard<'a, Turn>> {
-        turn.take(&self.path).then_some(turn)
+    /// The same, once nobody else does.
+    pub(super) fn wait_alone(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a connection that has the file open, until the value is dropped.
@@ -78,11 +72,6 @@ impl Unsynced {
     /// Whether any connection beside the writer's has the file open.
     pub(super) fn is_held(&self) -> bool {
         self.held.load(Ordering::Acquire) > 0
-    }
-
-    /// The process whose turn it was to move the log is gone, and with it what it knew of its last sync.
-    pub(super) fn inherit(&self) {
-        self.doubtful.store(true, Ordering::Release);
     }
 
     /// Whether the file may lack what was moved into it.
