@@ -24,7 +24,8 @@ const LACKING: &str = "
 /// An event that was forgotten since it was read belongs to a payment that it cannot be moved to any more.
 const FORGOTTEN: &str = "
     INSERT OR IGNORE INTO gapped SELECT r.tenant, r.payment_key FROM reread r
-    WHERE r.payment_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM events e WHERE e.event = r.event AND e.verdict = 0)";
+    WHERE r.payment_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM events e
+            WHERE e.event = r.event AND e.key = r.key AND e.received_at = r.received_at AND e.verdict = 0)";
 
 /// An event stays where it is if either of its payments must: then the other lacks it, or has it still.
 const NEIGHBOURS: &str = "
@@ -49,7 +50,8 @@ pub(super) fn set_apart(connection: &Connection, replayed: &mut Replayed) -> rus
     connection.execute_batch(NOTEBOOK)?;
     connection.execute_batch(
         "INSERT INTO moving SELECT r.event, r.tenant, y.key, r.payment_key
-         FROM reread r JOIN events e ON e.event = r.event LEFT JOIN payments y ON y.payment = e.payment WHERE e.verdict IN (0, 1)",
+         FROM reread r JOIN events e ON e.event = r.event AND e.key = r.key AND e.received_at = r.received_at
+             LEFT JOIN payments y ON y.payment = e.payment WHERE e.verdict IN (0, 1)",
     )?;
     connection.execute(LACKING, [])?;
     connection.execute(FORGOTTEN, [])?;
