@@ -1,7 +1,7 @@
 //! A replay where tenants and producers share the ids of events and payments: each has what its own events come to.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -467,6 +467,41 @@ async fn what_comes_while_it_reads_is_read_as_well() {
     let (_, payments, _) = shown(&store, TENANTS[0]).await;
     assert_eq!(payments[0][0]["events"], 2);
     assert_eq!(payments[1], serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_while_it_looks_at_payments_is_read_without_the_lock() {
+    let place = Arc::new(Place::sqlite());
+    let told = |id: &str, payment: &str| {
+        let event = told(id, payment, "succeeded", BEGAN);
+        of_tenant(event, TENANTS[0], "p")
+    };
+    let store = Arc::new(place.open().await);
+    accept(&store, told("evt_1", "pay_1")).await;
+    let (runtime, receiver) = (tokio::runtime::Handle::current(), Arc::clone(&store));
+    let (here, late) = (Arc::clone(&place), told("evt_2", "pay_2"));
+    // What is read under the lock is not told.
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let progress: OnProgress = Box::new({
+        let read = Arc::clone(&read);
+        move |events, _| {
+            let mut read = read.lock().unwrap();
+            read.push(events);
+            if read.len() == 1 {
+                runtime.block_on(accept(&receiver, late.clone()));
+            } else {
+                // Nobody looks at it any more: the last reading has no look behind it, in which more could come.
+                here.change(
+                    "UPDATE payments SET status = 'nothing', state = 'damaged'",
+                    "",
+                );
+            }
+        }
+    });
+    let replayed = ALL.run(&place.url, mappings(), progress).await.unwrap();
+    assert_eq!(*read.lock().unwrap(), [1, 2]);
+    assert_eq!((replayed.events_read, replayed.payments_changed), (2, 0));
+    assert_eq!(replay(&place.url, &ALL).await.payments_changed, 2);
 }
 
 #[tokio::test]

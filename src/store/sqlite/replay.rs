@@ -90,19 +90,15 @@ impl Again<'_> {
         let tenants = self.tenants()?;
         let mut replayed = Replayed::default();
         let mut seen = 0;
-        for _ in 0..ROUNDS_MAX {
-            let last = self.last_event()?;
-            let before = replayed.events_read;
-            let total = before.saturating_add(self.count(&tenants, seen, last)?);
-            self.read(&tenants, seen..last, &mut replayed, &mut |read| {
-                progress(read, total);
-            })?;
-            seen = last;
-            if replayed.events_read.saturating_sub(before) < LEFT_FOR_THE_END {
+        self.read_what_came(&tenants, &mut seen, &mut replayed, progress)?;
+        for _ in 1..ROUNDS_MAX {
+            // Before a reading, and not after the last: it takes its time, in which more comes.
+            self.look_for_unsound_payments()?;
+            let read = self.read_what_came(&tenants, &mut seen, &mut replayed, progress)?;
+            if read < LEFT_FOR_THE_END {
                 break;
             }
         }
-        self.look_for_unsound_payments()?;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let outcome =
             self.write(&tenants, seen, &mut replayed)
@@ -149,6 +145,24 @@ impl Again<'_> {
             count = count.saturating_add(events.unsigned_abs());
         }
         Ok(count)
+    }
+
+    /// Reads all that was not `seen` yet, without a lock. Tells how many events that were.
+    fn read_what_came(
+        &self,
+        tenants: &[(i64, String)],
+        seen: &mut i64,
+        replayed: &mut Replayed,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<u64, WriteError> {
+        let last = self.last_event()?;
+        let before = replayed.events_read;
+        let total = before.saturating_add(self.count(tenants, *seen, last)?);
+        self.read(tenants, *seen..last, replayed, &mut |read| {
+            progress(read, total);
+        })?;
+        *seen = last;
+        Ok(replayed.events_read.saturating_sub(before))
     }
 
     /// Reads the events after the range's start up to its end, and notes what is otherwise today.
