@@ -7,9 +7,8 @@ use crate::store::replay::outcome::{Replayed, SkippedPayment};
 
 /// What would move whither, and the payments with a gap. Both are this connection's alone.
 const NOTEBOOK: &str = "
-    CREATE TEMP TABLE IF NOT EXISTS moving (event INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, from_key BLOB, to_key BLOB);
-    CREATE TEMP TABLE IF NOT EXISTS gapped (tenant INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (tenant, key));
-    DELETE FROM moving; DELETE FROM gapped";
+    CREATE TEMP TABLE moving (event INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, from_key BLOB, to_key BLOB);
+    CREATE TEMP TABLE gapped (tenant INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (tenant, key))";
 
 /// Of the payments that are to be made anew, those of which an event lacks its body, or its row: a payment counts its events.
 const LACKING: &str = "
@@ -45,7 +44,7 @@ pub(super) fn has_forgotten(connection: &Connection, payment: i64) -> rusqlite::
 }
 
 /// Takes out of what a replay is about to write all that would make a payment of a part of its events, and names the payments
-/// that are left as they are.
+/// that are left as they are. Once for a connection.
 pub(super) fn set_apart(connection: &Connection, replayed: &mut Replayed) -> rusqlite::Result<()> {
     connection.execute_batch(NOTEBOOK)?;
     connection.execute_batch(
