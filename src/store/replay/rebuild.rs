@@ -6,9 +6,10 @@
 //! anew from all its accepted events, in the order in which they came. So a second replay changes nothing. One of which an event
 //! lacks its body or its row is left as it is, and named: a part of its events is not what it is.
 //!
-//! Bodies are read without a lock, while the receiver goes on. Only the difference is written, in one transaction with
-//! whatever came meanwhile: the receiver's deliveries wait for as long as that takes, and for no body. On PostgreSQL those
-//! alone wait that speak of a payment that is made anew, or come again.
+//! Bodies are read without a lock, while the receiver goes on, and so is what comes meanwhile, round after round until a round
+//! was short. Only the difference is written, in one transaction. The embedded store reads in it what came since the last round,
+//! and all deliveries wait for as long as it lasts. On PostgreSQL those alone wait that speak of a payment that is made anew, or
+//! come again, and the batches in which they stand.
 
 use super::asked::{Mappings, OnProgress, Replay};
 use super::outcome::{ReplayFailure, Replayed};

@@ -1,7 +1,7 @@
 //! A replay where tenants and producers share the ids of events and payments: each has what its own events come to.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -396,6 +396,52 @@ async fn a_payment_is_not_made_of_the_rest_when_one_of_its_events_is_forgotten_m
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_of_an_event_is_written_to_no_other_that_has_its_number_by_now() {
+    // What PostgreSQL keeps has no number.
+    let now = BEGAN + 200 * DAY_SECONDS;
+    // Another event, wherever the clock stands by then; or the same with another body, for it is recognised no more.
+    for (id, second) in [("evt_2", BEGAN), ("evt_1", now)] {
+        let place = Place::sqlite();
+        let store = Arc::new(place.open().await);
+        let misread = Event {
+            payment: payment_event("", "pay_2", "pending", 0).payment,
+            ..told("evt_1", "pay_1", "succeeded", BEGAN)
+        };
+        let misread = received(of_tenant(misread, TENANTS[0], "p"), BEGAN);
+        assert_eq!(accept(&store, misread).await, Receipt::Accepted);
+        let next = received(told(id, "pay_3", "authorized", second), second);
+        let mut next = Some(of_tenant(next, TENANTS[0], "p"));
+        let keep = Keep {
+            events_days: Some(150),
+            dedupe_days: Some(150),
+            ..Keep::default()
+        };
+        let retention = Retention::new(keep, HashMap::new());
+        let (runtime, receiver) = (tokio::runtime::Handle::current(), Arc::clone(&store));
+        let url = place.url.clone();
+        let forget: OnProgress = Box::new(move |_, _| {
+            let Some(next) = next.take() else { return };
+            let prune = Prune {
+                tenant: None,
+                clock: Clock::Trusted,
+            };
+            let pruned = runtime.block_on(prune.run(&url, &retention, at(now)));
+            assert_eq!(pruned.unwrap().total().keys, 1);
+            let receipt = runtime.block_on(accept(&receiver, next));
+            assert_eq!(receipt, Receipt::Accepted);
+        });
+        let replayed = ALL.run(&place.url, mappings(), forget).await.unwrap();
+        let skipped = replayed.skipped.iter().map(|skipped| &*skipped.payment_id);
+        assert_eq!(skipped.collect::<Vec<_>>(), ["pay_1"]);
+        assert_eq!((replayed.events_changed, replayed.payments_changed), (0, 0));
+        let (_, payments, _) = shown(&store, TENANTS[0]).await;
+        assert_eq!(payments[0], serde_json::json!([]));
+        assert_eq!(payments[2][0]["status"], "authorized");
+        assert_eq!(payments[2][0]["events"], 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_while_it_reads_is_read_as_well() {
     // Of PostgreSQL the whole binary says so: it tells how far it is where nobody may wait.
     let place = Place::sqlite();
@@ -421,6 +467,41 @@ async fn what_comes_while_it_reads_is_read_as_well() {
     let (_, payments, _) = shown(&store, TENANTS[0]).await;
     assert_eq!(payments[0][0]["events"], 2);
     assert_eq!(payments[1], serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_while_it_looks_at_payments_is_read_without_the_lock() {
+    let place = Arc::new(Place::sqlite());
+    let told = |id: &str, payment: &str| {
+        let event = told(id, payment, "succeeded", BEGAN);
+        of_tenant(event, TENANTS[0], "p")
+    };
+    let store = Arc::new(place.open().await);
+    accept(&store, told("evt_1", "pay_1")).await;
+    let (runtime, receiver) = (tokio::runtime::Handle::current(), Arc::clone(&store));
+    let (here, late) = (Arc::clone(&place), told("evt_2", "pay_2"));
+    // What is read under the lock is not told.
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let progress: OnProgress = Box::new({
+        let read = Arc::clone(&read);
+        move |events, _| {
+            let mut read = read.lock().unwrap();
+            read.push(events);
+            if read.len() == 1 {
+                runtime.block_on(accept(&receiver, late.clone()));
+            } else {
+                // Nobody looks at it any more: the last reading has no look behind it, in which more could come.
+                here.change(
+                    "UPDATE payments SET status = 'nothing', state = 'damaged'",
+                    "",
+                );
+            }
+        }
+    });
+    let replayed = ALL.run(&place.url, mappings(), progress).await.unwrap();
+    assert_eq!(*read.lock().unwrap(), [1, 2]);
+    assert_eq!((replayed.events_read, replayed.payments_changed), (2, 0));
+    assert_eq!(replay(&place.url, &ALL).await.payments_changed, 2);
 }
 
 #[tokio::test]

@@ -7,9 +7,8 @@ use crate::store::replay::outcome::{Replayed, SkippedPayment};
 
 /// What would move whither, and the payments with a gap. Both are this connection's alone.
 const NOTEBOOK: &str = "
-    CREATE TEMP TABLE IF NOT EXISTS moving (event INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, from_key BLOB, to_key BLOB);
-    CREATE TEMP TABLE IF NOT EXISTS gapped (tenant INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (tenant, key));
-    DELETE FROM moving; DELETE FROM gapped";
+    CREATE TEMP TABLE moving (event INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, from_key BLOB, to_key BLOB);
+    CREATE TEMP TABLE gapped (tenant INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (tenant, key))";
 
 /// Of the payments that are to be made anew, those of which an event lacks its body, or its row: a payment counts its events.
 const LACKING: &str = "
@@ -24,7 +23,8 @@ const LACKING: &str = "
 /// An event that was forgotten since it was read belongs to a payment that it cannot be moved to any more.
 const FORGOTTEN: &str = "
     INSERT OR IGNORE INTO gapped SELECT r.tenant, r.payment_key FROM reread r
-    WHERE r.payment_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM events e WHERE e.event = r.event AND e.verdict = 0)";
+    WHERE r.payment_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM events e
+            WHERE e.event = r.event AND e.key = r.key AND e.received_at = r.received_at AND e.verdict = 0)";
 
 /// An event stays where it is if either of its payments must: then the other lacks it, or has it still.
 const NEIGHBOURS: &str = "
@@ -44,12 +44,13 @@ pub(super) fn has_forgotten(connection: &Connection, payment: i64) -> rusqlite::
 }
 
 /// Takes out of what a replay is about to write all that would make a payment of a part of its events, and names the payments
-/// that are left as they are.
+/// that are left as they are. Once for a connection.
 pub(super) fn set_apart(connection: &Connection, replayed: &mut Replayed) -> rusqlite::Result<()> {
     connection.execute_batch(NOTEBOOK)?;
     connection.execute_batch(
         "INSERT INTO moving SELECT r.event, r.tenant, y.key, r.payment_key
-         FROM reread r JOIN events e ON e.event = r.event LEFT JOIN payments y ON y.payment = e.payment WHERE e.verdict IN (0, 1)",
+         FROM reread r JOIN events e ON e.event = r.event AND e.key = r.key AND e.received_at = r.received_at
+             LEFT JOIN payments y ON y.payment = e.payment WHERE e.verdict IN (0, 1)",
     )?;
     connection.execute(LACKING, [])?;
     connection.execute(FORGOTTEN, [])?;

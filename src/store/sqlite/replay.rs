@@ -26,8 +26,12 @@ const LEFT_FOR_THE_END: u64 = 500;
 const ROUNDS_MAX: u32 = 8;
 
 /// What today's mapping reads otherwise, and the payments of all that was read. Both are this connection's alone.
+///
+/// An event is noted by its key and its time as well: its number is given to another, and its key to the same that comes as a new
+/// one, once it is pruned.
 const NOTEBOOK: &str = "
-    CREATE TEMP TABLE reread (event INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, kind TEXT, occurred_at INTEGER, payment_key BLOB, payment_id TEXT,
+    CREATE TEMP TABLE reread (event INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, key BLOB NOT NULL, received_at INTEGER NOT NULL,
+        kind TEXT, occurred_at INTEGER, payment_key BLOB, payment_id TEXT,
         status TEXT, amount_minor INTEGER, amount_refunded_minor INTEGER, currency TEXT, named_payment_id TEXT,
         fetch_needed INTEGER NOT NULL);
     CREATE TEMP TABLE touched (payment INTEGER PRIMARY KEY, checked INTEGER NOT NULL DEFAULT 0);
@@ -35,7 +39,7 @@ const NOTEBOOK: &str = "
 
 /// The place alone bounds it from below: of two such bounds SQLite seeks the one and reads through to the other.
 pub(super) const EVENTS: &str = "
-    SELECT e.event, e.received_at, e.event_id, p.name AS producer, e.kind, e.occurred_at, y.payment_id, e.status, e.amount_minor,
+    SELECT e.event, e.key, e.received_at, e.event_id, p.name AS producer, e.kind, e.occurred_at, y.payment_id, e.status, e.amount_minor,
         e.amount_refunded_minor, e.currency, e.named_payment_id, e.payment, b.headers, b.body, e.fetch_needed,
         e.verdict = 1 AS conflict
     FROM events e JOIN producers p ON p.producer = e.producer LEFT JOIN payments y ON y.payment = e.payment
@@ -73,6 +77,7 @@ struct Again<'a> {
 
 struct Kept {
     event: i64,
+    key: [u8; 16],
     read: ReadEvent,
     payment: Option<i64>,
     conflict: bool,
@@ -85,19 +90,15 @@ impl Again<'_> {
         let tenants = self.tenants()?;
         let mut replayed = Replayed::default();
         let mut seen = 0;
-        for _ in 0..ROUNDS_MAX {
-            let last = self.last_event()?;
-            let before = replayed.events_read;
-            let total = before.saturating_add(self.count(&tenants, seen, last)?);
-            self.read(&tenants, seen..last, &mut replayed, &mut |read| {
-                progress(read, total);
-            })?;
-            seen = last;
-            if replayed.events_read.saturating_sub(before) < LEFT_FOR_THE_END {
+        self.read_what_came(&tenants, &mut seen, &mut replayed, progress)?;
+        for _ in 1..ROUNDS_MAX {
+            // Before a reading, and not after the last: it takes its time, in which more comes.
+            self.look_for_unsound_payments()?;
+            let read = self.read_what_came(&tenants, &mut seen, &mut replayed, progress)?;
+            if read < LEFT_FOR_THE_END {
                 break;
             }
         }
-        self.look_for_unsound_payments()?;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let outcome =
             self.write(&tenants, seen, &mut replayed)
@@ -144,6 +145,24 @@ impl Again<'_> {
             count = count.saturating_add(events.unsigned_abs());
         }
         Ok(count)
+    }
+
+    /// Reads all that was not `seen` yet, without a lock. Tells how many events that were.
+    fn read_what_came(
+        &self,
+        tenants: &[(i64, String)],
+        seen: &mut i64,
+        replayed: &mut Replayed,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<u64, WriteError> {
+        let last = self.last_event()?;
+        let before = replayed.events_read;
+        let total = before.saturating_add(self.count(tenants, *seen, last)?);
+        self.read(tenants, *seen..last, replayed, &mut |read| {
+            progress(read, total);
+        })?;
+        *seen = last;
+        Ok(replayed.events_read.saturating_sub(before))
     }
 
     /// Reads the events after the range's start up to its end, and notes what is otherwise today.
@@ -196,6 +215,7 @@ impl Again<'_> {
                     let body: Option<Vec<u8>> = row.get("body")?;
                     Ok(Kept {
                         event: row.get("event")?,
+                        key: row.get("key")?,
                         read: ReadEvent {
                             received_at: row.get("received_at")?,
                             event_id: row.get("event_id")?,
@@ -255,11 +275,13 @@ impl Again<'_> {
         replayed.events_changed = replayed.events_changed.saturating_add(1);
         self.connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO reread VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                "INSERT OR REPLACE INTO reread VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?
             .execute(params![
                 kept.event,
                 tenant,
+                kept.key,
+                kept.read.received_at,
                 today.kind,
                 today.occurred_at,
                 today.payment_id.as_deref().map(payment_key),
@@ -349,7 +371,8 @@ impl Again<'_> {
                 .connection
                 .prepare_cached(
                     "SELECT r.event, e.tenant, e.payment, r.payment_key, r.payment_id
-                     FROM reread r JOIN events e ON e.event = r.event WHERE r.event > ?1 ORDER BY r.event LIMIT 1",
+                     FROM reread r JOIN events e ON e.event = r.event AND e.key = r.key AND e.received_at = r.received_at
+                     WHERE r.event > ?1 ORDER BY r.event LIMIT 1",
                 )?
                 .query_row([after], |row| {
                     let key: Option<[u8; 16]> = row.get("payment_key")?;
@@ -374,7 +397,9 @@ impl Again<'_> {
                          occurred_at = r.occurred_at, status = r.status, amount_minor = r.amount_minor,
                          amount_refunded_minor = r.amount_refunded_minor, currency = r.currency,
                          named_payment_id = r.named_payment_id, fetch_needed = r.fetch_needed
-                     FROM reread r WHERE r.event = events.event AND events.event = ?1",
+                     FROM reread r
+                     WHERE r.event = events.event AND r.key = events.key AND r.received_at = events.received_at
+                         AND events.event = ?1",
                 )?
                 .execute(params![event, new, effect_number(Effect::Unmapped)])?;
         }
