@@ -117,7 +117,12 @@ impl Engines {
         match url {
             Url::Sqlite(path) => {
                 let path = path.clone();
-                off_the_runtime(move || sqlite::open(&path).map(drop)).await
+                off_the_runtime(move || {
+                    let connection = sqlite::open(&path)?;
+                    sqlite::file::leave(&sqlite::place::Place::of(&path), &connection);
+                    Ok(())
+                })
+                .await
             }
             Url::Postgres(address) => {
                 let target = Target::load(address)?;

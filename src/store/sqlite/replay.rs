@@ -8,8 +8,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::columns::Columns;
 use super::engine;
 use super::errors::damage;
+use super::file::leave;
 use super::gaps;
-use super::place::store_at;
+use super::place::{Place, store_at};
 use super::write::{WriteError, effect_number};
 use crate::payments::Effect;
 use crate::store::replay::asked::{Mappings, Replay, ReplayMode};
@@ -56,17 +57,18 @@ pub(in crate::store) fn run(
 ) -> Result<Replayed, ReplayFailure> {
     store_at(path)?;
     let connection = engine::open(path)?;
+    let place = Place::of(path);
     let again = Again {
         connection: &connection,
         replay,
         mappings,
     };
-    again
-        .run(progress)
-        .map_err(|error| match damage(path, error.into()) {
-            Ok(fault) => fault.into(),
-            Err(source) => ReplayFailure::Statement { source },
-        })
+    let replayed = again.run(progress);
+    leave(&place, &connection);
+    replayed.map_err(|error| match damage(path, error.into()) {
+        Ok(fault) => fault.into(),
+        Err(source) => ReplayFailure::Statement { source },
+    })
 }
 
 struct Again<'a> {
