@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
 use super::errors::{fault, of_disk};
 use super::found_log;
-use super::moving::{Sound, left};
+use super::moving::{Emptied, Sound, left};
 use super::place::{Place, found, log_of, refuse_a_log_alone, store_at};
 use super::write::WriteError;
 use crate::inbox::{BatchFailure, Cause};
@@ -165,7 +165,7 @@ impl FileKind {
     }
 }
 
-/// How long the last moves of a command wait for others.
+/// How long the last moves of a connection wait for others.
 const LEAVE_WAIT: Duration = Duration::from_millis(50);
 
 /// How long another connection may hold the file until the writer says so.
@@ -383,7 +383,7 @@ impl Writing {
             return;
         };
         let may_go = match self.place.expect_log() {
-            Ok(()) => sound.empty(connection).is_ok(),
+            Ok(()) => emptied(&sound, connection).is_ok(),
             Err(_) => {
                 drop(sound);
                 // As a last resort SQLite may try it, unless what is left is another log's.
@@ -476,17 +476,18 @@ pub(in crate::store) fn leave_the_log(connection: &Connection) -> rusqlite::Resu
 /// Moves all that the log holds, of a connection that is closed next, beside others that may write: SQLite would move what is left, and
 /// throw the log away, whatever a failed sync lost.
 pub(in crate::store) fn leave(place: &Place, connection: &Connection) {
-    let left = |sound: Sound<'_>| {
-        sound.step(connection)?;
-        // Who waits for a reader here keeps all writers waiting.
-        connection.busy_timeout(LEAVE_WAIT)?;
-        sound.empty(connection)
-    };
     let sound = place.wait_moving().made_sound(connection);
-    if !sound.is_some_and(|sound| left(sound).is_ok_and(|emptied| emptied.all)) {
+    if !sound.is_some_and(|sound| emptied(&sound, connection).is_ok_and(|emptied| emptied.all)) {
         // The log is complete without this; the next start would do it.
         let _best_effort = leave_the_log(connection);
     }
+}
+
+/// Who waits for a reader here keeps all writers waiting: so most is moved before, and the wait is short.
+fn emptied(sound: &Sound<'_>, connection: &Connection) -> rusqlite::Result<Emptied> {
+    sound.step(connection)?;
+    connection.busy_timeout(LEAVE_WAIT)?;
+    sound.empty(connection)
 }
 
 fn take_the_log_away(connection: &Connection) -> rusqlite::Result<()> {

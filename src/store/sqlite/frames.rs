@@ -55,9 +55,11 @@ pub(super) struct Pieces {
 
 impl Pieces {
     pub(super) fn of(log: &File, frames: u64) -> io::Result<Self> {
-        let end = match frames {
-            0 => 0,
-            frames => frame_at(frames, page_bytes(log)?),
+        let end = match page_bytes(log) {
+            _ if frames == 0 => 0,
+            Ok(page_bytes) => frame_at(frames, page_bytes),
+            Err(error) if is_cut_off(&error) => 0,
+            Err(error) => return Err(error),
         };
         Ok(Self {
             at: 0,
@@ -70,11 +72,19 @@ impl Pieces {
     pub(super) fn write_next_over(&mut self, log: &File) -> io::Result<bool> {
         let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let (piece, _rest) = self.piece.split_at_mut(left.min(PIECE_BYTES));
-        log.read_exact_at(piece, self.at)?;
+        match log.read_exact_at(piece, self.at) {
+            Err(error) if is_cut_off(&error) => return Ok(false),
+            read => read?,
+        }
         log.write_all_at(piece, self.at)?;
         self.at = self.at.saturating_add(piece.len() as u64);
         Ok(self.at < self.end)
     }
+}
+
+/// Somebody moved all of it into the file, and cut it off.
+fn is_cut_off(error: &Error) -> bool {
+    error.kind() == ErrorKind::UnexpectedEof
 }
 
 fn page_bytes(log: &File) -> io::Result<u64> {
@@ -97,4 +107,43 @@ fn number(log: &File, at: u64) -> io::Result<u32> {
     let mut bytes = [0; 4];
     log.read_exact_at(&mut bytes, at)?;
     Ok(u32::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_log_that_was_cut_off_meanwhile_nothing_is_written() {
+        let mut log = tempfile::tempfile().unwrap();
+        let mut header = [0_u8; LOG_HEADER_BYTES];
+        header[8..12].copy_from_slice(&512_u32.to_be_bytes());
+        io::Write::write_all(&mut log, &header).unwrap();
+        let mut found = Pieces::of(&log, 1).unwrap();
+        assert!(!found.write_next_over(&log).unwrap());
+        assert_eq!(log.metadata().unwrap().len(), LOG_HEADER_BYTES as u64);
+        log.set_len(0).unwrap();
+        let mut empty = Pieces::of(&log, 1).unwrap();
+        assert!(!empty.write_next_over(&log).unwrap());
+        assert_eq!(log.metadata().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_log_is_written_over_to_the_end_of_its_last_frame_and_no_further() {
+        let frames = 3_000;
+        let mut bytes = vec![7_u8; LOG_HEADER_BYTES + frames * (24 + 512) + 100];
+        bytes[8..12].copy_from_slice(&512_u32.to_be_bytes());
+        let log = tempfile::tempfile().unwrap();
+        log.write_all_at(&bytes, 0).unwrap();
+        let mut pieces = Pieces::of(&log, frames as u64).unwrap();
+        let mut count = 1;
+        while pieces.write_next_over(&log).unwrap() {
+            count += 1;
+        }
+        assert_eq!(count, 2);
+        assert_eq!(pieces.at, (bytes.len() - 100) as u64);
+        let mut after = vec![0; bytes.len()];
+        log.read_exact_at(&mut after, 0).unwrap();
+        assert!(after == bytes);
+    }
 }
