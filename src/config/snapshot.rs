@@ -139,11 +139,8 @@ impl Snapshot {
     /// When the file was last written in which the secret of this name stands.
     pub fn secret_written(&self, label: &str) -> Option<Timestamp> {
         let of_line = label.rsplit_once('#').map(|(file, _line)| file);
-        let names = std::iter::once(label).chain(of_line);
-        names
-            .filter_map(|name| self.secret_files.get(name))
-            .next()
-            .copied()
+        let written = |name| self.secret_files.get(name).copied();
+        written(label).or_else(|| of_line.and_then(written))
     }
 
     /// All profiles, built in and the user's own.

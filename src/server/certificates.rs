@@ -158,20 +158,12 @@ fn of_secrets(
     configured: &HashSet<(&str, &str)>,
     now: Timestamp,
 ) -> Vec<CertificateView> {
-    fn owner(secret: &SecretSeen) -> (&str, &str) {
-        (&secret.tenant_id, &secret.producer)
-    }
-    let mut latest = Latest::default();
-    for secret in secrets {
-        latest.note(owner(secret), &secret.secret, secret.last_used.0);
-    }
-    let views = secrets.iter().map(|secret| {
-        let note = forgotten(owner(secret), configured)
-            .or_else(|| of_another(snapshot, secret).map(ToOwned::to_owned))
-            .or_else(|| {
-                let successor = latest.but(owner(secret), &secret.secret);
-                retirement(Some(secret.last_used.0), successor, now)
-            });
+    let doubt = |secret| {
+        let forgotten = forgotten(owner(secret), configured);
+        forgotten.or_else(|| of_another(snapshot, secret).map(ToOwned::to_owned))
+    };
+    let notes = notes_of_secrets(secrets, secrets.iter().map(doubt).collect(), now);
+    let views = secrets.iter().zip(notes).map(|(secret, note)| {
         let reference = secret.secret.clone();
         CertificateView {
             producer: Some(secret.producer.clone()),
@@ -182,6 +174,31 @@ fn of_secrets(
         }
     });
     views.collect()
+}
+
+/// What is to be said of each secret, of some of which there is a `doubt` already: such a one is no successor.
+fn notes_of_secrets(
+    secrets: &[SecretSeen],
+    doubts: Vec<Option<String>>,
+    now: Timestamp,
+) -> Vec<Option<String>> {
+    let mut latest = Latest::default();
+    for (secret, doubt) in secrets.iter().zip(&doubts) {
+        if doubt.is_none() {
+            latest.note(owner(secret), &secret.secret, secret.last_used.0);
+        }
+    }
+    let notes = secrets.iter().zip(doubts).map(|(secret, doubt)| {
+        doubt.or_else(|| {
+            let successor = latest.but(owner(secret), &secret.secret);
+            retirement(Some(secret.last_used.0), successor, now)
+        })
+    });
+    notes.collect()
+}
+
+fn owner(secret: &SecretSeen) -> (&str, &str) {
+    (&secret.tenant_id, &secret.producer)
 }
 
 /// Why what was seen of a secret may be of another than the one that bears its name now: a name is a place, and what stands there is
@@ -339,5 +356,30 @@ mod tests {
         ] {
             assert_eq!(latest.but(owner, which), expected.map(at), "{which}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_used_no_more_is_safe_to_retire_only_while_another_is_there() {
+        let now = Timestamp::from_second(100 * DAY_SECONDS).unwrap();
+        let seen = |secret: &str, days_ago: i64| {
+            let used = Millis(Timestamp::from_second((100 - days_ago) * DAY_SECONDS).unwrap());
+            SecretSeen {
+                tenant_id: "tenant-42".to_owned(),
+                producer: "p".to_owned(),
+                secret: secret.to_owned(),
+                first_used: used,
+                last_used: used,
+            }
+        };
+        let secrets = [seen("file:old", 10), seen("file:next", 0)];
+        let note = |doubt: Option<&str>| {
+            let doubts = vec![None, doubt.map(ToOwned::to_owned)];
+            notes_of_secrets(&secrets, doubts, now)
+        };
+        let retire = "safe to retire: last used 10 days ago".to_owned();
+        assert_eq!(note(None), [Some(retire), None]);
+        // It was taken out, and what signs from now on is the old one.
+        let gone = "it is configured no longer";
+        assert_eq!(note(Some(gone)), [None, Some(gone.to_owned())]);
     }
 }

@@ -339,7 +339,7 @@ impl Engine for Spool {
     }
 
     async fn tidy(&mut self) {
-        if let Some(connection) = self.writing.in_place() {
+        if let Some(connection) = self.writing.connection() {
             let pages = self.bounds.reserve.log_pages();
             self.writing.place().bound_log(connection, pages);
         }

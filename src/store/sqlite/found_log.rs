@@ -62,10 +62,11 @@ fn sync_directory(log: &Path) -> io::Result<()> {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use rusqlite::config::DbConfig;
+
     use super::*;
     use crate::store::fixtures::Place;
     use crate::store::sqlite::engine::open;
-    use rusqlite::config::DbConfig;
 
     #[test]
     fn what_a_log_holds_that_is_found_is_written_once_more_and_stays_what_it_was() {

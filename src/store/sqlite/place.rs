@@ -169,7 +169,6 @@ impl Place {
             }
             Some(_) | None => false,
         };
-        // A second look finds no log at all any more.
         self.moved.store(moved || before, Ordering::Release);
         moved || before
     }
